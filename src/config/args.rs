@@ -1,0 +1,292 @@
+//! The flags: names, variables, defaults, what each takes, and the help.
+//!
+//! Doc comments on the fields of [`Args`] *are* the help: the first paragraph is `-h`, all of it is
+//! `--help`. Each flag is read from the environment as well, under its own name: `--map-cache` is
+//! `SPEDE_MAP_CACHE`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, Command, CommandFactory, Parser};
+
+use super::listen::parse_listen;
+use super::value::{
+    access_log, count, dot_files, duration, engine, index_name, length, root, size, status, word,
+};
+use crate::http::request::FIELD_COUNT_MAX;
+use crate::server::settings::{AccessLog, DotFiles, EngineChoice, ListenAddress, StatusAccess};
+
+/// Longest file that is mapped: where `writev` of a mapping and `sendfile` cost the same.
+pub(super) const MAP_FILE_LENGTH_DEFAULT: &str = "16KiB";
+
+/// Columns of the help.
+const HELP_WIDTH: usize = 80;
+
+/// Most of anything that is counted, 16 Mi: far past what a machine holds, far below overflow.
+const COUNT_MAX: usize = 1 << 24;
+/// Most bytes of mappings: half of the address space of a process on x86-64.
+const MAP_BYTES_MAX: u64 = 1 << 46;
+/// Longest head, and so longest target: a connection buffers one in memory.
+const HEAD_LENGTH_MAX: u32 = 1 << 20;
+/// Shortest head: room for a request line and the fields that no client leaves out.
+const HEAD_LENGTH_MIN: u32 = 1 << 10;
+/// Longest body, 1 TiB: bodies are read and thrown away, so the time-out bounds them too.
+const BODY_LENGTH_MAX: u64 = 1 << 40;
+/// Most ranges in one request: each costs a part with a head of its own.
+const RANGE_COUNT_MAX: usize = 1 << 10;
+
+/// Shortest time-out of a peer: none at all would close every connection.
+const TIMEOUT_MIN: Duration = Duration::from_millis(1);
+/// Longest of all times: a mistyped unit should be seen.
+const TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+const SERVE: &str = "What to serve";
+const CACHES: &str = "Caches";
+const DISK: &str = "Disk";
+const LIMITS: &str = "Limits";
+const TIME_OUTS: &str = "Time-outs";
+const OBSERVATION: &str = "Observation";
+const HELP: &str = "Help";
+
+const AFTER_HELP: &str = "\
+Each option is read from the environment too: --map-cache is SPEDE_MAP_CACHE.";
+
+const AFTER_LONG_HELP: &str = "\
+Sizes: bytes, or a number with KiB, MiB or GiB (K, M, G mean the same: units are
+binary), as in 65536, 64KiB or 1.5GiB.
+Times: seconds, or a number with ms, s, m or h, as in 10, 250ms or 1.5m.
+
+Environment: each option is read from it too, --map-cache from SPEDE_MAP_CACHE,
+ROOT from SPEDE_ROOT. What is on the command line wins. Lists take commas.
+
+Exit codes: 0 served and stopped, 1 could not start or go on, 2 wrong options.
+
+Examples:
+  spede                                the site in www, at 127.0.0.1:8080
+  spede -l :80 --access-log - /srv/www to everybody, with a log
+  spede -l unix:/run/spede.sock www    behind a proxy on the same machine
+  spede --map-cache 4GiB --map-max 1MiB --map-count 60000 /srv/www";
+
+/// A static web server with one event loop.
+///
+/// Cached files are answered from memory, and everything else without waiting for the disk.
+#[derive(Debug, Parser)]
+#[command(name = "spede", version, term_width = HELP_WIDTH, allow_negative_numbers = true)]
+#[command(disable_help_flag = true, disable_version_flag = true)]
+#[command(after_help = AFTER_HELP, after_long_help = AFTER_LONG_HELP)]
+pub(super) struct Args {
+    /// The directory to serve.
+    ///
+    /// Nothing outside it is ever opened: symbolic links inside are followed as long as they stay
+    /// inside.
+    #[arg(value_name = "ROOT", env = "SPEDE_ROOT", help_heading = SERVE)]
+    #[arg(value_parser = root(), default_value = "www")]
+    pub(super) root: PathBuf,
+
+    /// Where to listen, repeatable: IP:PORT, :PORT, PORT, unix:PATH.
+    ///
+    /// IP:PORT is one address ([::1]:8080 in IPv6), :PORT every address of the machine in IPv6 and
+    /// IPv4, PORT or localhost:PORT 127.0.0.1 only, unix:PATH a Unix socket. Port 0 lets the kernel
+    /// choose, and what it chose is printed. Names are not looked up. Several addresses: the option
+    /// again, or commas.
+    // To rustdoc an address in brackets is a link.
+    #[allow(rustdoc::broken_intra_doc_links)]
+    #[arg(short, long, value_name = "ADDR", env = "SPEDE_LISTEN", help_heading = SERVE)]
+    #[arg(value_parser = word(parse_listen), value_delimiter = ',')]
+    #[arg(default_value = "127.0.0.1:8080")]
+    pub(super) listen: Vec<ListenAddress>,
+
+    /// The file that stands for its directory, repeatable.
+    ///
+    /// The first that is there is served; without any, a directory is 404. More than one name costs
+    /// another look at the disk for each directory that lacks the first. Several names: the option
+    /// again, or commas.
+    #[arg(long, value_name = "NAME", env = "SPEDE_INDEX", help_heading = SERVE)]
+    #[arg(value_parser = index_name(), value_delimiter = ',', default_value = "index.html")]
+    pub(super) index: Vec<String>,
+
+    /// Names that start with a dot: refuse or serve.
+    ///
+    /// Refused names are 404, so that a .git or .env that was copied along stays hidden. Below
+    /// /.well-known/ everything is served either way.
+    #[arg(long, value_name = "WHAT", env = "SPEDE_DOTFILES", help_heading = SERVE)]
+    #[arg(value_parser = dot_files(), default_value = "refuse")]
+    pub(super) dotfiles: DotFiles,
+
+    /// Bytes of files kept mapped in memory; 0 maps nothing.
+    ///
+    /// A mapped file is answered with one system call and never waits. The pages belong to the page
+    /// cache of the kernel, so this is not memory taken twice.
+    #[arg(long, value_name = "SIZE", env = "SPEDE_MAP_CACHE", help_heading = CACHES)]
+    #[arg(value_parser = size(0..=MAP_BYTES_MAX), default_value = "256MiB")]
+    pub(super) map_cache: u64,
+
+    /// Longest file that is mapped.
+    ///
+    /// Longer files are sent from their open descriptor with sendfile, which costs more for short
+    /// files and less for long ones.
+    #[arg(long, value_name = "SIZE", env = "SPEDE_MAP_MAX", help_heading = CACHES)]
+    #[arg(value_parser = size(1..=MAP_BYTES_MAX), default_value = MAP_FILE_LENGTH_DEFAULT)]
+    pub(super) map_max: u64,
+
+    /// Most files mapped at once.
+    ///
+    /// The kernel bounds the mappings of a process (vm.max_map_count, 65530 unless raised); the
+    /// default leaves half of them to everything else.
+    #[arg(long, value_name = "N", env = "SPEDE_MAP_COUNT", help_heading = CACHES)]
+    #[arg(value_parser = count(1..=COUNT_MAX), default_value = "32768")]
+    pub(super) map_count: usize,
+
+    /// Most paths remembered, missing ones included.
+    ///
+    /// A remembered path is answered without a look at the disk, 404s as well. Paths that no file
+    /// has take room here too: a scan pushes out what was used longest ago.
+    #[arg(long, value_name = "N", env = "SPEDE_PATH_CACHE", help_heading = CACHES)]
+    #[arg(value_parser = count(1..=COUNT_MAX), default_value = "65536")]
+    pub(super) path_cache: usize,
+
+    /// Most files kept open [default: a quarter of RLIMIT_NOFILE].
+    ///
+    /// Files that are too long to be mapped, or were asked for once, are sent from descriptors
+    /// kept open here. Raise the limit of the process (ulimit -n, LimitNOFILE=) along with it.
+    #[arg(long, value_name = "N", env = "SPEDE_DESCRIPTORS", help_heading = CACHES)]
+    #[arg(value_parser = count(1..=COUNT_MAX))]
+    pub(super) descriptors: Option<usize>,
+
+    /// How long an entry is trusted without a look at the disk.
+    ///
+    /// An entry older than this is compared with the file before it is used again: a change may be
+    /// served this much late. 0 looks at every request.
+    #[arg(long, value_name = "SECONDS", env = "SPEDE_REVALIDATE", help_heading = CACHES)]
+    #[arg(value_parser = duration(Duration::ZERO..=TIME_MAX), default_value = "1")]
+    pub(super) revalidate: Duration,
+
+    /// How files are read: auto, uring, threads or blocking.
+    ///
+    /// auto takes the best that works here. blocking reads on the loop, so that a slow disk holds
+    /// up everybody. uring (io_uring) and threads (helper threads) are not in this build.
+    #[arg(long, value_name = "ENGINE", env = "SPEDE_DISK", help_heading = DISK)]
+    #[arg(value_parser = engine(), default_value = "auto")]
+    pub(super) disk: EngineChoice,
+
+    /// Most connections at once [default: what RLIMIT_NOFILE leaves].
+    ///
+    /// Further ones wait in the queue of the kernel until one has ended.
+    #[arg(long, value_name = "N", env = "SPEDE_CONNECTIONS", help_heading = LIMITS)]
+    #[arg(value_parser = count(1..=COUNT_MAX))]
+    pub(super) connections: Option<usize>,
+
+    /// Longest request target; past it 414.
+    #[arg(long, value_name = "SIZE", env = "SPEDE_TARGET_MAX", help_heading = LIMITS)]
+    #[arg(value_parser = length(1..=HEAD_LENGTH_MAX), default_value = "8KiB")]
+    pub(super) target_max: usize,
+
+    /// Longest request head; past it 431.
+    ///
+    /// From the request line to the empty line. Must leave room beside the longest target.
+    #[arg(long, value_name = "SIZE", env = "SPEDE_HEAD_MAX", help_heading = LIMITS)]
+    #[arg(value_parser = length(HEAD_LENGTH_MIN..=HEAD_LENGTH_MAX), default_value = "16KiB")]
+    pub(super) head_max: usize,
+
+    /// Most field lines in a head, at most 256; past it 431.
+    #[arg(long, value_name = "N", env = "SPEDE_FIELDS_MAX", help_heading = LIMITS)]
+    #[arg(value_parser = count(1..=FIELD_COUNT_MAX), default_value = "100")]
+    pub(super) fields_max: usize,
+
+    /// Longest request body; past it 413.
+    ///
+    /// Nothing here has a use for a body: it is read and thrown away, so that the connection can
+    /// be kept.
+    #[arg(long, value_name = "SIZE", env = "SPEDE_BODY_MAX", help_heading = LIMITS)]
+    #[arg(value_parser = size(0..=BODY_LENGTH_MAX), default_value = "1MiB")]
+    pub(super) body_max: u64,
+
+    /// Most ranges in a request; past it the whole file is sent.
+    ///
+    /// 0 ignores every Range field.
+    #[arg(long, value_name = "N", env = "SPEDE_RANGES_MAX", help_heading = LIMITS)]
+    #[arg(value_parser = count(0..=RANGE_COUNT_MAX), default_value = "16")]
+    pub(super) ranges_max: usize,
+
+    /// How long a request head may take, from its first byte.
+    #[arg(long, value_name = "TIME", env = "SPEDE_HEAD_TIMEOUT", help_heading = TIME_OUTS)]
+    #[arg(value_parser = duration(TIMEOUT_MIN..=TIME_MAX), default_value = "10s")]
+    pub(super) head_timeout: Duration,
+
+    /// How long a request body may take, from the end of its head.
+    #[arg(long, value_name = "TIME", env = "SPEDE_BODY_TIMEOUT", help_heading = TIME_OUTS)]
+    #[arg(value_parser = duration(TIMEOUT_MIN..=TIME_MAX), default_value = "30s")]
+    pub(super) body_timeout: Duration,
+
+    /// How long a connection may be without a request.
+    #[arg(long, value_name = "TIME", env = "SPEDE_IDLE_TIMEOUT", help_heading = TIME_OUTS)]
+    #[arg(value_parser = duration(TIMEOUT_MIN..=TIME_MAX), default_value = "60s")]
+    pub(super) idle_timeout: Duration,
+
+    /// How long a peer may take no byte of its response.
+    ///
+    /// Each byte that it takes starts the time again: a slow peer is not a stalled one.
+    #[arg(long, value_name = "TIME", env = "SPEDE_SEND_TIMEOUT", help_heading = TIME_OUTS)]
+    #[arg(value_parser = duration(TIMEOUT_MIN..=TIME_MAX), default_value = "30s")]
+    pub(super) send_timeout: Duration,
+
+    /// How long to take what a peer sends after its last response.
+    ///
+    /// Closing at once would reset the connection, and the peer could lose the response.
+    #[arg(long, value_name = "TIME", env = "SPEDE_LINGER_TIMEOUT", help_heading = TIME_OUTS)]
+    #[arg(value_parser = duration(Duration::ZERO..=TIME_MAX), default_value = "2s")]
+    pub(super) linger_timeout: Duration,
+
+    /// How long responses may go on after SIGTERM or SIGINT.
+    ///
+    /// A second signal ends the process at once.
+    #[arg(long, value_name = "TIME", env = "SPEDE_GRACE", help_heading = TIME_OUTS)]
+    #[arg(value_parser = duration(Duration::ZERO..=TIME_MAX), default_value = "30s")]
+    pub(super) grace: Duration,
+
+    /// Where requests are written down: off, - or PATH.
+    ///
+    /// - is standard output; a file is appended to.
+    #[arg(long, value_name = "WHERE", env = "SPEDE_ACCESS_LOG", help_heading = OBSERVATION)]
+    #[arg(value_parser = access_log(), default_value = "off")]
+    pub(super) access_log: AccessLog,
+
+    /// Who sees /status: loopback, off, all or ADDR:PORT.
+    ///
+    /// loopback is this machine alone, without any sign of a proxy (Forwarded, X-Forwarded-For,
+    /// Via); a forwarder that adds no such field hands the page to the world, so choose off or
+    /// ADDR:PORT behind one. ADDR:PORT serves it on a listener of its own, and nothing else there.
+    #[arg(long, value_name = "WHO", env = "SPEDE_STATUS", help_heading = OBSERVATION)]
+    #[arg(value_parser = status(), default_value = "loopback")]
+    pub(super) status: StatusAccess,
+}
+
+/// The command line as clap takes it. Reads the environment.
+pub(super) fn command() -> Command {
+    let help = Arg::new("help")
+        .short('h')
+        .long("help")
+        .action(ArgAction::Help);
+    let version = Arg::new("version")
+        .short('V')
+        .long("version")
+        .action(ArgAction::Version);
+    Args::command()
+        // One sentence below the options says what a line in each would.
+        .mut_args(|argument| argument.hide_env(true))
+        .mut_args(in_order())
+        .arg(
+            help.help_heading(HELP)
+                .help("Prints a summary with -h, the reasons too with --help"),
+        )
+        .arg(version.help_heading(HELP).help("Prints the version"))
+}
+
+/// Keeps arguments in the order in which they stand here; clap would put ROOT last.
+fn in_order() -> impl FnMut(Arg) -> Arg {
+    let mut order = 0;
+    move |argument| {
+        order += 1;
+        argument.display_order(order)
+    }
+}

@@ -1,0 +1,202 @@
+//! What is wrong with the words, in one line each.
+//!
+//! clap finds the error and knows the flag and the value; its own rendering takes many lines, so
+//! the line is made here from the error's kind and context.
+
+use std::ffi::{OsStr, OsString};
+use std::time::Duration;
+
+use clap::Command;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use super::units::{render_duration, render_size};
+
+/// Longest part of a value that is shown, in characters: a line should stay a line.
+const SHOWN_LENGTH_MAX: usize = 80;
+
+/// Why one value is refused.
+///
+/// Displays as the end of a sentence that starts with the value: what it is not, then what to
+/// write instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ValueError {
+    /// Not a number of bytes.
+    #[error("is not a size; write bytes or a number with KiB, MiB or GiB, such as 256MiB")]
+    NotSize,
+    /// Not a length of time.
+    #[error("is not a time; write seconds or a number with ms, s, m or h, such as 1.5s")]
+    NotDuration,
+    /// More bytes or nanoseconds than 64 bits count.
+    #[error("is more than 64 bits can count")]
+    Uncountable,
+    /// A size, but not one that this flag takes.
+    #[error("is out of range; write {} to {}", render_size(*.min), render_size(*.max))]
+    SizeOutside {
+        /// The smallest, in bytes.
+        min: u64,
+        /// The largest, in bytes.
+        max: u64,
+    },
+    /// A time, but not one that this flag takes.
+    #[error("is out of range; write {} to {}", render_duration(*.min), render_duration(*.max))]
+    DurationOutside {
+        /// The shortest.
+        min: Duration,
+        /// The longest.
+        max: Duration,
+    },
+    /// Not a count of things that this flag takes.
+    #[error("is not a whole number from {min} to {max}")]
+    NotCount {
+        /// The fewest.
+        min: usize,
+        /// The most.
+        max: usize,
+    },
+    /// Not something to listen on.
+    #[error(
+        "is not an address; write IP:PORT, :PORT, PORT, localhost:PORT or unix:PATH \
+         (other names are not looked up)"
+    )]
+    NotListenAddress,
+    /// An IP address without a port.
+    #[error("has no port; write it as 127.0.0.1:8080 or [::1]:8080")]
+    NoPort,
+    /// A path that does not fit into `struct sockaddr_un`.
+    #[error(
+        "is not the path of a socket; write unix: and 1 to {max} bytes, such as unix:/run/spede"
+    )]
+    NotSocketPath {
+        /// Longest path in bytes.
+        max: usize,
+    },
+    /// Nobody who could see the status page.
+    #[error("is not loopback, off, all or an ADDR:PORT of its own")]
+    NotStatusAccess,
+    /// No such engine.
+    #[error("is not a disk engine; write auto or blocking")]
+    NotEngine,
+    /// An engine that is known, and not built.
+    #[error("is not in this build; use auto or blocking")]
+    EngineNotBuilt,
+    /// Neither of two words.
+    #[error("is not refuse or serve")]
+    NotDotFiles,
+    /// Nowhere to log to.
+    #[error("is not off, - or the path of a file")]
+    NotAccessLog,
+    /// Not the name of a file in a directory.
+    #[error(
+        "is not the name of a visible file; write one such as index.html, without / or first ."
+    )]
+    NotIndexName,
+    /// Not a directory.
+    #[error("is not a path; name the directory to serve, such as www")]
+    NotRoot,
+}
+
+/// The one line for an error of clap's. `command` and `words` are what was parsed.
+pub(super) fn one_line(error: &clap::Error, command: &Command, words: &[OsString]) -> String {
+    let flag = context(error, ContextKind::InvalidArg).map_or("", flag_of);
+    let value = context(error, ContextKind::InvalidValue).unwrap_or_default();
+    match error.kind() {
+        ErrorKind::ValueValidation => {
+            let origin = origin(flag, command, words);
+            let reason = std::error::Error::source(error).map(ToString::to_string);
+            let reason = reason.as_deref().unwrap_or("is not allowed");
+            format!("{flag}{origin}: {} {reason}", quote(value))
+        }
+        ErrorKind::InvalidValue => format!("{flag}: needs a value; see spede --help"),
+        ErrorKind::ArgumentConflict => format!("{flag}: is given more than once"),
+        ErrorKind::TooManyValues => format!("{flag}: takes no value, not even {}", quote(value)),
+        ErrorKind::UnknownArgument if flag.starts_with('-') => {
+            match context(error, ContextKind::SuggestedArg) {
+                Some(known) => format!("{}: is not an option; did you mean {known}?", show(flag)),
+                None => format!("{}: is not an option; see spede --help", show(flag)),
+            }
+        }
+        ErrorKind::UnknownArgument => {
+            let word = context(error, ContextKind::InvalidArg).unwrap_or_default();
+            format!(
+                "ROOT: {} is one too many; one directory is served",
+                quote(word)
+            )
+        }
+        _ => first_line(error),
+    }
+}
+
+/// A value in quotes, on one line and not too long.
+pub(super) fn quote(value: &str) -> String {
+    format!("'{}'", show(value))
+}
+
+fn show(text: &str) -> String {
+    let mut shown = String::new();
+    for (index, character) in text.chars().enumerate() {
+        if index == SHOWN_LENGTH_MAX {
+            shown.push('…');
+            break;
+        }
+        if character.is_control() {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+fn context(error: &clap::Error, kind: ContextKind) -> Option<&str> {
+    match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text),
+        Some(ContextValue::Strings(texts)) => texts.first().map(String::as_str),
+        _ => None,
+    }
+}
+
+/// `--map-cache` of `--map-cache <SIZE>`, and `ROOT` of `[ROOT]`.
+fn flag_of(usage: &str) -> &str {
+    let name = usage.split_once([' ', '=']).map_or(usage, |(name, _)| name);
+    name.trim_matches(['[', ']', '<', '>', '.'])
+}
+
+/// Says which variable a value came from, when the flag is not among the words.
+fn origin(flag: &str, command: &Command, words: &[OsString]) -> String {
+    let mut arguments = command.get_arguments();
+    let argument = arguments.find(|argument| match argument.get_long() {
+        Some(long) => flag.strip_prefix("--") == Some(long),
+        None => !flag.starts_with('-'),
+    });
+    let Some((argument, variable)) = argument.and_then(|one| Some((one, one.get_env()?))) else {
+        return String::new();
+    };
+    // A ROOT among the words looks like any other word; only an empty one is ever refused.
+    let is_typed = |word: &OsString| match argument.get_long() {
+        Some(long) => names_flag(word, long, argument.get_short()),
+        None => word.is_empty(),
+    };
+    if words.iter().skip(1).any(is_typed) {
+        return String::new();
+    }
+    format!(" (from {})", variable.display())
+}
+
+/// Whether a word is `--long`, `--long=value`, `-s` or `-svalue`.
+fn names_flag(word: &OsStr, long: &str, short: Option<char>) -> bool {
+    let word = word.to_string_lossy();
+    match word.strip_prefix("--") {
+        Some(rest) => rest.split('=').next() == Some(long),
+        None => {
+            let letter = word.strip_prefix('-').and_then(|rest| rest.chars().next());
+            letter.is_some() && letter == short
+        }
+    }
+}
+
+/// What clap says first, for kinds that no flag of ours leads to.
+fn first_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    show(line.strip_prefix("error: ").unwrap_or(line))
+}

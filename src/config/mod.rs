@@ -1,0 +1,210 @@
+//! From words and the environment to [`Settings`]: flags, defaults, units, and what is refused.
+//!
+//! Everything that can be told from the words alone is checked here, once; below, the types say
+//! it. Nothing is opened, bound or looked up: whether a root is there, a port free or an engine
+//! usable is for the server to find out.
+
+mod args;
+mod error;
+mod listen;
+mod value;
+
+pub mod units;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Command, FromArgMatches};
+
+pub use self::error::ValueError;
+
+use self::args::Args;
+use self::listen::{Written, is_overlap};
+use self::units::render_size;
+use crate::server::settings::{
+    CacheBudget, Limits, ListenAddress, Settings, StatusAccess, Timeouts,
+};
+
+/// Most addresses to listen on: each is looked at in turn when all are ready.
+const LISTEN_COUNT_MAX: usize = 64;
+/// Most index names: each is a file to look for in every directory.
+const INDEX_COUNT_MAX: usize = 8;
+/// Least room in a head beside its target, in bytes: method, version, a Host field with the longest
+/// name that DNS knows (255), and the empty line.
+const BESIDE_TARGET_LENGTH_MIN: usize = 512;
+
+/// Why there are no settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Usage {
+    /// Help was asked for; whole lines for standard output.
+    Help(String),
+    /// The version was asked for; a whole line for standard output.
+    Version(String),
+    /// Something is wrong: one line for standard error, without its end.
+    Wrong(String),
+}
+
+/// Makes settings of words, the first of which is the name of the program as in
+/// [`std::env::args_os`], and of the environment. A word wins over a variable.
+///
+/// # Errors
+/// [`Usage`] when there is nothing to serve: help or version was asked for, or the first thing that
+/// is wrong.
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Settings, Usage> {
+    parse_with(args::command(), words.into_iter().collect())
+}
+
+fn parse_with(mut command: Command, words: Vec<OsString>) -> Result<Settings, Usage> {
+    let parsed = command.try_get_matches_from_mut(&words);
+    let args = parsed.and_then(|matches| {
+        let mut args = Args::from_arg_matches(&matches)?;
+        let is_default = |name| matches.value_source(name) == Some(ValueSource::DefaultValue);
+        // A default gives way to what was asked for; only two wishes can contradict each other.
+        if is_default("map_max") && args.map_cache > 0 {
+            args.map_max = args.map_max.min(args.map_cache);
+        }
+        if is_default("target_max") {
+            let room = args.head_max.saturating_sub(BESIDE_TARGET_LENGTH_MIN);
+            args.target_max = args.target_max.min(room);
+        }
+        Ok(args)
+    });
+    let settings = args.map(settings).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp => Usage::Help(trimmed(&error.to_string())),
+        ErrorKind::DisplayVersion => Usage::Version(error.to_string()),
+        _ => Usage::Wrong(error::one_line(&error, &command, &words)),
+    })?;
+    match conflict(&settings) {
+        Some(line) => Err(Usage::Wrong(line)),
+        None => Ok(settings),
+    }
+}
+
+/// Without the blanks that clap leaves at the ends of lines.
+fn trimmed(text: &str) -> String {
+    text.lines()
+        .flat_map(|line| [line.trim_end(), "\n"])
+        .collect()
+}
+
+fn settings(args: Args) -> Settings {
+    Settings {
+        root: args.root,
+        listen: args.listen,
+        index: args.index,
+        dot_files: args.dotfiles,
+        engine: args.disk,
+        cache: CacheBudget {
+            map_bytes_max: args.map_cache,
+            map_file_length_max: args.map_max,
+            map_count_max: args.map_count,
+            path_count_max: args.path_cache,
+            descriptor_count_max: args.descriptors,
+            revalidate: args.revalidate,
+        },
+        limits: Limits {
+            connections_max: args.connections,
+            target_length_max: args.target_max,
+            head_length_max: args.head_max,
+            field_count_max: args.fields_max,
+            body_length_max: args.body_max,
+            range_count_max: args.ranges_max,
+        },
+        timeouts: Timeouts {
+            head: args.head_timeout,
+            body: args.body_timeout,
+            idle: args.idle_timeout,
+            send: args.send_timeout,
+            linger: args.linger_timeout,
+            grace: args.grace,
+        },
+        access_log: args.access_log,
+        status: args.status,
+    }
+}
+
+/// The first thing that values say against each other, as one line.
+fn conflict(settings: &Settings) -> Option<String> {
+    listen_conflict(&settings.listen)
+        .or_else(|| status_conflict(settings.status, &settings.listen))
+        .or_else(|| index_conflict(&settings.index))
+        .or_else(|| map_conflict(&settings.cache))
+        .or_else(|| head_conflict(&settings.limits))
+}
+
+fn listen_conflict(listen: &[ListenAddress]) -> Option<String> {
+    if listen.len() > LISTEN_COUNT_MAX {
+        return Some(format!(
+            "--listen: at most {LISTEN_COUNT_MAX} addresses can be given"
+        ));
+    }
+    let mut pairs = listen
+        .iter()
+        .enumerate()
+        .flat_map(|(index, one)| listen[index + 1..].iter().map(move |other| (one, other)));
+    let (one, other) = pairs.find(|(one, other)| is_overlap(one, other))?;
+    let (one, other) = (Written(one), Written(other));
+    Some(if one.0 == other.0 {
+        format!("--listen: {one} is given twice")
+    } else {
+        format!("--listen: {one} and {other} overlap; [::] takes IPv4 too: leave one of them out")
+    })
+}
+
+fn status_conflict(status: StatusAccess, listen: &[ListenAddress]) -> Option<String> {
+    let StatusAccess::Listener(address) = status else {
+        return None;
+    };
+    let wanted = ListenAddress::Tcp(address);
+    let taken = Written(listen.iter().find(|taken| is_overlap(taken, &wanted))?);
+    Some(format!(
+        "--status: {address} is taken by --listen {taken}; give it another port"
+    ))
+}
+
+fn index_conflict(index: &[String]) -> Option<String> {
+    if index.len() > INDEX_COUNT_MAX {
+        return Some(format!(
+            "--index: at most {INDEX_COUNT_MAX} names can be given"
+        ));
+    }
+    let mut names = index.iter().enumerate();
+    let (_, name) = names.find(|(place, name)| index[..*place].contains(name))?;
+    Some(format!("--index: {} is given twice", error::quote(name)))
+}
+
+/// Files that are mapped must fit into the cache, unless there is none.
+fn map_conflict(cache: &CacheBudget) -> Option<String> {
+    let is_none_mapped = cache.map_bytes_max == 0;
+    if is_none_mapped || cache.map_file_length_max <= cache.map_bytes_max {
+        return None;
+    }
+    let longest = render_size(cache.map_file_length_max);
+    let room = render_size(cache.map_bytes_max);
+    Some(format!(
+        "--map-max: {longest} does not fit into --map-cache {room}; write at most {room}"
+    ))
+}
+
+/// A head must have room for its target, or no target would ever be the one that is too long.
+fn head_conflict(limits: &Limits) -> Option<String> {
+    let needed = limits.target_length_max + BESIDE_TARGET_LENGTH_MIN;
+    if limits.head_length_max >= needed {
+        return None;
+    }
+    let head = render_length(limits.head_length_max);
+    let target = render_length(limits.target_length_max);
+    let needed = render_length(needed);
+    Some(format!(
+        "--head-max: {head} is too short for --target-max {target}; write at least {needed}"
+    ))
+}
+
+fn render_length(bytes: usize) -> String {
+    // `usize` to `u64` loses nothing where Linux runs.
+    render_size(u64::try_from(bytes).unwrap_or(u64::MAX))
+}

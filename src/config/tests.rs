@@ -1,0 +1,480 @@
+//! The promises of the command line: what is taken, what is refused, and how it is said.
+
+#![allow(clippy::unwrap_used)]
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::process;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::server::settings::{AccessLog, DotFiles, EngineChoice};
+
+/// The command line without its environment, so that no variable of the tester's plays along.
+fn hermetic() -> Command {
+    args::command().mut_args(|argument| argument.env(None::<&str>))
+}
+
+fn read_words(words: &[OsString]) -> Result<Settings, Usage> {
+    let all = [OsString::from("spede")]
+        .into_iter()
+        .chain(words.iter().cloned());
+    parse_with(hermetic(), all.collect())
+}
+
+fn read(words: &[&str]) -> Result<Settings, Usage> {
+    read_words(&words.iter().map(OsString::from).collect::<Vec<_>>())
+}
+
+fn settings_of(words: &[&str]) -> Settings {
+    read(words).unwrap_or_else(|usage| panic!("{words:?}: {usage:?}"))
+}
+
+/// What is wrong with the words.
+fn refusal_of(words: &[&str]) -> String {
+    match read(words) {
+        Err(Usage::Wrong(line)) => line,
+        other => panic!("{words:?}: {other:?}"),
+    }
+}
+
+fn help_of(flag: &str) -> String {
+    match read(&[flag]) {
+        Err(Usage::Help(text)) => text,
+        other => panic!("{flag}: {other:?}"),
+    }
+}
+
+fn tcp(address: &str) -> ListenAddress {
+    ListenAddress::Tcp(address.parse().unwrap())
+}
+
+fn unix(path: &str) -> ListenAddress {
+    ListenAddress::Unix(PathBuf::from(path))
+}
+
+#[test]
+fn clap_finds_nothing_wrong_with_the_definitions() {
+    args::command().debug_assert();
+}
+
+#[test]
+fn without_words_the_defaults_are_the_documented_ones() {
+    let want = Settings {
+        root: PathBuf::from("www"),
+        listen: vec![tcp("127.0.0.1:8080")],
+        index: vec!["index.html".to_owned()],
+        dot_files: DotFiles::Refused,
+        engine: EngineChoice::Auto,
+        cache: CacheBudget {
+            map_bytes_max: 256 << 20,
+            map_file_length_max: parse_map_max_default(),
+            map_count_max: 32_768,
+            path_count_max: 65_536,
+            descriptor_count_max: None,
+            revalidate: Duration::from_secs(1),
+        },
+        limits: Limits {
+            connections_max: None,
+            target_length_max: 8 << 10,
+            head_length_max: 16 << 10,
+            field_count_max: 100,
+            body_length_max: 1 << 20,
+            range_count_max: 16,
+        },
+        timeouts: Timeouts {
+            head: Duration::from_secs(10),
+            body: Duration::from_secs(30),
+            idle: Duration::from_secs(60),
+            send: Duration::from_secs(30),
+            linger: Duration::from_secs(2),
+            grace: Duration::from_secs(30),
+        },
+        access_log: AccessLog::Off,
+        status: StatusAccess::Loopback,
+    };
+    assert_eq!(settings_of(&[]), want);
+}
+
+/// Tuned by measuring, so it stands in one place only.
+fn parse_map_max_default() -> u64 {
+    units::parse_size(args::MAP_FILE_LENGTH_DEFAULT).unwrap()
+}
+
+#[test]
+fn each_flag_sets_what_it_names() {
+    #[rustfmt::skip]
+    let settings = settings_of(&[
+        "--listen", "[::1]:81", "-l82", "--index=a.htm", "--index", "b.htm", "--dotfiles", "serve",
+        "--map-cache", "1GiB", "--map-max", "1MiB", "--map-count", "3", "--path-cache", "4",
+        "--descriptors", "5", "--revalidate", "0", "--disk", "blocking", "--connections", "6",
+        "--target-max", "2000", "--head-max", "4000", "--fields-max", "256", "--body-max", "0",
+        "--ranges-max", "0", "--head-timeout", "1", "--body-timeout", "2s",
+        "--idle-timeout", "3m", "--send-timeout", "4h", "--linger-timeout", "0",
+        "--grace", "1.5", "--access-log", "-", "--status", "9000", "/srv/www",
+    ]);
+    let want = Settings {
+        root: PathBuf::from("/srv/www"),
+        listen: vec![tcp("[::1]:81"), tcp("127.0.0.1:82")],
+        index: vec!["a.htm".to_owned(), "b.htm".to_owned()],
+        dot_files: DotFiles::Served,
+        engine: EngineChoice::Blocking,
+        cache: CacheBudget {
+            map_bytes_max: 1 << 30,
+            map_file_length_max: 1 << 20,
+            map_count_max: 3,
+            path_count_max: 4,
+            descriptor_count_max: Some(5),
+            revalidate: Duration::ZERO,
+        },
+        limits: Limits {
+            connections_max: Some(6),
+            target_length_max: 2_000,
+            head_length_max: 4_000,
+            field_count_max: 256,
+            body_length_max: 0,
+            range_count_max: 0,
+        },
+        timeouts: Timeouts {
+            head: Duration::from_secs(1),
+            body: Duration::from_secs(2),
+            idle: Duration::from_secs(180),
+            send: Duration::from_secs(14_400),
+            linger: Duration::ZERO,
+            grace: Duration::from_millis(1_500),
+        },
+        access_log: AccessLog::StandardOutput,
+        status: StatusAccess::Listener("127.0.0.1:9000".parse().unwrap()),
+    };
+    assert_eq!(settings, want);
+}
+
+#[test]
+fn an_address_is_read_in_every_form() {
+    #[rustfmt::skip]
+    let cases = [
+        ("127.0.0.1:8080",       tcp("127.0.0.1:8080"),   "IPv4"),
+        ("0.0.0.0:80",           tcp("0.0.0.0:80"),       "every IPv4 address"),
+        ("[::]:80",              tcp("[::]:80"),          "every address"),
+        ("[::1]:0",              tcp("[::1]:0"),          "the kernel chooses"),
+        ("[fe80::1%2]:80",       tcp("[fe80::1%2]:80"),   "on the second interface"),
+        ("[::ffff:10.0.0.1]:80", tcp("10.0.0.1:80"),      "IPv4 in the clothes of IPv6"),
+        (":8080",                tcp("[::]:8080"),        "every address, short"),
+        ("8080",                 tcp("127.0.0.1:8080"),   "loopback, short"),
+        ("0",                    tcp("127.0.0.1:0"),      "loopback, the kernel chooses"),
+        ("localhost:8080",       tcp("127.0.0.1:8080"),   "the one name that is known"),
+        ("LocalHost:8080",       tcp("127.0.0.1:8080"),   "names have no case"),
+        ("unix:/run/spede.sock", unix("/run/spede.sock"), "a path"),
+        ("unix:spede:1",         unix("spede:1"),         "a relative path with a colon"),
+    ];
+    for (text, want, because) in cases {
+        assert_eq!(
+            settings_of(&["-l", text]).listen,
+            [want],
+            "{text}: {because}"
+        );
+    }
+    let listed = settings_of(&["-l", ":80,unix:a", "-l", "[::1]:81"]).listen;
+    assert_eq!(
+        listed,
+        [tcp("[::]:80"), unix("a"), tcp("[::1]:81")],
+        "lists take commas"
+    );
+}
+
+#[test]
+fn paths_need_not_be_text() {
+    let odd = |prefix: &str| OsString::from_vec([prefix.as_bytes(), b"\xff"].concat());
+    let words = [
+        odd("/srv/"),
+        odd("--listen=unix:/run/"),
+        odd("--access-log=/var/log/"),
+    ];
+    let settings = read_words(&words).unwrap();
+    assert_eq!(settings.root, PathBuf::from(odd("/srv/")));
+    assert_eq!(settings.listen, [ListenAddress::Unix(odd("/run/").into())]);
+    assert_eq!(
+        settings.access_log,
+        AccessLog::File(odd("/var/log/").into())
+    );
+}
+
+/// Each refusal starts as it should and is one line.
+fn check_refusals(cases: &[(&[&str], &str)]) {
+    for (words, want) in cases {
+        let line = refusal_of(words);
+        assert!(line.starts_with(want), "{words:?}: {line}");
+        assert!(!line.contains(char::is_control), "{words:?}: {line:?}");
+    }
+}
+
+#[test]
+fn a_wrong_value_is_said_in_one_line() {
+    let long_name = "x".repeat(256);
+    let cut_name = format!(
+        "--index: '{}…' is not the name of a visible file",
+        "x".repeat(80)
+    );
+    #[rustfmt::skip]
+    let cases: &[(&[&str], &str)] = &[
+        (&["--map-cache", "lots"], "--map-cache: 'lots' is not a size; write bytes or a number \
+                                    with KiB, MiB or GiB, such as 256MiB"),
+        (&["--map-cache=-5"],         "--map-cache: '-5' is not a size"),
+        (&["--map-cache", "-5"],      "--map-cache: '-5' is not a size"),
+        (&["--map-cache", ""],        "--map-cache: '' is not a size"),
+        (&["--map-cache", "a\nb"],    r"--map-cache: 'a\nb' is not a size"),
+        (&["--map-cache", "65537GiB"], "--map-cache: '65537GiB' is out of range; write 0 B to"),
+        (&["--body-max", "20000000000GiB"], "--body-max: '20000000000GiB' is more than 64"),
+        (&["--map-cache"],            "--map-cache: needs a value; see spede --help"),
+        (&["--map-cache", "1", "--map-cache", "2"], "--map-cache: is given more than once"),
+        (&["--map-cach", "1"],        "--map-cach: is not an option; did you mean --map-cache?"),
+        (&["--map-max", "0"],         "--map-max: '0' is out of range; write 1 B to"),
+        (&["--map-count", "0"],       "--map-count: '0' is not a whole number from 1 to 16777216"),
+        (&["--path-cache", "0"],      "--path-cache: '0' is not a whole number from 1"),
+        (&["--descriptors", "0"],     "--descriptors: '0' is not a whole number from 1"),
+        (&["--connections", "1.5"],   "--connections: '1.5' is not a whole number from 1"),
+        (&["--fields-max", "257"],    "--fields-max: '257' is not a whole number from 1 to 256"),
+        (&["--ranges-max", "1025"],   "--ranges-max: '1025' is not a whole number from 0 to"),
+        (&["--target-max", "0"],      "--target-max: '0' is out of range; write 1 B to 1 MiB"),
+        (&["--head-max", "2MiB"],     "--head-max: '2MiB' is out of range; write 1 KiB to 1 MiB"),
+        (&["--body-max", "1025GiB"],  "--body-max: '1025GiB' is out of range; write 0 B to"),
+        (&["--revalidate", "soon"],   "--revalidate: 'soon' is not a time; write seconds or a \
+                                       number with ms, s, m or h, such as 1.5s"),
+        (&["--idle-timeout", "0"],    "--idle-timeout: '0' is out of range; write 1 ms to 24 h"),
+        (&["--grace", "25h"],         "--grace: '25h' is out of range; write 0 s to 24 h"),
+        (&["--disk", "uring"],        "--disk: 'uring' is not in this build; use auto or"),
+        (&["--disk", "threads"],      "--disk: 'threads' is not in this build"),
+        (&["--disk", "Auto"],         "--disk: 'Auto' is not a disk engine; write auto or"),
+        (&["--dotfiles", "yes"],      "--dotfiles: 'yes' is not refuse or serve"),
+        (&["--access-log", ""],       "--access-log: '' is not off, - or the path of a file"),
+        (&["--status", "me"],         "--status: 'me' is not loopback, off, all or an ADDR:PORT"),
+        (&["--status", "unix:/x"],    "--status: 'unix:/x' is not loopback, off, all or"),
+        (&["--status", "::1"],        "--status: '::1' has no port; write it as"),
+        (&["--index", ""],            "--index: '' is not the name of a visible file"),
+        (&["--index", "a/b"],         "--index: 'a/b' is not the name of a visible file"),
+        (&["--index", ".."],          "--index: '..' is not the name of a visible file"),
+        (&["--index", ".index"],      "--index: '.index' is not the name of a visible file"),
+        (&["--index", &long_name],    &cut_name),
+        (&["--index", "a", "--index", "a"], "--index: 'a' is given twice"),
+        (&["--index", "a,b,c,d,e,f,g,h,i"], "--index: at most 8 names can be given"),
+    ];
+    check_refusals(cases);
+}
+
+#[test]
+fn a_wrong_address_or_word_is_said_in_one_line() {
+    let long_path = format!("unix:/{}", "x".repeat(107));
+    #[rustfmt::skip]
+    let cases: &[(&[&str], &str)] = &[
+        (&["-l", "example.org:80"],   "--listen: 'example.org:80' is not an address; write"),
+        (&["-l", ""],                 "--listen: '' is not an address"),
+        (&["-l", "localhost"],        "--listen: 'localhost' is not an address"),
+        (&["-l", "::1"],              "--listen: '::1' has no port; write it as 127.0.0.1:8080"),
+        (&["-l", "[::1]"],            "--listen: '[::1]' has no port"),
+        (&["-l", "127.0.0.1"],        "--listen: '127.0.0.1' has no port"),
+        (&["-l", "65536"],            "--listen: '65536' is not an address"),
+        (&["-l", ":+80"],             "--listen: ':+80' is not an address"),
+        (&["-l", ":"],                "--listen: ':' is not an address"),
+        (&["-l", "80,"],              "--listen: '' is not an address"),
+        (&["-l", "unix:"],            "--listen: 'unix:' is not the path of a socket; write"),
+        (&["-l", &long_path],         "--listen: 'unix:/xxxx"),
+        (&["--version=3"],            "--version: takes no value, not even '3'"),
+        (&["-q"],                     "-q: is not an option; see spede --help"),
+        (&["--q\nr"],                 r"--q\nr: is not an option; see spede --help"),
+        (&[""],                       "ROOT: '' is not a path; name the directory to serve"),
+        (&["a", "b"],                 "ROOT: 'b' is one too many; one directory is served"),
+    ];
+    check_refusals(cases);
+}
+
+#[test]
+fn values_that_rule_each_other_out_are_refused() {
+    let many = (0..65)
+        .map(|port| format!("{}", 1_000 + port))
+        .collect::<Vec<_>>()
+        .join(",");
+    #[rustfmt::skip]
+    let cases: &[(&[&str], &str)] = &[
+        (&["-l", "8080", "-l", "localhost:8080"], "--listen: 127.0.0.1:8080 is given twice"),
+        (&["-l", "unix:a", "-l", "unix:a"],       "--listen: unix:a is given twice"),
+        (&["-l", "0.0.0.0:80", "-l", ":80"],      "--listen: 0.0.0.0:80 and [::]:80 overlap"),
+        (&["-l", ":80", "-l", "127.0.0.1:80"],    "--listen: [::]:80 and 127.0.0.1:80 overlap"),
+        (&["-l", "80", "-l", "[::ffff:127.0.0.1]:80"], "--listen: 127.0.0.1:80 is given twice"),
+        (&["-l", &many],                          "--listen: at most 64 addresses can be given"),
+        (&["--status", "8080"],                   "--status: 127.0.0.1:8080 is taken by --listen"),
+        (&["-l", ":80", "--status", "[::1]:80"],  "--status: [::1]:80 is taken by --listen"),
+        (&["--map-cache", "1M", "--map-max", "2M"], "--map-max: 2 MiB does not fit into"),
+        (&["--map-cache", "1", "--map-max", "2"], "--map-max: "),
+        (&["--head-max", "8KiB", "--target-max", "8KiB"], "--head-max: 8 KiB is too short for"),
+        (&["--target-max", "15873"],              "--head-max: 16 KiB is too short for"),
+    ];
+    check_refusals(cases);
+}
+
+#[test]
+fn a_conflict_says_what_to_write() {
+    let line = refusal_of(&["--map-cache", "32KiB", "--map-max", "64KiB"]);
+    let want = "--map-max: 64 KiB does not fit into --map-cache 32 KiB; write at most 32 KiB";
+    assert_eq!(line, want);
+    let line = refusal_of(&["--head-max", "8KiB", "--target-max", "8KiB"]);
+    let want = "--head-max: 8 KiB is too short for --target-max 8 KiB; write at least 8.5 KiB";
+    assert_eq!(line, want);
+}
+
+#[test]
+fn values_on_the_edge_of_each_other_are_taken() {
+    #[rustfmt::skip]
+    let cases: &[(&[&str], &str)] = &[
+        (&["-l", "0", "-l", "0"],                       "the kernel chooses two ports"),
+        (&["-l", "0", "--status", "0"],                 "the kernel chooses two ports"),
+        (&["-l", "127.0.0.1:80", "-l", "[::1]:80"],     "two families"),
+        (&["-l", "127.0.0.1:80", "-l", "127.0.0.2:80"], "two addresses"),
+        (&["-l", "0.0.0.0:80", "-l", "[::1]:80"],       "IPv4 takes no IPv6"),
+        (&["-l", "[fe80::1%1]:80", "-l", "[fe80::1%2]:80"], "two interfaces"),
+        (&["-l", "unix:a", "-l", "unix:b"],             "two paths"),
+        (&["--map-cache", "0"],                         "nothing is mapped, whatever its length"),
+        (&["--map-cache", "1MiB", "--map-max", "1MiB"], "one file fills the cache"),
+        (&["--head-max", "8704"],                       "512 bytes beside the target"),
+        (&["--target-max", "15872"],                    "512 bytes beside the target"),
+    ];
+    for (words, because) in cases {
+        assert!(
+            read(words).is_ok(),
+            "{words:?}: {because}: {:?}",
+            read(words)
+        );
+    }
+}
+
+#[test]
+fn the_help_fits_80_columns_and_names_every_flag() {
+    for help in [help_of("-h"), help_of("--help")] {
+        for line in help.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+            assert_eq!(line, line.trim_end(), "blanks at the end");
+        }
+        for argument in hermetic().get_arguments() {
+            let name = argument
+                .get_long()
+                .map_or("[ROOT]".to_owned(), |long| format!("--{long}"));
+            assert!(help.contains(&name), "{name}");
+        }
+        let headings = [
+            "What to serve:",
+            "Caches:",
+            "Disk:",
+            "Limits:",
+            "Time-outs:",
+            "Observation:",
+        ];
+        let places = headings.map(|heading| help.find(heading).expect(heading));
+        assert!(places.is_sorted(), "{places:?}");
+        assert!(
+            !help.contains("\nOptions:") && !help.contains("\nArguments:"),
+            "no heading"
+        );
+    }
+    assert!(
+        help_of("-h").len() * 2 < help_of("--help").len(),
+        "the reasons are in the long one"
+    );
+}
+
+#[test]
+fn the_version_is_that_of_the_package() {
+    let want = format!("spede {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(read(&["-V"]), Err(Usage::Version(want.clone())));
+    assert_eq!(read(&["--version"]), Err(Usage::Version(want)));
+}
+
+#[test]
+fn every_flag_has_a_variable_of_its_own_name() {
+    for argument in args::command().get_arguments() {
+        if matches!(argument.get_id().as_str(), "help" | "version") {
+            continue;
+        }
+        let name = argument.get_long().unwrap_or("root");
+        let want = format!("SPEDE_{}", name.replace('-', "_").to_uppercase());
+        assert_eq!(argument.get_env(), Some(want.as_ref()), "{name}");
+    }
+}
+
+/// The environment belongs to the whole process and other tests run beside this one, so this one
+/// runs itself again in a process of its own.
+#[test]
+fn a_variable_is_honoured_and_a_word_wins() {
+    const NAME: &str = "config::tests::a_variable_is_honoured_and_a_word_wins";
+    const CHILD: &str = "SPEDE_TEST_CHILD";
+    if std::env::var_os(CHILD).is_some() {
+        return within_an_environment();
+    }
+    let output = process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", NAME])
+        .env_clear()
+        .envs([
+            (CHILD, "1"),
+            ("SPEDE_ROOT", "/srv"),
+            ("SPEDE_LISTEN", ":80,unix:a"),
+        ])
+        .envs([("SPEDE_DISK", "uring"), ("SPEDE_PORT", "tcp://10.0.0.1:80")])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
+}
+
+fn within_an_environment() {
+    let words = |words: &[&str]| parse(["spede"].iter().chain(words).map(OsString::from));
+    let want = "--disk (from SPEDE_DISK): 'uring' is not in this build; use auto or blocking";
+    assert_eq!(words(&["-l", "81"]), Err(Usage::Wrong(want.to_owned())));
+    let want = "--disk: 'x' is not a disk engine; write auto or blocking";
+    assert_eq!(words(&["--disk=x"]), Err(Usage::Wrong(want.to_owned())));
+
+    let settings = words(&["--disk", "auto"]).unwrap();
+    assert_eq!(settings.root, PathBuf::from("/srv"));
+    assert_eq!(settings.listen, [tcp("[::]:80"), unix("a")]);
+
+    let settings = words(&["--disk", "auto", "-l", "81", "www"]).unwrap();
+    assert_eq!(settings.root, PathBuf::from("www"));
+    assert_eq!(
+        settings.listen,
+        [tcp("127.0.0.1:81")],
+        "words replace a list, not add to it"
+    );
+}
+
+proptest! {
+    /// Whatever is typed: settings, help, or one line that says what is wrong.
+    #[test]
+    fn no_word_is_too_odd(words in prop::collection::vec(odd_word(), 0..4)) {
+        if let Err(Usage::Wrong(line)) = read_words(&words) {
+            prop_assert!(!line.is_empty() && !line.contains(char::is_control), "{:?}", line);
+        }
+    }
+}
+
+/// Known flags, near misses and any bytes.
+fn odd_word() -> impl Strategy<Value = OsString> {
+    let flags: Vec<String> = hermetic()
+        .get_arguments()
+        .map(|one| format!("--{}", one.get_id()))
+        .collect();
+    let flag = prop::sample::select(flags).prop_map(|flag| flag.replace('_', "-"));
+    let bytes = prop::collection::vec(1..=u8::MAX, 0..12).prop_map(OsString::from_vec);
+    prop_oneof![
+        flag.clone().prop_map(OsString::from),
+        bytes.clone(),
+        (flag, bytes).prop_map(|(flag, value)| {
+            let mut word = OsString::from(flag + "=");
+            word.push(value);
+            word
+        }),
+        "-{0,2}[a-z0-9.:/=]{0,8}".prop_map(OsString::from),
+    ]
+}

@@ -1,0 +1,136 @@
+//! What one word means: a reader for each kind of value, as clap takes them.
+//!
+//! A reader sees one word and nothing else; what two flags together rule out is in the parent.
+
+use std::ffi::{OsStr, OsString};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+
+use super::ValueError;
+use super::listen::parse_tcp;
+use super::units::{parse_duration, parse_size};
+use crate::server::settings::{AccessLog, DotFiles, EngineChoice, StatusAccess};
+
+/// Longest name in a directory, `NAME_MAX` of limits.h.
+const FILE_NAME_LENGTH_MAX: usize = 255;
+
+/// Makes a reader of words, which need not be UTF-8, a parser of clap's.
+pub(super) fn word<T: Clone + Send + Sync + 'static>(
+    read: impl Fn(&OsStr) -> Result<T, ValueError> + Clone + Send + Sync + 'static,
+) -> impl TypedValueParser<Value = T> {
+    OsStringValueParser::new().try_map(move |word: OsString| read(&word))
+}
+
+/// Makes a reader of text a parser of clap's. A word that is not UTF-8 reads as the empty one,
+/// which no reader takes.
+fn text<T: Clone + Send + Sync + 'static>(
+    read: impl Fn(&str) -> Result<T, ValueError> + Clone + Send + Sync + 'static,
+) -> impl TypedValueParser<Value = T> {
+    word(move |word| read(word.to_str().unwrap_or_default()))
+}
+
+/// How many things.
+pub(super) fn count(allowed: RangeInclusive<usize>) -> impl TypedValueParser<Value = usize> {
+    let (min, max) = allowed.into_inner();
+    text(move |text| match text.trim_ascii().parse() {
+        Ok(count) if (min..=max).contains(&count) => Ok(count),
+        _ => Err(ValueError::NotCount { min, max }),
+    })
+}
+
+/// How many bytes, on disk or on the wire.
+pub(super) fn size(allowed: RangeInclusive<u64>) -> impl TypedValueParser<Value = u64> {
+    let (min, max) = allowed.into_inner();
+    text(move |text| match parse_size(text)? {
+        size if (min..=max).contains(&size) => Ok(size),
+        _ => Err(ValueError::SizeOutside { min, max }),
+    })
+}
+
+/// How many bytes of memory at once.
+pub(super) fn length(allowed: RangeInclusive<u32>) -> impl TypedValueParser<Value = usize> {
+    let (min, max) = allowed.into_inner();
+    // `u32` to `usize` loses nothing where Linux runs.
+    size(u64::from(min)..=u64::from(max)).map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
+}
+
+/// How long.
+pub(super) fn duration(
+    allowed: RangeInclusive<Duration>,
+) -> impl TypedValueParser<Value = Duration> {
+    let (min, max) = allowed.into_inner();
+    text(move |text| match parse_duration(text)? {
+        time if (min..=max).contains(&time) => Ok(time),
+        _ => Err(ValueError::DurationOutside { min, max }),
+    })
+}
+
+/// The root. Whether it is there is for the server to see.
+pub(super) fn root() -> impl TypedValueParser<Value = PathBuf> {
+    word(|word| {
+        if word.is_empty() {
+            Err(ValueError::NotRoot)
+        } else {
+            Ok(PathBuf::from(word))
+        }
+    })
+}
+
+/// A file name that stands for its directory.
+pub(super) fn index_name() -> impl TypedValueParser<Value = String> {
+    text(|name| {
+        let is_length_right = (1..=FILE_NAME_LENGTH_MAX).contains(&name.len());
+        let is_name = is_length_right && !name.starts_with('.') && !name.contains(['/', '\0']);
+        if is_name {
+            Ok(name.to_owned())
+        } else {
+            Err(ValueError::NotIndexName)
+        }
+    })
+}
+
+/// Whether hidden names are served.
+pub(super) fn dot_files() -> impl TypedValueParser<Value = DotFiles> {
+    text(|text| match text {
+        "refuse" => Ok(DotFiles::Refused),
+        "serve" => Ok(DotFiles::Served),
+        _ => Err(ValueError::NotDotFiles),
+    })
+}
+
+/// A disk engine of this build.
+pub(super) fn engine() -> impl TypedValueParser<Value = EngineChoice> {
+    text(|text| match text {
+        "auto" => Ok(EngineChoice::Auto),
+        "blocking" => Ok(EngineChoice::Blocking),
+        "uring" | "threads" => Err(ValueError::EngineNotBuilt),
+        _ => Err(ValueError::NotEngine),
+    })
+}
+
+/// Where requests are written down. A file named `off` is `./off`.
+pub(super) fn access_log() -> impl TypedValueParser<Value = AccessLog> {
+    word(|word| match word.to_str() {
+        Some("") => Err(ValueError::NotAccessLog),
+        Some("off") => Ok(AccessLog::Off),
+        Some("-") => Ok(AccessLog::StandardOutput),
+        _ => Ok(AccessLog::File(PathBuf::from(word))),
+    })
+}
+
+/// Who sees the status page.
+pub(super) fn status() -> impl TypedValueParser<Value = StatusAccess> {
+    text(|text| match text {
+        "loopback" => Ok(StatusAccess::Loopback),
+        "off" => Ok(StatusAccess::Off),
+        "all" => Ok(StatusAccess::All),
+        _ => match parse_tcp(text) {
+            Ok(address) => Ok(StatusAccess::Listener(address)),
+            Err(ValueError::NoPort) => Err(ValueError::NoPort),
+            Err(_) => Err(ValueError::NotStatusAccess),
+        },
+    })
+}

@@ -1,0 +1,326 @@
+//! Writing one answer into an outbox: the decision of `site::response` becomes bytes.
+
+use std::fmt::Write;
+
+use super::outbox::{Outbox, Source};
+use crate::clock::Now;
+use crate::http::head::HeadWriter;
+use crate::http::range::ByteRange;
+use crate::http::request::{Persistence, Request, Version};
+use crate::http::status::{Refusal, Status};
+use crate::site::fixed::{self, Allow};
+use crate::site::representation::{Representation, Vary};
+use crate::site::response::{Content, Fixed, Selected};
+
+/// What is known of the request while it is answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Exchange<'a> {
+    /// The moment of the answer.
+    pub now: &'a Now,
+    /// Whether content goes with the head.
+    pub content: Content,
+    /// The Connection option that the answer carries, if one is due.
+    pub connection: Option<&'static str>,
+}
+
+impl<'a> Exchange<'a> {
+    /// The answer to a request, on a connection that goes on or not.
+    pub(super) fn new(
+        request: &Request<'_>,
+        persistence: Persistence,
+        now: &'a Now,
+    ) -> Exchange<'a> {
+        let connection = match (persistence, request.head().version) {
+            (Persistence::Close, _) => Some("close"),
+            (Persistence::KeepAlive, Version::Http10) => Some("keep-alive"),
+            (Persistence::KeepAlive, Version::Http11) => None,
+        };
+        Exchange {
+            now,
+            content: Content::of(request.head().method),
+            connection,
+        }
+    }
+
+    /// The last answer on a connection whose request could not be understood.
+    pub(super) fn last(content: Content, now: &'a Now) -> Exchange<'a> {
+        Exchange {
+            now,
+            content,
+            connection: Some("close"),
+        }
+    }
+}
+
+/// A document made in memory: the status page.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// Its Content-Type.
+    pub media_type: &'static str,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// The value of Content-Security-Policy, for HTML.
+    pub content_security_policy: Option<&'static str>,
+}
+
+/// Puts an answer with a representation in and gives the bytes of its content. `source` must hold
+/// its version wherever [`Selected::needs_file`] says so.
+pub(super) fn put_selected(
+    outbox: &mut Outbox,
+    exchange: Exchange<'_>,
+    representation: &Representation,
+    selected: &Selected,
+    source: Option<&Source>,
+) -> u64 {
+    let Exchange {
+        now, connection, ..
+    } = exchange;
+    match selected {
+        Selected::Whole => {
+            outbox.render(|buffer| representation.ok.append_to(buffer, now, connection));
+            put_content(
+                outbox,
+                exchange,
+                representation,
+                source,
+                whole(representation),
+            )
+        }
+        Selected::NotModified => {
+            outbox.render(|buffer| {
+                representation
+                    .not_modified
+                    .append_to(buffer, now, connection);
+            });
+            0
+        }
+        Selected::Part(range) => {
+            outbox.render(|buffer| part_head(buffer, exchange, representation, *range));
+            put_content(outbox, exchange, representation, source, Some(*range))
+        }
+        Selected::Parts(ranges) => put_parts(outbox, exchange, representation, ranges, source),
+        Selected::PreconditionFailed => {
+            put_page(outbox, exchange, Status::PreconditionFailed, None, |head| {
+                representation.add_common_fields(head);
+            })
+        }
+        Selected::Unsatisfiable => put_page(
+            outbox,
+            exchange,
+            Status::RangeNotSatisfiable,
+            None,
+            |head| {
+                head.field("Content-Range", unsatisfied(representation).as_bytes());
+                if representation.vary == Vary::AcceptEncoding {
+                    head.field("Vary", b"Accept-Encoding");
+                }
+            },
+        ),
+    }
+}
+
+/// Puts an answer without a representation in and gives the bytes of its content.
+pub(super) fn put_fixed(
+    outbox: &mut Outbox,
+    exchange: Exchange<'_>,
+    request: &Request<'_>,
+    fixed: &Fixed,
+) -> u64 {
+    match fixed {
+        Fixed::Options => {
+            outbox.render(|buffer| {
+                let mut head = HeadWriter::start(buffer, Status::Ok, &exchange.now.rendered);
+                head.field("Allow", Allow::Files.field());
+                head.number("Content-Length", 0).finish(exchange.connection);
+            });
+            0
+        }
+        Fixed::MethodNotAllowed(allow) => {
+            put_page(outbox, exchange, Status::MethodNotAllowed, None, |head| {
+                head.field("Allow", allow.field());
+            })
+        }
+        Fixed::Moved(path) => put_page(outbox, exchange, Status::MovedPermanently, None, |head| {
+            let mut location = path.as_bytes().to_vec();
+            if let Some(query) = request.query() {
+                location.push(b'?');
+                location.extend_from_slice(query);
+            }
+            head.field("Location", &location);
+        }),
+        Fixed::Error(status) => put_page(outbox, exchange, *status, None, |head| {
+            if *status == Status::ServiceUnavailable {
+                head.field("Retry-After", b"1");
+            }
+        }),
+        Fixed::Refused(refusal) => put_refusal(outbox, exchange, *refusal),
+    }
+}
+
+/// Puts the answer to what is no request in and gives the bytes of its content.
+pub(super) fn put_refusal(outbox: &mut Outbox, exchange: Exchange<'_>, refusal: Refusal) -> u64 {
+    let detail = format!("This request cannot be answered: {refusal}.");
+    put_page(outbox, exchange, refusal.status(), Some(&detail), |_| {})
+}
+
+/// Puts a document in that nobody may store and gives the bytes of its content.
+pub(super) fn put_document(
+    outbox: &mut Outbox,
+    exchange: Exchange<'_>,
+    document: &Document,
+) -> u64 {
+    outbox.render(|buffer| {
+        let mut head = HeadWriter::start(buffer, Status::Ok, &exchange.now.rendered);
+        head.field("Content-Type", document.media_type.as_bytes());
+        head.number("Content-Length", document.bytes.len() as u64);
+        head.field("Cache-Control", b"no-store");
+        if let Some(policy) = document.content_security_policy {
+            head.field("Content-Security-Policy", policy.as_bytes());
+        }
+        head.field("Vary", b"Accept").finish(exchange.connection);
+        if exchange.content == Content::Sent {
+            buffer.extend_from_slice(&document.bytes);
+        }
+    });
+    sent_length(exchange, &document.bytes)
+}
+
+fn sent_length(exchange: Exchange<'_>, content: &[u8]) -> u64 {
+    match exchange.content {
+        Content::Sent => content.len() as u64,
+        Content::Omitted => 0,
+    }
+}
+
+/// Puts the interim answer in that lets a client send its body. RFC 9110 §15.2.1.
+pub(super) fn put_continue(outbox: &mut Outbox) {
+    outbox.render(|buffer| buffer.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n"));
+}
+
+fn put_page(
+    outbox: &mut Outbox,
+    exchange: Exchange<'_>,
+    status: Status,
+    detail: Option<&str>,
+    fields: impl FnOnce(&mut HeadWriter<'_>),
+) -> u64 {
+    let mut body = Vec::with_capacity(256);
+    fixed::page(&mut body, status, detail);
+    outbox.render(|buffer| {
+        let mut head = HeadWriter::start(buffer, status, &exchange.now.rendered);
+        head.field("Content-Type", fixed::PAGE_TYPE);
+        head.number("Content-Length", body.len() as u64);
+        fields(&mut head);
+        head.finish(exchange.connection);
+        if exchange.content == Content::Sent {
+            buffer.extend_from_slice(&body);
+        }
+    });
+    sent_length(exchange, &body)
+}
+
+fn whole(representation: &Representation) -> Option<ByteRange> {
+    let last = representation.version.length.checked_sub(1)?;
+    Some(ByteRange { first: 0, last })
+}
+
+fn put_content(
+    outbox: &mut Outbox,
+    exchange: Exchange<'_>,
+    representation: &Representation,
+    source: Option<&Source>,
+    range: Option<ByteRange>,
+) -> u64 {
+    match (exchange.content, source, range) {
+        (Content::Sent, Some(source), Some(range)) => {
+            outbox.content(source, representation.version, range.first..range.last + 1);
+            range.length()
+        }
+        _ => 0,
+    }
+}
+
+fn part_head(
+    buffer: &mut Vec<u8>,
+    exchange: Exchange<'_>,
+    representation: &Representation,
+    range: ByteRange,
+) {
+    let mut head = HeadWriter::start(buffer, Status::PartialContent, &exchange.now.rendered);
+    head.field("Content-Type", representation.media_type.as_bytes());
+    head.number("Content-Length", range.length());
+    head.field(
+        "Content-Range",
+        content_range(representation, range).as_bytes(),
+    );
+    representation.add_content_fields(&mut head);
+    head.finish(exchange.connection);
+}
+
+fn content_range(representation: &Representation, range: ByteRange) -> String {
+    format!(
+        "bytes {}-{}/{}",
+        range.first, range.last, representation.version.length
+    )
+}
+
+fn unsatisfied(representation: &Representation) -> String {
+    format!("bytes */{}", representation.version.length)
+}
+
+/// Several ranges as `multipart/byteranges`, RFC 9110 §14.6.
+fn put_parts(
+    outbox: &mut Outbox,
+    exchange: Exchange<'_>,
+    representation: &Representation,
+    ranges: &[ByteRange],
+    source: Option<&Source>,
+) -> u64 {
+    let boundary = boundary(representation, exchange.now);
+    let part_heads: Vec<String> = ranges
+        .iter()
+        .enumerate()
+        .map(|(index, range)| {
+            // The line end before a delimiter belongs to it; before the first there is none.
+            let before = if index == 0 { "" } else { "\r\n" };
+            let media_type = representation.media_type;
+            let content_range = content_range(representation, *range);
+            format!(
+                "{before}--{boundary}\r\nContent-Type: {media_type}\r\nContent-Range: {content_range}\r\n\r\n"
+            )
+        })
+        .collect();
+    let end = format!("\r\n--{boundary}--\r\n");
+    let content_length = part_heads.iter().map(|head| head.len() as u64).sum::<u64>()
+        + ranges.iter().map(ByteRange::length).sum::<u64>()
+        + end.len() as u64;
+    outbox.render(|buffer| {
+        let mut head = HeadWriter::start(buffer, Status::PartialContent, &exchange.now.rendered);
+        let media_type = format!("multipart/byteranges; boundary={boundary}");
+        head.field("Content-Type", media_type.as_bytes());
+        head.number("Content-Length", content_length);
+        representation.add_content_fields(&mut head);
+        head.finish(exchange.connection);
+    });
+    if exchange.content == Content::Omitted {
+        return 0;
+    }
+    for (part_head, range) in part_heads.iter().zip(ranges) {
+        outbox.render(|buffer| buffer.extend_from_slice(part_head.as_bytes()));
+        put_content(outbox, exchange, representation, source, Some(*range));
+    }
+    outbox.render(|buffer| buffer.extend_from_slice(end.as_bytes()));
+    content_length
+}
+
+/// A delimiter that the file does not contain by accident: 32 hexadecimal digits that depend on
+/// the moment, so that nobody can put it into a file beforehand.
+fn boundary(representation: &Representation, now: &Now) -> String {
+    let mut boundary = String::with_capacity(48);
+    let moment = u64::from(now.wall.nanoseconds) | now.date.unix_seconds() << 30;
+    let mixed = foldhash::quality::FixedState::with_seed(moment);
+    let word = std::hash::BuildHasher::hash_one(&mixed, representation.version);
+    // Writing to a String cannot fail.
+    let _ = write!(boundary, "spede-{moment:016x}{word:016x}");
+    boundary
+}

@@ -1,0 +1,149 @@
+//! The words between a connection and its driver: what happened, what is wanted, by which rules.
+
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::answer::Document;
+use super::ledger::Ledger;
+use super::outbox::Source;
+use crate::clock::Now;
+use crate::http::request::{HeadLimits, Request};
+use crate::site::representation::Representation;
+use crate::site::response::{Fixed, Selected};
+
+/// How long each thing may take. All are counted from the start of what they name, except `send`,
+/// which starts anew with every byte that the peer takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// From the first byte of a head to its last.
+    pub head: Duration,
+    /// From the end of a head to the end of its body.
+    pub body: Duration,
+    /// Without any request.
+    pub idle: Duration,
+    /// Without the peer taking a byte of what is sent.
+    pub send: Duration,
+    /// From the last answer to the end of what the peer still sends.
+    pub linger: Duration,
+}
+
+/// What all connections of a server have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// Limits on heads.
+    pub head: HeadLimits,
+    /// Longest body that is read and dropped, in bytes.
+    pub body_length_max: u64,
+    /// Deadlines.
+    pub timeouts: Timeouts,
+}
+
+/// What a connection is given beside each input.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The moment.
+    pub now: &'a Now,
+    /// The rules.
+    pub policy: &'a Policy,
+    /// Where it reports to.
+    pub ledger: &'a mut Ledger,
+}
+
+/// What was found for a request.
+#[derive(Clone, Copy, Debug)]
+pub enum Found<'a> {
+    /// A file.
+    Selected {
+        /// Its facts.
+        representation: &'a Representation,
+        /// What of it is answered.
+        selected: &'a Selected,
+        /// Its bytes, wherever `selected` needs them.
+        source: Option<&'a Source>,
+    },
+    /// An answer without a file.
+    Fixed(&'a Fixed),
+    /// A document made in memory.
+    Document(&'a Document),
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// So many bytes were put at the start of [`Connection::space`].
+    Received(usize),
+    /// The peer will send no more.
+    EndOfStream,
+    /// The look-up that was wanted goes on elsewhere; its answer comes as `Resolved`.
+    Waiting,
+    /// The look-up that was wanted is done.
+    Resolved(Found<'a>),
+    /// So many bytes of the outbox went out.
+    Sent(u64),
+    /// Our direction of the stream was shut down.
+    WriteClosed,
+    /// The moment that [`Connection::deadline`] gave has come.
+    DeadlinePassed,
+    /// The server is stopping: the answer under way is the last.
+    Drain,
+    /// The socket failed, or the bytes of an answer are no longer there.
+    Broken(io::ErrorKind),
+}
+
+/// What a connection wants of its driver. Asking twice is harmless.
+#[derive(Debug)]
+pub enum Want<'a> {
+    /// More bytes from the peer.
+    Read,
+    /// What this request leads to.
+    Resolve(Request<'a>),
+    /// Nothing until a look-up is done.
+    Wait,
+    /// The outbox emptied.
+    Write,
+    /// Our direction shut down, because the peer may not have read our answer yet while we no
+    /// longer read what it sends: closing now would destroy the answer (RFC 9112 §9.6).
+    CloseWrite,
+    /// Bytes from the peer, to be dropped.
+    Discard,
+    /// The socket closed.
+    Close(CloseReason),
+}
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The peer had no more to ask.
+    PeerFinished,
+    /// The last answer was sent.
+    Answered,
+    /// No request came in time.
+    Idle,
+    /// The peer took no byte in time.
+    SendStalled,
+    /// What was received after the last answer did not end in time, or was too much.
+    Lingered,
+    /// The server stops.
+    Drained,
+    /// The socket or the file failed.
+    Broken(io::ErrorKind),
+}
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A peer over TCP.
+    Address(IpAddr),
+    /// A peer over a Unix socket.
+    Local,
+}
+
+impl Peer {
+    pub(super) fn address(self) -> Option<IpAddr> {
+        match self {
+            Peer::Address(address) => Some(address),
+            Peer::Local => None,
+        }
+    }
+}

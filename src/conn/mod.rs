@@ -1,0 +1,21 @@
+//! One HTTP/1.1 connection, without any I/O: it is told what happened ([`Connection::handle`]),
+//! and says what it wants ([`Connection::want`]).
+//!
+//! Bytes go in through the inbox and segments come out through the outbox, so that a transport
+//! other than a plain socket can stand at that edge.
+
+#![forbid(unsafe_code)]
+
+mod answer;
+mod inbox;
+mod interface;
+pub mod ledger;
+pub mod outbox;
+mod state;
+
+pub use answer::Document;
+pub use interface::{CloseReason, Context, Found, Input, Peer, Policy, Timeouts, Want};
+pub use state::Connection;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,282 @@
+//! What is to be sent: a bounded queue of segments, gathered into as few calls as may be.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::sys::file::{FileVersion, OpenFile};
+use crate::sys::mapping::Mapping;
+use crate::sys::socket::{More, PIECE_COUNT_MAX, Piece};
+
+/// Segments after which no further answer is put in before something is sent. An answer of
+/// several ranges may take it further, by twice the number of its ranges and one.
+const SEGMENT_COUNT_MAX: usize = PIECE_COUNT_MAX - 2;
+/// Bytes of rendered heads and pages after which the same holds.
+const RENDERED_LENGTH_MAX: usize = 12 * 1024;
+/// Bytes of answers after which the same holds: enough to fill a socket buffer.
+const QUEUED_LENGTH_MAX: u64 = 256 * 1024;
+
+/// A run of bytes from one source.
+#[derive(Clone, Debug)]
+enum Segment {
+    /// Part of the outbox' own rendered bytes.
+    Rendered(Range<usize>),
+    /// Part of a mapping.
+    Mapped {
+        mapping: Rc<Mapping>,
+        bytes: Range<usize>,
+    },
+    /// Part of a file, sent by the kernel.
+    File(FileSegment),
+}
+
+/// Part of an open file that is to be sent.
+#[derive(Clone, Debug)]
+pub struct FileSegment {
+    /// The file.
+    pub file: Arc<OpenFile>,
+    /// The version that the head announced; bytes of another must not complete the answer.
+    pub version: FileVersion,
+    /// What is left to send, in bytes from the start of the file.
+    pub bytes: Range<u64>,
+}
+
+/// Where the bytes of a representation are.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// In a mapping.
+    Mapped(Rc<Mapping>),
+    /// In an open file.
+    File(Arc<OpenFile>),
+}
+
+/// What the driver does next to empty an outbox.
+#[derive(Debug)]
+pub enum Next<'a> {
+    /// Nothing is left.
+    Nothing,
+    /// The first so many of the pieces it was asked to fill go out in one call.
+    Pieces(usize, More),
+    /// This part of a file goes out by `sendfile`.
+    File(&'a FileSegment),
+}
+
+/// The buffers of an outbox, lent while there is something in it.
+#[derive(Debug, Default)]
+pub struct OutboxBuffers {
+    rendered: Vec<u8>,
+    segments: VecDeque<Segment>,
+}
+
+/// A queue of segments. Order of sending is order of putting in.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    buffers: OutboxBuffers,
+    queued: u64,
+    /// Bytes put in since the connection began.
+    total_in: u64,
+    /// Bytes sent since the connection began.
+    total_out: u64,
+}
+
+impl Outbox {
+    /// Lends buffers, if there are none.
+    pub fn lend(&mut self, buffers: impl FnOnce() -> OutboxBuffers) {
+        if self.buffers.segments.capacity() == 0 {
+            self.buffers = buffers();
+        }
+    }
+
+    /// Takes the buffers back, if nothing is in them.
+    pub fn reclaim(&mut self) -> Option<OutboxBuffers> {
+        if !self.is_empty() || self.buffers.segments.capacity() == 0 {
+            return None;
+        }
+        Some(std::mem::take(&mut self.buffers))
+    }
+
+    /// Whether everything was sent.
+    pub fn is_empty(&self) -> bool {
+        self.buffers.segments.is_empty()
+    }
+
+    /// Whether another answer may be put in before anything is sent.
+    pub fn has_room(&self) -> bool {
+        self.buffers.segments.len() < SEGMENT_COUNT_MAX
+            && self.buffers.rendered.len() < RENDERED_LENGTH_MAX
+            && self.queued < QUEUED_LENGTH_MAX
+    }
+
+    /// Puts bytes in that `write` appends to a buffer; it must not change what is there.
+    pub fn render(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let rendered = &mut self.buffers.rendered;
+        let start = rendered.len();
+        write(rendered);
+        let end = rendered.len();
+        self.count_in((end - start) as u64);
+        match self.buffers.segments.back_mut() {
+            Some(Segment::Rendered(range)) if range.end == start => range.end = end,
+            _ => self
+                .buffers
+                .segments
+                .push_back(Segment::Rendered(start..end)),
+        }
+    }
+
+    /// Puts part of a file in, from wherever its bytes are.
+    pub fn content(&mut self, source: &Source, version: FileVersion, bytes: Range<u64>) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.count_in(bytes.end - bytes.start);
+        let segment = match source {
+            Source::Mapped(mapping) => {
+                let place = |at: u64| usize::try_from(at).map_or(usize::MAX, |at| at);
+                let bytes = place(bytes.start)..place(bytes.end);
+                Segment::Mapped {
+                    mapping: Rc::clone(mapping),
+                    bytes,
+                }
+            }
+            Source::File(file) => Segment::File(FileSegment {
+                file: Arc::clone(file),
+                version,
+                bytes,
+            }),
+        };
+        self.buffers.segments.push_back(segment);
+    }
+
+    /// What goes out next. Pieces are filled from the first on.
+    pub fn next<'a>(&'a self, pieces: &mut [Piece<'a>; PIECE_COUNT_MAX]) -> Next<'a> {
+        let mut count = 0;
+        for segment in self.buffers.segments.iter().take(PIECE_COUNT_MAX) {
+            pieces[count] = match segment {
+                Segment::Rendered(range) => Piece::of_memory(&self.buffers.rendered[range.clone()]),
+                Segment::Mapped { mapping, bytes } => Piece::of_mapping(mapping, bytes.clone()),
+                Segment::File(file) if count == 0 => return Next::File(file),
+                Segment::File(_) => return Next::Pieces(count, More::Follows),
+            };
+            count += 1;
+        }
+        if count == 0 {
+            Next::Nothing
+        } else {
+            Next::Pieces(count, More::Nothing)
+        }
+    }
+
+    /// Takes `count` bytes that were sent out of the queue.
+    pub fn advance(&mut self, count: u64) {
+        debug_assert!(count <= self.queued);
+        self.queued -= count;
+        self.total_out += count;
+        let mut left = count;
+        while let Some(segment) = self.buffers.segments.front_mut() {
+            let length = segment.length();
+            if left < length {
+                segment.skip(left);
+                return;
+            }
+            left -= length;
+            self.buffers.segments.pop_front();
+        }
+        self.buffers.rendered.clear();
+    }
+
+    /// Drops what was not sent.
+    pub fn clear(&mut self) {
+        self.buffers.segments.clear();
+        self.buffers.rendered.clear();
+        self.queued = 0;
+        self.total_in = self.total_out;
+    }
+
+    /// Bytes put in since the connection began.
+    pub fn total_in(&self) -> u64 {
+        self.total_in
+    }
+
+    /// Bytes sent since the connection began.
+    pub fn total_out(&self) -> u64 {
+        self.total_out
+    }
+
+    fn count_in(&mut self, count: u64) {
+        self.queued += count;
+        self.total_in += count;
+    }
+}
+
+impl Segment {
+    fn length(&self) -> u64 {
+        match self {
+            Segment::Rendered(bytes) | Segment::Mapped { bytes, .. } => bytes.len() as u64,
+            Segment::File(file) => file.bytes.end - file.bytes.start,
+        }
+    }
+
+    fn skip(&mut self, count: u64) {
+        match self {
+            Segment::Rendered(bytes) | Segment::Mapped { bytes, .. } => {
+                bytes.start += usize::try_from(count).map_or(bytes.len(), |count| count);
+            }
+            Segment::File(file) => file.bytes.start += count,
+        }
+    }
+}
+
+/// Buffers that connections are lent, so that a request allocates nothing.
+#[derive(Debug)]
+pub struct Pool {
+    inbox_length: usize,
+    inboxes: Vec<Vec<u8>>,
+    outboxes: Vec<OutboxBuffers>,
+}
+
+/// Spare buffers kept; more than this were only needed by a burst of half-received requests.
+const SPARE_COUNT_MAX: usize = 64;
+/// Longest rendered buffer that is kept: a long status page must not stay for ever.
+const SPARE_RENDERED_LENGTH_MAX: usize = 64 * 1024;
+
+impl Pool {
+    /// A pool of inboxes of `inbox_length` bytes.
+    pub fn new(inbox_length: usize) -> Pool {
+        Pool {
+            inbox_length,
+            inboxes: Vec::new(),
+            outboxes: Vec::new(),
+        }
+    }
+
+    /// A buffer to receive into.
+    pub fn inbox(&mut self) -> Vec<u8> {
+        self.inboxes
+            .pop()
+            .unwrap_or_else(|| vec![0; self.inbox_length])
+    }
+
+    /// Buffers to answer from.
+    pub fn outbox(&mut self) -> OutboxBuffers {
+        self.outboxes.pop().unwrap_or_else(|| OutboxBuffers {
+            rendered: Vec::with_capacity(RENDERED_LENGTH_MAX + 4 * 1024),
+            segments: VecDeque::with_capacity(PIECE_COUNT_MAX),
+        })
+    }
+
+    /// Gives a buffer back.
+    pub fn give_inbox(&mut self, buffer: Vec<u8>) {
+        if self.inboxes.len() < SPARE_COUNT_MAX {
+            self.inboxes.push(buffer);
+        }
+    }
+
+    /// Gives buffers back.
+    pub fn give_outbox(&mut self, buffers: OutboxBuffers) {
+        let spare = buffers.rendered.capacity() <= SPARE_RENDERED_LENGTH_MAX;
+        if spare && self.outboxes.len() < SPARE_COUNT_MAX {
+            self.outboxes.push(buffers);
+        }
+    }
+}

@@ -1,0 +1,461 @@
+//! The states of a connection and all that moves it from one to the next.
+
+use std::mem;
+use std::time::Instant;
+
+use super::answer::{self, Exchange};
+use super::inbox::Inbox;
+use super::interface::{CloseReason, Context, Found, Input, Peer, Timeouts, Want};
+use super::ledger::{Answered, Journal};
+use super::outbox::{Outbox, Pool};
+use crate::clock::Now;
+use crate::http::chunked::ChunkedBody;
+use crate::http::framing::BodyFraming;
+use crate::http::request::{self, Expectation, Head, Persistence, Request};
+use crate::http::status::{Refusal, Status};
+use crate::site::response::{self, Content, Fixed};
+
+/// Bytes that are read and dropped after the last answer, before the connection is closed anyway.
+const LINGER_LENGTH_MAX: u64 = 1 << 20;
+
+/// Whether the peer may still send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PeerStream {
+    Open,
+    Finished,
+}
+
+/// Whether further requests are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Service {
+    Open,
+    Draining,
+}
+
+/// Whether the driver was told what to look up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    No,
+    Yes,
+}
+
+/// What comes after the outbox is empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// Nothing unread can be under way.
+    Close,
+    /// The peer may be sending still.
+    Linger,
+}
+
+/// The body of a request, on its way to nowhere.
+#[derive(Clone, Copy, Debug)]
+enum Body {
+    Length(u64),
+    Chunked(ChunkedBody),
+}
+
+/// ```text
+///               head complete               resolved
+///   ReadingHead ─────────────► Resolving ───────────► (answer in the outbox)
+///    ▲  │  │ │                  ▲                         │            │
+///    │  │  │ └──► Discarding ───┘ body complete           │            │
+///    │  │  └─ refused ──┴─────────────────────────► Flushing ───► Lingering
+///    └──┼──────────────────────────── keep-alive ─────────┘            │
+///       │ end of stream                                  end of stream │
+///       └──────────────────────────────► Closed ◄──────────────────────┘
+///                       from every state: deadline passed, socket broken
+/// ```
+///
+/// The outbox stands beside the state: while it still has room, the next request of a burst is
+/// already parsed and answered into it, so that one call sends many answers.
+#[derive(Debug)]
+enum State {
+    /// Between requests, or within a head.
+    ReadingHead,
+    /// A head is complete, its body is not.
+    Discarding { head: Head, body: Body },
+    /// A request is complete and its file not yet known.
+    Resolving { head: Head, asked: Asked },
+    /// The last answer is in the outbox.
+    Flushing(Ending),
+    /// The last answer is sent; what still comes is dropped.
+    Lingering { left: u64 },
+    /// Over.
+    Closed(CloseReason),
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Connection {
+    state: State,
+    inbox: Inbox,
+    outbox: Outbox,
+    journal: Journal,
+    peer: Peer,
+    peer_stream: PeerStream,
+    service: Service,
+    /// When what is waited for began; see [`Timeouts`].
+    since: Instant,
+}
+
+impl Connection {
+    /// A connection just accepted.
+    pub fn new(peer: Peer, now: &Now) -> Connection {
+        Connection {
+            state: State::ReadingHead,
+            inbox: Inbox::default(),
+            outbox: Outbox::default(),
+            journal: Journal::default(),
+            peer,
+            peer_stream: PeerStream::Open,
+            service: Service::Open,
+            since: now.monotonic,
+        }
+    }
+
+    /// Who is at the other end.
+    pub fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// Lends buffers for the time that something happens on the connection.
+    pub fn lend(&mut self, pool: &mut Pool) {
+        self.inbox.lend(|| pool.inbox());
+        self.outbox.lend(|| pool.outbox());
+    }
+
+    /// Gives the buffers back that hold nothing.
+    pub fn reclaim(&mut self, pool: &mut Pool) {
+        if let Some(buffer) = self.inbox.reclaim() {
+            pool.give_inbox(buffer);
+        }
+        if let Some(buffers) = self.outbox.reclaim() {
+            pool.give_outbox(buffers);
+        }
+    }
+
+    /// Where received bytes go, after [`lend`](Connection::lend). Never empty while
+    /// [`want`](Connection::want) is `Read` or `Discard`.
+    pub fn space(&mut self) -> &mut [u8] {
+        self.inbox.space()
+    }
+
+    /// What is to be sent.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// Whether no request is under way and nothing is being sent.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.state, State::ReadingHead) && self.inbox.is_empty() && self.outbox.is_empty()
+    }
+
+    /// Whether an answer waits to be sent or looked up.
+    pub fn is_answering(&self) -> bool {
+        matches!(self.state, State::Resolving { .. }) || !self.outbox.is_empty()
+    }
+
+    /// What the connection wants now.
+    pub fn want(&self) -> Want<'_> {
+        match &self.state {
+            State::Resolving {
+                head,
+                asked: Asked::No,
+            } if self.outbox.has_room() => Want::Resolve(Request::new(self.inbox.bytes(), head)),
+            State::Closed(reason) => Want::Close(*reason),
+            _ if !self.outbox.is_empty() => Want::Write,
+            State::Resolving { .. } => Want::Wait,
+            State::ReadingHead | State::Discarding { .. } => Want::Read,
+            State::Flushing(Ending::Close) => Want::Close(CloseReason::Answered),
+            State::Flushing(Ending::Linger) => Want::CloseWrite,
+            State::Lingering { .. } => Want::Discard,
+        }
+    }
+
+    /// The request that is being looked up.
+    pub fn resolving(&self) -> Option<Request<'_>> {
+        match &self.state {
+            State::Resolving { head, .. } => Some(Request::new(self.inbox.bytes(), head)),
+            _ => None,
+        }
+    }
+
+    /// When the connection has waited too long; `None` while it waits for us.
+    pub fn deadline(&self, timeouts: &Timeouts) -> Option<Instant> {
+        let allowed = match self.state {
+            State::Closed(_) => return None,
+            _ if !self.outbox.is_empty() => timeouts.send,
+            State::ReadingHead if self.inbox.is_empty() => timeouts.idle,
+            State::ReadingHead => timeouts.head,
+            State::Discarding { .. } => timeouts.body,
+            State::Resolving { .. } | State::Flushing(_) => return None,
+            State::Lingering { .. } => timeouts.linger,
+        };
+        self.since.checked_add(allowed)
+    }
+
+    /// Takes in one thing that happened. Does no I/O and reads no clock: the driver does.
+    pub fn handle(&mut self, input: Input<'_>, context: &mut Context<'_>) {
+        use State::{Closed, Discarding, Flushing, Lingering, ReadingHead, Resolving};
+        self.state = match (mem::replace(&mut self.state, ReadingHead), input) {
+            (Closed(reason), _) => Closed(reason),
+            (_, Input::Broken(kind)) => Closed(CloseReason::Broken(kind)),
+            (ReadingHead, Input::Received(count)) => self.received(count, context),
+            (Discarding { head, body }, Input::Received(count)) => {
+                self.inbox.received(count);
+                self.discard(head, body, context)
+            }
+            (Lingering { left }, Input::Received(count)) => {
+                self.inbox.clear();
+                match left.checked_sub(count as u64) {
+                    Some(left) => Lingering { left },
+                    None => Closed(CloseReason::Lingered),
+                }
+            }
+            (ReadingHead, Input::EndOfStream) => {
+                self.peer_stream = PeerStream::Finished;
+                self.inbox.clear();
+                if self.outbox.is_empty() {
+                    Closed(CloseReason::PeerFinished)
+                } else {
+                    Flushing(Ending::Close)
+                }
+            }
+            // RFC 9112 §8: the message is incomplete and is not answered as if it were whole.
+            (Discarding { .. }, Input::EndOfStream) => Closed(CloseReason::PeerFinished),
+            (Lingering { .. }, Input::EndOfStream) => Closed(CloseReason::Answered),
+            (state, Input::EndOfStream) => {
+                self.peer_stream = PeerStream::Finished;
+                state
+            }
+            (Resolving { head, .. }, Input::Waiting) => Resolving {
+                head,
+                asked: Asked::Yes,
+            },
+            (Resolving { head, .. }, Input::Resolved(found)) => self.found(head, found, context),
+            (state, Input::Sent(count)) => self.sent(state, count, context),
+            (Flushing(_), Input::WriteClosed) => {
+                self.since = context.now.monotonic;
+                match self.peer_stream {
+                    PeerStream::Open => Lingering {
+                        left: LINGER_LENGTH_MAX,
+                    },
+                    PeerStream::Finished => Closed(CloseReason::Answered),
+                }
+            }
+            (state, Input::DeadlinePassed) => self.deadline_passed(state, context),
+            (state, Input::Drain) => self.drain(state),
+            (state, input) => unreachable!("the driver gave {input:?} to {state:?}"),
+        };
+        if let Closed(_) = self.state {
+            self.journal.ended(context.ledger, self.outbox.total_out());
+            self.inbox.clear();
+            self.outbox.clear();
+        }
+    }
+
+    /// Bytes of a head came in. A head that is not complete is parsed again only when a line was
+    /// completed or its length decides something, so that single bytes cost little.
+    fn received(&mut self, count: usize, context: &mut Context<'_>) -> State {
+        let begun = self.inbox.bytes().len();
+        self.inbox.received(count);
+        if begun == 0 {
+            self.since = context.now.monotonic;
+        } else {
+            let bytes = self.inbox.bytes();
+            let line_complete = memchr::memchr(b'\n', &bytes[begun..]).is_some();
+            if !line_complete && bytes.len() < context.policy.head.target_length_max {
+                return State::ReadingHead;
+            }
+        }
+        self.next_request(context)
+    }
+
+    /// Goes on with what was received: answers what needs no look-up, stops at the first request
+    /// that does.
+    fn next_request(&mut self, context: &mut Context<'_>) -> State {
+        loop {
+            if self.inbox.is_empty() || !self.outbox.has_room() {
+                break;
+            }
+            match request::parse(self.inbox.bytes(), &context.policy.head) {
+                Err(refusal) => return self.refuse(refusal, Content::Sent, context),
+                Ok(None) => break,
+                Ok(Some(head)) => match self.begin(head, context) {
+                    State::ReadingHead => {}
+                    state => return state,
+                },
+            }
+        }
+        match (self.peer_stream, self.outbox.has_room()) {
+            (PeerStream::Finished, true) => {
+                self.inbox.clear();
+                State::Flushing(Ending::Close)
+            }
+            _ => State::ReadingHead,
+        }
+    }
+
+    /// A head is complete; its body comes first.
+    fn begin(&mut self, head: Head, context: &mut Context<'_>) -> State {
+        self.inbox.read(head.length);
+        let body = match head.body {
+            BodyFraming::Empty => return self.look_up(head, context),
+            BodyFraming::Length(length) if length > context.policy.body_length_max => {
+                let content = Content::of(head.method);
+                return self.refuse(Refusal::BodyTooLarge, content, context);
+            }
+            BodyFraming::Length(length) => Body::Length(length),
+            BodyFraming::Chunked => Body::Chunked(ChunkedBody::new()),
+        };
+        self.since = context.now.monotonic;
+        // RFC 9110 §10.1.1: no 100 when the content is already coming.
+        if head.expectation == Expectation::Continue && self.inbox.unread().is_empty() {
+            answer::put_continue(&mut self.outbox);
+        }
+        self.discard(head, body, context)
+    }
+
+    /// Reads on in a body.
+    fn discard(&mut self, head: Head, mut body: Body, context: &mut Context<'_>) -> State {
+        let unread = self.inbox.unread();
+        let (count, complete) = match &mut body {
+            Body::Length(left) => {
+                let count = unread
+                    .len()
+                    .min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= count as u64;
+                (count, *left == 0)
+            }
+            Body::Chunked(chunks) => match chunks.decode(unread, context.policy.body_length_max) {
+                Ok(count) => (count, chunks.is_complete()),
+                Err(refusal) => {
+                    let content = Content::of(head.method);
+                    return self.refuse(refusal, content, context);
+                }
+            },
+        };
+        self.inbox.read(count);
+        self.inbox.keep_head(head.length);
+        if complete {
+            self.look_up(head, context)
+        } else {
+            State::Discarding { head, body }
+        }
+    }
+
+    fn look_up(&mut self, head: Head, context: &mut Context<'_>) -> State {
+        match response::without_lookup(&Request::new(self.inbox.bytes(), &head)) {
+            None => State::Resolving {
+                head,
+                asked: Asked::No,
+            },
+            Some(fixed) => self.answer(&head, Found::Fixed(&fixed), context),
+        }
+    }
+
+    fn found(&mut self, head: Head, found: Found<'_>, context: &mut Context<'_>) -> State {
+        match self.answer(&head, found, context) {
+            State::ReadingHead => self.next_request(context),
+            state => state,
+        }
+    }
+
+    /// Puts an answer into the outbox.
+    fn answer(&mut self, head: &Head, found: Found<'_>, context: &mut Context<'_>) -> State {
+        if let Found::Fixed(Fixed::Refused(refusal)) = found {
+            return self.refuse(*refusal, Content::of(head.method), context);
+        }
+        let persistence = match self.service {
+            Service::Open => head.persistence,
+            Service::Draining => Persistence::Close,
+        };
+        let request = Request::new(self.inbox.bytes(), head);
+        let exchange = Exchange::new(&request, persistence, context.now);
+        let outbox = &mut self.outbox;
+        let (status, content_length) = match found {
+            Found::Selected {
+                representation,
+                selected,
+                source,
+            } => (
+                selected.status(),
+                answer::put_selected(outbox, exchange, representation, selected, source),
+            ),
+            Found::Fixed(fixed) => (
+                fixed.status(),
+                answer::put_fixed(outbox, exchange, &request, fixed),
+            ),
+            Found::Document(document) => {
+                (Status::Ok, answer::put_document(outbox, exchange, document))
+            }
+        };
+        let answered = Answered {
+            status,
+            content_length,
+            end: self.outbox.total_in(),
+        };
+        let peer = self.peer.address();
+        self.journal
+            .answered(context.ledger, peer, Some(request), answered, context.now);
+        self.since = context.now.monotonic;
+        self.inbox.next_request();
+        match persistence {
+            Persistence::KeepAlive => State::ReadingHead,
+            Persistence::Close if self.inbox.is_empty() => State::Flushing(Ending::Close),
+            Persistence::Close => State::Flushing(Ending::Linger),
+        }
+    }
+
+    /// Answers what is not a request and ends.
+    fn refuse(&mut self, refusal: Refusal, content: Content, context: &mut Context<'_>) -> State {
+        let exchange = Exchange::last(content, context.now);
+        let content_length = answer::put_refusal(&mut self.outbox, exchange, refusal);
+        let status = refusal.status();
+        let answered = Answered {
+            status,
+            content_length,
+            end: self.outbox.total_in(),
+        };
+        let peer = self.peer.address();
+        self.journal
+            .answered(context.ledger, peer, None, answered, context.now);
+        self.since = context.now.monotonic;
+        self.inbox.clear();
+        State::Flushing(Ending::Linger)
+    }
+
+    fn sent(&mut self, state: State, count: u64, context: &mut Context<'_>) -> State {
+        self.outbox.advance(count);
+        self.since = context.now.monotonic;
+        self.journal.sent(context.ledger, self.outbox.total_out());
+        match state {
+            State::ReadingHead if self.outbox.is_empty() => self.next_request(context),
+            state => state,
+        }
+    }
+
+    fn deadline_passed(&mut self, state: State, context: &mut Context<'_>) -> State {
+        match state {
+            State::Lingering { .. } => State::Closed(CloseReason::Lingered),
+            _ if !self.outbox.is_empty() => State::Closed(CloseReason::SendStalled),
+            State::ReadingHead if self.inbox.is_empty() => State::Closed(CloseReason::Idle),
+            State::ReadingHead | State::Discarding { .. } => {
+                self.refuse(Refusal::TimedOut, Content::Sent, context)
+            }
+            state => state,
+        }
+    }
+
+    fn drain(&mut self, state: State) -> State {
+        self.service = Service::Draining;
+        match state {
+            State::ReadingHead if self.inbox.is_empty() && self.outbox.is_empty() => {
+                State::Closed(CloseReason::Drained)
+            }
+            State::ReadingHead if self.inbox.is_empty() => State::Flushing(Ending::Close),
+            state => state,
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! Conversations with a connection, without any socket.
+
+use std::time::{Duration, Instant};
+
+use super::ledger::{Ledger, Logging};
+use super::outbox::{Next, Pool};
+use super::*;
+use crate::clock::Now;
+use crate::http::request::{HeadLimits, Request};
+use crate::http::status::Status;
+use crate::site::response::Fixed;
+use crate::sys::file::FileTime;
+use crate::sys::socket::{PIECE_COUNT_MAX, Piece};
+
+const POLICY: Policy = Policy {
+    head: HeadLimits {
+        target_length_max: 1_000,
+        head_length_max: 4_000,
+        field_count_max: 50,
+    },
+    body_length_max: 1_000,
+    timeouts: Timeouts {
+        head: Duration::from_secs(10),
+        body: Duration::from_secs(30),
+        idle: Duration::from_secs(60),
+        send: Duration::from_secs(20),
+        linger: Duration::from_secs(2),
+    },
+};
+
+/// A driver that answers every look-up with 404, except paths that start with `/later`, which wait.
+struct Peerless {
+    connection: Connection,
+    pool: Pool,
+    ledger: Ledger,
+    now: Now,
+    sent_length: u64,
+    end: Option<CloseReason>,
+    half_closed: bool,
+}
+
+impl Peerless {
+    fn new() -> Peerless {
+        let now = Now::at(
+            Instant::now(),
+            FileTime {
+                seconds: 1_800_000_000,
+                nanoseconds: 0,
+            },
+        );
+        Peerless {
+            connection: Connection::new(Peer::Local, &now),
+            pool: Pool::new(5_000),
+            ledger: Ledger::new(Logging::On),
+            now,
+            sent_length: 0,
+            end: None,
+            half_closed: false,
+        }
+    }
+
+    fn tell(&mut self, input: Input<'_>) {
+        let Peerless {
+            connection,
+            ledger,
+            now,
+            ..
+        } = self;
+        connection.handle(
+            input,
+            &mut Context {
+                now,
+                policy: &POLICY,
+                ledger,
+            },
+        );
+    }
+
+    /// Does what the connection wants until it wants bytes, or to wait.
+    fn settle(&mut self) {
+        loop {
+            self.connection.lend(&mut self.pool);
+            let later = Input::Waiting;
+            let missing = Fixed::Error(Status::NotFound);
+            match self.connection.want() {
+                Want::Read | Want::Wait | Want::Discard => break,
+                Want::Resolve(request) if request.path().starts_with(b"/later") => self.tell(later),
+                Want::Resolve(_) => self.tell(Input::Resolved(Found::Fixed(&missing))),
+                Want::Write => {
+                    let mut pieces = [Piece::EMPTY; PIECE_COUNT_MAX];
+                    let length = match self.connection.outbox().next(&mut pieces) {
+                        Next::Pieces(count, _) => pieces[..count]
+                            .iter()
+                            .map(|piece| piece.length() as u64)
+                            .sum(),
+                        next => panic!("only memory is sent here: {next:?}"),
+                    };
+                    self.sent_length += length;
+                    self.tell(Input::Sent(length));
+                }
+                Want::CloseWrite => {
+                    self.half_closed = true;
+                    self.tell(Input::WriteClosed);
+                }
+                Want::Close(reason) => {
+                    self.end = Some(reason);
+                    break;
+                }
+            }
+        }
+        self.connection.reclaim(&mut self.pool);
+    }
+
+    /// Gives the connection bytes in pieces of at most `step`.
+    fn receive(&mut self, bytes: &[u8], step: usize) {
+        self.settle();
+        let mut rest = bytes;
+        while !rest.is_empty() && matches!(self.connection.want(), Want::Read | Want::Discard) {
+            self.connection.lend(&mut self.pool);
+            let space = self.connection.space();
+            let count = rest.len().min(step).min(space.len());
+            assert!(count > 0, "room is never empty while bytes are wanted");
+            space[..count].copy_from_slice(&rest[..count]);
+            rest = &rest[count..];
+            self.tell(Input::Received(count));
+            self.settle();
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now.monotonic += time;
+        let due = self.connection.deadline(&POLICY.timeouts);
+        if due.is_some_and(|due| due <= self.now.monotonic) {
+            self.tell(Input::DeadlinePassed);
+            self.settle();
+        }
+    }
+
+    /// The statuses answered so far, from the log.
+    fn statuses(&self) -> Vec<u16> {
+        let lines = String::from_utf8_lossy(&self.ledger.lines);
+        let status = |line: &str| line.split("\" ").nth(1)?.split(' ').next()?.parse().ok();
+        lines.lines().filter_map(status).collect()
+    }
+}
+
+/// Each conversation gives the same answers in whatever pieces it arrives.
+#[test]
+fn answers_do_not_depend_on_how_bytes_arrive() {
+    #[rustfmt::skip]
+    let cases: &[(&str, &[u16], Option<CloseReason>, &str)] = &[
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n",                                   &[404], None, "kept"),
+        ("GET / HTTP/1.0\r\n\r\n",                                              &[404], Some(CloseReason::Answered), "HTTP/1.0 ends"),
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",  &[404, 404], None, "pipelined"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhelloGET / HTTP/1.1\r\nHost: a\r\n\r\n", &[405, 404], None, "a body is passed over"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", &[404, 404], None, "chunks too"),
+        ("BREW / HTTP/1.1\r\nHost: a\r\n\r\nOPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", &[501, 200], None, "no look-up needed"),
+        ("GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",             &[400], None, "lingers; what follows is dropped"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n",          &[413], None, "too long"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloX", &[400], None, "a broken chunk is no request"),
+    ];
+    for (bytes, statuses, end, because) in cases {
+        for step in [1, 2, 5, 17, 4_096] {
+            let mut peer = Peerless::new();
+            peer.receive(bytes.as_bytes(), step);
+            assert_eq!(
+                peer.statuses(),
+                *statuses,
+                "{bytes:?} in steps of {step}: {because}"
+            );
+            assert_eq!(peer.end, *end, "{bytes:?} in steps of {step}: {because}");
+        }
+    }
+}
+
+#[test]
+fn a_burst_is_answered_in_order_whatever_its_depth() {
+    let mut peer = Peerless::new();
+    let burst: String = (0..3_000)
+        .map(|index| match index % 3 {
+            0 => "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            1 => "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nxy",
+            _ => "BREW / HTTP/1.1\r\nHost: a\r\n\r\n",
+        })
+        .collect();
+    peer.receive(burst.as_bytes(), 5_000);
+    let want: Vec<u16> = (0..3_000).map(|index| [404, 405, 501][index % 3]).collect();
+    assert_eq!(peer.statuses(), want);
+}
+
+#[test]
+fn a_request_that_waits_holds_back_those_behind_it() {
+    let mut peer = Peerless::new();
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    peer.receive(
+        format!("{}{}{}", get("/a"), get("/later"), get("/b")).as_bytes(),
+        5_000,
+    );
+    assert_eq!(peer.statuses(), [404]);
+    assert!(matches!(peer.connection.want(), Want::Wait));
+    let path = peer
+        .connection
+        .resolving()
+        .map(|request: Request<'_>| request.path().to_vec());
+    assert_eq!(path.as_deref(), Some(&b"/later"[..]));
+    peer.connection.lend(&mut peer.pool);
+    peer.tell(Input::Resolved(Found::Fixed(&Fixed::Error(
+        Status::Forbidden,
+    ))));
+    peer.settle();
+    assert_eq!(peer.statuses(), [404, 403, 404]);
+}
+
+#[test]
+fn a_continue_is_sent_only_to_those_who_wait_for_it() {
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
+    let mut waiting = Peerless::new();
+    waiting.receive(head.as_bytes(), 5_000);
+    assert_eq!(
+        waiting.sent_length,
+        "HTTP/1.1 100 Continue\r\n\r\n".len() as u64
+    );
+    waiting.receive(b"hello", 5_000);
+    assert_eq!(waiting.statuses(), [405]);
+    let mut eager = Peerless::new();
+    eager.receive(format!("{head}h").as_bytes(), 5_000);
+    assert_eq!(eager.sent_length, 0);
+}
+
+#[test]
+fn each_wait_has_its_own_end() {
+    let seconds = Duration::from_secs;
+    let head = "GET / HTTP/1.1\r\nHost: a\r\n";
+    let body = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe";
+    #[rustfmt::skip]
+    let cases = [
+        // received  not yet after  over after   answer            because
+        ("",         59,            1,           &[][..],          "idle: silence"),
+        (head,       9,             1,           &[408][..],       "a head that was begun: 408"),
+        (body,       29,            1,           &[408][..],       "a body that was begun: 408"),
+    ];
+    for (bytes, early, late, statuses, because) in cases {
+        let mut peer = Peerless::new();
+        peer.receive(bytes.as_bytes(), 5_000);
+        peer.pass(seconds(early));
+        assert_eq!((peer.statuses().len(), peer.end), (0, None), "{because}");
+        peer.pass(seconds(late));
+        assert_eq!(peer.statuses(), statuses, "{because}");
+        assert_eq!(peer.half_closed, !statuses.is_empty(), "{because}");
+        peer.pass(seconds(2));
+        assert!(peer.end.is_some(), "{because}");
+    }
+}
+
+#[test]
+fn a_head_that_trickles_gets_no_more_time() {
+    let mut peer = Peerless::new();
+    for byte in b"GET / HTTP" {
+        peer.receive(&[*byte], 1);
+        peer.pass(Duration::from_millis(1_001));
+    }
+    assert_eq!(peer.statuses(), [408]);
+}
+
+#[test]
+fn a_peer_that_finished_sending_gets_what_it_asked_for() {
+    let mut peer = Peerless::new();
+    peer.receive(
+        b"GET /later HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\nGET",
+        5_000,
+    );
+    peer.tell(Input::EndOfStream);
+    assert_eq!(peer.end, None);
+    peer.connection.lend(&mut peer.pool);
+    peer.tell(Input::Resolved(Found::Fixed(&Fixed::Error(
+        Status::Forbidden,
+    ))));
+    peer.settle();
+    assert_eq!(
+        (peer.statuses(), peer.end),
+        (vec![403, 404], Some(CloseReason::Answered))
+    );
+}
+
+#[test]
+fn draining_ends_idle_connections_at_once_and_others_after_their_answer() {
+    let mut idle = Peerless::new();
+    idle.tell(Input::Drain);
+    idle.settle();
+    assert_eq!(idle.end, Some(CloseReason::Drained));
+    let mut busy = Peerless::new();
+    busy.receive(b"GET /later HTTP/1.1\r\nHost: a\r\n\r\n", 5_000);
+    busy.tell(Input::Drain);
+    busy.connection.lend(&mut busy.pool);
+    busy.tell(Input::Resolved(Found::Fixed(&Fixed::Error(
+        Status::NotFound,
+    ))));
+    busy.settle();
+    assert_eq!(
+        (busy.statuses(), busy.end),
+        (vec![404], Some(CloseReason::Answered))
+    );
+}
+
+#[test]
+fn an_idle_connection_holds_no_buffer() {
+    let mut peer = Peerless::new();
+    peer.receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 5_000);
+    assert!(peer.connection.is_idle());
+    let size = size_of::<Connection>();
+    assert!(size <= 640, "{size} bytes a connection");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_bring_a_connection_into_a_state_it_cannot_leave(
+        bytes in proptest::collection::vec(proptest::sample::select(
+            b"GET / HTTP/1.1\r\n\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n".to_vec()), 0..400),
+        step in 1_usize..64,
+    ) {
+        let mut peer = Peerless::new();
+        peer.receive(&bytes, step);
+        for _ in 0..5 {
+            peer.pass(Duration::from_secs(120));
+        }
+        proptest::prop_assert!(peer.end.is_some());
+    }
+}

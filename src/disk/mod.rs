@@ -1,0 +1,48 @@
+//! The disk: jobs go in, results come out, and what happens between is the engine's.
+//!
+//! An engine does not know what a request, a response or a cache is. A [`job::Job`] says what to
+//! find out, the pure machine in [`job`] says which kernel call comes next, and the engine makes
+//! the call: here and now ([`blocking`]), or elsewhere.
+
+pub mod blocking;
+pub mod job;
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use job::{Done, Job};
+
+/// Names a job between its submission and its result; the submitter chooses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct JobId(pub u64);
+
+/// The engine has no room for another job now; here it is back.
+#[derive(Debug)]
+pub struct Saturated(pub Box<Job>);
+
+/// An engine for disk jobs.
+pub trait Disk: std::fmt::Debug {
+    /// Takes a job. Never calls back: the result comes out of [`reap`](Disk::reap).
+    ///
+    /// # Errors
+    /// Gives the job back when as many are under way as the engine allows.
+    fn submit(&mut self, id: JobId, job: Job) -> Result<(), Saturated>;
+
+    /// Appends the results that are there to `done`, in any order.
+    ///
+    /// # Errors
+    /// When the engine itself is broken.
+    fn reap(&mut self, done: &mut Vec<(JobId, Done)>) -> io::Result<()>;
+
+    /// What becomes readable when results are there; `None` when they are there at once.
+    fn wake_source(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Whether results wait to be reaped, as far as that is known without asking the kernel.
+    fn has_results(&self) -> bool;
+
+    /// Jobs under way.
+    fn depth(&self) -> usize;
+
+    /// What the engine is called on the command line and at /status.
+    fn name(&self) -> &'static str;
+}

@@ -1,0 +1,79 @@
+//! Writing response heads. RFC 9112 §4 and §5.
+
+use super::status::Status;
+
+/// The value of the Server field.
+pub const SERVER: &str = concat!("spede/", env!("CARGO_PKG_VERSION"));
+
+/// Appends the lines of one head to a buffer.
+///
+/// The status line and the fields that every response has (Date, Server,
+/// X-Content-Type-Options) are written at the start; the rest follows in the order of the calls.
+#[derive(Debug)]
+pub struct HeadWriter<'a> {
+    buffer: &'a mut Vec<u8>,
+}
+
+impl<'a> HeadWriter<'a> {
+    /// Starts a head. `date` is a rendered HTTP-date.
+    pub fn start(buffer: &'a mut Vec<u8>, status: Status, date: &[u8; 29]) -> HeadWriter<'a> {
+        buffer.extend_from_slice(b"HTTP/1.1 ");
+        buffer.extend_from_slice(itoa::Buffer::new().format(status.code()).as_bytes());
+        buffer.push(b' ');
+        buffer.extend_from_slice(status.reason().as_bytes());
+        buffer.extend_from_slice(b"\r\nDate: ");
+        buffer.extend_from_slice(date);
+        buffer.extend_from_slice(b"\r\nServer: ");
+        buffer.extend_from_slice(SERVER.as_bytes());
+        buffer.extend_from_slice(b"\r\nX-Content-Type-Options: nosniff\r\n");
+        HeadWriter { buffer }
+    }
+
+    /// Where the Date of a head for `status` starts, in bytes from the head's first.
+    pub fn date_offset(status: Status) -> usize {
+        "HTTP/1.1 200 ".len() + status.reason().len() + "\r\nDate: ".len()
+    }
+
+    /// Adds a field line. The value must not contain CR, LF or NUL.
+    pub fn field(&mut self, name: &str, value: &[u8]) -> &mut Self {
+        debug_assert!(!value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)));
+        self.buffer.extend_from_slice(name.as_bytes());
+        self.buffer.extend_from_slice(b": ");
+        self.buffer.extend_from_slice(value);
+        self.buffer.extend_from_slice(b"\r\n");
+        self
+    }
+
+    /// Adds a field line with a decimal number.
+    pub fn number(&mut self, name: &str, value: u64) -> &mut Self {
+        self.field(name, itoa::Buffer::new().format(value).as_bytes())
+    }
+
+    /// Ends the head: the Connection field where the versions of RFC 9112 §9.3 need one, and the
+    /// empty line.
+    pub fn finish(&mut self, connection: Option<&'static str>) {
+        if let Some(option) = connection {
+            self.field("Connection", option.as_bytes());
+        }
+        self.buffer.extend_from_slice(b"\r\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_date_stands_where_it_is_said_to_stand() {
+        let date = b"Mon, 23 Nov 2026 16:00:00 GMT";
+        for status in [Status::Ok, Status::NotModified, Status::NotFound] {
+            let mut buffer = Vec::new();
+            HeadWriter::start(&mut buffer, status, date)
+                .number("Content-Length", 5)
+                .finish(None);
+            let at = HeadWriter::date_offset(status);
+            assert_eq!(&buffer[at..at + 29], date, "{status:?}");
+            assert!(buffer.ends_with(b"\r\nContent-Length: 5\r\n\r\n"));
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Range requests: which bytes of a representation a Range field asks for.
+//!
+//! RFC 9110 §14. Whether the field may be obeyed at all (GET, If-Range) is decided before.
+
+/// A run of bytes, zero-based and inclusive at both ends, as on the wire. `first <= last`.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct ByteRange {
+    /// The offset of its first byte.
+    pub first: u64,
+    /// The offset of its last byte.
+    pub last: u64,
+}
+
+impl ByteRange {
+    /// How many bytes it has; at least 1. (All 2^64 bytes that offsets can name saturate.)
+    pub fn length(&self) -> u64 {
+        self.last.saturating_sub(self.first).saturating_add(1)
+    }
+}
+
+/// What a Range field selects.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub enum Selection {
+    /// Everything: 200, as if there were no Range.
+    Whole,
+    /// Nothing that is there: 416 with `Content-Range: bytes */{complete_length}`.
+    Unsatisfiable,
+    /// One range: 206 with Content-Range.
+    Single(ByteRange),
+    /// At least two ranges that neither overlap nor touch: 206 with `multipart/byteranges`.
+    Several(Vec<ByteRange>),
+}
+
+/// What a client may ask for in one request.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct RangeLimits {
+    /// Most ranges in one field, counted as sent. Each costs a part head of about 100 bytes, so
+    /// that this also bounds how much longer than the file an answer can be (CVE-2011-3192).
+    pub count_max: usize,
+}
+
+/// Selects the bytes of a representation that a Range field asks for.
+///
+/// `complete_length` is in bytes, counted after content coding: the length of `app.js.br`, not of
+/// `app.js`. Every range in the answer lies below it.
+///
+/// [`Selection::Whole`] is the answer to a field that is malformed anywhere (an inverted range
+/// included), counts in another unit, or has more members than `limits` allow: §14.2 lets a server
+/// ignore Range. It is also the answer for every well-formed range of an empty representation. The
+/// letter of §14.1.2 makes `0-` unsatisfiable there and `-5` satisfiable, by a 206 that cannot be
+/// written, as Content-Range has no way to say "no bytes". Clients that send `bytes=0-` with every
+/// request would get an error for an empty file, so nginx and Go answer 200, and so do we.
+///
+/// Numbers past 2^64 saturate. Members that select nothing are dropped if others select something.
+/// Ranges that overlap or touch become one, in the place of the first of them, so the rest keeps
+/// the order of the field (§15.3.7.2). What is left has gaps, so several ranges are always shorter
+/// together than the whole: no sum needs a limit of its own.
+///
+/// Costs `O(field.len())` for up to one satisfiable range, without allocation, and `O(n log n)` for
+/// `n` of them. Never panics, whatever the bytes.
+///
+/// # Errors
+/// None. A well-formed range that selects no bytes is an answer, [`Selection::Unsatisfiable`].
+///
+/// # Source
+/// RFC 9110 §14.1.2 (grammar, suffix ranges), §14.2 (leave to ignore), §15.3.7.2, §15.5.17 (416).
+pub fn select(field: &[u8], complete_length: u64, limits: RangeLimits) -> Selection {
+    let Some(set) = range_set(field) else {
+        return Selection::Whole;
+    };
+    let mut count = 0;
+    let mut satisfiable_count = 0;
+    let mut first_satisfiable = None;
+    for member in members(set) {
+        count += 1;
+        let Some(spec) = Spec::parse(member).filter(|_| count <= limits.count_max) else {
+            return Selection::Whole;
+        };
+        if let Some(range) = spec.within(complete_length) {
+            satisfiable_count += 1;
+            first_satisfiable = first_satisfiable.or(Some(range));
+        }
+    }
+    if count == 0 || complete_length == 0 {
+        return Selection::Whole;
+    }
+    match first_satisfiable {
+        None => Selection::Unsatisfiable,
+        Some(range) if satisfiable_count == 1 => Selection::Single(range),
+        Some(_) => {
+            let mut ranges = Vec::with_capacity(satisfiable_count);
+            let specs = members(set).filter_map(Spec::parse);
+            ranges.extend(specs.filter_map(|spec| spec.within(complete_length)));
+            let ranges = coalesce(ranges);
+            match ranges[..] {
+                [range] => Selection::Single(range),
+                _ => Selection::Several(ranges),
+            }
+        }
+    }
+}
+
+/// What follows `bytes=`.
+fn range_set(field: &[u8]) -> Option<&[u8]> {
+    let (unit, set) = field.split_at_checked(b"bytes=".len())?;
+    unit.eq_ignore_ascii_case(b"bytes=").then_some(set)
+}
+
+/// The members of the list that are not empty, without the whitespace around them.
+fn members(set: &[u8]) -> impl Iterator<Item = &[u8]> {
+    set.split(|byte| *byte == b',')
+        .map(trimmed)
+        .filter(|member| !member.is_empty())
+}
+
+/// Without the optional whitespace around it (RFC 9110 §5.6.3).
+fn trimmed(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// One well-formed member.
+#[derive(Copy, Clone)]
+enum Spec {
+    /// `first-last`, and `first-` with the highest number as its last.
+    Between { first: u64, last: u64 },
+    /// `-length`: that many bytes at the end.
+    Suffix { length: u64 },
+}
+
+impl Spec {
+    fn parse(member: &[u8]) -> Option<Spec> {
+        let dash = member.iter().position(|byte| *byte == b'-')?;
+        match (&member[..dash], &member[dash + 1..]) {
+            (b"", length) => Some(Spec::Suffix {
+                length: number(length)?,
+            }),
+            (first, b"") => Some(Spec::Between {
+                first: number(first)?,
+                last: u64::MAX,
+            }),
+            (first, last) => {
+                let (first, last) = (number(first)?, number(last)?);
+                (first <= last).then_some(Spec::Between { first, last })
+            }
+        }
+    }
+
+    /// The bytes that it selects; `None` if there are none.
+    fn within(self, complete_length: u64) -> Option<ByteRange> {
+        let end = complete_length.checked_sub(1)?;
+        match self {
+            Spec::Between { first, .. } if first > end => None,
+            Spec::Between { first, last } => Some(ByteRange {
+                first,
+                last: last.min(end),
+            }),
+            Spec::Suffix { length: 0 } => None,
+            Spec::Suffix { length } => Some(ByteRange {
+                first: complete_length.saturating_sub(length),
+                last: end,
+            }),
+        }
+    }
+}
+
+/// Digits, at least one; past 2^64 they saturate.
+fn number(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(digits.iter().fold(0_u64, |value, digit| {
+        value
+            .saturating_mul(10)
+            .saturating_add(u64::from(digit - b'0'))
+    }))
+}
+
+/// Makes ranges that overlap or touch into one, which stands where the first of them stood.
+fn coalesce(ranges: Vec<ByteRange>) -> Vec<ByteRange> {
+    let mut by_offset: Vec<(usize, ByteRange)> = ranges.into_iter().enumerate().collect();
+    by_offset.sort_unstable_by_key(|(place, range)| (range.first, *place));
+    by_offset.dedup_by(|(place, range), (place_before, before)| {
+        let joins = range.first <= before.last.saturating_add(1);
+        if joins {
+            before.last = before.last.max(range.last);
+            *place_before = (*place_before).min(*place);
+        }
+        joins
+    });
+    by_offset.sort_unstable_by_key(|(place, _)| *place);
+    by_offset.into_iter().map(|(_, range)| range).collect()
+}
+
+#[cfg(test)]
+mod tests;

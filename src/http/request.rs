@@ -1,0 +1,593 @@
+//! The head of a request: RFC 9112 §3 and §5, in one pass.
+//!
+//! httparse finds the lines; what follows here is what it leaves to its caller: line ends that are
+//! really CRLF, Host, the framing of the body, persistence, limits. A lone LF is refused as a line
+//! end: RFC 9112 §2.2 lets a recipient take it, and two readers who differ there can be made to
+//! disagree about everything after it.
+//!
+//! A [`Head`] holds no bytes, only places in them, so that it can wait beside its buffer.
+
+use std::mem::MaybeUninit;
+
+use super::framing::{BodyFraming, FramingFields};
+use super::status::Refusal;
+use super::target::{Form, MethodShape, Target, valid_host};
+
+/// Most field lines that the parser has room for; `HeadLimits::field_count_max` may be lower.
+pub const FIELD_COUNT_MAX: usize = 256;
+/// Empty lines before a request line that are passed over (RFC 9112 §2.2 asks for one at least).
+const EMPTY_LINE_COUNT_MAX: usize = 4;
+
+/// The methods that are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// GET.
+    Get,
+    /// HEAD.
+    Head,
+    /// OPTIONS.
+    Options,
+    /// A registered method that files do not support: POST, PUT, DELETE, PATCH, TRACE, CONNECT.
+    Unsupported,
+    /// Any other token.
+    Unknown,
+}
+
+impl Method {
+    fn of(token: &[u8]) -> Method {
+        match token {
+            b"GET" => Method::Get,
+            b"HEAD" => Method::Head,
+            b"OPTIONS" => Method::Options,
+            b"POST" | b"PUT" | b"DELETE" | b"PATCH" | b"TRACE" | b"CONNECT" => Method::Unsupported,
+            _ => Method::Unknown,
+        }
+    }
+}
+
+/// The versions that are spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// HTTP/1.0.
+    Http10,
+    /// HTTP/1.1.
+    Http11,
+}
+
+/// Whether the connection goes on after the answer. RFC 9112 §9.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persistence {
+    /// Another request may follow.
+    KeepAlive,
+    /// The answer is the last.
+    Close,
+}
+
+/// What an Expect field asks for. RFC 9110 §10.1.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expectation {
+    /// Nothing (or HTTP/1.0, where the field means nothing).
+    None,
+    /// `100-continue`.
+    Continue,
+}
+
+/// Whether the request says that a proxy passed it on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provenance {
+    /// No sign of a proxy.
+    Direct,
+    /// Forwarded, Via or one of the X-Forwarded fields is there.
+    Forwarded,
+}
+
+/// A place in the bytes of a head.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    /// The place of `part`, which must be a slice of `whole`.
+    fn of(part: &[u8], whole: &[u8]) -> Span {
+        let start = part.as_ptr().addr().wrapping_sub(whole.as_ptr().addr());
+        debug_assert!(start + part.len() <= whole.len());
+        Span {
+            start: short(start),
+            end: short(start + part.len()),
+        }
+    }
+
+    fn within(self, bytes: &[u8]) -> &[u8] {
+        &bytes[self.start as usize..self.end as usize]
+    }
+}
+
+/// A length within a head; heads are bounded far below 4 GiB.
+fn short(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+/// How often a field was there.
+#[derive(Clone, Copy, Debug, Default)]
+enum Occurrence {
+    #[default]
+    Absent,
+    Once(Span),
+    /// More than once: readers walk the head again.
+    Repeated,
+}
+
+/// The fields that answers depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Field {
+    /// RFC 9110 §12.5.1.
+    Accept,
+    /// RFC 9110 §12.5.3.
+    AcceptEncoding,
+    /// RFC 9110 §13.1.1.
+    IfMatch,
+    /// RFC 9110 §13.1.2.
+    IfNoneMatch,
+    /// RFC 9110 §13.1.3.
+    IfModifiedSince,
+    /// RFC 9110 §13.1.4.
+    IfUnmodifiedSince,
+    /// RFC 9110 §13.1.5.
+    IfRange,
+    /// RFC 9110 §14.2.
+    Range,
+    /// RFC 9110 §10.1.3; for the access log.
+    Referer,
+    /// RFC 9110 §10.1.5; for the access log.
+    UserAgent,
+}
+
+const FIELD_NAMES: [&str; 10] = [
+    "accept",
+    "accept-encoding",
+    "if-match",
+    "if-none-match",
+    "if-modified-since",
+    "if-unmodified-since",
+    "if-range",
+    "range",
+    "referer",
+    "user-agent",
+];
+
+/// How much of a head is read.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadLimits {
+    /// Longest target, in bytes; past it 414.
+    pub target_length_max: usize,
+    /// Longest head including its empty line, in bytes; past it 431.
+    pub head_length_max: usize,
+    /// Most field lines, at most [`FIELD_COUNT_MAX`]; past it 431.
+    pub field_count_max: usize,
+}
+
+/// What matters of one complete, valid head. Small and without lifetimes; the bytes stay where
+/// they were received, see [`Request`].
+#[derive(Clone, Copy, Debug)]
+pub struct Head {
+    /// Bytes up to and including the empty line, from the first byte given to [`parse`].
+    pub length: usize,
+    /// The method.
+    pub method: Method,
+    /// The version.
+    pub version: Version,
+    /// Whether the peer wants to go on.
+    pub persistence: Persistence,
+    /// How its body is delimited.
+    pub body: BodyFraming,
+    /// Whether it waits for 100.
+    pub expectation: Expectation,
+    /// Whether it came through a proxy.
+    pub provenance: Provenance,
+    /// The form of its target.
+    pub form: Form,
+    line: Span,
+    path: Span,
+    query: Option<Span>,
+    fields: [Occurrence; FIELD_NAMES.len()],
+}
+
+/// A head together with its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    bytes: &'a [u8],
+    head: &'a Head,
+}
+
+impl<'a> Request<'a> {
+    /// Puts a head beside the bytes it was parsed from.
+    pub fn new(bytes: &'a [u8], head: &'a Head) -> Request<'a> {
+        Request { bytes, head }
+    }
+
+    /// What was parsed.
+    pub fn head(&self) -> &'a Head {
+        self.head
+    }
+
+    /// The path as it was sent: still percent-encoded, without the query.
+    pub fn path(&self) -> &'a [u8] {
+        self.head.path.within(self.bytes)
+    }
+
+    /// The query as it was sent, without its `?`.
+    pub fn query(&self) -> Option<&'a [u8]> {
+        self.head.query.map(|span| span.within(self.bytes))
+    }
+
+    /// The request line as it was sent, without its line end.
+    pub fn line(&self) -> &'a [u8] {
+        self.head.line.within(self.bytes)
+    }
+
+    /// Whether a field is there at all.
+    pub fn has(&self, field: Field) -> bool {
+        !matches!(self.head.fields[field as usize], Occurrence::Absent)
+    }
+
+    /// The value of a field that may stand only once; a repeated one counts as absent, because
+    /// there is no one value.
+    pub fn single(&self, field: Field) -> Option<&'a [u8]> {
+        match self.head.fields[field as usize] {
+            Occurrence::Once(span) => Some(span.within(self.bytes)),
+            Occurrence::Absent | Occurrence::Repeated => None,
+        }
+    }
+
+    /// The lines of a field that is a list, in order. O(head) when it is repeated, else O(1).
+    pub fn lines(&self, field: Field) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let (once, repeated) = match self.head.fields[field as usize] {
+            Occurrence::Absent => (None, None),
+            Occurrence::Once(span) => (Some(span.within(self.bytes)), None),
+            Occurrence::Repeated => (None, Some(field_lines(&self.bytes[..self.head.length]))),
+        };
+        let name = FIELD_NAMES[field as usize].as_bytes();
+        let again = repeated.into_iter().flatten();
+        once.into_iter().chain(
+            again
+                .filter(move |(other, _)| other.eq_ignore_ascii_case(name))
+                .map(|(_, value)| value),
+        )
+    }
+}
+
+/// Splits a head that was found valid into names and values.
+fn field_lines(head: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    head.split(|byte| *byte == b'\n').filter_map(|line| {
+        let colon = memchr::memchr(b':', line)?;
+        Some((&line[..colon], line[colon + 1..].trim_ascii()))
+    })
+}
+
+/// Reads the head at the start of `bytes`. `None`: it is not complete yet.
+///
+/// Runs in `O(bytes)` at every call; never allocates and never panics.
+///
+/// # Errors
+/// Why the message cannot be answered as a request. The connection cannot go on after it.
+pub fn parse(bytes: &[u8], limits: &HeadLimits) -> Result<Option<Head>, Refusal> {
+    let skipped = empty_lines(bytes)?;
+    let rest = &bytes[skipped..];
+    let mut fields = [const { MaybeUninit::uninit() }; FIELD_COUNT_MAX];
+    let room = limits.field_count_max.min(FIELD_COUNT_MAX);
+    let mut request = httparse::Request::new(&mut []);
+    let parsed = request.parse_with_uninit_headers(rest, &mut fields[..room]);
+    match parsed {
+        Ok(httparse::Status::Complete(length)) => {
+            let whole = Whole {
+                bytes,
+                skipped,
+                length: skipped + length,
+            };
+            whole.read(&request, limits).map(Some)
+        }
+        Ok(httparse::Status::Partial) => still_fits(rest, limits).map(|()| None),
+        Err(error) => refusal(error, rest, limits).map_or(Ok(None), Err),
+    }
+}
+
+/// Counts the bytes of the empty lines before the request line.
+fn empty_lines(bytes: &[u8]) -> Result<usize, Refusal> {
+    let mut at = 0;
+    while bytes[at..].starts_with(b"\r\n") {
+        at += 2;
+        if at > 2 * EMPTY_LINE_COUNT_MAX {
+            return Err(Refusal::RequestLine);
+        }
+    }
+    match &bytes[at..] {
+        [b'\n', ..] | [b'\r', _, ..] => Err(Refusal::RequestLine),
+        _ => Ok(at),
+    }
+}
+
+/// Whether an incomplete head may still become one within the limits.
+fn still_fits(rest: &[u8], limits: &HeadLimits) -> Result<(), Refusal> {
+    let line_end = memchr::memchr(b'\n', rest);
+    let line = &rest[..line_end.unwrap_or(rest.len())];
+    target_fits(line, limits)?;
+    if rest.len() < limits.head_length_max {
+        return Ok(());
+    }
+    match line_end {
+        Some(_) => Err(Refusal::HeadTooLarge),
+        // One line fills the head: a target within its own limit, so the method is endless.
+        None => Err(Refusal::RequestLine),
+    }
+}
+
+fn target_fits(line: &[u8], limits: &HeadLimits) -> Result<(), Refusal> {
+    let Some(space) = memchr::memchr(b' ', line) else {
+        return Ok(());
+    };
+    let target = &line[space + 1..];
+    let length = memchr::memchr(b' ', target).unwrap_or(target.len());
+    if length > limits.target_length_max {
+        Err(Refusal::TargetTooLong)
+    } else {
+        Ok(())
+    }
+}
+
+/// What a parse error means; `None` while the line that decides it is not complete.
+fn refusal(error: httparse::Error, rest: &[u8], limits: &HeadLimits) -> Option<Refusal> {
+    use httparse::Error;
+    match error {
+        Error::TooManyHeaders => Some(Refusal::HeadTooLarge),
+        Error::HeaderName | Error::HeaderValue => Some(Refusal::FieldLine),
+        Error::NewLine => Some(bare_return_refusal(rest)),
+        Error::Version => match memchr::memchr(b'\n', rest) {
+            Some(end) => Some(version_refusal(&rest[..end])),
+            None => still_fits(rest, limits).err(),
+        },
+        Error::Token | Error::Status => Some(Refusal::RequestLine),
+    }
+}
+
+/// A CR without its LF: the first CR of the message ends the request line.
+fn bare_return_refusal(rest: &[u8]) -> Refusal {
+    let first = memchr::memchr(b'\r', rest).unwrap_or_default();
+    match rest.get(first + 1) {
+        Some(b'\n') => Refusal::FieldLine,
+        _ => Refusal::RequestLine,
+    }
+}
+
+/// Tells a version that is not spoken from one that is not a version. RFC 9112 §2.3: each part is
+/// one digit.
+fn version_refusal(line: &[u8]) -> Refusal {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let mut words = line.split(|byte| *byte == b' ');
+    match (words.next(), words.next(), words.next(), words.next()) {
+        (Some(_), Some(_), Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor]), None)
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            Refusal::Version
+        }
+        _ => Refusal::RequestLine,
+    }
+}
+
+/// The bytes of a head that httparse found complete.
+struct Whole<'a> {
+    bytes: &'a [u8],
+    skipped: usize,
+    length: usize,
+}
+
+impl Whole<'_> {
+    fn read(&self, request: &httparse::Request, limits: &HeadLimits) -> Result<Head, Refusal> {
+        let (Some(method), Some(target), Some(minor)) =
+            (request.method, request.path, request.version)
+        else {
+            return Err(Refusal::RequestLine);
+        };
+        if target.len() > limits.target_length_max {
+            return Err(Refusal::TargetTooLong);
+        }
+        if self.length > limits.head_length_max {
+            return Err(Refusal::HeadTooLarge);
+        }
+        let version = if minor == 0 {
+            Version::Http10
+        } else {
+            Version::Http11
+        };
+        let shape = match method {
+            "OPTIONS" => MethodShape::Options,
+            "CONNECT" => MethodShape::Connect,
+            _ => MethodShape::Other,
+        };
+        let line_length = method.len() + target.len() + "  HTTP/1.1".len();
+        let target = Target::parse(target.as_bytes(), shape).map_err(|_| Refusal::Target)?;
+        let mut fields = Fields::new();
+        self.line_ends(request.headers)?;
+        for field in request.headers.iter() {
+            fields.take(field, self.bytes)?;
+        }
+        fields.host_holds(version, &target)?;
+        Ok(Head {
+            length: self.length,
+            method: Method::of(method.as_bytes()),
+            version,
+            persistence: fields.persistence(version),
+            body: fields.framing.finish(version)?,
+            expectation: fields.expectation(version)?,
+            provenance: fields.provenance,
+            form: target.form,
+            line: Span {
+                start: short(self.skipped),
+                end: short(self.skipped + line_length),
+            },
+            path: self.place(target.path),
+            query: target.query.map(|query| self.place(query)),
+            fields: fields.occurrences,
+        })
+    }
+
+    /// The place of a part of the target. An absolute form without a path has the path `/` that
+    /// stands nowhere in the bytes of its target; the first slash of the scheme serves.
+    fn place(&self, part: &[u8]) -> Span {
+        let outside = part
+            .as_ptr()
+            .addr()
+            .wrapping_sub(self.bytes.as_ptr().addr());
+        if outside < self.bytes.len() {
+            return Span::of(part, self.bytes);
+        }
+        let slash = memchr::memchr(b'/', self.bytes).unwrap_or_default();
+        Span {
+            start: short(slash),
+            end: short(slash + part.len()),
+        }
+    }
+
+    /// Every line must end in CRLF; httparse takes a lone LF as well. Its field names tell where
+    /// lines start, so this costs two bytes a line.
+    fn line_ends(&self, fields: &[httparse::Header]) -> Result<(), Refusal> {
+        for (index, field) in fields.iter().enumerate() {
+            let start = Span::of(field.name.as_bytes(), self.bytes).start as usize;
+            if !self.bytes[..start].ends_with(b"\r\n") {
+                return Err(match index {
+                    0 => Refusal::RequestLine,
+                    _ => Refusal::FieldLine,
+                });
+            }
+        }
+        match self.bytes[..self.length].ends_with(b"\r\n\r\n") {
+            true => Ok(()),
+            false => Err(Refusal::FieldLine),
+        }
+    }
+}
+
+/// What the field lines say, gathered in one pass.
+struct Fields {
+    occurrences: [Occurrence; FIELD_NAMES.len()],
+    framing: FramingFields,
+    host: Host,
+    close: bool,
+    keep_alive: bool,
+    expectation: Option<Result<Expectation, Refusal>>,
+    provenance: Provenance,
+}
+
+/// What is known of the Host field.
+enum Host {
+    Absent,
+    Valid,
+    Invalid,
+}
+
+impl Fields {
+    fn new() -> Fields {
+        Fields {
+            occurrences: [Occurrence::Absent; FIELD_NAMES.len()],
+            framing: FramingFields::default(),
+            host: Host::Absent,
+            close: false,
+            keep_alive: false,
+            expectation: None,
+            provenance: Provenance::Direct,
+        }
+    }
+
+    /// Takes one field line; the length of the name narrows what it can be.
+    fn take(&mut self, line: &httparse::Header, bytes: &[u8]) -> Result<(), Refusal> {
+        let (name, value) = (line.name, line.value);
+        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        match name.len() {
+            3 if is("via") => self.provenance = Provenance::Forwarded,
+            4 if is("host") => self.host(value),
+            5 if is("range") => self.note(Field::Range, value, bytes),
+            6 if is("accept") => self.note(Field::Accept, value, bytes),
+            6 if is("expect") => self.expect(value),
+            7 if is("referer") => self.note(Field::Referer, value, bytes),
+            8 if is("if-match") => self.note(Field::IfMatch, value, bytes),
+            8 if is("if-range") => self.note(Field::IfRange, value, bytes),
+            9 if is("forwarded") || is("x-real-ip") => self.provenance = Provenance::Forwarded,
+            10 if is("connection") => self.connection(value),
+            10 if is("user-agent") => self.note(Field::UserAgent, value, bytes),
+            13 if is("if-none-match") => self.note(Field::IfNoneMatch, value, bytes),
+            14 if is("content-length") => self.framing.content_length(value)?,
+            15 if is("accept-encoding") => self.note(Field::AcceptEncoding, value, bytes),
+            15 if is("x-forwarded-for") => self.provenance = Provenance::Forwarded,
+            16 if is("x-forwarded-host") => self.provenance = Provenance::Forwarded,
+            17 if is("transfer-encoding") => self.framing.transfer_encoding(value),
+            17 if is("if-modified-since") => self.note(Field::IfModifiedSince, value, bytes),
+            17 if is("x-forwarded-proto") => self.provenance = Provenance::Forwarded,
+            19 if is("if-unmodified-since") => self.note(Field::IfUnmodifiedSince, value, bytes),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, field: Field, value: &[u8], bytes: &[u8]) {
+        let occurrence = &mut self.occurrences[field as usize];
+        *occurrence = match occurrence {
+            Occurrence::Absent => Occurrence::Once(Span::of(value, bytes)),
+            Occurrence::Once(_) | Occurrence::Repeated => Occurrence::Repeated,
+        };
+    }
+
+    fn host(&mut self, value: &[u8]) {
+        self.host = match self.host {
+            Host::Absent if valid_host(value) => Host::Valid,
+            _ => Host::Invalid,
+        };
+    }
+
+    fn connection(&mut self, value: &[u8]) {
+        for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            self.close |= option.eq_ignore_ascii_case(b"close");
+            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
+    }
+
+    fn expect(&mut self, value: &[u8]) {
+        let all_continue = value
+            .split(|byte| *byte == b',')
+            .map(<[u8]>::trim_ascii)
+            .filter(|member| !member.is_empty())
+            .all(|member| member.eq_ignore_ascii_case(b"100-continue"));
+        self.expectation = Some(match self.expectation {
+            None | Some(Ok(_)) if all_continue => Ok(Expectation::Continue),
+            _ => Err(Refusal::Expectation),
+        });
+    }
+
+    fn expectation(&self, version: Version) -> Result<Expectation, Refusal> {
+        match version {
+            Version::Http10 => Ok(Expectation::None),
+            Version::Http11 => self.expectation.unwrap_or(Ok(Expectation::None)),
+        }
+    }
+
+    fn persistence(&self, version: Version) -> Persistence {
+        match version {
+            _ if self.close => Persistence::Close,
+            Version::Http10 if !self.keep_alive => Persistence::Close,
+            _ => Persistence::KeepAlive,
+        }
+    }
+
+    /// RFC 9112 §3.2: one valid Host in HTTP/1.1; in HTTP/1.0 it may be absent.
+    fn host_holds(&self, version: Version, target: &Target) -> Result<(), Refusal> {
+        let authority_holds = target.authority.is_none_or(valid_host);
+        match (&self.host, version) {
+            (Host::Valid, _) | (Host::Absent, Version::Http10) if authority_holds => Ok(()),
+            _ => Err(Refusal::Host),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

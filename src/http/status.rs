@@ -1,0 +1,151 @@
+//! Status codes that this server sends, and why a request is refused. RFC 9110 §15.
+
+/// A status code with its reason phrase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u16)]
+pub enum Status {
+    /// 100, an interim answer: send the body.
+    Continue = 100,
+    /// 200.
+    Ok = 200,
+    /// 206: some of the representation.
+    PartialContent = 206,
+    /// 301: a directory asked for without its slash.
+    MovedPermanently = 301,
+    /// 304: the copy that the client has is good.
+    NotModified = 304,
+    /// 400: not HTTP, or not understood in one way only.
+    BadRequest = 400,
+    /// 403: the file is there and may not be read.
+    Forbidden = 403,
+    /// 404: nothing here, or nothing that may be seen.
+    NotFound = 404,
+    /// 405: a method that is known and not for files.
+    MethodNotAllowed = 405,
+    /// 408: the request did not arrive in time.
+    RequestTimeout = 408,
+    /// 412: a precondition is false.
+    PreconditionFailed = 412,
+    /// 413: a body longer than the limit.
+    ContentTooLarge = 413,
+    /// 414: a target longer than the limit.
+    UriTooLong = 414,
+    /// 416: no byte of the range is there.
+    RangeNotSatisfiable = 416,
+    /// 417: an expectation other than `100-continue`.
+    ExpectationFailed = 417,
+    /// 431: a head longer than the limit, or too many fields.
+    HeaderFieldsTooLarge = 431,
+    /// 500: the disk failed.
+    InternalServerError = 500,
+    /// 501: a method or a transfer coding that is not known.
+    NotImplemented = 501,
+    /// 503: out of descriptors or of room for disk jobs; try again.
+    ServiceUnavailable = 503,
+    /// 505: not HTTP/1.0 or HTTP/1.1.
+    VersionNotSupported = 505,
+}
+
+impl Status {
+    /// The three digits.
+    pub fn code(self) -> u16 {
+        self as u16
+    }
+
+    /// The first digit, 1 to 5.
+    pub fn class(self) -> usize {
+        usize::from(self.code() / 100)
+    }
+
+    /// The reason phrase of RFC 9110 and RFC 6585.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Status::Continue => "Continue",
+            Status::Ok => "OK",
+            Status::PartialContent => "Partial Content",
+            Status::MovedPermanently => "Moved Permanently",
+            Status::NotModified => "Not Modified",
+            Status::BadRequest => "Bad Request",
+            Status::Forbidden => "Forbidden",
+            Status::NotFound => "Not Found",
+            Status::MethodNotAllowed => "Method Not Allowed",
+            Status::RequestTimeout => "Request Timeout",
+            Status::PreconditionFailed => "Precondition Failed",
+            Status::ContentTooLarge => "Content Too Large",
+            Status::UriTooLong => "URI Too Long",
+            Status::RangeNotSatisfiable => "Range Not Satisfiable",
+            Status::ExpectationFailed => "Expectation Failed",
+            Status::HeaderFieldsTooLarge => "Request Header Fields Too Large",
+            Status::InternalServerError => "Internal Server Error",
+            Status::NotImplemented => "Not Implemented",
+            Status::ServiceUnavailable => "Service Unavailable",
+            Status::VersionNotSupported => "HTTP Version Not Supported",
+        }
+    }
+}
+
+/// Why a message cannot be answered as what it asks for. After each of these the place where the
+/// next request starts is unknown or not worth finding, so the connection ends with the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The request line is not `method SP target SP version CRLF`.
+    #[error("the request line is malformed")]
+    RequestLine,
+    /// A field line is not `name: value CRLF`; this includes obs-fold, NUL, bare CR and bare LF.
+    #[error("a header field line is malformed")]
+    FieldLine,
+    /// The target has none of the four forms, or bytes that no form allows.
+    #[error("the request target is malformed")]
+    Target,
+    /// Host is missing, repeated or not a host.
+    #[error("the Host field is missing, repeated or invalid")]
+    Host,
+    /// Content-Length and Transfer-Encoding do not say in one way only how long the body is.
+    #[error("the length of the body is not clear")]
+    Framing,
+    /// The chunked coding of the body is broken.
+    #[error("the chunked coding of the body is malformed")]
+    Chunk,
+    /// A body longer than the limit.
+    #[error("the body is longer than this server takes")]
+    BodyTooLarge,
+    /// A target longer than the limit.
+    #[error("the request target is longer than this server takes")]
+    TargetTooLong,
+    /// A head longer than the limit, or more fields than the limit.
+    #[error("the header fields are more than this server takes")]
+    HeadTooLarge,
+    /// A transfer coding other than `chunked`.
+    #[error("the transfer coding is not known here")]
+    TransferCoding,
+    /// A version other than HTTP/1.0 and HTTP/1.1.
+    #[error("only HTTP/1.1 and HTTP/1.0 are spoken here")]
+    Version,
+    /// An expectation other than `100-continue`.
+    #[error("the expectation cannot be met")]
+    Expectation,
+    /// The head or the body did not arrive within its time.
+    #[error("the request did not arrive in time")]
+    TimedOut,
+}
+
+impl Refusal {
+    /// The status that says it.
+    pub fn status(self) -> Status {
+        match self {
+            Refusal::RequestLine
+            | Refusal::FieldLine
+            | Refusal::Target
+            | Refusal::Host
+            | Refusal::Framing
+            | Refusal::Chunk => Status::BadRequest,
+            Refusal::BodyTooLarge => Status::ContentTooLarge,
+            Refusal::TargetTooLong => Status::UriTooLong,
+            Refusal::HeadTooLarge => Status::HeaderFieldsTooLarge,
+            Refusal::TransferCoding => Status::NotImplemented,
+            Refusal::Version => Status::VersionNotSupported,
+            Refusal::Expectation => Status::ExpectationFailed,
+            Refusal::TimedOut => Status::RequestTimeout,
+        }
+    }
+}

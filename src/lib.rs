@@ -1,0 +1,25 @@
+//! spede: a static web server with one event loop.
+//!
+//! One process and one thread serve everything: sockets, signals, timers, file changes and the
+//! completions of disk jobs arrive in one wait. Hits are answered from caches; what must go to the
+//! disk goes through an engine ([`disk::Disk`]). docs/architecture.md is the map of this crate.
+//!
+//! The layers, from the top; imports only go down, and nothing below `disk` touches a socket, a
+//! file or a clock:
+//!
+//! ```text
+//! config → server → disk → conn → cache → site, clock → http, sys
+//! ```
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("spede needs Linux: openat2, statx, inotify and sendfile have no portable twins");
+
+pub mod cache;
+pub mod clock;
+pub mod config;
+pub mod conn;
+pub mod disk;
+pub mod http;
+pub mod server;
+pub mod site;
+pub mod sys;

@@ -1,0 +1,132 @@
+//! Taking connections, and pausing when there is no room for them.
+//!
+//! When descriptors run out (EMFILE) the connection that could not be taken stays in the kernel's
+//! queue, and asking again at once would fail again at once. So accepting pauses until a connection
+//! has been closed, or for a moment, since others may free descriptors too. Kept descriptors of
+//! files are given up first.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::connections::{Connected, Flow};
+use super::listeners::Listener;
+use super::service::Service;
+use crate::clock::Now;
+use crate::conn::Connection;
+
+/// How long a pause lasts if no connection is closed.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Kept descriptors given up for connections at a time.
+const SHED_COUNT: usize = 16;
+
+/// All listeners.
+#[derive(Debug)]
+pub(super) struct Acceptor {
+    /// The listeners.
+    pub listeners: Vec<Listener>,
+    /// Connections at most.
+    pub connection_count_max: usize,
+    paused_until: Option<Instant>,
+    pauses: u64,
+}
+
+impl Acceptor {
+    /// An acceptor for listeners that are bound.
+    pub(super) fn new(listeners: Vec<Listener>, connection_count_max: usize) -> Acceptor {
+        Acceptor {
+            listeners,
+            connection_count_max,
+            paused_until: None,
+            pauses: 0,
+        }
+    }
+
+    /// Notes that connections wait at a listener.
+    pub(super) fn note(&mut self, index: usize) {
+        if let Some(listener) = self.listeners.get_mut(index) {
+            listener.input = Flow::Ready;
+        }
+    }
+
+    /// Whether connections may be waiting that can be taken.
+    pub(super) fn is_ready(&self) -> bool {
+        self.paused_until.is_none()
+            && self
+                .listeners
+                .iter()
+                .any(|listener| listener.input == Flow::Ready)
+    }
+
+    /// How long until a pause ends.
+    pub(super) fn timeout(&self, now: Instant) -> Option<Duration> {
+        self.paused_until
+            .map(|until| until.saturating_duration_since(now))
+    }
+
+    /// Stops taking connections for a moment.
+    pub(super) fn pause(&mut self, now: &Now) {
+        self.paused_until = Some(now.monotonic + PAUSE);
+        self.pauses += 1;
+    }
+
+    /// A connection was closed: there is room again.
+    pub(super) fn resume(&mut self) {
+        self.paused_until = None;
+    }
+
+    /// Pauses since the start.
+    pub(super) fn pauses(&self) -> u64 {
+        self.pauses
+    }
+
+    /// Takes one connection, if there is one and there is room; `open` are there already.
+    pub(super) fn accept(
+        &mut self,
+        open: usize,
+        service: &mut Service,
+        now: &Now,
+    ) -> Option<Connected> {
+        if self.paused_until.is_some_and(|until| now.monotonic < until) {
+            return None;
+        }
+        self.paused_until = None;
+        loop {
+            let listener = self
+                .listeners
+                .iter_mut()
+                .find(|listener| listener.input == Flow::Ready)?;
+            if open >= self.connection_count_max {
+                self.pause(now);
+                return None;
+            }
+            match listener.accept() {
+                Ok((socket, peer)) => {
+                    return Some(Connected::new(
+                        socket,
+                        Connection::new(peer, now),
+                        listener.role,
+                    ));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    listener.input = Flow::Blocked;
+                }
+                Err(error) if is_exhaustion(&error) => {
+                    if service.shed_descriptors(SHED_COUNT) == 0 {
+                        self.pause(now);
+                        return None;
+                    }
+                }
+                // ECONNABORTED, EPROTO, EINTR and the like are about one connection that is gone.
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// Whether the machine or the process has no room for a connection now.
+fn is_exhaustion(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+    )
+}

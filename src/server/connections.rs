@@ -1,0 +1,156 @@
+//! The table of open connections.
+
+use std::os::fd::OwnedFd;
+
+use slab::Slab;
+
+use super::deadlines::Armed;
+use crate::conn::Connection;
+
+/// Names a connection for as long as the process lives: an index is used again, the pair is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ConnectionId {
+    /// Place in the table; also the token of its events.
+    pub index: u32,
+    /// Which user of that place.
+    pub generation: u32,
+}
+
+/// What the listener that a connection came through serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The site.
+    Site,
+    /// The status page and nothing else.
+    Status,
+}
+
+/// Whether the last thing known of a direction is that it moves. Edge-triggered: true until
+/// a call says `WouldBlock`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// A call may succeed.
+    Ready,
+    /// An event will come.
+    Blocked,
+}
+
+/// A connection and its socket.
+#[derive(Debug)]
+pub(super) struct Connected {
+    /// The socket; closed when this is dropped.
+    pub socket: OwnedFd,
+    /// The protocol.
+    pub connection: Connection,
+    /// What it may ask for.
+    pub role: Role,
+    /// Whether bytes may be received.
+    pub input: Flow,
+    /// Whether the peer has finished sending; bytes may still be there before the end.
+    pub input_ended: bool,
+    /// Whether bytes may be sent.
+    pub output: Flow,
+    /// Whether it stands in the list of those that have something to do.
+    pub queued: bool,
+    /// Where it stands in the wheel of deadlines.
+    pub armed: Option<Armed>,
+    generation: u32,
+}
+
+impl Connected {
+    /// A connection just accepted: there may be bytes already.
+    pub(super) fn new(socket: OwnedFd, connection: Connection, role: Role) -> Connected {
+        Connected {
+            socket,
+            connection,
+            role,
+            input: Flow::Ready,
+            input_ended: false,
+            output: Flow::Ready,
+            queued: false,
+            armed: None,
+            generation: 0,
+        }
+    }
+}
+
+/// All connections.
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    table: Slab<Connected>,
+    generation: u32,
+    accepted: u64,
+}
+
+impl Connections {
+    /// Takes a connection in.
+    pub(super) fn insert(&mut self, mut connected: Connected) -> ConnectionId {
+        self.generation = self.generation.wrapping_add(1);
+        self.accepted += 1;
+        connected.generation = self.generation;
+        let index = self.table.insert(connected);
+        let index = u32::try_from(index).unwrap_or(u32::MAX);
+        ConnectionId {
+            index,
+            generation: self.generation,
+        }
+    }
+
+    /// The connection of a name, if it is still open.
+    pub(super) fn find(&mut self, id: ConnectionId) -> Option<&mut Connected> {
+        let connected = self.table.get_mut(id.index as usize)?;
+        (connected.generation == id.generation).then_some(connected)
+    }
+
+    /// Who is at a place now.
+    pub(super) fn at(&mut self, index: usize) -> Option<(ConnectionId, &mut Connected)> {
+        let connected = self.table.get_mut(index)?;
+        let index = u32::try_from(index).ok()?;
+        Some((
+            ConnectionId {
+                index,
+                generation: connected.generation,
+            },
+            connected,
+        ))
+    }
+
+    /// Takes a connection out; its socket is closed when it is dropped.
+    pub(super) fn remove(&mut self, id: ConnectionId) -> Option<Connected> {
+        self.find(id)?;
+        self.table.try_remove(id.index as usize)
+    }
+
+    /// The names of all, in the order of their places.
+    pub(super) fn ids(&self) -> Vec<ConnectionId> {
+        let name = |(index, connected): (usize, &Connected)| {
+            let index = u32::try_from(index).unwrap_or(u32::MAX);
+            ConnectionId {
+                index,
+                generation: connected.generation,
+            }
+        };
+        self.table.iter().map(name).collect()
+    }
+
+    /// Open now.
+    pub(super) fn count(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Accepted since the start.
+    pub(super) fn accepted(&self) -> u64 {
+        self.accepted
+    }
+
+    /// How many are idle and how many are being answered, now. O(connections): for /status.
+    pub(super) fn by_state(&self) -> (usize, usize) {
+        let count = |matches: fn(&Connection) -> bool| {
+            self.table
+                .iter()
+                .filter(|(_, connected)| matches(&connected.connection))
+                .count()
+        };
+        (count(Connection::is_idle), count(Connection::is_answering))
+    }
+}

@@ -1,0 +1,166 @@
+//! Deadlines of all connections, in a wheel of slots: arming and firing are O(1), and a connection
+//! whose deadline only moves away costs nothing at all.
+//!
+//! The wheel is lazy. A connection stands in at most one slot that counts, at or before its
+//! deadline; when the slot comes up the loop looks at the real deadline and, if that is later, puts
+//! the connection in again. So a request on a busy connection touches no timer.
+
+use std::time::{Duration, Instant};
+
+use super::connections::ConnectionId;
+
+/// Resolution of the wheel. Deadlines fire up to this much late, never early.
+const TICK_MS: u64 = 32;
+/// Slots: 2,048 of 32 ms are 65 s. A later deadline is looked at once a turn of the wheel.
+const SLOT_COUNT: u64 = 2_048;
+
+/// The slot in which a connection stands, for telling the entry that counts from older ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Armed(u64);
+
+/// The wheel.
+#[derive(Debug)]
+pub(super) struct Deadlines {
+    slots: Vec<Vec<(ConnectionId, Armed)>>,
+    start: Instant,
+    /// The first tick that was not yet looked at.
+    current: u64,
+    /// No slot before this tick holds anything; `None`: none does.
+    earliest: Option<u64>,
+}
+
+impl Deadlines {
+    /// An empty wheel.
+    pub(super) fn new(start: Instant) -> Deadlines {
+        let slots = (0..SLOT_COUNT).map(|_| Vec::new()).collect();
+        Deadlines {
+            slots,
+            start,
+            current: 0,
+            earliest: None,
+        }
+    }
+
+    /// Makes sure that a connection is looked at when `deadline` has passed, given where it stands
+    /// already. Gives where it stands then.
+    pub(super) fn arm(
+        &mut self,
+        id: ConnectionId,
+        armed: Option<Armed>,
+        deadline: Instant,
+    ) -> Armed {
+        let last = self.current + SLOT_COUNT - 1;
+        let wanted = Armed((self.tick(deadline) + 1).clamp(self.current, last));
+        match armed {
+            Some(armed) if armed <= wanted => armed,
+            _ => {
+                self.slot(wanted.0).push((id, wanted));
+                self.earliest = Some(self.earliest.map_or(wanted.0, |tick| tick.min(wanted.0)));
+                wanted
+            }
+        }
+    }
+
+    /// Moves everything that stands in a slot that has come up to `due`. What counts of it, and
+    /// whether its deadline has really passed, is for the caller to see.
+    pub(super) fn expire(&mut self, now: Instant, due: &mut Vec<(ConnectionId, Armed)>) {
+        let today = self.tick(now);
+        let Some(earliest) = self.earliest else {
+            self.current = self.current.max(today + 1);
+            return;
+        };
+        if today < earliest {
+            return;
+        }
+        let last = today.min(self.current + SLOT_COUNT - 1);
+        for tick in earliest..=last {
+            due.append(self.slot(tick));
+        }
+        self.current = today + 1;
+        self.earliest =
+            (self.current..self.current + SLOT_COUNT).find(|tick| !self.slot(*tick).is_empty());
+    }
+
+    /// How long until [`expire`](Deadlines::expire) has something to do.
+    pub(super) fn timeout(&self, now: Instant) -> Option<Duration> {
+        let at = self.start + Duration::from_millis(self.earliest? * TICK_MS);
+        // One more millisecond, because the wait is in whole ones.
+        Some(at.saturating_duration_since(now) + Duration::from_millis(1))
+    }
+
+    fn tick(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.start).as_millis();
+        u64::try_from(since).unwrap_or(u64::MAX / 2) / TICK_MS
+    }
+
+    fn slot(&mut self, tick: u64) -> &mut Vec<(ConnectionId, Armed)> {
+        let index = usize::try_from(tick % SLOT_COUNT).unwrap_or_default();
+        &mut self.slots[index]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Random deadlines against a plain list: none fires early, none is forgotten.
+    #[test]
+    fn a_deadline_is_looked_at_once_after_it_has_passed() {
+        let start = Instant::now();
+        let mut wheel = Deadlines::new(start);
+        let mut open: Vec<(u32, Instant, Armed)> = Vec::new();
+        let mut random = 7_u64;
+        let mut at_ms = 0;
+        for index in 0..3_000_u32 {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            let deadline = start + Duration::from_millis(at_ms + (random >> 33) % 90_000);
+            let id = ConnectionId {
+                index,
+                generation: 0,
+            };
+            let armed = wheel.arm(id, None, deadline);
+            open.push((index, deadline, armed));
+            at_ms += (random >> 40) % 100;
+            let now = start + Duration::from_millis(at_ms);
+            let mut due = Vec::new();
+            wheel.expire(now, &mut due);
+            for (id, armed) in due {
+                let at = open
+                    .iter()
+                    .position(|entry| entry.0 == id.index && entry.2 == armed);
+                let (index, deadline, _) = open.swap_remove(at.expect("fires once"));
+                if deadline > now {
+                    open.push((index, deadline, wheel.arm(id, None, deadline)));
+                }
+            }
+            let late = Duration::from_millis(3 * TICK_MS);
+            assert!(
+                open.iter().all(|(_, deadline, _)| *deadline + late > now),
+                "at {at_ms} ms"
+            );
+        }
+    }
+
+    #[test]
+    fn a_deadline_that_moves_away_is_not_armed_again() {
+        let start = Instant::now();
+        let mut wheel = Deadlines::new(start);
+        let id = ConnectionId {
+            index: 1,
+            generation: 1,
+        };
+        let first = wheel.arm(id, None, start + Duration::from_secs(1));
+        assert_eq!(
+            wheel.arm(id, Some(first), start + Duration::from_secs(2)),
+            first
+        );
+        assert!(wheel.arm(id, Some(first), start + Duration::from_millis(100)) < first);
+    }
+
+    #[test]
+    fn an_empty_wheel_wakes_nobody() {
+        assert_eq!(Deadlines::new(Instant::now()).timeout(Instant::now()), None);
+    }
+}

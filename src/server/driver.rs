@@ -1,0 +1,280 @@
+//! Moves one connection as far as its socket and its share of a turn allow.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::net::Shutdown;
+
+use super::connections::{Connected, ConnectionId, Flow};
+use super::service::{Answer, Completed, Service};
+use crate::cache::entry::Resolution;
+use crate::clock::Now;
+use crate::conn::ledger::Ledger;
+use crate::conn::outbox::{Next, Pool};
+use crate::conn::{CloseReason, Connection, Context, Document, Found, Input, Policy, Want};
+use crate::site::response::Fixed;
+use crate::sys::socket::{self, More, PIECE_COUNT_MAX, Piece};
+
+/// Kernel calls that one connection may make in one turn before the others have theirs.
+const CALL_COUNT_MAX: u32 = 16;
+/// Bytes that one connection may send in one turn.
+const TURN_LENGTH_MAX: u64 = 2 << 20;
+/// Bytes that one `sendfile` call is asked for.
+const SENDFILE_LENGTH_MAX: u64 = 1 << 20;
+
+/// What a connection needs of its driver afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    /// An event.
+    Wait,
+    /// Another turn: its share is used up.
+    Again,
+    /// The status page, by [`Driver::show`]: only the loop has all its numbers.
+    Status,
+    /// The end.
+    Close(CloseReason),
+}
+
+/// What connections are driven with.
+#[derive(Debug)]
+pub(super) struct Driver {
+    /// The rules.
+    pub policy: Policy,
+    /// What is reported.
+    pub ledger: Ledger,
+    /// Buffers to lend.
+    pub pool: Pool,
+    /// Bytes sent from mappings and memory.
+    pub gathered_bytes: u64,
+    /// Bytes sent by `sendfile`.
+    pub sendfile_bytes: u64,
+}
+
+/// What is left of a connection's share of a turn.
+struct Share {
+    calls: u32,
+    bytes: u64,
+}
+
+impl Driver {
+    /// Gives a connection its turn.
+    pub(super) fn drive(
+        &mut self,
+        connected: &mut Connected,
+        id: ConnectionId,
+        service: &mut Service,
+        now: &Now,
+    ) -> After {
+        connected.connection.lend(&mut self.pool);
+        let after = self.turn(connected, id, service, now);
+        connected.connection.reclaim(&mut self.pool);
+        after
+    }
+
+    fn turn(
+        &mut self,
+        connected: &mut Connected,
+        id: ConnectionId,
+        service: &mut Service,
+        now: &Now,
+    ) -> After {
+        let mut share = Share {
+            calls: CALL_COUNT_MAX,
+            bytes: TURN_LENGTH_MAX,
+        };
+        loop {
+            match connected.connection.want() {
+                Want::Read | Want::Discard => {
+                    if connected.input == Flow::Blocked {
+                        return After::Wait;
+                    }
+                    if share.calls == 0 {
+                        return After::Again;
+                    }
+                    share.calls -= 1;
+                    self.receive(connected, now);
+                }
+                Want::Resolve(request) => {
+                    let peer = connected.connection.peer();
+                    let answer = service.find(&request, id, peer, connected.role, now);
+                    self.answer(&mut connected.connection, &answer, now);
+                    if let Answer::Status = answer {
+                        return After::Status;
+                    }
+                }
+                Want::Wait => return After::Wait,
+                Want::Write => {
+                    if connected.output == Flow::Blocked {
+                        return After::Wait;
+                    }
+                    if share.calls == 0 || share.bytes == 0 {
+                        return After::Again;
+                    }
+                    share.calls -= 1;
+                    let sent = self.send(connected, now);
+                    share.bytes = share.bytes.saturating_sub(sent);
+                }
+                Want::CloseWrite => {
+                    // ENOTCONN when the peer is gone: the next read says so.
+                    let _ = rustix::net::shutdown(&connected.socket, Shutdown::Write);
+                    self.handle(&mut connected.connection, Input::WriteClosed, now);
+                }
+                Want::Close(reason) => return After::Close(reason),
+            }
+        }
+    }
+
+    /// Tells a connection what happened.
+    pub(super) fn handle(&mut self, connection: &mut Connection, input: Input<'_>, now: &Now) {
+        let Driver { policy, ledger, .. } = self;
+        connection.handle(
+            input,
+            &mut Context {
+                now,
+                policy,
+                ledger,
+            },
+        );
+    }
+
+    /// Answers a connection that wanted the status page.
+    pub(super) fn show(&mut self, connection: &mut Connection, document: &Document, now: &Now) {
+        connection.lend(&mut self.pool);
+        self.handle(connection, Input::Resolved(Found::Document(document)), now);
+    }
+
+    fn answer(&mut self, connection: &mut Connection, answer: &Answer, now: &Now) {
+        let input = match answer {
+            Answer::Waiting | Answer::Status => Input::Waiting,
+            Answer::Fixed(fixed) => Input::Resolved(Found::Fixed(fixed)),
+            Answer::Selected {
+                entry,
+                coding,
+                selected,
+                source,
+            } => {
+                let Resolution::File { variants, .. } = &entry.resolution else {
+                    unreachable!("only files are selected from");
+                };
+                Input::Resolved(Found::Selected {
+                    representation: variants.in_coding(*coding),
+                    selected,
+                    source: source.as_ref(),
+                })
+            }
+        };
+        self.handle(connection, input, now);
+    }
+
+    /// Gives a connection that waited the result of its look-up.
+    pub(super) fn deliver(
+        &mut self,
+        connected: &mut Connected,
+        id: ConnectionId,
+        completed: &Completed,
+        service: &mut Service,
+        now: &Now,
+    ) {
+        let connection = &mut connected.connection;
+        let Some(request) = connection.resolving() else {
+            return;
+        };
+        let answer = match &completed.result {
+            Err(status) => Answer::Fixed(Fixed::Error(*status)),
+            Ok(entry) => service
+                .answer_from(entry, &request, &completed.opened, now)
+                .unwrap_or_else(|| service.fetch_again(request.path(), entry, id)),
+        };
+        connection.lend(&mut self.pool);
+        self.answer(connection, &answer, now);
+        connection.reclaim(&mut self.pool);
+    }
+
+    /// Receives once. A read that fills less than the buffer has emptied the socket, so nobody
+    /// asks again only to hear `WouldBlock`; the next bytes raise an event.
+    fn receive(&mut self, connected: &mut Connected, now: &Now) {
+        let space = connected.connection.space();
+        let room = space.len();
+        let input = match socket::receive(connected.socket.as_fd(), space) {
+            Ok(0) => Input::EndOfStream,
+            Ok(count) => {
+                if count < room && !connected.input_ended {
+                    connected.input = Flow::Blocked;
+                }
+                Input::Received(count)
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => {
+                    connected.input = Flow::Blocked;
+                    return;
+                }
+                io::ErrorKind::Interrupted => return,
+                kind => Input::Broken(kind),
+            },
+        };
+        self.handle(&mut connected.connection, input, now);
+    }
+
+    /// Sends once; gives the bytes that went.
+    fn send(&mut self, connected: &mut Connected, now: &Now) -> u64 {
+        let mut pieces = [Piece::EMPTY; PIECE_COUNT_MAX];
+        let descriptor = connected.socket.as_fd();
+        let outcome = match connected.connection.outbox().next(&mut pieces) {
+            Next::Nothing => return 0,
+            Next::Pieces(count, more) => {
+                let sent = socket::send(descriptor, &pieces[..count], more);
+                match sent {
+                    Err(error) if is_fault(&error) => send_singly(descriptor, &pieces[..count]),
+                    sent => sent,
+                }
+                .inspect(|count| self.gathered_bytes += *count as u64)
+            }
+            Next::File(segment) => {
+                let left = segment.bytes.end - segment.bytes.start;
+                let asked = usize::try_from(left.min(SENDFILE_LENGTH_MAX)).unwrap_or(usize::MAX);
+                match segment.file.send_to(descriptor, segment.bytes.start, asked) {
+                    // The file ends before the length that was announced: it was cut.
+                    Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+                    sent => sent,
+                }
+                .inspect(|count| self.sendfile_bytes += *count as u64)
+            }
+        };
+        let input = match outcome {
+            Ok(count) => Input::Sent(count as u64),
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => {
+                    connected.output = Flow::Blocked;
+                    return 0;
+                }
+                io::ErrorKind::Interrupted => return 0,
+                kind => Input::Broken(kind),
+            },
+        };
+        self.handle(&mut connected.connection, input, now);
+        match input {
+            Input::Sent(count) => count,
+            _ => 0,
+        }
+    }
+}
+
+/// A page of a mapping is gone. The kernel then sends nothing of a gathered call, not even the
+/// answers before it; piece by piece they go out, and the error comes where it belongs.
+fn send_singly(descriptor: BorrowedFd<'_>, pieces: &[Piece<'_>]) -> io::Result<usize> {
+    let mut total = 0;
+    for piece in pieces {
+        match socket::send(descriptor, std::slice::from_ref(piece), More::Follows) {
+            Ok(count) if count == piece.length() => total += count,
+            Ok(count) => return Ok(total + count),
+            Err(_) if total > 0 => return Ok(total),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(total)
+}
+
+/// Whether a send failed with EFAULT, the only way in which a cut mapping shows.
+fn is_fault(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EFAULT)
+}

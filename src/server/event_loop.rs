@@ -1,0 +1,481 @@
+//! The loop: one wait for everything, then a turn.
+//!
+//! A turn does what was noted, in this order: changes of files are taken in, signals are obeyed,
+//! connections are accepted, connections with something to do are driven, results of disk jobs are
+//! given out, deadlines are looked at, log lines are written. Hits therefore go out before any
+//! result of the disk makes new work.
+
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook_mio::v1_0::Signals;
+
+use super::accept::Acceptor;
+use super::access_log::LogWriter;
+use super::connections::{ConnectionId, Connections, Flow};
+use super::deadlines::{Armed, Deadlines};
+use super::driver::{After, Driver};
+use super::service::Service;
+use super::status::{ConnectionNumbers, LoopNumbers, SentNumbers, Snapshot};
+use super::watch::Change;
+use crate::clock::Now;
+use crate::conn::Input;
+use crate::disk::JobId;
+use crate::disk::job::Done;
+use crate::sys::file::FileTime;
+
+/// Events taken from the kernel in one wait. More wait there, and come in the next.
+const EVENT_COUNT_MAX: usize = 1_024;
+/// Connections accepted in one turn before the open ones have theirs.
+const ACCEPT_COUNT_MAX: usize = 256;
+
+/// Tokens above those of connections, which count from 0.
+const TOKEN_SIGNALS: Token = Token(usize::MAX - 1);
+const TOKEN_WATCH: Token = Token(usize::MAX - 2);
+const TOKEN_DISK: Token = Token(usize::MAX - 3);
+/// Listeners count down from here.
+const TOKEN_LISTENER_LAST: usize = usize::MAX - 16;
+/// Connections count up to here.
+const TOKEN_CONNECTION_LAST: usize = u32::MAX as usize;
+
+/// What an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Signals,
+    Watch,
+    Disk,
+    Listener(usize),
+    Connection(usize),
+}
+
+impl From<Token> for Source {
+    fn from(token: Token) -> Source {
+        match token {
+            TOKEN_SIGNALS => Source::Signals,
+            TOKEN_WATCH => Source::Watch,
+            TOKEN_DISK => Source::Disk,
+            Token(index) if index <= TOKEN_CONNECTION_LAST => Source::Connection(index),
+            Token(index) => Source::Listener(TOKEN_LISTENER_LAST - index),
+        }
+    }
+}
+
+/// How far the server is from its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Serving,
+    /// No connection is taken, answers under way are finished until this moment.
+    Draining {
+        until: Instant,
+    },
+    Over,
+}
+
+/// Everything that the loop owns.
+pub(super) struct EventLoop {
+    poll: Poll,
+    signals: Signals,
+    acceptor: Acceptor,
+    connections: Connections,
+    deadlines: Deadlines,
+    driver: Driver,
+    service: Service,
+    log: LogWriter,
+    now: Now,
+    started: Instant,
+    phase: Phase,
+    grace: Duration,
+    /// Connections with something to do, in the order in which it was noted.
+    ready: Vec<ConnectionId>,
+    /// Kept between turns for their memory.
+    scratch: Scratch,
+}
+
+/// Lists that are empty between turns.
+#[derive(Debug, Default)]
+struct Scratch {
+    ready: Vec<ConnectionId>,
+    due: Vec<(ConnectionId, Armed)>,
+    done: Vec<(JobId, Done)>,
+    changes: Vec<Change>,
+}
+
+impl EventLoop {
+    /// Registers everything that can wake the loop.
+    ///
+    /// # Errors
+    /// When the kernel gives no epoll instance or no signal pipe.
+    pub(super) fn new(
+        acceptor: Acceptor,
+        driver: Driver,
+        service: Service,
+        log: LogWriter,
+        grace: Duration,
+    ) -> io::Result<EventLoop> {
+        let poll = Poll::new()?;
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        let registry = poll.registry();
+        registry.register(&mut signals, TOKEN_SIGNALS, Interest::READABLE)?;
+        for (index, listener) in acceptor.listeners.iter().enumerate() {
+            let token = Token(TOKEN_LISTENER_LAST - index);
+            let descriptor = listener.descriptor();
+            registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
+        }
+        let disk = service
+            .disk
+            .wake_source()
+            .map(|descriptor| descriptor.as_raw_fd());
+        for (descriptor, token) in [
+            (service.watch.descriptor(), TOKEN_WATCH),
+            (disk, TOKEN_DISK),
+        ] {
+            if let Some(descriptor) = descriptor {
+                registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
+            }
+        }
+        let started = Instant::now();
+        Ok(EventLoop {
+            poll,
+            signals,
+            acceptor,
+            connections: Connections::default(),
+            deadlines: Deadlines::new(started),
+            driver,
+            service,
+            log,
+            now: Now::at(started, wall_time()),
+            started,
+            phase: Phase::Serving,
+            grace,
+            ready: Vec::new(),
+            scratch: Scratch::default(),
+        })
+    }
+
+    /// Serves until a signal ends it.
+    ///
+    /// # Errors
+    /// When waiting itself fails.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENT_COUNT_MAX);
+        while self.phase != Phase::Over {
+            let timeout = self.timeout();
+            match self.poll.poll(&mut events, timeout) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
+                polled => polled?,
+            }
+            self.now = self.now.moved_to(Instant::now(), wall_time());
+            self.turn(&events);
+        }
+        self.log.finish(&self.driver.ledger.lines);
+        Ok(())
+    }
+
+    /// How long the loop may sleep; `None`: until an event.
+    fn timeout(&self) -> Option<Duration> {
+        if !self.ready.is_empty() || self.service.disk.has_results() || self.acceptor.is_ready() {
+            return Some(Duration::ZERO);
+        }
+        let now = Instant::now();
+        let drain = match self.phase {
+            Phase::Draining { until } => Some(until.saturating_duration_since(now)),
+            Phase::Serving | Phase::Over => None,
+        };
+        let waits = [
+            self.deadlines.timeout(now),
+            self.log.timeout(now),
+            self.acceptor.timeout(now),
+            drain,
+        ];
+        waits.into_iter().flatten().min()
+    }
+
+    fn turn(&mut self, events: &Events) {
+        let (mut watch, mut signals) = (false, false);
+        let mut count = 0;
+        for event in events {
+            count += 1;
+            match Source::from(event.token()) {
+                Source::Signals => signals = true,
+                Source::Watch => watch = true,
+                Source::Disk => {}
+                Source::Listener(index) => self.acceptor.note(index),
+                Source::Connection(index) => {
+                    let ended = event.is_read_closed() || event.is_error();
+                    self.note(
+                        index,
+                        event.is_readable() || ended,
+                        event.is_writable(),
+                        ended,
+                    );
+                }
+            }
+        }
+        // A full list of events may have left the watch's for later.
+        if watch || count == EVENT_COUNT_MAX {
+            self.service.drop_changed(&mut self.scratch.changes);
+        }
+        if signals {
+            self.obey_signals();
+        }
+        self.accept();
+        self.drive_ready();
+        self.give_out_results();
+        self.look_at_deadlines();
+        self.write_log();
+        self.end_if_drained();
+    }
+
+    /// Notes what an event says of a connection.
+    fn note(&mut self, index: usize, readable: bool, writable: bool, ended: bool) {
+        let Some((id, connected)) = self.connections.at(index) else {
+            return;
+        };
+        if readable {
+            connected.input = Flow::Ready;
+        }
+        if writable {
+            connected.output = Flow::Ready;
+        }
+        connected.input_ended |= ended;
+        if !connected.queued {
+            connected.queued = true;
+            self.ready.push(id);
+        }
+    }
+
+    fn accept(&mut self) {
+        if self.phase != Phase::Serving {
+            return;
+        }
+        for _ in 0..ACCEPT_COUNT_MAX {
+            let open = self.connections.count();
+            let Some(connected) = self.acceptor.accept(open, &mut self.service, &self.now) else {
+                return;
+            };
+            let id = self.connections.insert(connected);
+            // A short connection is over before it would be worth registering.
+            self.drive(id);
+            self.register(id);
+        }
+    }
+
+    /// Registers a new connection, once for its whole life.
+    fn register(&mut self, id: ConnectionId) {
+        let Some(connected) = self.connections.find(id) else {
+            return;
+        };
+        let descriptor: RawFd = connected.socket.as_raw_fd();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let token = Token(id.index as usize);
+        let registered = self
+            .poll
+            .registry()
+            .register(&mut SourceFd(&descriptor), token, interest);
+        if registered.is_err() {
+            // ENOMEM, or max_user_watches reached: this one cannot be served.
+            self.connections.remove(id);
+            self.acceptor.pause(&self.now);
+        }
+    }
+
+    fn drive_ready(&mut self) {
+        std::mem::swap(&mut self.ready, &mut self.scratch.ready);
+        for index in 0..self.scratch.ready.len() {
+            let id = self.scratch.ready[index];
+            if let Some(connected) = self.connections.find(id) {
+                connected.queued = false;
+                self.drive(id);
+            }
+        }
+        self.scratch.ready.clear();
+    }
+
+    /// Gives a connection its turn and does what it needs afterwards.
+    fn drive(&mut self, id: ConnectionId) {
+        let after = loop {
+            let Some(connected) = self.connections.find(id) else {
+                return;
+            };
+            let EventLoop {
+                driver,
+                service,
+                now,
+                ..
+            } = self;
+            match driver.drive(connected, id, service, now) {
+                After::Status => self.show_status(id),
+                after => break after,
+            }
+        };
+        let Some(connected) = self.connections.find(id) else {
+            return;
+        };
+        match after {
+            After::Wait | After::Status => {}
+            After::Again if connected.queued => {}
+            After::Again => {
+                connected.queued = true;
+                self.ready.push(id);
+            }
+            After::Close(_) => {
+                self.connections.remove(id);
+                self.acceptor.resume();
+                return;
+            }
+        }
+        if let Some(deadline) = connected.connection.deadline(&self.driver.policy.timeouts) {
+            connected.armed = Some(self.deadlines.arm(id, connected.armed, deadline));
+        }
+    }
+
+    fn show_status(&mut self, id: ConnectionId) {
+        let (idle, answering) = self.connections.by_state();
+        let numbers = LoopNumbers {
+            uptime_seconds: (self.now.monotonic - self.started).as_secs(),
+            connections: ConnectionNumbers {
+                open: self.connections.count(),
+                idle,
+                answering,
+                capacity: self.acceptor.connection_count_max,
+                accepted: self.connections.accepted(),
+                accept_pauses: self.acceptor.pauses(),
+            },
+            bytes_sent: SentNumbers {
+                gathered: self.driver.gathered_bytes,
+                sendfile: self.driver.sendfile_bytes,
+            },
+            access_log_lost_bytes: self.log.lost_bytes,
+        };
+        let snapshot = Snapshot::take(&self.service, &self.driver.ledger, numbers);
+        let Some(connected) = self.connections.find(id) else {
+            return;
+        };
+        let Some(request) = connected.connection.resolving() else {
+            return;
+        };
+        let document = snapshot.document(&request);
+        self.driver
+            .show(&mut connected.connection, &document, &self.now);
+    }
+
+    fn give_out_results(&mut self) {
+        if self.service.disk.reap(&mut self.scratch.done).is_err() {
+            return;
+        }
+        let mut done = std::mem::take(&mut self.scratch.done);
+        for (job, done) in done.drain(..) {
+            if let Done::Appended { buffer, result } = done {
+                self.log.written(job, buffer, &result);
+                continue;
+            }
+            let Some(completed) = self.service.complete(job, done, &self.now) else {
+                continue;
+            };
+            for id in &completed.waiters {
+                let Some(connected) = self.connections.find(*id) else {
+                    continue;
+                };
+                let EventLoop {
+                    driver,
+                    service,
+                    now,
+                    ..
+                } = self;
+                driver.deliver(connected, *id, &completed, service, now);
+                self.drive(*id);
+            }
+        }
+        self.scratch.done = done;
+    }
+
+    fn look_at_deadlines(&mut self) {
+        let mut due = std::mem::take(&mut self.scratch.due);
+        self.deadlines.expire(self.now.monotonic, &mut due);
+        for (id, armed) in due.drain(..) {
+            let Some(connected) = self.connections.find(id) else {
+                continue;
+            };
+            if connected.armed != Some(armed) {
+                continue;
+            }
+            connected.armed = None;
+            let deadline = connected.connection.deadline(&self.driver.policy.timeouts);
+            if deadline.is_some_and(|deadline| deadline <= self.now.monotonic) {
+                connected.connection.lend(&mut self.driver.pool);
+                self.driver
+                    .handle(&mut connected.connection, Input::DeadlinePassed, &self.now);
+            }
+            self.drive(id);
+        }
+        self.scratch.due = due;
+    }
+
+    fn write_log(&mut self) {
+        let EventLoop {
+            log,
+            driver,
+            service,
+            now,
+            ..
+        } = self;
+        if !driver.ledger.lines.is_empty() {
+            let id = service.fetches.name_job();
+            log.flush(
+                &mut driver.ledger.lines,
+                now.monotonic,
+                id,
+                &mut *service.disk,
+            );
+        }
+    }
+
+    fn obey_signals(&mut self) {
+        let received: Vec<i32> = self.signals.pending().collect();
+        for signal in received {
+            match (signal, self.phase) {
+                (SIGHUP, _) => self.log.reopen(),
+                (_, Phase::Serving) => self.begin_drain(),
+                _ => self.phase = Phase::Over,
+            }
+        }
+    }
+
+    /// Takes no more connections, closes the idle ones, lets the others finish.
+    fn begin_drain(&mut self) {
+        self.phase = Phase::Draining {
+            until: self.now.monotonic + self.grace,
+        };
+        self.acceptor.listeners.clear();
+        for id in self.connections.ids() {
+            let Some(connected) = self.connections.find(id) else {
+                continue;
+            };
+            self.driver
+                .handle(&mut connected.connection, Input::Drain, &self.now);
+            self.drive(id);
+        }
+    }
+
+    fn end_if_drained(&mut self) {
+        if let Phase::Draining { until } = self.phase
+            && (self.connections.count() == 0 || self.now.monotonic >= until)
+        {
+            self.phase = Phase::Over;
+        }
+    }
+}
+
+fn wall_time() -> FileTime {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    FileTime {
+        seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+        nanoseconds: since.subsec_nanos(),
+    }
+}

@@ -1,0 +1,127 @@
+//! Listening sockets: binding them, and taking connections from them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use rustix::net::SocketFlags;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::connections::{Flow, Role};
+use super::settings::ListenAddress;
+use crate::conn::Peer;
+
+/// Connections that the kernel completes while the loop is busy; `net.core.somaxconn` may be less.
+const BACKLOG: i32 = 4_096;
+
+/// A socket that takes connections.
+#[derive(Debug)]
+pub(super) struct Listener {
+    socket: Socket,
+    name: String,
+    unlink: Option<PathBuf>,
+    /// What its connections may ask for.
+    pub role: Role,
+    /// Whether connections may be waiting.
+    pub input: Flow,
+}
+
+impl Listener {
+    /// Binds an address and listens on it.
+    ///
+    /// # Errors
+    /// Those of `bind(2)`: EADDRINUSE, EACCES below port 1024, EADDRNOTAVAIL.
+    pub(super) fn bind(address: &ListenAddress, role: Role) -> io::Result<Listener> {
+        match address {
+            ListenAddress::Tcp(address) => Listener::bind_tcp(*address, role),
+            ListenAddress::Unix(path) => Listener::bind_unix(path, role),
+        }
+    }
+
+    fn bind_tcp(address: SocketAddr, role: Role) -> io::Result<Listener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        if address.is_ipv6() {
+            // `[::]` takes IPv4 too, whatever `net.ipv6.bindv6only` says.
+            socket.set_only_v6(!address.ip().is_unspecified())?;
+        }
+        // Accepted sockets inherit it: no call for it on each connection.
+        socket.set_tcp_nodelay(true)?;
+        socket.bind(&SockAddr::from(address))?;
+        socket.set_nonblocking(true)?;
+        socket.listen(BACKLOG)?;
+        let bound = socket.local_addr()?.as_socket().unwrap_or(address);
+        let name = format!("http://{bound}");
+        Ok(Listener {
+            socket,
+            name,
+            unlink: None,
+            role,
+            input: Flow::Ready,
+        })
+    }
+
+    fn bind_unix(path: &Path, role: Role) -> io::Result<Listener> {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        let address = SockAddr::unix(path)?;
+        match socket.bind(&address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_abandoned(path) => {
+                std::fs::remove_file(path)?;
+                socket.bind(&address)?;
+            }
+            bound => bound?,
+        }
+        socket.set_nonblocking(true)?;
+        socket.listen(BACKLOG)?;
+        let name = format!("unix:{}", path.display());
+        Ok(Listener {
+            socket,
+            name,
+            unlink: Some(path.into()),
+            role,
+            input: Flow::Ready,
+        })
+    }
+
+    /// Takes one connection that waits.
+    ///
+    /// # Errors
+    /// Those of `accept(2)`: `WouldBlock` when nobody waits.
+    pub(super) fn accept(&self) -> io::Result<(OwnedFd, Peer)> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        if self.unlink.is_some() {
+            return Ok((rustix::net::accept_with(&self.socket, flags)?, Peer::Local));
+        }
+        let (socket, address) = rustix::net::acceptfrom_with(&self.socket, flags)?;
+        let address = address.and_then(|address| SocketAddr::try_from(address).ok());
+        let peer = address.map_or(Peer::Local, |address| Peer::Address(address.ip()));
+        Ok((socket, peer))
+    }
+
+    /// What people call it: a URL, or `unix:` and a path.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// For registering it.
+    pub(super) fn descriptor(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(path) = &self.unlink {
+            // Gone already, or not ours to remove: nothing to be done about either.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Whether nobody listens on a Unix socket that is there: what a killed process leaves behind.
+fn is_abandoned(path: &Path) -> bool {
+    let refused = UnixStream::connect(path).err().map(|error| error.kind());
+    refused == Some(io::ErrorKind::ConnectionRefused)
+}

@@ -1,0 +1,18 @@
+//! The server: sockets, clock, signals, changes of files, the log. Everything that does I/O and is
+//! not the disk.
+
+mod accept;
+mod access_log;
+mod connections;
+mod deadlines;
+mod driver;
+mod event_loop;
+mod fetch;
+mod listeners;
+mod service;
+pub mod settings;
+mod start;
+mod status;
+mod watch;
+
+pub use start::{StartError, run};

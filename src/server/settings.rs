@@ -1,0 +1,130 @@
+//! What a server is told when it starts. The command line and the environment become this once, in
+//! `config`; nothing is checked again later.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use crate::site::resolve::DotFiles;
+
+/// Where connections are taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// An address and port; port 0 lets the kernel choose.
+    Tcp(SocketAddr),
+    /// A Unix socket at this path.
+    Unix(PathBuf),
+}
+
+/// Who may see the status page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusAccess {
+    /// Loopback peers whose request carries no sign of a proxy.
+    Loopback,
+    /// Nobody: `/status` is a path like any other.
+    Off,
+    /// Everybody.
+    All,
+    /// Whoever reaches this listener, which serves nothing else.
+    Listener(SocketAddr),
+}
+
+/// Where requests are written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLog {
+    /// Nowhere.
+    Off,
+    /// To standard output.
+    StandardOutput,
+    /// To the end of a file.
+    File(PathBuf),
+}
+
+/// Which disk engine to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineChoice {
+    /// The best that works here.
+    Auto,
+    /// io_uring.
+    Uring,
+    /// Helper threads.
+    Threads,
+    /// On the loop.
+    Blocking,
+}
+
+/// How long each thing may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From the first byte of a head to its last.
+    pub head: Duration,
+    /// From the end of a head to the end of its body.
+    pub body: Duration,
+    /// Without any request.
+    pub idle: Duration,
+    /// Without the peer taking a byte.
+    pub send: Duration,
+    /// From the last answer to the end of what the peer still sends.
+    pub linger: Duration,
+    /// From the first signal to the end of the process.
+    pub grace: Duration,
+}
+
+/// How much of each thing is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at once; `None`: what the limit on descriptors leaves.
+    pub connections_max: Option<usize>,
+    /// Longest request target in bytes.
+    pub target_length_max: usize,
+    /// Longest request head in bytes.
+    pub head_length_max: usize,
+    /// Most field lines in a head.
+    pub field_count_max: usize,
+    /// Longest request body in bytes.
+    pub body_length_max: u64,
+    /// Most ranges in one request.
+    pub range_count_max: usize,
+}
+
+/// How large the caches may become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheBudget {
+    /// Bytes of mapped files.
+    pub map_bytes_max: u64,
+    /// Longest file that is mapped, in bytes.
+    pub map_file_length_max: u64,
+    /// Mapped files.
+    pub map_count_max: usize,
+    /// Remembered paths.
+    pub path_count_max: usize,
+    /// Descriptors kept open; `None`: a quarter of the limit on descriptors.
+    pub descriptor_count_max: Option<usize>,
+    /// How long an entry is trusted without a look at the disk.
+    pub revalidate: Duration,
+}
+
+/// Everything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The directory that is served.
+    pub root: PathBuf,
+    /// Where connections are taken; at least one.
+    pub listen: Vec<ListenAddress>,
+    /// File names that stand for their directory.
+    pub index: Vec<String>,
+    /// Whether hidden names are served.
+    pub dot_files: DotFiles,
+    /// The disk engine.
+    pub engine: EngineChoice,
+    /// Sizes of the caches.
+    pub cache: CacheBudget,
+    /// Limits on what peers may send.
+    pub limits: Limits,
+    /// Deadlines.
+    pub timeouts: Timeouts,
+    /// The access log.
+    pub access_log: AccessLog,
+    /// Who sees the status page.
+    pub status: StatusAccess,
+}

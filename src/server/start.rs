@@ -1,0 +1,243 @@
+//! From settings to a running loop: everything that can fail does so here, with one line that says
+//! what to do.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use super::accept::Acceptor;
+use super::access_log::LogWriter;
+use super::connections::Role;
+use super::driver::Driver;
+use super::event_loop::EventLoop;
+use super::listeners::Listener;
+use super::service::Service;
+use super::settings::{AccessLog, ListenAddress, Settings, StatusAccess};
+use crate::conn::ledger::{Ledger, Logging};
+use crate::conn::outbox::Pool;
+use crate::conn::{Policy, Timeouts};
+use crate::disk::Disk;
+use crate::disk::blocking::Blocking;
+use crate::http::request::HeadLimits;
+use crate::sys::beneath::Root;
+use crate::sys::limits::raise_descriptor_limit;
+
+/// Descriptors for listeners, epoll, signals, the log, and files that are just being opened.
+const DESCRIPTORS_APART: usize = 32;
+/// The share of all descriptors that files may keep, unless told otherwise.
+const FILE_SHARE: usize = 4;
+/// Bytes that an inbox has beyond the longest head, so that it is never full with less than one.
+const INBOX_SLACK: usize = 1_024;
+
+/// Why the server did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The root cannot be served.
+    #[error("cannot serve {}: {cause}; {}", root.display(), root_advice(cause))]
+    Root {
+        /// As it was given.
+        root: PathBuf,
+        /// What the kernel said.
+        cause: io::Error,
+    },
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {cause}; {}", listen_advice(cause))]
+    Listen {
+        /// As it was given.
+        address: String,
+        /// What the kernel said.
+        cause: io::Error,
+    },
+    /// The access log cannot be written.
+    #[error("cannot open the access log {}: {cause}; choose another with --access-log", path.display())]
+    AccessLog {
+        /// As it was given.
+        path: PathBuf,
+        /// What the kernel said.
+        cause: io::Error,
+    },
+    /// The kernel refused something that every server needs.
+    #[error("the event loop failed: {0}")]
+    Loop(#[from] io::Error),
+}
+
+fn root_advice(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::NotFound => "name a directory that exists: spede DIR",
+        io::ErrorKind::NotADirectory => "name a directory, not a file: spede DIR",
+        io::ErrorKind::PermissionDenied => "make it readable for the user that runs spede",
+        _ => "name another directory: spede DIR",
+    }
+}
+
+fn listen_advice(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::AddrInUse => "stop what listens there, or choose another with --listen",
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need CAP_NET_BIND_SERVICE; choose another with --listen"
+        }
+        io::ErrorKind::AddrNotAvailable => "this machine does not have that address",
+        _ => "choose another with --listen",
+    }
+}
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// When something that was asked for cannot be had; see [`StartError`].
+pub fn run(settings: &Settings) -> Result<(), StartError> {
+    let root = Root::open(&settings.root).map_err(|cause| StartError::Root {
+        root: settings.root.clone(),
+        cause,
+    })?;
+    let log = LogWriter::open(&settings.access_log).map_err(|cause| {
+        let path = match &settings.access_log {
+            AccessLog::File(path) => path.clone(),
+            AccessLog::Off | AccessLog::StandardOutput => PathBuf::from("-"),
+        };
+        StartError::AccessLog { path, cause }
+    })?;
+    let listeners = bind_all(settings)?;
+    let descriptors = Descriptors::share(settings, listeners.len());
+    let disk: Box<dyn Disk> = Box::new(Blocking::new(Rc::new(root)));
+    announce(settings, &listeners, disk.name(), &descriptors);
+    let service = Service::new(settings, descriptors.files, disk);
+    let acceptor = Acceptor::new(listeners, descriptors.connections);
+    let event_loop = EventLoop::new(
+        acceptor,
+        driver(settings),
+        service,
+        log,
+        settings.timeouts.grace,
+    )?;
+    Ok(event_loop.run()?)
+}
+
+fn driver(settings: &Settings) -> Driver {
+    let limits = &settings.limits;
+    let logging = match settings.access_log {
+        AccessLog::Off => Logging::Off,
+        AccessLog::StandardOutput | AccessLog::File(_) => Logging::On,
+    };
+    let timeouts = &settings.timeouts;
+    let policy = Policy {
+        head: HeadLimits {
+            target_length_max: limits.target_length_max,
+            head_length_max: limits.head_length_max,
+            field_count_max: limits.field_count_max,
+        },
+        body_length_max: limits.body_length_max,
+        timeouts: Timeouts {
+            head: timeouts.head,
+            body: timeouts.body,
+            idle: timeouts.idle,
+            send: timeouts.send,
+            linger: timeouts.linger,
+        },
+    };
+    let pool = Pool::new(limits.head_length_max + INBOX_SLACK);
+    Driver {
+        policy,
+        ledger: Ledger::new(logging),
+        pool,
+        gathered_bytes: 0,
+        sendfile_bytes: 0,
+    }
+}
+
+fn bind_all(settings: &Settings) -> Result<Vec<Listener>, StartError> {
+    let site = settings
+        .listen
+        .iter()
+        .map(|address| (address.clone(), Role::Site));
+    let status = match settings.status {
+        StatusAccess::Listener(address) => Some((ListenAddress::Tcp(address), Role::Status)),
+        StatusAccess::Loopback | StatusAccess::Off | StatusAccess::All => None,
+    };
+    site.chain(status)
+        .map(|(address, role)| {
+            Listener::bind(&address, role).map_err(|cause| {
+                let address = match &address {
+                    ListenAddress::Tcp(address) => address.to_string(),
+                    ListenAddress::Unix(path) => format!("unix:{}", path.display()),
+                };
+                StartError::Listen { address, cause }
+            })
+        })
+        .collect()
+}
+
+/// How the descriptors of the process are shared out, so that files never starve connections.
+struct Descriptors {
+    files: usize,
+    connections: usize,
+}
+
+impl Descriptors {
+    fn share(settings: &Settings, listener_count: usize) -> Descriptors {
+        let all = usize::try_from(raise_descriptor_limit()).unwrap_or(usize::MAX);
+        let free = all.saturating_sub(DESCRIPTORS_APART + listener_count);
+        let files = settings
+            .cache
+            .descriptor_count_max
+            .unwrap_or(all / FILE_SHARE)
+            .min(free / 2);
+        let left = free.saturating_sub(files).max(1);
+        let connections = settings.limits.connections_max.unwrap_or(left).min(left);
+        Descriptors { files, connections }
+    }
+}
+
+/// Says what is served, where and how: to standard output, or to standard error where standard
+/// output is the access log.
+fn announce(settings: &Settings, listeners: &[Listener], engine: &str, descriptors: &Descriptors) {
+    let mut text = format!(
+        "spede {} serves {}\n",
+        env!("CARGO_PKG_VERSION"),
+        absolute(&settings.root).display()
+    );
+    for listener in listeners {
+        let what = match listener.role {
+            Role::Site => "listening on",
+            Role::Status => "status page on",
+        };
+        text.push_str(&format!("{what} {}\n", listener.name()));
+    }
+    let cache = &settings.cache;
+    text.push_str(&format!(
+        "disk engine {engine}; map cache {} (files up to {}, {} of them); path cache {} entries, \
+         checked after {} ms; up to {} open files, {} connections\n",
+        size(cache.map_bytes_max),
+        size(cache.map_file_length_max),
+        cache.map_count_max,
+        cache.path_count_max,
+        cache.revalidate.as_millis(),
+        descriptors.files,
+        descriptors.connections,
+    ));
+    // A closed standard output does not stop a server.
+    let _ = match settings.access_log {
+        AccessLog::StandardOutput => io::stderr().write_all(text.as_bytes()),
+        AccessLog::Off | AccessLog::File(_) => {
+            let mut output = io::stdout().lock();
+            output
+                .write_all(text.as_bytes())
+                .and_then(|()| output.flush())
+        }
+    };
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.into())
+}
+
+/// Bytes in the largest binary unit that divides them.
+fn size(bytes: u64) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    for (shift, unit) in units {
+        if bytes > 0 && bytes.trailing_zeros() >= shift {
+            return format!("{} {unit}", bytes >> shift);
+        }
+    }
+    format!("{bytes} bytes")
+}

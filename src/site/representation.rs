@@ -1,0 +1,241 @@
+//! A representation: one version of one file in one content coding, with its heads rendered.
+
+use super::media_type::media_type;
+use crate::clock::Now;
+use crate::http::content_coding::{Coding, CodingSet};
+use crate::http::date::HttpDate;
+use crate::http::entity_tag::{EntityTag, Strength};
+use crate::http::head::HeadWriter;
+use crate::http::precondition::Validators;
+use crate::http::status::Status;
+use crate::sys::file::{FileTime, FileVersion};
+
+/// How long after its mtime a file could be changed again without getting another mtime: the
+/// kernel's clock for file times ticks every 1 to 10 ms.
+const RACY_MS: i128 = 20;
+/// The same where the file system keeps whole seconds.
+const RACY_WHOLE_SECONDS_MS: i128 = 2_000;
+
+/// A response head with everything but the moment: its Date is filled in when it is sent.
+#[derive(Clone, Debug)]
+pub struct RenderedHead {
+    bytes: Box<[u8]>,
+    date_offset: usize,
+}
+
+impl RenderedHead {
+    /// Appends the head to `buffer`, dated. `connection` is the Connection option, if one is due.
+    pub fn append_to(&self, buffer: &mut Vec<u8>, now: &Now, connection: Option<&'static str>) {
+        let start = buffer.len() + self.date_offset;
+        match connection {
+            None => buffer.extend_from_slice(&self.bytes),
+            Some(option) => {
+                buffer.extend_from_slice(&self.bytes[..self.bytes.len() - 2]);
+                buffer.extend_from_slice(b"Connection: ");
+                buffer.extend_from_slice(option.as_bytes());
+                buffer.extend_from_slice(b"\r\n\r\n");
+            }
+        }
+        buffer[start..start + now.rendered.len()].copy_from_slice(&now.rendered);
+    }
+}
+
+/// Whether the choice of this representation depended on Accept-Encoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vary {
+    /// There is only one representation.
+    Nothing,
+    /// There are precompressed twins: every answer says `Vary: Accept-Encoding`.
+    AcceptEncoding,
+}
+
+/// What is known of one version of one file in one coding.
+#[derive(Clone, Debug)]
+pub struct Representation {
+    /// Which bytes; they may only be taken from a file or mapping of this version.
+    pub version: FileVersion,
+    /// The coding that the bytes are in.
+    pub coding: Coding,
+    /// The ETag.
+    pub entity_tag: EntityTag,
+    /// The Last-Modified, never later than the moment of rendering.
+    pub last_modified: HttpDate,
+    /// The Content-Type.
+    pub media_type: &'static str,
+    /// Whether answers carry Vary.
+    pub vary: Vary,
+    /// The head of the 200.
+    pub ok: RenderedHead,
+    /// The head of the 304.
+    pub not_modified: RenderedHead,
+}
+
+impl Representation {
+    /// Describes a version of the file that is named `path` (the name without the suffix of the
+    /// coding), as seen at `now`.
+    pub fn new(
+        path: &[u8],
+        version: FileVersion,
+        coding: Coding,
+        vary: Vary,
+        now: &Now,
+    ) -> Representation {
+        let strength = match settles_in_ms(version.modified, now.wall) {
+            Some(_) => Strength::Weak,
+            None => Strength::Strong,
+        };
+        let modified = version.modified;
+        let entity_tag = EntityTag::of_version(
+            modified.seconds,
+            modified.nanoseconds,
+            version.length,
+            strength,
+        );
+        // RFC 9110 §8.8.2.1: a Last-Modified later than the Date must not be sent.
+        let last_modified = HttpDate::from_unix_seconds(modified.seconds).min(now.date);
+        let mut representation = Representation {
+            version,
+            coding,
+            entity_tag,
+            last_modified,
+            media_type: media_type(path).field,
+            vary,
+            ok: RenderedHead {
+                bytes: Box::default(),
+                date_offset: 0,
+            },
+            not_modified: RenderedHead {
+                bytes: Box::default(),
+                date_offset: 0,
+            },
+        };
+        representation.ok = representation.render(Status::Ok, now);
+        representation.not_modified = representation.render(Status::NotModified, now);
+        representation
+    }
+
+    /// Its validators, for preconditions.
+    pub fn validators(&self) -> Validators<'_> {
+        Validators {
+            entity_tag: &self.entity_tag,
+            last_modified: self.last_modified,
+        }
+    }
+
+    /// Adds the fields that 200, 206 and 304 share (RFC 9110 §15.4.5).
+    pub fn add_common_fields(&self, head: &mut HeadWriter<'_>) {
+        head.field("ETag", self.entity_tag.field());
+        if self.vary == Vary::AcceptEncoding {
+            head.field("Vary", b"Accept-Encoding");
+        }
+    }
+
+    /// Adds the fields that describe the content: those of 200 and 206, except its type and length.
+    pub fn add_content_fields(&self, head: &mut HeadWriter<'_>) {
+        self.add_common_fields(head);
+        head.field("Last-Modified", &self.last_modified.render());
+        head.field("Accept-Ranges", b"bytes");
+        if self.coding != Coding::Identity {
+            head.field("Content-Encoding", self.coding.token().as_bytes());
+        }
+    }
+
+    fn render(&self, status: Status, now: &Now) -> RenderedHead {
+        let mut bytes = Vec::with_capacity(384);
+        let mut head = HeadWriter::start(&mut bytes, status, &now.rendered);
+        if status == Status::Ok {
+            head.field("Content-Type", self.media_type.as_bytes());
+            head.number("Content-Length", self.version.length);
+            self.add_content_fields(&mut head);
+        } else {
+            self.add_common_fields(&mut head);
+        }
+        head.finish(None);
+        RenderedHead {
+            bytes: bytes.into(),
+            date_offset: HeadWriter::date_offset(status),
+        }
+    }
+}
+
+/// All representations of one file.
+#[derive(Clone, Debug)]
+pub struct Variants {
+    /// The file itself.
+    pub identity: Representation,
+    /// Its twins, at most one a coding.
+    pub coded: Vec<Representation>,
+}
+
+impl Variants {
+    /// The codings of the twins.
+    pub fn codings(&self) -> CodingSet {
+        let mut set = CodingSet::default();
+        for representation in &self.coded {
+            set.insert(representation.coding);
+        }
+        set
+    }
+
+    /// The representation in a coding; the file itself if there is no such twin.
+    pub fn in_coding(&self, coding: Coding) -> &Representation {
+        let twin = self
+            .coded
+            .iter()
+            .find(|representation| representation.coding == coding);
+        twin.unwrap_or(&self.identity)
+    }
+
+    /// How long until every entity tag may be strong; `None` if they are.
+    pub fn settles_in_ms(&self, now: &Now) -> Option<u64> {
+        std::iter::once(&self.identity)
+            .chain(&self.coded)
+            .filter_map(|representation| settles_in_ms(representation.version.modified, now.wall))
+            .max()
+    }
+}
+
+/// Milliseconds until a change would surely get another mtime; `None` if it would already.
+///
+/// While it is `Some`, mtime and length do not tell this version from the next, so an entity tag
+/// made of them is weak (RFC 9110 §8.8.1). A time in the future stays racy until it has come.
+fn settles_in_ms(modified: FileTime, now: FileTime) -> Option<u64> {
+    let nanoseconds =
+        |time: FileTime| i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanoseconds);
+    let racy_ms = if modified.nanoseconds == 0 {
+        RACY_WHOLE_SECONDS_MS
+    } else {
+        RACY_MS
+    };
+    let left = nanoseconds(modified) + racy_ms * 1_000_000 - nanoseconds(now);
+    if left <= 0 {
+        return None;
+    }
+    Some(u64::try_from(left.div_euclid(1_000_000) + 1).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_weak_only_while_the_mtime_could_be_given_again() {
+        let at = |seconds, nanoseconds| FileTime {
+            seconds,
+            nanoseconds,
+        };
+        #[rustfmt::skip]
+        let cases = [
+            // modified        now                     settles in, because
+            (at(100, 1_000_000), at(100, 1_000_000),  Some(21),    "just now"),
+            (at(100, 1_000_000), at(100, 20_999_999), Some(1),     "19.999999 ms old"),
+            (at(100, 1_000_000), at(100, 21_000_000), None,        "20 ms old"),
+            (at(100, 0),         at(100, 21_000_000), Some(1_980), "whole seconds: two of them"),
+            (at(100, 0),         at(102, 0),          None,        "two seconds old"),
+            (at(200, 5),         at(100, 0),          Some(100_021), "from the future"),
+        ];
+        for (modified, now, want, because) in cases {
+            assert_eq!(settles_in_ms(modified, now), want, "{because}");
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! From a raw path to the files to look for below the root.
+
+use std::ffi::CString;
+
+use super::media_type::{Compressible, media_type};
+use crate::http::content_coding::Coding;
+use crate::http::status::Status;
+use crate::http::target::{PathError, SitePath};
+
+/// The codings whose twins are looked for, in the order in which they are opened.
+const TWIN_CODINGS: [Coding; 3] = [Coding::Brotli, Coding::Zstd, Coding::Gzip];
+
+/// Whether names that start with a dot are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DotFiles {
+    /// They are not there, except below `/.well-known/` (RFC 8615).
+    Refused,
+    /// They are files like any other.
+    Served,
+}
+
+/// What a site decides about names.
+#[derive(Clone, Debug)]
+pub struct Naming {
+    /// File names that stand for their directory, in order of preference.
+    pub index: Vec<String>,
+    /// Whether hidden names are served.
+    pub dot_files: DotFiles,
+}
+
+/// One file to look for, with the places of its precompressed twins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Relative to the root, never empty, without dot segments.
+    pub path: CString,
+    /// `app.js.br` beside `app.js`; empty for media that do not compress.
+    pub twins: Vec<(Coding, CString)>,
+}
+
+/// Where to look, in order; the first regular file is the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lookup {
+    /// At least one.
+    pub candidates: Vec<Candidate>,
+    /// What a directory found under the first candidate's name means.
+    pub on_directory: OnDirectory,
+}
+
+/// What to do with a directory where a file was looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OnDirectory {
+    /// Send the client to this path, which is encoded and ends in a slash.
+    Redirect(String),
+    /// It is not a file, so it is not there.
+    Missing,
+}
+
+/// Plans the look-up of a raw, still encoded path.
+///
+/// # Errors
+/// The status of a path that cannot name anything here: 400 for bad escapes, 404 for a slash
+/// within a name and for hidden names.
+pub fn plan(raw_path: &[u8], naming: &Naming) -> Result<Lookup, Status> {
+    let path = SitePath::decode(raw_path).map_err(|error| match error {
+        PathError::EncodedSlash => Status::NotFound,
+        _ => Status::BadRequest,
+    })?;
+    if naming.dot_files == DotFiles::Refused && path.is_hidden() {
+        return Err(Status::NotFound);
+    }
+    let relative = path.relative();
+    if path.is_directory_form() {
+        let candidates = naming
+            .index
+            .iter()
+            .map(|name| indexed(relative, name))
+            .collect();
+        return collect(candidates, OnDirectory::Missing);
+    }
+    let redirect = format!("{}/", path.encoded());
+    collect(
+        vec![candidate(relative.to_vec())],
+        OnDirectory::Redirect(redirect),
+    )
+}
+
+fn collect(
+    candidates: Vec<Option<Candidate>>,
+    on_directory: OnDirectory,
+) -> Result<Lookup, Status> {
+    let candidates: Option<Vec<_>> = candidates.into_iter().collect();
+    // A NUL was refused with 400 already, so a path that is no C string cannot be here.
+    let candidates = candidates
+        .filter(|all| !all.is_empty())
+        .ok_or(Status::NotFound)?;
+    Ok(Lookup {
+        candidates,
+        on_directory,
+    })
+}
+
+fn indexed(directory: &[u8], name: &str) -> Option<Candidate> {
+    let mut path = directory.to_vec();
+    if !path.is_empty() {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name.as_bytes());
+    candidate(path)
+}
+
+fn candidate(path: Vec<u8>) -> Option<Candidate> {
+    let twins = match media_type(&path).compressible {
+        Compressible::No => Vec::new(),
+        Compressible::Yes => TWIN_CODINGS
+            .iter()
+            .map(|coding| {
+                let mut twin = path.clone();
+                twin.extend_from_slice(coding.suffix().as_bytes());
+                CString::new(twin).ok().map(|twin| (*coding, twin))
+            })
+            .collect::<Option<_>>()?,
+    };
+    Some(Candidate {
+        path: CString::new(path).ok()?,
+        twins,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn naming() -> Naming {
+        Naming {
+            index: vec!["index.html".into(), "index.txt".into()],
+            dot_files: DotFiles::Refused,
+        }
+    }
+
+    #[test]
+    fn a_path_leads_to_files_below_the_root() {
+        #[rustfmt::skip]
+        let cases: &[(&str, &[&str], &str)] = &[
+            ("/",                     &["index.html", "index.txt"],     "the root's index files in order"),
+            ("/a/",                   &["a/index.html", "a/index.txt"], "a directory's"),
+            ("/a/.",                  &["a/index.html", "a/index.txt"], "a dot segment ends in a directory"),
+            ("/a/b.png",              &["a/b.png"],                     "a file"),
+            ("/%61/b%2Epng",          &["a/b.png"],                     "decoded once"),
+            ("/a/../../b.png",        &["b.png"],                       "never above the root"),
+            ("//a//b.png",            &["a/b.png"],                     "empty segments are nothing"),
+            ("/.well-known/acme",     &[".well-known/acme"],            "the one hidden name"),
+        ];
+        for (raw, want, because) in cases {
+            let lookup = plan(raw.as_bytes(), &naming()).expect(raw);
+            let paths: Vec<_> = lookup
+                .candidates
+                .iter()
+                .map(|c| c.path.to_str().expect("UTF-8"))
+                .collect();
+            assert_eq!(paths, *want, "{raw}: {because}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_names_nothing_is_refused_without_the_disk() {
+        let cases = [
+            ("/%00", Status::BadRequest),
+            ("/%", Status::BadRequest),
+            ("/%zz", Status::BadRequest),
+            ("/a%2fb", Status::NotFound),
+            ("/.git/config", Status::NotFound),
+            ("/a/.htpasswd", Status::NotFound),
+            ("/.well-known/.x", Status::NotFound),
+        ];
+        for (raw, want) in cases {
+            assert_eq!(plan(raw.as_bytes(), &naming()), Err(want), "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_directory_without_its_slash_is_redirected_within_the_site() {
+        for (raw, want) in [
+            ("/a", "/a/"),
+            ("//evil.example", "/evil.example/"),
+            ("/a%20b", "/a%20b/"),
+        ] {
+            let lookup = plan(raw.as_bytes(), &naming()).expect(raw);
+            assert_eq!(
+                lookup.on_directory,
+                OnDirectory::Redirect(want.into()),
+                "{raw}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_media_that_compress_have_twins() {
+        let twins = |raw: &str| {
+            plan(raw.as_bytes(), &naming()).expect(raw).candidates[0]
+                .twins
+                .len()
+        };
+        assert_eq!((twins("/a.html"), twins("/a.png")), (3, 0));
+    }
+}

@@ -1,0 +1,190 @@
+//! The one decision table: from a request, and what was found for it, to what is answered.
+
+use super::fixed::Allow;
+use super::representation::{Representation, Vary};
+use crate::clock::Now;
+use crate::http::precondition::{self, MethodKind, Preconditions, Verdict};
+use crate::http::range::{self, ByteRange, RangeLimits, Selection};
+use crate::http::request::{Field, Method, Request};
+use crate::http::status::{Refusal, Status};
+use crate::http::target::Form;
+
+/// Whether the content goes with the head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// As for GET.
+    Sent,
+    /// As for HEAD: the same head, no content (RFC 9110 §9.3.2).
+    Omitted,
+}
+
+impl Content {
+    /// What the method of a request wants.
+    pub fn of(method: Method) -> Content {
+        if method == Method::Head {
+            Content::Omitted
+        } else {
+            Content::Sent
+        }
+    }
+}
+
+/// What is answered with a representation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selected {
+    /// 200 with everything.
+    Whole,
+    /// 206 with one range.
+    Part(ByteRange),
+    /// 206 with several ranges as `multipart/byteranges`.
+    Parts(Vec<ByteRange>),
+    /// 304.
+    NotModified,
+    /// 412.
+    PreconditionFailed,
+    /// 416.
+    Unsatisfiable,
+}
+
+impl Selected {
+    /// The status that it is sent with.
+    pub fn status(&self) -> Status {
+        match self {
+            Selected::Whole => Status::Ok,
+            Selected::Part(_) | Selected::Parts(_) => Status::PartialContent,
+            Selected::NotModified => Status::NotModified,
+            Selected::PreconditionFailed => Status::PreconditionFailed,
+            Selected::Unsatisfiable => Status::RangeNotSatisfiable,
+        }
+    }
+
+    /// Whether bytes of the file are sent, so that a mapping or a descriptor is needed.
+    pub fn needs_file(&self, content: Content, length: u64) -> bool {
+        match self {
+            Selected::Whole | Selected::Part(_) | Selected::Parts(_) => {
+                content == Content::Sent && length > 0
+            }
+            _ => false,
+        }
+    }
+}
+
+/// What is answered without any representation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fixed {
+    /// 200 without content, with Allow: the answer to OPTIONS.
+    Options,
+    /// 405 with Allow.
+    MethodNotAllowed(Allow),
+    /// 301 to a path of this site, with the query of the request appended.
+    Moved(String),
+    /// An error with a small page; the connection goes on.
+    Error(Status),
+    /// An error after which the connection ends.
+    Refused(Refusal),
+}
+
+impl Fixed {
+    /// The status that it is sent with.
+    pub fn status(&self) -> Status {
+        match self {
+            Fixed::Options => Status::Ok,
+            Fixed::MethodNotAllowed(_) => Status::MethodNotAllowed,
+            Fixed::Moved(_) => Status::MovedPermanently,
+            Fixed::Error(status) => *status,
+            Fixed::Refused(refusal) => refusal.status(),
+        }
+    }
+}
+
+/// What a request is answered with before anything is looked up; `None`: look it up.
+pub fn without_lookup(request: &Request<'_>) -> Option<Fixed> {
+    match request.head().method {
+        Method::Get | Method::Head if request.head().form == Form::Asterisk => {
+            Some(Fixed::Refused(Refusal::Target))
+        }
+        Method::Get | Method::Head => None,
+        Method::Options => Some(Fixed::Options),
+        Method::Unsupported => Some(Fixed::MethodNotAllowed(Allow::Files)),
+        Method::Unknown => Some(Fixed::Error(Status::NotImplemented)),
+    }
+}
+
+/// Selects what of a representation is answered: preconditions in the order of RFC 9110 §13.2.2,
+/// then Range (§14.2), which means something for GET only.
+pub fn select(
+    request: &Request<'_>,
+    representation: &Representation,
+    limits: RangeLimits,
+    now: &Now,
+) -> Selected {
+    let conditional = [
+        Field::IfMatch,
+        Field::IfNoneMatch,
+        Field::IfModifiedSince,
+        Field::IfUnmodifiedSince,
+    ]
+    .iter()
+    .any(|field| request.has(*field));
+    if conditional {
+        let verdict = precondition::evaluate(
+            preconditions(request),
+            MethodKind::GetOrHead,
+            &representation.validators(),
+        );
+        match verdict {
+            Verdict::Proceed => {}
+            Verdict::NotModified => return Selected::NotModified,
+            Verdict::Failed => return Selected::PreconditionFailed,
+        }
+    }
+    if request.head().method == Method::Get && request.has(Field::Range) {
+        return select_range(request, representation, limits, now);
+    }
+    Selected::Whole
+}
+
+fn preconditions<'a>(
+    request: &Request<'a>,
+) -> Preconditions<
+    'a,
+    impl Iterator<Item = &'a [u8]> + use<'a>,
+    impl Iterator<Item = &'a [u8]> + use<'a>,
+> {
+    Preconditions {
+        if_match: request
+            .has(Field::IfMatch)
+            .then(|| request.lines(Field::IfMatch)),
+        if_none_match: request
+            .has(Field::IfNoneMatch)
+            .then(|| request.lines(Field::IfNoneMatch)),
+        if_modified_since: request.single(Field::IfModifiedSince),
+        if_unmodified_since: request.single(Field::IfUnmodifiedSince),
+    }
+}
+
+fn select_range(
+    request: &Request<'_>,
+    representation: &Representation,
+    limits: RangeLimits,
+    now: &Now,
+) -> Selected {
+    let holds = match request.single(Field::IfRange) {
+        Some(field) => precondition::if_range_holds(field, &representation.validators(), now.date),
+        None => !request.has(Field::IfRange),
+    };
+    let Some(field) = request.single(Field::Range).filter(|_| holds) else {
+        return Selected::Whole;
+    };
+    match range::select(field, representation.version.length, limits) {
+        Selection::Whole => Selected::Whole,
+        Selection::Single(range) => Selected::Part(range),
+        Selection::Several(ranges) => Selected::Parts(ranges),
+        Selection::Unsatisfiable => Selected::Unsatisfiable,
+    }
+}
+
+/// Whether an answer made from a representation must carry Vary.
+pub fn varies(representation: &Representation) -> bool {
+    representation.vary == Vary::AcceptEncoding
+}

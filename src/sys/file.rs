@@ -1,0 +1,147 @@
+//! Open files: what they are, which version of the content they hold, and sending them.
+
+use std::hash::{Hash, Hasher};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, FileType, Statx, StatxFlags};
+
+/// Seconds and nanoseconds since 1970, as the file system keeps them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileTime {
+    /// Whole seconds; negative before 1970.
+    pub seconds: i64,
+    /// 0 to 999,999,999, counted upwards from `seconds` also before 1970.
+    pub nanoseconds: u32,
+}
+
+/// One version of the content of one file.
+///
+/// Two equal values are the same bytes as far as the kernel can tell: every change of content moves
+/// `changed` (ctime cannot be set back by an unprivileged user), a publish by rename moves `inode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileVersion {
+    /// Device number, major and minor in one word.
+    pub device: u64,
+    /// Inode number on that device.
+    pub inode: u64,
+    /// Length in bytes.
+    pub length: u64,
+    /// mtime: the last change of the content.
+    pub modified: FileTime,
+    /// ctime: the last change of content or attributes.
+    pub changed: FileTime,
+}
+
+impl Hash for FileVersion {
+    /// The inode and the time of the change tell versions apart; equality compares the rest.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.inode);
+        state.write_u32(self.changed.nanoseconds);
+    }
+}
+
+/// What kind of thing a name leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// A regular file: the only kind that is served.
+    Regular,
+    /// A directory.
+    Directory,
+    /// A FIFO, a socket, a device.
+    Special,
+}
+
+/// What `statx(2)` tells of an open file or of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// What kind of thing it is.
+    pub kind: FileKind,
+    /// Which version of its content.
+    pub version: FileVersion,
+}
+
+impl From<Statx> for Description {
+    fn from(stat: Statx) -> Description {
+        let time = |seconds, nanoseconds| FileTime {
+            seconds,
+            nanoseconds,
+        };
+        let kind = match FileType::from_raw_mode(stat.stx_mode.into()) {
+            FileType::RegularFile => FileKind::Regular,
+            FileType::Directory => FileKind::Directory,
+            _ => FileKind::Special,
+        };
+        let version = FileVersion {
+            device: u64::from(stat.stx_dev_major) << 32 | u64::from(stat.stx_dev_minor),
+            inode: stat.stx_ino,
+            length: stat.stx_size,
+            modified: time(stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec),
+            changed: time(stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec),
+        };
+        Description { kind, version }
+    }
+}
+
+/// A descriptor of a file that was opened beneath the root for reading.
+#[derive(Debug)]
+pub struct OpenFile {
+    descriptor: OwnedFd,
+}
+
+impl OpenFile {
+    /// Takes the descriptor over; it is closed when this is dropped.
+    pub fn new(descriptor: OwnedFd) -> OpenFile {
+        OpenFile { descriptor }
+    }
+
+    /// For kernel calls and for watching the inode.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+
+    /// What is open here, now. About 0.2 µs; never asks the server of a network file system
+    /// (`AT_STATX_DONT_SYNC`), so it does not block.
+    ///
+    /// # Errors
+    /// Those of `statx(2)`.
+    pub fn describe(&self) -> rustix::io::Result<Description> {
+        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+        let stat = rustix::fs::statx(&self.descriptor, c"", flags, StatxFlags::BASIC_STATS)?;
+        Ok(Description::from(stat))
+    }
+
+    /// Sends up to `count` bytes from `offset` to a socket without copying them through this
+    /// process. Gives how many went: 0 means that the file ends before `offset`, and asking again
+    /// gives 0 for ever.
+    ///
+    /// # Errors
+    /// Those of `sendfile(2)`: `WouldBlock` when the socket takes no more.
+    ///
+    /// # Blocking
+    /// Reads from the disk what is not in the page cache, whatever `O_NONBLOCK` says.
+    pub fn send_to(&self, socket: BorrowedFd<'_>, offset: u64, count: usize) -> io::Result<usize> {
+        let mut offset = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+        nix::sys::sendfile::sendfile64(socket, &self.descriptor, Some(&mut offset), count)
+            .map_err(io::Error::from)
+    }
+
+    /// Reads the first `length` bytes once, so that they are in the page cache; the bytes are
+    /// dropped. `scratch` is where they pass through.
+    ///
+    /// # Errors
+    /// Those of `pread(2)`. A file that ends early is no error: the next use notices.
+    ///
+    /// # Blocking
+    /// Waits for the disk.
+    pub fn warm(&self, length: u64, scratch: &mut [u8]) -> io::Result<()> {
+        let mut offset = 0;
+        while offset < length {
+            match rustix::io::pread(&self.descriptor, &mut *scratch, offset)? {
+                0 => break,
+                count => offset += count as u64,
+            }
+        }
+        Ok(())
+    }
+}

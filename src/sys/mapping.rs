@@ -1,0 +1,48 @@
+//! Mappings of files that are only ever handed to the kernel.
+//!
+//! A mapping never becomes a `&[u8]`: another process may cut the file at any moment, and a page
+//! that no longer exists kills whoever touches it with SIGBUS. A kernel call that is given such
+//! a page answers EFAULT instead (`mmap(2)`, measured on Linux 6.18), which is an error value like
+//! any other. So the bytes go to [`super::socket::send`] and nowhere else.
+
+use std::io;
+use std::os::fd::AsRawFd;
+
+use memmap2::{MmapOptions, MmapRaw};
+
+use super::file::OpenFile;
+
+/// The first `length` bytes of a file, shared with the page cache.
+///
+/// The mapping keeps the inode alive: it outlives the descriptor it was made from, an `unlink` and
+/// a `rename` over the name. It shows later writes to the same inode.
+#[derive(Debug)]
+pub struct Mapping {
+    raw: MmapRaw,
+}
+
+impl Mapping {
+    /// Maps `length` bytes of `file` from its start. Touches no page, so it reads nothing from the
+    /// disk; it can wait for `mmap_lock` while another thread populates a mapping.
+    ///
+    /// # Errors
+    /// Those of `mmap(2)`: ENOMEM past `vm.max_map_count`, ENODEV where the file system cannot map;
+    /// EINVAL for a length of zero.
+    pub fn of(file: &OpenFile, length: usize) -> io::Result<Mapping> {
+        let descriptor = file.descriptor().as_raw_fd();
+        let raw = MmapOptions::new()
+            .len(length)
+            .map_raw_read_only(descriptor)?;
+        Ok(Mapping { raw })
+    }
+
+    /// Bytes mapped.
+    pub fn length(&self) -> usize {
+        self.raw.len()
+    }
+
+    /// Where the mapping starts. For kernel calls only: see the head of this file.
+    pub(super) fn start(&self) -> *const u8 {
+        self.raw.as_ptr()
+    }
+}

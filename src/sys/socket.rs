@@ -1,0 +1,115 @@
+//! Receiving into a buffer, and sending gathered pieces of memory and mappings in one call.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use rustix::net::RecvFlags;
+
+use super::mapping::Mapping;
+
+/// Most pieces that one call takes; the kernel's own limit (`IOV_MAX`) is 1,024.
+pub const PIECE_COUNT_MAX: usize = 64;
+
+/// One run of bytes for [`send`]: borrowed memory, or part of a mapping.
+///
+/// A `struct iovec` that cannot outlive what it points to.
+#[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
+pub struct Piece<'a> {
+    raw: libc::iovec,
+    source: PhantomData<&'a [u8]>,
+}
+
+impl<'a> Piece<'a> {
+    /// No bytes.
+    pub const EMPTY: Piece<'static> = Piece {
+        raw: libc::iovec {
+            iov_base: std::ptr::null_mut(),
+            iov_len: 0,
+        },
+        source: PhantomData,
+    };
+
+    /// Bytes of this process.
+    pub fn of_memory(bytes: &'a [u8]) -> Piece<'a> {
+        let raw = libc::iovec {
+            iov_base: bytes.as_ptr().cast_mut().cast(),
+            iov_len: bytes.len(),
+        };
+        Piece {
+            raw,
+            source: PhantomData,
+        }
+    }
+
+    /// Bytes of a mapping, zero-based.
+    ///
+    /// # Panics
+    /// If the range does not lie within the mapping.
+    pub fn of_mapping(mapping: &'a Mapping, range: Range<usize>) -> Piece<'a> {
+        assert!(range.start <= range.end && range.end <= mapping.length());
+        let start = mapping.start().wrapping_add(range.start);
+        let raw = libc::iovec {
+            iov_base: start.cast_mut().cast(),
+            iov_len: range.len(),
+        };
+        Piece {
+            raw,
+            source: PhantomData,
+        }
+    }
+
+    /// Bytes in this piece.
+    pub fn length(&self) -> usize {
+        self.raw.iov_len
+    }
+}
+
+/// Whether more follows at once, so that the kernel need not send a short packet now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum More {
+    /// The bytes are the end of what is to be said for now.
+    Nothing,
+    /// A `sendfile` follows (`MSG_MORE`).
+    Follows,
+}
+
+/// Receives what is there, up to the length of `buffer`. 0 is the end of the stream.
+///
+/// # Errors
+/// Those of `recv(2)`: `WouldBlock` when there is nothing.
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    let (count, _) = rustix::net::recv(socket, buffer, RecvFlags::empty())?;
+    Ok(count)
+}
+
+/// Sends the pieces in order as far as the socket takes them; gives the number of bytes taken.
+///
+/// # Errors
+/// Those of `sendmsg(2)`: `WouldBlock` when the socket takes nothing; EFAULT when a mapped page no
+/// longer exists because the file was cut, and then nothing was sent.
+pub fn send(socket: BorrowedFd<'_>, pieces: &[Piece<'_>], more: More) -> io::Result<usize> {
+    let flags = match more {
+        More::Nothing => libc::MSG_NOSIGNAL,
+        More::Follows => libc::MSG_NOSIGNAL | libc::MSG_MORE,
+    };
+    let message = libc::msghdr {
+        msg_name: std::ptr::null_mut(),
+        msg_namelen: 0,
+        msg_iov: pieces.as_ptr().cast_mut().cast(),
+        msg_iovlen: pieces.len(),
+        msg_control: std::ptr::null_mut(),
+        msg_controllen: 0,
+        msg_flags: 0,
+    };
+    // SAFETY: `message` and the array of iovecs live for the call, and `Piece` is a transparent
+    // iovec that the kernel only reads. What a piece points to is either memory borrowed for the
+    // lifetime in its type or part of a live mapping, checked in `of_mapping`; a mapped page that
+    // is gone makes the kernel answer EFAULT.
+    let count = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, flags) };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
