@@ -145,7 +145,7 @@ fn compare(workload: &Workload, directory: &Path, root: &Path, table: &mut Strin
             samples.push(load(server, workload, SECONDS));
         }
     }
-    let spede = median(samples[1].iter().map(|sample| sample.cpu_us));
+    let spede = median(samples[0].iter().map(|sample| sample.cpu_us));
     for (server, samples) in servers.iter().zip(&samples) {
         let cpu = median(samples.iter().map(|sample| sample.cpu_us));
         let rate = median(samples.iter().map(|sample| sample.requests_per_second));

@@ -71,7 +71,7 @@ pub enum Found<'a> {
 /// What happened.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
-    /// So many bytes were put at the start of [`Connection::space`].
+    /// So many bytes were put at the start of [`space`](super::Connection::space).
     Received(usize),
     /// The peer will send no more.
     EndOfStream,
@@ -83,7 +83,7 @@ pub enum Input<'a> {
     Sent(u64),
     /// Our direction of the stream was shut down.
     WriteClosed,
-    /// The moment that [`Connection::deadline`] gave has come.
+    /// The moment that [`deadline`](super::Connection::deadline) gave has come.
     DeadlinePassed,
     /// The server is stopping: the answer under way is the last.
     Drain,

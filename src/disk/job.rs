@@ -282,8 +282,14 @@ impl Resolve {
         let version = found.as_ref().map(|(_, what)| what.version);
         self.seen.push(Expectation { path, version });
         if let Some((file, Description { version, .. })) = found {
-            // An older twin is of an older version of the file.
-            if version.modified >= identity.version.modified {
+            // An older twin is of an older version of the file. Two representations of one length and
+            // one mtime would share their strong entity tag (RFC 9110 §8.8.3.3).
+            let shares_tag = |other: &Opened| {
+                other.version.length == version.length && other.version.modified == version.modified
+            };
+            let distinct =
+                !shares_tag(&identity) && !twins.iter().any(|(_, twin)| shares_tag(twin));
+            if version.modified >= identity.version.modified && distinct {
                 twins.push((
                     coding,
                     Opened {

@@ -407,6 +407,10 @@ impl Whole<'_> {
             _ => MethodShape::Other,
         };
         let line_length = method.len() + target.len() + "  HTTP/1.1".len();
+        // httparse lets blanks stand after the version.
+        if !self.bytes[self.skipped + line_length..].starts_with(b"\r\n") {
+            return Err(Refusal::RequestLine);
+        }
         let target = Target::parse(target.as_bytes(), shape).map_err(|_| Refusal::Target)?;
         let mut fields = Fields::new();
         self.line_ends(request.headers)?;

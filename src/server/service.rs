@@ -26,6 +26,7 @@ use crate::http::content_coding::{self, Coding};
 use crate::http::range::RangeLimits;
 use crate::http::request::{Field, Provenance, Request};
 use crate::http::status::Status;
+use crate::site::media_type::media_type;
 use crate::site::representation::{Representation, Variants, Vary};
 use crate::site::resolve::{self, Lookup, Naming};
 use crate::site::response::{self, Content, Fixed, Selected};
@@ -363,15 +364,18 @@ impl Service {
         } = pending;
         let mut opened = Vec::new();
         let resolution = match (outcome, &previous) {
-            (Outcome::Unchanged, Some(entry)) => {
-                entry.renew(now, self.revalidate);
-                let result = Ok(Rc::clone(entry));
-                return Completed {
-                    waiters,
-                    result,
-                    opened,
-                };
-            }
+            (Outcome::Unchanged, Some(entry)) => match settled(&entry.resolution, now) {
+                Some(resolution) => resolution,
+                None => {
+                    entry.renew(now, self.revalidate);
+                    let result = Ok(Rc::clone(entry));
+                    return Completed {
+                        waiters,
+                        result,
+                        opened,
+                    };
+                }
+            },
             // Nothing is compared where nothing was known.
             (Outcome::Unchanged, None) => {
                 let result = Err(Status::InternalServerError);
@@ -435,8 +439,9 @@ impl Service {
         } else {
             Vary::AcceptEncoding
         };
+        let media_type = media_type(path.as_bytes()).field;
         let describe = |opened: &Opened, coding| {
-            Representation::new(path.as_bytes(), opened.version, coding, vary, now)
+            Representation::new(media_type, opened.version, coding, vary, now)
         };
         let variants = Variants {
             identity: describe(&identity, Coding::Identity),
@@ -492,4 +497,19 @@ impl Service {
             .take_while(|_| self.descriptors.evict().is_some())
             .count()
     }
+}
+
+/// What is known of a file, with the entity tags strong that may be so by now.
+fn settled(resolution: &Resolution, now: &Now) -> Option<Resolution> {
+    let Resolution::File {
+        variants,
+        expectations,
+    } = resolution
+    else {
+        return None;
+    };
+    Some(Resolution::File {
+        variants: variants.settled(now)?,
+        expectations: Arc::clone(expectations),
+    })
 }

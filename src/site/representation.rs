@@ -1,6 +1,5 @@
 //! A representation: one version of one file in one content coding, with its heads rendered.
 
-use super::media_type::media_type;
 use crate::clock::Now;
 use crate::http::content_coding::{Coding, CodingSet};
 use crate::http::date::HttpDate;
@@ -71,10 +70,10 @@ pub struct Representation {
 }
 
 impl Representation {
-    /// Describes a version of the file that is named `path` (the name without the suffix of the
-    /// coding), as seen at `now`.
+    /// Describes a version of a file as seen at `now`. `media_type` is that of the file without
+    /// its coding.
     pub fn new(
-        path: &[u8],
+        media_type: &'static str,
         version: FileVersion,
         coding: Coding,
         vary: Vary,
@@ -98,7 +97,7 @@ impl Representation {
             coding,
             entity_tag,
             last_modified,
-            media_type: media_type(path).field,
+            media_type,
             vary,
             ok: RenderedHead {
                 bytes: Box::default(),
@@ -168,6 +167,22 @@ pub struct Variants {
 }
 
 impl Variants {
+    /// The same, described again at a later moment, when entity tags may have become strong;
+    /// `None` if they all were.
+    pub fn settled(&self, now: &Now) -> Option<Variants> {
+        let weak = |one: &Representation| one.entity_tag.strength() == Strength::Weak;
+        if !weak(&self.identity) && !self.coded.iter().any(weak) {
+            return None;
+        }
+        let again = |one: &Representation| {
+            Representation::new(one.media_type, one.version, one.coding, one.vary, now)
+        };
+        Some(Variants {
+            identity: again(&self.identity),
+            coded: self.coded.iter().map(again).collect(),
+        })
+    }
+
     /// The codings of the twins.
     pub fn codings(&self) -> CodingSet {
         let mut set = CodingSet::default();

@@ -1,1 +1,15 @@
-fn main() {}
+//! Tests of the whole program over real sockets: one binary, one module a promise.
+
+// A test that cannot go on says so by panicking.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod cli;
+mod connections;
+mod counts;
+mod files;
+mod freshness;
+mod harness;
+mod status;
+mod tidy;
+mod traversal;
+mod wire;

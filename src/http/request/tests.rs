@@ -39,6 +39,7 @@ fn a_malformed_head_is_refused_for_what_is_wrong_with_it() {
         ("GET / HTTP/1.1\r\nHost: a\rb\r\n\r\n",                FieldLine,     "bare CR in a value"),
         ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n",                  RequestLine,   "two spaces"),
         ("GET /\tHTTP/1.1\r\nHost: a\r\n\r\n",                  RequestLine,   "a tab is not a space"),
+        ("GET / HTTP/1.1 \r\nHost: a\r\n\r\n",                  RequestLine,   "a space after the version"),
         ("GET / a HTTP/1.1\r\nHost: a\r\n\r\n",                 RequestLine,   "a space in the target"),
         ("GET /\r\n\r\n",                                       RequestLine,   "HTTP/0.9"),
         ("GET / HTTP/1\r\nHost: a\r\n\r\n",                     RequestLine,   "a version has two digits"),

@@ -1,0 +1,325 @@
+//! Many connections, deep pipelines, slow and rude peers, and the end of the server.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, Signal};
+
+use super::harness::{Client, Content, Server, Site, engines, skip, wait_until};
+
+fn site() -> Site {
+    let site = Site::new();
+    site.file("a", "fine")
+        .file("b", vec![b'b'; 3_000])
+        .file("long", vec![b'x'; 20 << 20]);
+    site
+}
+
+#[test]
+fn a_thousand_pipelined_requests_are_answered_in_order() {
+    for engine in engines() {
+        let site = site();
+        let server = Server::start(&site, &["--disk", engine]);
+        let mut client = server.connect();
+        let count = 2_000;
+        let mut text = String::new();
+        for index in 0..count {
+            text.push_str(match index % 5 {
+                0 => "GET /a HTTP/1.1\r\nHost: a\r\n\r\n",
+                1 => "HEAD /b HTTP/1.1\r\nHost: a\r\n\r\n",
+                2 => "GET /none HTTP/1.1\r\nHost: a\r\n\r\n",
+                3 => "GET /b HTTP/1.1\r\nHost: a\r\nRange: bytes=0-9\r\n\r\n",
+                _ => "GET /b HTTP/1.1\r\nHost: a\r\nIf-None-Match: *\r\n\r\n",
+            });
+        }
+        let mut writer = client.stream().try_clone().unwrap();
+        let sender = std::thread::spawn(move || writer.write_all(text.as_bytes()).unwrap());
+        for index in 0..count {
+            let (content, status, length) = [
+                (Content::Expected, 200, 4),
+                (Content::None, 200, 0),
+                (Content::Expected, 404, 116),
+                (Content::Expected, 206, 10),
+                (Content::Expected, 304, 0),
+            ][index % 5];
+            let response = client.response(content).unwrap();
+            assert_eq!(
+                (response.status, response.body.len()),
+                (status, length),
+                "{index}"
+            );
+        }
+        sender.join().unwrap();
+    }
+}
+
+#[test]
+fn five_thousand_connections_are_served_at_once() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    rustix::process::setrlimit(Resource::Nofile, raised).unwrap();
+    if limit.maximum.is_some_and(|most| most < 6_000) {
+        return skip("5,000 connections need a limit of 6,000 descriptors");
+    }
+    for engine in engines() {
+        let site = site();
+        let server = Server::start(&site, &["--disk", engine]);
+        let mut clients: Vec<Client> = (0..5_000).map(|_| server.connect()).collect();
+        for _ in 0..2 {
+            for client in &mut clients {
+                client.send(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n");
+            }
+            for client in &mut clients {
+                assert_eq!(client.response(Content::Expected).unwrap().body, b"fine");
+            }
+        }
+        assert_eq!(server.numbers()["connections"]["open"], 5_001);
+        drop(clients);
+        wait_until("all are closed", || {
+            server.numbers()["connections"]["open"] == 1
+        });
+    }
+}
+
+#[test]
+fn a_peer_that_has_finished_sending_gets_its_answers() {
+    let site = site();
+    let server = Server::start(&site, &[]);
+    let mut client = server.connect();
+    client.send(&b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n".repeat(3));
+    client.finish();
+    for _ in 0..3 {
+        assert_eq!(client.response(Content::Expected).unwrap().body, b"fine");
+    }
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_head_that_does_not_come_to_its_end_is_408_and_an_idle_connection_just_ends() {
+    let site = site();
+    let words = [
+        "--head-timeout",
+        "200ms",
+        "--idle-timeout",
+        "300ms",
+        "--body-timeout",
+        "250ms",
+    ];
+    let server = Server::start(&site, &words);
+    let cases: [(&[u8], Option<u16>); 4] = [
+        (b"", None),
+        (b"GET /a HTTP/1.1\r\nHost: a\r\n", Some(408)),
+        (b"G", Some(408)),
+        (
+            b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf",
+            Some(408),
+        ),
+    ];
+    for (bytes, status) in cases {
+        let mut client = server.connect();
+        client.send(bytes);
+        let got = client
+            .response(Content::Expected)
+            .map(|response| response.status);
+        assert_eq!(got, status, "{bytes:?}");
+        assert!(client.is_closed());
+    }
+    let mut client = server.connect();
+    assert_eq!(client.get("/a", &[]).body, b"fine");
+    assert!(client.is_closed(), "after an answer as well");
+}
+
+#[test]
+fn a_peer_that_reads_nothing_is_cut_off() {
+    let site = site();
+    let server = Server::start(&site, &["--send-timeout", "200ms"]);
+    let mut client = server.connect();
+    client.send(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n");
+    wait_until("it is closed", || {
+        server.numbers()["connections"]["open"] == 1
+    });
+    assert!(client.rest().len() < 20 << 20);
+}
+
+#[test]
+fn an_error_reaches_a_peer_that_goes_on_sending() {
+    let site = site();
+    let server = Server::start(&site, &["--body-max", "100"]);
+    let mut client = server.connect();
+    client.send(b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+    client.send(&[b'x'; 100_000]);
+    assert_eq!(client.response(Content::Expected).unwrap().status, 413);
+}
+
+/// Starts the server with room for only so many descriptors.
+fn with_descriptors(site: &Site, count: u32, words: &str) -> Server {
+    let line = format!(
+        "ulimit -n {count}; exec {} --listen 127.0.0.1:0 {words} {}",
+        env!("CARGO_BIN_EXE_spede"),
+        site.root().display()
+    );
+    Server::spawn(Command::new("sh").args(["-c", &line]))
+}
+
+#[test]
+fn running_out_of_descriptors_neither_spins_nor_kills() {
+    let site = site();
+    // More connections are allowed than there are descriptors, so that accept itself fails.
+    let server = with_descriptors(&site, 60, "--descriptors 1 --head-timeout 10m");
+    let mut clients: Vec<Client> = (0..100).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.send(b"GET /a HTTP/1.1\r\n");
+    }
+    let before = server.ticks();
+    let mut patient = Client::connect(server.address());
+    patient.send(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // Nothing to wait for: half a second in which a loop that spins would use 50 ticks.
+            let (one, _two) = UnixStream::pair().unwrap();
+            one.set_read_timeout(Some(Duration::from_millis(500)))
+                .unwrap();
+            let _ = (&one).read(&mut [0]);
+        });
+    });
+    assert!(server.ticks() - before < 20, "the loop spins");
+    drop(clients);
+    assert_eq!(patient.response(Content::Expected).unwrap().body, b"fine");
+    assert!(
+        server.numbers()["connections"]["accept_pauses"]
+            .as_u64()
+            .unwrap()
+            > 0
+    );
+}
+
+#[test]
+fn the_limit_on_connections_makes_others_wait() {
+    let site = site();
+    let server = Server::start(&site, &["--connections", "2"]);
+    let mut first = server.connect();
+    let mut second = server.connect();
+    assert_eq!(first.get("/a", &[]).status, 200);
+    assert_eq!(second.get("/a", &[]).status, 200);
+    let mut third = server.connect();
+    third.send(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(
+        first.get("/a", &[]).status,
+        200,
+        "those who are there go on"
+    );
+    drop(second);
+    assert_eq!(third.response(Content::Expected).unwrap().status, 200);
+}
+
+#[test]
+fn a_connection_that_always_has_work_does_not_starve_others() {
+    for engine in engines() {
+        let site = site();
+        let server = Server::start(&site, &["--disk", engine]);
+        let busy: Vec<TcpStream> = (0..4)
+            .map(|_| TcpStream::connect(server.address()).unwrap())
+            .collect();
+        std::thread::scope(|scope| {
+            for stream in &busy {
+                scope.spawn(move || {
+                    let burst = b"GET /b HTTP/1.1\r\nHost: a\r\n\r\n".repeat(200);
+                    let mut writer = stream;
+                    while writer.write_all(&burst).is_ok() {}
+                });
+                scope.spawn(move || {
+                    let mut buffer = vec![0; 1 << 20];
+                    let mut reader = stream;
+                    while matches!(reader.read(&mut buffer), Ok(1..)) {}
+                });
+            }
+            let mut client = server.connect();
+            for _ in 0..200 {
+                assert_eq!(client.get("/a", &[]).body, b"fine");
+            }
+            for stream in &busy {
+                stream.shutdown(std::net::Shutdown::Both).unwrap();
+            }
+        });
+    }
+}
+
+#[test]
+fn sigterm_closes_the_idle_and_lets_the_others_finish() {
+    for engine in engines() {
+        let site = site();
+        let mut server = Server::start(&site, &["--disk", engine]);
+        let mut idle = server.connect();
+        assert_eq!(idle.get("/a", &[]).status, 200);
+        let mut busy = server.connect();
+        busy.send(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n");
+        busy.stream().peek(&mut [0]).unwrap();
+        server.signal(Signal::TERM);
+        assert!(idle.is_closed());
+        assert_eq!(
+            busy.response(Content::Expected).unwrap().body.len(),
+            20 << 20
+        );
+        assert!(busy.is_closed());
+        assert_eq!(server.wait(), Some(0));
+    }
+}
+
+#[test]
+fn the_grace_period_and_a_second_signal_end_it_all_the_same() {
+    for (words, signals) in [(["--grace", "200ms"], 1), (["--grace", "10m"], 2)] {
+        let site = site();
+        let mut server = Server::start(&site, &words);
+        let mut stuck = server.connect();
+        stuck.send(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n");
+        stuck.stream().peek(&mut [0]).unwrap();
+        let mut idle = server.connect();
+        assert_eq!(idle.get("/a", &[]).status, 200);
+        server.signal(Signal::INT);
+        // The first signal has been seen before the second is sent.
+        assert!(idle.is_closed());
+        for _ in 1..signals {
+            server.signal(Signal::INT);
+        }
+        assert_eq!(server.wait(), Some(0));
+    }
+}
+
+#[test]
+fn it_listens_on_unix_sockets_on_ipv6_and_on_several_addresses() {
+    let site = site();
+    let path = site.beside("socket");
+    let unix = format!("unix:{}", path.display());
+    // A socket that a killed process left behind is taken over.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let mut words = vec!["--listen", &unix];
+    let ipv6 = std::net::TcpListener::bind("[::1]:0").is_ok();
+    if ipv6 {
+        words.extend(["--listen", "[::1]:0"]);
+    }
+    let mut server = Server::start(&site, &words);
+    assert_eq!(server.get("/a").body, b"fine");
+    let mut stream = UnixStream::connect(&path).unwrap();
+    stream.write_all(b"GET /a HTTP/1.0\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    assert!(text.ends_with("\r\n\r\nfine"), "{text}");
+    if ipv6 {
+        let line = server
+            .lines()
+            .iter()
+            .find(|line| line.contains("http://[::1]:"))
+            .unwrap();
+        let address = line.split("http://").nth(1).unwrap().parse().unwrap();
+        assert_eq!(Client::connect(address).get("/a", &[]).body, b"fine");
+    }
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait(), Some(0));
+    assert!(!path.exists(), "the socket is removed at the end");
+}

@@ -1,0 +1,224 @@
+//! Files that are not as usual: long, empty, cut, growing, gone, special, not readable.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use super::harness::{Client, Content, Server, Site, engines, is_root, skip, wait_until};
+
+/// More than any socket buffer takes.
+const LONG: usize = 24 << 20;
+
+/// A client that has the head of a long response and has read nothing of its content yet.
+fn begun(server: &Server, path: &str) -> Client {
+    let mut client = server.connect();
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+    let mut first = [0; 1];
+    client.stream().peek(&mut first).unwrap();
+    client
+}
+
+#[test]
+fn a_file_that_is_cut_while_it_is_sent_ends_that_connection_only() {
+    for engine in engines() {
+        let site = Site::new();
+        site.file("long", vec![b'x'; LONG]).file("a", "fine");
+        let server = Server::start(&site, &["--disk", engine]);
+        let mut client = begun(&server, "/long");
+        let file = fs::File::options()
+            .write(true)
+            .open(site.path("long"))
+            .unwrap();
+        // At the end of the largest folio: within one, the kernel zeroes the rest of it, also where
+        // it is on its way to the socket already.
+        file.set_len(4 << 20).unwrap();
+        let received = client.rest();
+        let head = received.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+        assert!(received.len() < LONG, "the response was completed");
+        assert!(
+            received[head..].iter().all(|byte| *byte == b'x'),
+            "something else was sent"
+        );
+        assert_eq!(server.get("/a").body, b"fine");
+        assert_eq!(server.get("/long").body.len(), 4 << 20);
+    }
+}
+
+#[test]
+fn a_file_that_grows_is_cut_at_its_announced_length() {
+    use std::io::Write;
+    for engine in engines() {
+        let site = Site::new();
+        site.file("long", vec![b'x'; LONG]);
+        let server = Server::start(&site, &["--disk", engine]);
+        let mut client = begun(&server, "/long");
+        let mut file = fs::File::options()
+            .append(true)
+            .open(site.path("long"))
+            .unwrap();
+        file.write_all(&vec![b'y'; LONG]).unwrap();
+        let response = client.response(Content::Expected).unwrap();
+        assert_eq!(response.body.len(), LONG);
+        assert!(response.body.iter().all(|byte| *byte == b'x'));
+        assert_eq!(
+            client.get("/long", &["Range: bytes=-1"]).body,
+            b"y",
+            "the connection goes on"
+        );
+    }
+}
+
+#[test]
+fn a_file_that_vanishes_while_it_is_sent_is_sent_to_its_end() {
+    for engine in engines() {
+        let site = Site::new();
+        site.file("long", vec![b'x'; LONG]);
+        let server = Server::start(&site, &["--disk", engine, "--revalidate", "0"]);
+        let mut client = begun(&server, "/long");
+        fs::remove_file(site.path("long")).unwrap();
+        assert_eq!(server.get("/long").status, 404);
+        assert_eq!(client.response(Content::Expected).unwrap().body.len(), LONG);
+    }
+}
+
+#[test]
+fn offsets_past_four_gibibytes_are_right() {
+    for engine in engines() {
+        let site = Site::new();
+        let path = site.path("huge");
+        let length = (5_u64 << 30) + 10;
+        let file = fs::File::create(&path).unwrap();
+        file.set_len(length).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, b"end", length - 3).unwrap();
+        let server = Server::start(&site, &["--disk", engine]);
+        let mut client = server.connect();
+        let range = format!("Range: bytes={}-", length - 5);
+        let response = client.get("/huge", &[&range]);
+        assert_eq!(response.status, 206);
+        assert_eq!(response.body, b"\0\0end");
+        let wanted = format!("bytes {}-{}/{length}", length - 5, length - 1);
+        assert_eq!(response.field("content-range"), Some(&*wanted));
+        let head = client.request("HEAD", "/huge", &[]);
+        assert_eq!(head.field("content-length"), Some(&*length.to_string()));
+    }
+}
+
+#[test]
+fn several_ranges_are_the_bytes_they_name_from_maps_and_from_files() {
+    for engine in engines() {
+        let site = Site::new();
+        let bytes: Vec<u8> = (0..40_000_u32).flat_map(u32::to_le_bytes).collect();
+        site.file("short", &bytes[..9_000]).file("long", &bytes);
+        let server = Server::start(&site, &["--disk", engine]);
+        let mut client = server.connect();
+        for path in ["/short", "/long"] {
+            for _ in 0..4 {
+                let response = client.get(path, &["Range: bytes=0-1,4000-5999,-7"]);
+                let kind = response.field("content-type").unwrap();
+                let boundary = kind.split_once("boundary=").unwrap().1;
+                let whole = if path == "/short" { 9_000 } else { bytes.len() };
+                let mut wanted = Vec::new();
+                for (index, range) in [0..2, 4_000..6_000, whole - 7..whole].iter().enumerate() {
+                    let before = if index == 0 { "" } else { "\r\n" };
+                    wanted.extend_from_slice(
+                        format!(
+                            "{before}--{boundary}\r\nContent-Type: application/octet-stream\r\n\
+                             Content-Range: bytes {}-{}/{whole}\r\n\r\n",
+                            range.start,
+                            range.end - 1
+                        )
+                        .as_bytes(),
+                    );
+                    wanted.extend_from_slice(&bytes[range.clone()]);
+                }
+                wanted.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+                assert!(response.body == wanted, "{path}: parts differ");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_regular_file_is_not_there_and_stops_nobody() {
+    for engine in engines() {
+        let site = Site::new();
+        site.file("a", "fine");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            site.path("fifo"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o644),
+            0,
+        )
+        .unwrap();
+        let _socket = UnixListener::bind(site.path("socket")).unwrap();
+        let server = Server::start(&site, &["--disk", engine]);
+        for path in ["/fifo", "/socket", "/fifo", "/socket", "/fifo/"] {
+            assert_eq!(server.get(path).status, 404, "{path}");
+            assert_eq!(server.get("/a").body, b"fine");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_may_not_be_read_is_403() {
+    let site = Site::new();
+    site.file("private", "no").file("public", "yes");
+    fs::set_permissions(site.path("private"), fs::Permissions::from_mode(0o600)).unwrap();
+    for path in [site.root(), site.root().parent().unwrap().into()] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    if !is_root() {
+        return skip("a file of somebody else takes root to make");
+    }
+    // The program may lie where others cannot reach it.
+    let program = site.beside("spede");
+    fs::copy(env!("CARGO_BIN_EXE_spede"), &program).unwrap();
+    let mut command = Command::new(program);
+    command
+        .args(["--listen", "127.0.0.1:0"])
+        .arg(site.root())
+        .uid(65_534)
+        .gid(65_534);
+    let server = Server::spawn(&mut command);
+    assert_eq!(server.get("/private").status, 403);
+    for _ in 0..4 {
+        assert_eq!(server.get("/public").body, b"yes");
+    }
+}
+
+#[test]
+fn a_reader_that_is_slow_gets_everything_and_holds_up_nobody() {
+    for engine in engines() {
+        let site = Site::new();
+        let long: Vec<u8> = (0..LONG).map(|at| b"0123456789abcdef!"[at % 17]).collect();
+        site.file("long", &long).file("a", "fine");
+        let server = Server::start(&site, &["--disk", engine]);
+        let mut slow = begun(&server, "/long");
+        for _ in 0..50 {
+            assert_eq!(server.get("/a").body, b"fine");
+        }
+        let mut piece = vec![0; 100_000];
+        slow.stream().read_exact(&mut piece).unwrap();
+        let rest = slow.response_after(&piece, LONG);
+        assert!(rest == long, "bytes differ");
+    }
+}
+
+#[test]
+fn a_peer_that_leaves_in_the_middle_leaves_nothing_behind() {
+    for engine in engines() {
+        let site = Site::new();
+        site.file("long", vec![b'x'; LONG]);
+        let server = Server::start(&site, &["--disk", engine]);
+        for _ in 0..20 {
+            drop(begun(&server, "/long"));
+        }
+        wait_until("all are closed", || {
+            server.numbers()["connections"]["open"] == 1
+        });
+    }
+}

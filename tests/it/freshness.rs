@@ -1,0 +1,220 @@
+//! The caches follow the disk, and no response is made of two versions.
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::harness::{Client, Response, Server, Site, engines, wait_until};
+
+/// A version of a file: a length and one letter all over.
+fn version(number: usize) -> Vec<u8> {
+    let letter = b'a' + u8::try_from(number % 26).unwrap();
+    vec![letter; 1_000 + 37 * (number % 50)]
+}
+
+/// The number that a whole body is of; `None` if it is of none or of two.
+fn is_whole(body: &[u8]) -> bool {
+    let uniform = body.windows(2).all(|pair| pair[0] == pair[1]);
+    uniform && (0..1_300).any(|number| version(number) == body)
+}
+
+/// Asks until the body is this, for as long as an entry may be trusted and then some.
+fn becomes(client: &mut Client, path: &str, wanted: impl Fn(&Response) -> bool) {
+    wait_until(path, || wanted(&client.get(path, &[])));
+}
+
+#[test]
+fn a_change_of_the_site_is_seen_within_the_bound() {
+    for engine in engines() {
+        let site = Site::new();
+        site.file("a", "one")
+            .file("d/x", "x")
+            .file("j.js", "plain")
+            .file("j.js.br", "br-1");
+        let server = Server::start(&site, &["--disk", engine, "--revalidate", "50ms"]);
+        let client = &mut server.connect();
+        let says = |body: &'static str| move |response: &Response| response.body == body.as_bytes();
+        let is = |status: u16| move |response: &Response| response.status == status;
+        // Asked for often enough to be mapped.
+        for _ in 0..3 {
+            assert_eq!(client.get("/a", &[]).body, b"one");
+        }
+        site.publish("a", "two");
+        becomes(client, "/a", says("two"));
+        site.publish("a", "six");
+        becomes(client, "/a", says("six"));
+        fs::write(site.path("a"), "ten in place").unwrap();
+        becomes(client, "/a", says("ten in place"));
+        fs::remove_file(site.path("a")).unwrap();
+        becomes(client, "/a", is(404));
+        site.publish("a", "back");
+        becomes(client, "/a", says("back"));
+        // A directory that gets an index, is renamed away, and becomes a file.
+        becomes(client, "/d/", is(404));
+        site.publish("d/index.html", "index");
+        becomes(client, "/d/", says("index"));
+        fs::rename(site.path("d"), site.path("e")).unwrap();
+        becomes(client, "/d/", is(404));
+        becomes(client, "/e/", says("index"));
+        site.publish("d", "a file now");
+        becomes(client, "/d", says("a file now"));
+        // A file with its twin.
+        let coded = |client: &mut Client| client.get("/j.js", &["Accept-Encoding: br"]).body;
+        assert_eq!(coded(client), b"br-1");
+        site.publish("j.js", "plain 2");
+        wait_until("the old twin is not used", || coded(client) == b"plain 2");
+        site.publish("j.js.br", "br-2");
+        wait_until("the new twin is used", || coded(client) == b"br-2");
+        becomes(client, "/j.js", says("plain 2"));
+    }
+}
+
+#[test]
+fn without_trust_every_request_sees_the_disk() {
+    for engine in engines() {
+        let site = Site::new();
+        let server = Server::start(&site, &["--disk", engine, "--revalidate", "0"]);
+        let mut client = server.connect();
+        for number in 0..300 {
+            site.publish("a", version(number));
+            assert_eq!(
+                client.get("/a", &[]).body,
+                version(number),
+                "version {number}"
+            );
+        }
+    }
+}
+
+#[test]
+fn responses_are_wholly_of_one_version_while_files_are_published() {
+    for engine in engines() {
+        let site = Site::new();
+        site.publish("a", version(0));
+        let server = Server::start(&site, &["--disk", engine, "--revalidate", "1ms"]);
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let mut client = server.connect();
+                    while !done.load(Ordering::Relaxed) {
+                        let response = client.get("/a", &[]);
+                        assert!(is_whole(&response.body), "mixed: {response:?}");
+                        let length = format!("-{:x}\"", response.body.len());
+                        let tag = response.field("etag").unwrap();
+                        assert!(
+                            tag.ends_with(&length),
+                            "{tag} of {} bytes",
+                            response.body.len()
+                        );
+                    }
+                });
+            }
+            for number in 0..2_000 {
+                site.publish("a", version(number));
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        let last = version(1_999);
+        let mut client = server.connect();
+        becomes(&mut client, "/a", |response| response.body == last);
+    }
+}
+
+#[test]
+fn a_mapped_file_that_is_written_to_is_never_padded_or_mixed() {
+    for engine in engines() {
+        let site = Site::new();
+        let server = Server::start(&site, &["--disk", engine, "--revalidate", "1h"]);
+        let mut client = server.connect();
+        for round in 0..100 {
+            let name = format!("f{round}");
+            let path = site.path(&name);
+            let url = format!("/{name}");
+            site.file(&name, vec![b'a'; 3_000]);
+            for _ in 0..4 {
+                assert_eq!(client.get(&url, &[]).body.len(), 3_000);
+            }
+            let file = fs::File::options().write(true).open(&path).unwrap();
+            file.set_len(1_234).unwrap();
+            let response = client.get(&url, &[]);
+            assert_eq!(response.body, vec![b'a'; 1_234], "cut in place");
+            fs::write(&path, vec![b'b'; 5_000]).unwrap();
+            let response = client.get(&url, &[]);
+            assert_eq!(response.body, vec![b'b'; 5_000], "rewritten in place");
+        }
+        let mapped = &server.numbers()["caches"][1];
+        assert!(
+            mapped["changed"].as_u64().unwrap() >= 100,
+            "{mapped}: nothing was mapped"
+        );
+    }
+}
+
+#[test]
+fn a_tag_is_weak_while_young_and_strong_soon_after() {
+    for engine in engines() {
+        let site = Site::new();
+        site.file("old", "x");
+        let server = Server::start(&site, &["--disk", engine, "--revalidate", "1h"]);
+        let mut client = server.connect();
+        let old = client.get("/old", &[]);
+        assert!(old.field("etag").unwrap().starts_with('"'));
+        // The machine may be so busy that the first answer comes late; one of many will not.
+        let was_weak = (0..50).any(|round| {
+            let name = format!("new{round}");
+            let url = format!("/{name}");
+            site.publish(&name, "x");
+            let is_weak = |client: &mut Client| {
+                let response = client.get(&url, &[]);
+                response.field("etag").unwrap().starts_with("W/")
+            };
+            let young = is_weak(&mut client);
+            wait_until("it is strong", || !is_weak(&mut client));
+            young
+        });
+        assert!(was_weak, "a tag younger than 20 ms was never weak");
+        // Where a file system keeps whole seconds, two of them must pass.
+        let file = fs::File::create(site.path("whole")).unwrap();
+        let now = std::time::SystemTime::now();
+        let second = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(second))
+            .unwrap();
+        assert!(
+            client
+                .get("/whole", &[])
+                .field("etag")
+                .unwrap()
+                .starts_with("W/")
+        );
+    }
+}
+
+#[test]
+fn mirrors_of_one_tree_have_the_same_tags_and_dates_are_not_of_the_future() {
+    let (one, other) = (Site::new(), Site::new());
+    let moment = std::time::SystemTime::now() - Duration::from_secs(1_000);
+    for site in [&one, &other] {
+        site.file("a", "same");
+        fs::File::options()
+            .write(true)
+            .open(site.path("a"))
+            .unwrap()
+            .set_modified(moment)
+            .unwrap();
+    }
+    let tag = |site: &Site| {
+        Server::start(site, &[])
+            .get("/a")
+            .field("etag")
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(tag(&one), tag(&other));
+    let file = fs::File::options().write(true).open(one.path("a")).unwrap();
+    file.set_modified(std::time::SystemTime::now() + Duration::from_secs(86_400))
+        .unwrap();
+    let response = Server::start(&one, &[]).get("/a");
+    let of = |name: &str| httpdate::parse_http_date(response.field(name).unwrap()).unwrap();
+    assert!(of("last-modified") <= of("date"), "{response:?}");
+}

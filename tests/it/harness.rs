@@ -1,0 +1,403 @@
+//! Sites, servers and clients for tests. Everything that waits has a deadline.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use tempfile::TempDir;
+
+/// How long anything may take before a test gives up on it.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Says that a test cannot run here; where everything must run, that is a failure.
+pub fn skip(reason: &str) {
+    assert!(
+        std::env::var("CI").as_deref() != Ok("true"),
+        "cannot be skipped here: {reason}"
+    );
+    println!("skipped: {reason}");
+}
+
+/// Waits until `condition` holds.
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The engines that every test can be run with.
+pub fn engines() -> &'static [&'static str] {
+    &["blocking"]
+}
+
+/// A document root in a temporary directory, and a place beside it.
+pub struct Site {
+    directory: TempDir,
+}
+
+impl Site {
+    /// An empty site.
+    pub fn new() -> Site {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("root")).unwrap();
+        Site { directory }
+    }
+
+    /// The root.
+    pub fn root(&self) -> PathBuf {
+        self.directory.path().join("root")
+    }
+
+    /// A path beside the root.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// A path below the root; its directories are made.
+    pub fn path(&self, name: &str) -> PathBuf {
+        let path = self.root().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    }
+
+    /// Writes a file that was last changed an hour ago, so that its entity tag is strong.
+    pub fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> &Site {
+        let path = self.path(name);
+        fs::write(&path, bytes).unwrap();
+        age(&path, Duration::from_secs(3_600));
+        self
+    }
+
+    /// Publishes a file by rename, dated now.
+    pub fn publish(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        let new = path.with_extension("new~");
+        fs::write(&new, bytes).unwrap();
+        fs::rename(new, path).unwrap();
+    }
+}
+
+/// Sets the mtime of a file to `ago` before now.
+pub fn age(path: &Path, ago: Duration) {
+    let file = File::options().write(true).open(path).unwrap();
+    file.set_modified(SystemTime::now() - ago).unwrap();
+}
+
+/// A running server; ended, and looked at for panics, when dropped.
+pub struct Server {
+    child: Child,
+    address: Option<SocketAddr>,
+    lines: Vec<String>,
+    errors: Arc<Mutex<String>>,
+}
+
+impl Server {
+    /// Starts the program on a port of the kernel's choice and waits until it listens.
+    pub fn start(site: &Site, words: &[&str]) -> Server {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_spede"));
+        command.args(["--listen", "127.0.0.1:0"]).args(words);
+        Server::spawn(command.arg(site.root()))
+    }
+
+    /// Starts a command that becomes the program.
+    pub fn spawn(command: &mut Command) -> Server {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let errors = Arc::new(Mutex::new(String::new()));
+        gather(child.stderr.take().unwrap(), Arc::clone(&errors));
+        let said = Arc::new(Mutex::new(String::new()));
+        gather(child.stdout.take().unwrap(), Arc::clone(&said));
+        let start = || {
+            let text = format!("{}{}", said.lock().unwrap(), errors.lock().unwrap());
+            let ready = text.contains("disk engine") && text.ends_with('\n');
+            (ready, text)
+        };
+        wait_until("the server listens", || {
+            start().0 || child.try_wait().unwrap().is_some()
+        });
+        let lines: Vec<String> = start().1.lines().map(str::to_owned).collect();
+        let address = lines
+            .iter()
+            .find_map(|line| line.strip_prefix("listening on http://"))
+            .and_then(|address| address.parse().ok());
+        Server {
+            child,
+            address,
+            lines,
+            errors,
+        }
+    }
+
+    /// What it said at start.
+    pub fn lines(&self) -> &[String] {
+        &self.lines
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+            .unwrap_or_else(|| panic!("no address in {:?}", self.lines))
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A connection to it.
+    pub fn connect(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    /// One GET on a connection of its own.
+    pub fn get(&self, path: &str) -> Response {
+        self.connect().get(path, &[])
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for its end and gives the exit code.
+    pub fn wait(&mut self) -> Option<i32> {
+        let mut status = None;
+        wait_until("the server ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.and_then(|status| status.code())
+    }
+
+    /// The status page as JSON.
+    pub fn numbers(&self) -> serde_json::Value {
+        let response = self.get("/status?format=json");
+        serde_json::from_slice(&response.body).unwrap()
+    }
+
+    /// Processor time that it has used, in ticks of 10 ms.
+    pub fn ticks(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        let fields = stat.rsplit(')').next().unwrap();
+        let mut numbers = fields.split_whitespace().skip(11);
+        let mut next = || numbers.next().unwrap().parse::<u64>().unwrap();
+        next() + next()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            self.signal(rustix::process::Signal::TERM);
+            self.signal(rustix::process::Signal::TERM);
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while let Ok(None) = self.child.try_wait() {
+            if Instant::now() > deadline {
+                let _ = self.child.kill();
+            }
+            std::thread::yield_now();
+        }
+        let errors = self.errors.lock().unwrap();
+        if !std::thread::panicking() {
+            assert!(
+                !errors.contains("panicked"),
+                "the server panicked:\n{errors}"
+            );
+        }
+    }
+}
+
+fn gather(mut from: impl Read + Send + 'static, into: Arc<Mutex<String>>) {
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4_096];
+        while let Ok(count @ 1..) = from.read(&mut buffer) {
+            into.lock()
+                .unwrap()
+                .push_str(&String::from_utf8_lossy(&buffer[..count]));
+        }
+    });
+}
+
+/// A response as it was received.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// Names in lower case, values.
+    pub fields: Vec<(String, String)>,
+    /// The content.
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// The value of a field.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let mut found = self.fields.iter().filter(|(other, _)| other == name);
+        let value = found.next().map(|(_, value)| value.as_str());
+        assert!(found.next().is_none(), "{name} stands twice in {self:?}");
+        value
+    }
+}
+
+/// Whether a response to a request has content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// As for GET.
+    Expected,
+    /// As for HEAD.
+    None,
+}
+
+/// A client that sends what it is told and parses what comes back.
+pub struct Client {
+    stream: TcpStream,
+    received: Vec<u8>,
+}
+
+impl Client {
+    /// Connects.
+    pub fn connect(address: SocketAddr) -> Client {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Client {
+            stream,
+            received: Vec::new(),
+        }
+    }
+
+    /// The socket.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Sends bytes; a server that has closed is no failure here.
+    pub fn send(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+
+    /// Ends our direction.
+    pub fn finish(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Sends a GET and takes the response.
+    pub fn get(&mut self, path: &str, fields: &[&str]) -> Response {
+        self.request("GET", path, fields)
+    }
+
+    /// Sends a request without body and takes the response.
+    pub fn request(&mut self, method: &str, path: &str, fields: &[&str]) -> Response {
+        let mut text = format!("{method} {path} HTTP/1.1\r\nHost: test\r\n");
+        for field in fields {
+            text.push_str(field);
+            text.push_str("\r\n");
+        }
+        text.push_str("\r\n");
+        self.send(text.as_bytes());
+        let content = if method == "HEAD" {
+            Content::None
+        } else {
+            Content::Expected
+        };
+        self.response(content)
+            .unwrap_or_else(|| panic!("{method} {path}: no response"))
+    }
+
+    /// Takes the next response; `None` when the connection ends before it is complete.
+    pub fn response(&mut self, content: Content) -> Option<Response> {
+        let head_end = loop {
+            let end = self
+                .received
+                .windows(4)
+                .position(|window| window == b"\r\n\r\n");
+            match end {
+                Some(end) => break end + 4,
+                None => self.receive()?,
+            }
+        };
+        let head = String::from_utf8_lossy(&self.received[..head_end]).into_owned();
+        let mut lines = head.split("\r\n");
+        let status_line = lines.next().unwrap();
+        assert!(status_line.starts_with("HTTP/1.1 "), "{status_line}");
+        let status: u16 = status_line[9..12].parse().unwrap();
+        let fields: Vec<(String, String)> = lines
+            .filter_map(|line| line.split_once(": "))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+            .collect();
+        self.received.drain(..head_end);
+        let mut response = Response {
+            status,
+            fields,
+            body: Vec::new(),
+        };
+        let empty = content == Content::None || status == 304 || status < 200;
+        let length = match response.field("content-length") {
+            Some(length) if !empty => length.parse().unwrap(),
+            _ => 0,
+        };
+        while self.received.len() < length {
+            self.receive()?;
+        }
+        response.body = self.received.drain(..length).collect();
+        Some(response)
+    }
+
+    /// The content of a response of which the first bytes were read already.
+    pub fn response_after(&mut self, first: &[u8], length: usize) -> Vec<u8> {
+        let head = first.windows(4).position(|window| window == b"\r\n\r\n");
+        let mut body = first[head.unwrap() + 4..].to_vec();
+        while body.len() < length {
+            self.receive().unwrap();
+            body.append(&mut self.received);
+        }
+        body
+    }
+
+    /// Everything until the server closes.
+    pub fn rest(&mut self) -> Vec<u8> {
+        while self.receive().is_some() {}
+        std::mem::take(&mut self.received)
+    }
+
+    /// Whether the server closes, with nothing more said.
+    pub fn is_closed(&mut self) -> bool {
+        self.received.is_empty() && self.receive().is_none()
+    }
+
+    fn receive(&mut self) -> Option<()> {
+        let mut buffer = [0; 65_536];
+        match self.stream.read(&mut buffer) {
+            Ok(0) => None,
+            Ok(count) => {
+                self.received.extend_from_slice(&buffer[..count]);
+                Some(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => None,
+            Err(error) => panic!("nothing came in time: {error}"),
+        }
+    }
+}
+
+/// Whether we are root, who may do everything.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Whether a program is installed.
+pub fn is_installed(program: &str) -> bool {
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|place| place.join(program).exists()))
+}
