@@ -25,7 +25,7 @@ fn the_numbers_are_those_of_what_happened() {
     let count = |path: &str| {
         numbers
             .pointer(path)
-            .and_then(|n| n.as_u64())
+            .and_then(serde_json::Value::as_u64)
             .unwrap_or_else(|| panic!("{path} in {numbers}"))
     };
     assert_eq!(count("/requests/total"), 32);
