@@ -8,7 +8,7 @@ use crate::http::head::HeadWriter;
 use crate::http::range::ByteRange;
 use crate::http::request::{Persistence, Request, Version};
 use crate::http::status::{Refusal, Status};
-use crate::site::fixed::{self, Allow};
+use crate::site::fixed::{self, Allow, Page};
 use crate::site::representation::{Representation, Vary};
 use crate::site::response::{Content, Fixed, Selected};
 
@@ -100,22 +100,18 @@ pub(super) fn put_selected(
         }
         Selected::Parts(ranges) => put_parts(outbox, exchange, representation, ranges, source),
         Selected::PreconditionFailed => {
-            put_page(outbox, exchange, Status::PreconditionFailed, None, |head| {
+            put_page(outbox, exchange, Status::PreconditionFailed, "", |head| {
                 representation.add_common_fields(head);
             })
         }
-        Selected::Unsatisfiable => put_page(
-            outbox,
-            exchange,
-            Status::RangeNotSatisfiable,
-            None,
-            |head| {
+        Selected::Unsatisfiable => {
+            put_page(outbox, exchange, Status::RangeNotSatisfiable, "", |head| {
                 head.field("Content-Range", unsatisfied(representation).as_bytes());
                 if representation.vary == Vary::AcceptEncoding {
                     head.field("Vary", b"Accept-Encoding");
                 }
-            },
-        ),
+            })
+        }
     }
 }
 
@@ -136,11 +132,11 @@ pub(super) fn put_fixed(
             0
         }
         Fixed::MethodNotAllowed(allow) => {
-            put_page(outbox, exchange, Status::MethodNotAllowed, None, |head| {
+            put_page(outbox, exchange, Status::MethodNotAllowed, "", |head| {
                 head.field("Allow", allow.field());
             })
         }
-        Fixed::Moved(path) => put_page(outbox, exchange, Status::MovedPermanently, None, |head| {
+        Fixed::Moved(path) => put_page(outbox, exchange, Status::MovedPermanently, "", |head| {
             let mut location = path.as_bytes().to_vec();
             if let Some(query) = request.query() {
                 location.push(b'?');
@@ -148,7 +144,7 @@ pub(super) fn put_fixed(
             }
             head.field("Location", &location);
         }),
-        Fixed::Error(status) => put_page(outbox, exchange, *status, None, |head| {
+        Fixed::Error(status) => put_page(outbox, exchange, *status, "", |head| {
             if *status == Status::ServiceUnavailable {
                 head.field("Retry-After", b"1");
             }
@@ -160,7 +156,7 @@ pub(super) fn put_fixed(
 /// Puts the answer to what is no request in and gives the bytes of its content.
 pub(super) fn put_refusal(outbox: &mut Outbox, exchange: Exchange<'_>, refusal: Refusal) -> u64 {
     let detail = format!("This request cannot be answered: {refusal}.");
-    put_page(outbox, exchange, refusal.status(), Some(&detail), |_| {})
+    put_page(outbox, exchange, refusal.status(), &detail, |_| {})
 }
 
 /// Puts a document in that nobody may store and gives the bytes of its content.
@@ -182,12 +178,12 @@ pub(super) fn put_document(
             buffer.extend_from_slice(&document.bytes);
         }
     });
-    sent_length(exchange, &document.bytes)
+    sent_length(exchange, document.bytes.len())
 }
 
-fn sent_length(exchange: Exchange<'_>, content: &[u8]) -> u64 {
+fn sent_length(exchange: Exchange<'_>, length: usize) -> u64 {
     match exchange.content {
-        Content::Sent => content.len() as u64,
+        Content::Sent => length as u64,
         Content::Omitted => 0,
     }
 }
@@ -201,22 +197,22 @@ fn put_page(
     outbox: &mut Outbox,
     exchange: Exchange<'_>,
     status: Status,
-    detail: Option<&str>,
+    detail: &str,
     fields: impl FnOnce(&mut HeadWriter<'_>),
 ) -> u64 {
-    let mut body = Vec::with_capacity(256);
-    fixed::page(&mut body, status, detail);
+    let mut code = itoa::Buffer::new();
+    let page = Page::new(status, code.format(status.code()), detail);
     outbox.render(|buffer| {
         let mut head = HeadWriter::start(buffer, status, &exchange.now.rendered);
         head.field("Content-Type", fixed::PAGE_TYPE);
-        head.number("Content-Length", body.len() as u64);
+        head.number("Content-Length", page.length() as u64);
         fields(&mut head);
         head.finish(exchange.connection);
         if exchange.content == Content::Sent {
-            buffer.extend_from_slice(&body);
+            page.append_to(buffer);
         }
     });
-    sent_length(exchange, &body)
+    sent_length(exchange, page.length())
 }
 
 fn whole(representation: &Representation) -> Option<ByteRange> {

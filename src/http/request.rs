@@ -7,11 +7,15 @@
 //!
 //! A [`Head`] holds no bytes, only places in them, so that it can wait beside its buffer.
 
+mod fields;
+
 use std::mem::MaybeUninit;
 
-use super::framing::{BodyFraming, FramingFields};
+use fields::Fields;
+
+use super::framing::BodyFraming;
 use super::status::Refusal;
-use super::target::{Form, MethodShape, Target, valid_host};
+use super::target::{Form, MethodShape, Target};
 
 /// Most field lines that the parser has room for; `HeadLimits::field_count_max` may be lower.
 pub const FIELD_COUNT_MAX: usize = 256;
@@ -343,7 +347,7 @@ fn refusal(error: httparse::Error, rest: &[u8], limits: &HeadLimits) -> Option<R
     match error {
         Error::TooManyHeaders => Some(Refusal::HeadTooLarge),
         Error::HeaderName | Error::HeaderValue => Some(Refusal::FieldLine),
-        Error::NewLine => Some(bare_return_refusal(rest)),
+        Error::NewLine => Some(line_end_refusal(rest)),
         Error::Version => match memchr::memchr(b'\n', rest) {
             Some(end) => Some(version_refusal(&rest[..end])),
             None => still_fits(rest, limits).err(),
@@ -352,27 +356,35 @@ fn refusal(error: httparse::Error, rest: &[u8], limits: &HeadLimits) -> Option<R
     }
 }
 
-/// A CR without its LF: the first CR of the message ends the request line.
-fn bare_return_refusal(rest: &[u8]) -> Refusal {
-    let first = memchr::memchr(b'\r', rest).unwrap_or_default();
-    match rest.get(first + 1) {
-        Some(b'\n') => Refusal::FieldLine,
-        _ => Refusal::RequestLine,
+/// A line that does not end as lines do: the request line, unless that is whole.
+fn line_end_refusal(rest: &[u8]) -> Refusal {
+    let whole = memchr::memchr(b'\n', rest).and_then(|end| version_word(&rest[..end]));
+    match whole {
+        Some(_) => Refusal::FieldLine,
+        None => Refusal::RequestLine,
     }
 }
 
-/// Tells a version that is not spoken from one that is not a version. RFC 9112 §2.3: each part is
-/// one digit.
+/// Tells a version that is not spoken from one that is not a version.
 fn version_refusal(line: &[u8]) -> Refusal {
+    match version_word(line) {
+        Some(_) => Refusal::Version,
+        None => Refusal::RequestLine,
+    }
+}
+
+/// The version of a line of three words, if it is one: RFC 9112 §2.3, each part is one digit.
+fn version_word(line: &[u8]) -> Option<&[u8]> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let mut words = line.split(|byte| *byte == b' ');
-    match (words.next(), words.next(), words.next(), words.next()) {
-        (Some(_), Some(_), Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor]), None)
-            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+    let (_, _, version) = (words.next()?, words.next()?, words.next()?);
+    match version {
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit() && words.next().is_none() =>
         {
-            Refusal::Version
+            Some(version)
         }
-        _ => Refusal::RequestLine,
+        _ => None,
     }
 }
 
@@ -407,10 +419,6 @@ impl Whole<'_> {
             _ => MethodShape::Other,
         };
         let line_length = method.len() + target.len() + "  HTTP/1.1".len();
-        // httparse lets blanks stand after the version.
-        if !self.bytes[self.skipped + line_length..].starts_with(b"\r\n") {
-            return Err(Refusal::RequestLine);
-        }
         let target = Target::parse(target.as_bytes(), shape).map_err(|_| Refusal::Target)?;
         let mut fields = Fields::new();
         self.line_ends(request.headers)?;
@@ -469,126 +477,6 @@ impl Whole<'_> {
         match self.bytes[..self.length].ends_with(b"\r\n\r\n") {
             true => Ok(()),
             false => Err(Refusal::FieldLine),
-        }
-    }
-}
-
-/// What the field lines say, gathered in one pass.
-struct Fields {
-    occurrences: [Occurrence; FIELD_NAMES.len()],
-    framing: FramingFields,
-    host: Host,
-    close: bool,
-    keep_alive: bool,
-    expectation: Option<Result<Expectation, Refusal>>,
-    provenance: Provenance,
-}
-
-/// What is known of the Host field.
-enum Host {
-    Absent,
-    Valid,
-    Invalid,
-}
-
-impl Fields {
-    fn new() -> Fields {
-        Fields {
-            occurrences: [Occurrence::Absent; FIELD_NAMES.len()],
-            framing: FramingFields::default(),
-            host: Host::Absent,
-            close: false,
-            keep_alive: false,
-            expectation: None,
-            provenance: Provenance::Direct,
-        }
-    }
-
-    /// Takes one field line; the length of the name narrows what it can be.
-    fn take(&mut self, line: &httparse::Header, bytes: &[u8]) -> Result<(), Refusal> {
-        let (name, value) = (line.name, line.value);
-        let is = |other: &str| name.eq_ignore_ascii_case(other);
-        match name.len() {
-            3 if is("via") => self.provenance = Provenance::Forwarded,
-            4 if is("host") => self.host(value),
-            5 if is("range") => self.note(Field::Range, value, bytes),
-            6 if is("accept") => self.note(Field::Accept, value, bytes),
-            6 if is("expect") => self.expect(value),
-            7 if is("referer") => self.note(Field::Referer, value, bytes),
-            8 if is("if-match") => self.note(Field::IfMatch, value, bytes),
-            8 if is("if-range") => self.note(Field::IfRange, value, bytes),
-            9 if is("forwarded") || is("x-real-ip") => self.provenance = Provenance::Forwarded,
-            10 if is("connection") => self.connection(value),
-            10 if is("user-agent") => self.note(Field::UserAgent, value, bytes),
-            13 if is("if-none-match") => self.note(Field::IfNoneMatch, value, bytes),
-            14 if is("content-length") => self.framing.content_length(value)?,
-            15 if is("accept-encoding") => self.note(Field::AcceptEncoding, value, bytes),
-            15 if is("x-forwarded-for") => self.provenance = Provenance::Forwarded,
-            16 if is("x-forwarded-host") => self.provenance = Provenance::Forwarded,
-            17 if is("transfer-encoding") => self.framing.transfer_encoding(value),
-            17 if is("if-modified-since") => self.note(Field::IfModifiedSince, value, bytes),
-            17 if is("x-forwarded-proto") => self.provenance = Provenance::Forwarded,
-            19 if is("if-unmodified-since") => self.note(Field::IfUnmodifiedSince, value, bytes),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn note(&mut self, field: Field, value: &[u8], bytes: &[u8]) {
-        let occurrence = &mut self.occurrences[field as usize];
-        *occurrence = match occurrence {
-            Occurrence::Absent => Occurrence::Once(Span::of(value, bytes)),
-            Occurrence::Once(_) | Occurrence::Repeated => Occurrence::Repeated,
-        };
-    }
-
-    fn host(&mut self, value: &[u8]) {
-        self.host = match self.host {
-            Host::Absent if valid_host(value) => Host::Valid,
-            _ => Host::Invalid,
-        };
-    }
-
-    fn connection(&mut self, value: &[u8]) {
-        for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            self.close |= option.eq_ignore_ascii_case(b"close");
-            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-        }
-    }
-
-    fn expect(&mut self, value: &[u8]) {
-        let all_continue = value
-            .split(|byte| *byte == b',')
-            .map(<[u8]>::trim_ascii)
-            .filter(|member| !member.is_empty())
-            .all(|member| member.eq_ignore_ascii_case(b"100-continue"));
-        self.expectation = Some(match self.expectation {
-            None | Some(Ok(_)) if all_continue => Ok(Expectation::Continue),
-            _ => Err(Refusal::Expectation),
-        });
-    }
-
-    fn expectation(&self, version: Version) -> Result<Expectation, Refusal> {
-        match version {
-            Version::Http10 => Ok(Expectation::None),
-            Version::Http11 => self.expectation.unwrap_or(Ok(Expectation::None)),
-        }
-    }
-
-    fn persistence(&self, version: Version) -> Persistence {
-        match version {
-            _ if self.close => Persistence::Close,
-            Version::Http10 if !self.keep_alive => Persistence::Close,
-            _ => Persistence::KeepAlive,
-        }
-    }
-
-    /// RFC 9112 §3.2: one valid Host in HTTP/1.1; in HTTP/1.0 it may be absent.
-    fn host_holds(&self, version: Version, target: &Target) -> Result<(), Refusal> {
-        let authority_holds = target.authority.is_none_or(valid_host);
-        match (&self.host, version) {
-            (Host::Valid, _) | (Host::Absent, Version::Http10) if authority_holds => Ok(()),
-            _ => Err(Refusal::Host),
         }
     }
 }

@@ -206,12 +206,9 @@ impl EventLoop {
                 Source::Listener(index) => self.acceptor.note(index),
                 Source::Connection(index) => {
                     let ended = event.is_read_closed() || event.is_error();
-                    self.note(
-                        index,
-                        event.is_readable() || ended,
-                        event.is_writable(),
-                        ended,
-                    );
+                    // A socket that has failed moves: the next call says how.
+                    let writable = event.is_writable() || event.is_error();
+                    self.note(index, event.is_readable() || ended, writable, ended);
                 }
             }
         }

@@ -21,29 +21,67 @@ impl Allow {
 /// The Content-Type of [`page`].
 pub const PAGE_TYPE: &[u8] = b"text/html; charset=utf-8";
 
-/// Appends the page that says a status in words; `detail` is one sentence of our own, so nothing
-/// in it needs escaping.
-pub fn page(buffer: &mut Vec<u8>, status: Status, detail: Option<&str>) {
-    let mut code = itoa::Buffer::new();
-    let code = code.format(status.code());
-    let pieces = [
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>",
-        code,
-        " ",
-        status.reason(),
-        "</title>\n<h1>",
-        code,
-        " ",
-        status.reason(),
-        "</h1>\n",
-    ];
-    for piece in pieces {
-        buffer.extend_from_slice(piece.as_bytes());
+/// The page that says a status in words, made of borrowed pieces so that an error that is answered
+/// often allocates nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Page<'a> {
+    pieces: [&'a str; 13],
+}
+
+impl<'a> Page<'a> {
+    /// The page of a status; `code` is its three digits. `detail` is a sentence of our own, so
+    /// nothing in it needs escaping; it may be empty.
+    pub fn new(status: Status, code: &'a str, detail: &'a str) -> Page<'a> {
+        let (before, after) = match detail {
+            "" => ("", ""),
+            _ => ("<p>", "</p>\n"),
+        };
+        let reason = status.reason();
+        Page {
+            pieces: [
+                "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>",
+                code,
+                " ",
+                reason,
+                "</title>\n<h1>",
+                code,
+                " ",
+                reason,
+                "</h1>\n",
+                before,
+                detail,
+                after,
+                "</html>\n",
+            ],
+        }
     }
-    if let Some(detail) = detail {
-        for piece in ["<p>", detail, "</p>\n"] {
+
+    /// Bytes that it takes.
+    pub fn length(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.len()).sum()
+    }
+
+    /// Appends it.
+    pub fn append_to(&self, buffer: &mut Vec<u8>) {
+        for piece in self.pieces {
             buffer.extend_from_slice(piece.as_bytes());
         }
     }
-    buffer.extend_from_slice(b"</html>\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_as_long_as_it_says() {
+        for detail in ["", "Why it is so."] {
+            let page = Page::new(Status::NotFound, "404", detail);
+            let mut buffer = Vec::new();
+            page.append_to(&mut buffer);
+            assert_eq!(buffer.len(), page.length());
+            let text = String::from_utf8(buffer).expect("our own words");
+            assert!(text.contains("<h1>404 Not Found</h1>") && text.contains(detail));
+        }
+    }
 }
