@@ -18,7 +18,7 @@ impl Allow {
     }
 }
 
-/// The Content-Type of [`page`].
+/// The Content-Type of a [`Page`].
 pub const PAGE_TYPE: &[u8] = b"text/html; charset=utf-8";
 
 /// The page that says a status in words, made of borrowed pieces so that an error that is answered
