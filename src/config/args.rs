@@ -69,7 +69,7 @@ Examples:
 
 /// A static web server with one event loop.
 ///
-/// Cached files are answered from memory, and everything else without waiting for the disk.
+/// Cached files are answered from memory, everything else without being copied.
 #[derive(Debug, Parser)]
 #[command(name = "spede", version, term_width = HELP_WIDTH, allow_negative_numbers = true)]
 #[command(disable_help_flag = true, disable_version_flag = true)]
@@ -108,14 +108,14 @@ pub(super) struct Args {
     /// Names that start with a dot: refuse or serve.
     ///
     /// Refused names are 404, so that a .git or .env that was copied along stays hidden. Below
-    /// /.well-known/ everything is served either way.
+    /// /.well-known/ visible names are served either way.
     #[arg(long, value_name = "WHAT", env = "SPEDE_DOTFILES", help_heading = SERVE)]
     #[arg(value_parser = dot_files(), default_value = "refuse")]
     pub(super) dotfiles: DotFiles,
 
     /// Bytes of files kept mapped in memory; 0 maps nothing.
     ///
-    /// A mapped file is answered with one system call and never waits. The pages belong to the page
+    /// A mapped file is answered by one send, without a look at the disk. The pages belong to the page
     /// cache of the kernel, so this is not memory taken twice.
     #[arg(long, value_name = "SIZE", env = "SPEDE_MAP_CACHE", help_heading = CACHES)]
     #[arg(value_parser = size(0..=MAP_BYTES_MAX), default_value = "256MiB")]

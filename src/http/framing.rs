@@ -190,4 +190,36 @@ mod tests {
         fields.transfer_encoding(b"chunked");
         assert_eq!(fields.finish(Version::Http10), Err(Refusal::Framing));
     }
+
+    proptest::proptest! {
+        /// Whatever the lines: a length is one plain number and nothing else, chunks are chunks alone.
+        #[test]
+        fn what_is_accepted_can_be_read_in_one_way_only(
+            lengths in proptest::collection::vec("[0-9+x, -]{0,4}", 0..3),
+            codings in proptest::collection::vec("(chunked|gzip|x|,|;| ){0,3}", 0..3),
+        ) {
+            let mut fields = FramingFields::default();
+            let lengths_hold =
+                lengths.iter().all(|value| fields.content_length(value.as_bytes()).is_ok());
+            codings.iter().for_each(|value| fields.transfer_encoding(value.as_bytes()));
+            let framing = fields.finish(Version::Http11);
+            if !lengths_hold || framing.is_err() {
+                return Ok(());
+            }
+            match framing {
+                Ok(BodyFraming::Chunked) => {
+                    proptest::prop_assert!(lengths.is_empty());
+                    let joined = codings.join(",");
+                    let mut named = joined.split(',').map(str::trim).filter(|one| !one.is_empty());
+                    proptest::prop_assert_eq!(named.next(), Some("chunked"));
+                    proptest::prop_assert_eq!(named.next(), None);
+                }
+                Ok(BodyFraming::Length(length)) => {
+                    proptest::prop_assert_eq!(&lengths, &[length.to_string()]);
+                    proptest::prop_assert!(codings.is_empty());
+                }
+                _ => proptest::prop_assert!(codings.is_empty() && lengths.len() <= 1),
+            }
+        }
+    }
 }
