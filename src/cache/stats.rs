@@ -1,7 +1,7 @@
 //! What a cache counts. One loop owns it, so these are plain numbers.
 
 /// Counters of one cache since the start of the process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct CacheStats {
     /// Look-ups that were answered from the cache.
     pub hits: u64,

@@ -120,8 +120,8 @@ fn settings(args: Args) -> Settings {
             idle: args.idle_timeout,
             send: args.send_timeout,
             linger: args.linger_timeout,
-            grace: args.grace,
         },
+        grace: args.grace,
         access_log: args.access_log,
         status: args.status,
     }

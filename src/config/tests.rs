@@ -91,8 +91,8 @@ fn without_words_the_defaults_are_the_documented_ones() {
             idle: Duration::from_secs(60),
             send: Duration::from_secs(30),
             linger: Duration::from_secs(2),
-            grace: Duration::from_secs(30),
         },
+        grace: Duration::from_secs(30),
         access_log: AccessLog::Off,
         status: StatusAccess::Loopback,
     };
@@ -144,8 +144,8 @@ fn each_flag_sets_what_it_names() {
             idle: Duration::from_secs(180),
             send: Duration::from_secs(14_400),
             linger: Duration::ZERO,
-            grace: Duration::from_millis(1_500),
         },
+        grace: Duration::from_millis(1_500),
         access_log: AccessLog::StandardOutput,
         status: StatusAccess::Listener("127.0.0.1:9000".parse().unwrap()),
     };

@@ -14,7 +14,7 @@ use crate::site::response::{Fixed, Selected};
 
 /// How long each thing may take. All are counted from the start of what they name, except `send`,
 /// which starts anew with every byte that the peer takes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// From the first byte of a head to its last.
     pub head: Duration,

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use crate::conn::Timeouts;
 pub use crate::site::resolve::DotFiles;
 
 /// Where connections are taken.
@@ -51,23 +52,6 @@ pub enum EngineChoice {
     Threads,
     /// On the loop.
     Blocking,
-}
-
-/// How long each thing may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// From the first byte of a head to its last.
-    pub head: Duration,
-    /// From the end of a head to the end of its body.
-    pub body: Duration,
-    /// Without any request.
-    pub idle: Duration,
-    /// Without the peer taking a byte.
-    pub send: Duration,
-    /// From the last answer to the end of what the peer still sends.
-    pub linger: Duration,
-    /// From the first signal to the end of the process.
-    pub grace: Duration,
 }
 
 /// How much of each thing is taken.
@@ -121,8 +105,10 @@ pub struct Settings {
     pub cache: CacheBudget,
     /// Limits on what peers may send.
     pub limits: Limits,
-    /// Deadlines.
+    /// Deadlines of connections.
     pub timeouts: Timeouts,
+    /// From the first signal to the end of the process.
+    pub grace: Duration,
     /// The access log.
     pub access_log: AccessLog,
     /// Who sees the status page.

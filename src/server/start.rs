@@ -13,9 +13,9 @@ use super::event_loop::EventLoop;
 use super::listeners::Listener;
 use super::service::Service;
 use super::settings::{AccessLog, ListenAddress, Settings, StatusAccess};
+use crate::conn::Policy;
 use crate::conn::ledger::{Ledger, Logging};
 use crate::conn::outbox::Pool;
-use crate::conn::{Policy, Timeouts};
 use crate::disk::Disk;
 use crate::disk::blocking::Blocking;
 use crate::http::request::HeadLimits;
@@ -103,13 +103,7 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     announce(settings, &listeners, disk.name(), &descriptors);
     let service = Service::new(settings, descriptors.files, disk);
     let acceptor = Acceptor::new(listeners, descriptors.connections);
-    let event_loop = EventLoop::new(
-        acceptor,
-        driver(settings),
-        service,
-        log,
-        settings.timeouts.grace,
-    )?;
+    let event_loop = EventLoop::new(acceptor, driver(settings), service, log, settings.grace)?;
     Ok(event_loop.run()?)
 }
 
@@ -119,7 +113,6 @@ fn driver(settings: &Settings) -> Driver {
         AccessLog::Off => Logging::Off,
         AccessLog::StandardOutput | AccessLog::File(_) => Logging::On,
     };
-    let timeouts = &settings.timeouts;
     let policy = Policy {
         head: HeadLimits {
             target_length_max: limits.target_length_max,
@@ -127,13 +120,7 @@ fn driver(settings: &Settings) -> Driver {
             field_count_max: limits.field_count_max,
         },
         body_length_max: limits.body_length_max,
-        timeouts: Timeouts {
-            head: timeouts.head,
-            body: timeouts.body,
-            idle: timeouts.idle,
-            send: timeouts.send,
-            linger: timeouts.linger,
-        },
+        timeouts: settings.timeouts,
     };
     let pool = Pool::new(limits.head_length_max + INBOX_SLACK);
     Driver {

@@ -101,48 +101,26 @@ pub(super) struct CacheNumbers {
     pub bytes: Option<u64>,
     /// Bytes at most.
     pub capacity_bytes: Option<u64>,
-    /// Look-ups answered.
-    pub hits: u64,
-    /// Look-ups that found nothing.
-    pub misses: u64,
-    /// Look-ups that found an entry that had to be checked first.
-    pub expired: u64,
-    /// Entries put in.
-    pub insertions: u64,
-    /// Entries pushed out for want of room.
-    pub evictions: u64,
-    /// Entries replaced or dropped because the file had changed.
-    pub changed: u64,
+    /// What it has counted.
+    #[serde(flatten)]
+    pub stats: CacheStats,
     /// Hits in all look-ups; `null` before the first.
     pub hit_ratio: Option<f64>,
 }
 
 impl CacheNumbers {
     fn new(name: &'static str, entries: usize, capacity: usize, stats: CacheStats) -> CacheNumbers {
-        let CacheStats {
-            hits,
-            misses,
-            expired,
-            insertions,
-            evictions,
-            changed,
-        } = stats;
-        let look_ups = hits + misses + expired;
+        let look_ups = stats.hits + stats.misses + stats.expired;
         // Counts stay far below 2^52, where f64 is exact.
         #[allow(clippy::cast_precision_loss)]
-        let hit_ratio = (look_ups > 0).then(|| hits as f64 / look_ups as f64);
+        let hit_ratio = (look_ups > 0).then(|| stats.hits as f64 / look_ups as f64);
         CacheNumbers {
             name,
             entries,
             capacity,
             bytes: None,
             capacity_bytes: None,
-            hits,
-            misses,
-            expired,
-            insertions,
-            evictions,
-            changed,
+            stats,
             hit_ratio,
         }
     }
@@ -353,15 +331,15 @@ impl Snapshot {
                                         None => "–",
                                     }
                                 }
-                                td { (number(cache.hits)) }
-                                td { (number(cache.misses)) }
-                                td { (number(cache.expired)) }
+                                td { (number(cache.stats.hits)) }
+                                td { (number(cache.stats.misses)) }
+                                td { (number(cache.stats.expired)) }
                                 td { (number(cache.entries as u64)) }
                                 td { (number(cache.capacity as u64)) }
                                 td { (cache.bytes.map_or("–".into(), bytes)) }
                                 td { (cache.capacity_bytes.map_or("–".into(), bytes)) }
-                                td { (number(cache.evictions)) }
-                                td { (number(cache.changed)) }
+                                td { (number(cache.stats.evictions)) }
+                                td { (number(cache.stats.changed)) }
                             }
                         }
                     }
