@@ -28,7 +28,7 @@ pub struct HeldCache<H> {
     stats: CacheStats,
 }
 
-impl<H: Clone> HeldCache<H> {
+impl<H> HeldCache<H> {
     /// An empty cache.
     pub fn new(budget: Budget) -> HeldCache<H> {
         let entries = LruCache::unbounded_with_hasher(RandomState::default());
@@ -41,8 +41,8 @@ impl<H: Clone> HeldCache<H> {
     }
 
     /// The holder of a version, marked as used. Counts a hit or a miss.
-    pub fn look_up(&mut self, version: &FileVersion) -> Option<H> {
-        let holder = self.entries.get(version).cloned();
+    pub fn look_up(&mut self, version: &FileVersion) -> Option<&H> {
+        let holder = self.entries.get(version);
         match holder {
             Some(_) => self.stats.hits += 1,
             None => self.stats.misses += 1,

@@ -19,6 +19,9 @@ use crate::server::settings::{AccessLog, DotFiles, EngineChoice, ListenAddress, 
 /// Longest file that is mapped: where `writev` of a mapping and `sendfile` cost the same.
 pub(super) const MAP_FILE_LENGTH_DEFAULT: &str = "16KiB";
 
+/// Most disk jobs at once: each takes a thread.
+const DISK_DEPTH_MAX: usize = 1_024;
+
 /// Columns of the help.
 const HELP_WIDTH: usize = 80;
 
@@ -163,11 +166,20 @@ pub(super) struct Args {
 
     /// How files are read: auto, uring, threads or blocking.
     ///
-    /// auto takes the best that works here. blocking reads on the loop, so that a slow disk holds
-    /// up everybody. uring (io_uring) and threads (helper threads) are not in this build.
+    /// auto takes the best of this build, which is threads: helper threads wait for the disk, the
+    /// loop never does. blocking reads on the loop, so that a slow disk holds up everybody. uring
+    /// (io_uring) is not in this build.
     #[arg(long, value_name = "ENGINE", env = "SPEDE_DISK", help_heading = DISK)]
     #[arg(value_parser = engine(), default_value = "auto")]
     pub(super) disk: EngineChoice,
+
+    /// Jobs that the disk is given at once.
+    ///
+    /// As many helper threads are made, when they are needed. More of them serve more cold files
+    /// at once, as far as the disk works on several requests together.
+    #[arg(long, value_name = "N", env = "SPEDE_DISK_DEPTH", help_heading = DISK)]
+    #[arg(value_parser = count(1..=DISK_DEPTH_MAX), default_value = "64")]
+    pub(super) disk_depth: usize,
 
     /// Most connections at once [default: what RLIMIT_NOFILE leaves].
     ///

@@ -98,6 +98,7 @@ fn settings(args: Args) -> Settings {
         index: args.index,
         dot_files: args.dotfiles,
         engine: args.disk,
+        disk_depth: args.disk_depth,
         cache: CacheBudget {
             map_bytes_max: args.map_cache,
             map_file_length_max: args.map_max,

@@ -69,6 +69,7 @@ fn without_words_the_defaults_are_the_documented_ones() {
         index: vec!["index.html".to_owned()],
         dot_files: DotFiles::Refused,
         engine: EngineChoice::Auto,
+        disk_depth: 64,
         cache: CacheBudget {
             map_bytes_max: 256 << 20,
             map_file_length_max: parse_map_max_default(),
@@ -110,7 +111,7 @@ fn each_flag_sets_what_it_names() {
     let settings = settings_of(&[
         "--listen", "[::1]:81", "-l82", "--index=a.htm", "--index", "b.htm", "--dotfiles", "serve",
         "--map-cache", "1GiB", "--map-max", "1MiB", "--map-count", "3", "--path-cache", "4",
-        "--descriptors", "5", "--revalidate", "0", "--disk", "blocking", "--connections", "6",
+        "--descriptors", "5", "--revalidate", "0", "--disk", "blocking", "--disk-depth", "7", "--connections", "6",
         "--target-max", "2000", "--head-max", "4000", "--fields-max", "256", "--body-max", "0",
         "--ranges-max", "0", "--head-timeout", "1", "--body-timeout", "2s",
         "--idle-timeout", "3m", "--send-timeout", "4h", "--linger-timeout", "0",
@@ -122,6 +123,7 @@ fn each_flag_sets_what_it_names() {
         index: vec!["a.htm".to_owned(), "b.htm".to_owned()],
         dot_files: DotFiles::Served,
         engine: EngineChoice::Blocking,
+        disk_depth: 7,
         cache: CacheBudget {
             map_bytes_max: 1 << 30,
             map_file_length_max: 1 << 20,
@@ -245,9 +247,9 @@ fn a_wrong_value_is_said_in_one_line() {
                                        number with ms, s, m or h, such as 1.5s"),
         (&["--idle-timeout", "0"],    "--idle-timeout: '0' is out of range; write 1 ms to 24 h"),
         (&["--grace", "25h"],         "--grace: '25h' is out of range; write 0 s to 24 h"),
-        (&["--disk", "uring"],        "--disk: 'uring' is not in this build; use auto or"),
-        (&["--disk", "threads"],      "--disk: 'threads' is not in this build"),
-        (&["--disk", "Auto"],         "--disk: 'Auto' is not a disk engine; write auto or"),
+        (&["--disk", "uring"],        "--disk: 'uring' is not in this build; use auto,"),
+        (&["--disk-depth", "0"],      "--disk-depth: '0' is not a whole number"),
+        (&["--disk", "Auto"],         "--disk: 'Auto' is not a disk engine; write auto,"),
         (&["--dotfiles", "yes"],      "--dotfiles: 'yes' is not refuse or serve"),
         (&["--access-log", ""],       "--access-log: '' is not off, - or the path of a file"),
         (&["--status", "me"],         "--status: 'me' is not loopback, off, all or an ADDR:PORT"),
@@ -431,9 +433,10 @@ fn a_variable_is_honoured_and_a_word_wins() {
 
 fn within_an_environment() {
     let words = |words: &[&str]| parse(["spede"].iter().chain(words).map(OsString::from));
-    let want = "--disk (from SPEDE_DISK): 'uring' is not in this build; use auto or blocking";
+    let want =
+        "--disk (from SPEDE_DISK): 'uring' is not in this build; use auto, threads or blocking";
     assert_eq!(words(&["-l", "81"]), Err(Usage::Wrong(want.to_owned())));
-    let want = "--disk: 'x' is not a disk engine; write auto or blocking";
+    let want = "--disk: 'x' is not a disk engine; write auto, threads or blocking";
     assert_eq!(words(&["--disk=x"]), Err(Usage::Wrong(want.to_owned())));
 
     let settings = words(&["--disk", "auto"]).unwrap();

@@ -105,8 +105,9 @@ pub(super) fn dot_files() -> impl TypedValueParser<Value = DotFiles> {
 pub(super) fn engine() -> impl TypedValueParser<Value = EngineChoice> {
     text(|text| match text {
         "auto" => Ok(EngineChoice::Auto),
+        "threads" => Ok(EngineChoice::Threads),
         "blocking" => Ok(EngineChoice::Blocking),
-        "uring" | "threads" => Err(ValueError::EngineNotBuilt),
+        "uring" => Err(ValueError::EngineNotBuilt),
         _ => Err(ValueError::NotEngine),
     })
 }

@@ -1,84 +1,39 @@
 //! The paper's own SPED: every job runs to its end where it is submitted, on the loop.
 //!
 //! While the disk is slow nobody is served. It is here because it is what the other engines are
-//! measured against, because it needs nothing of the kernel, and because with everything in the
-//! page cache nothing is faster.
+//! measured against, and because it needs nothing of the kernel.
 
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::BorrowedFd;
-use std::rc::Rc;
+use std::sync::Arc;
 
-use super::job::{Append, Done, Job, Resolve, Step};
-use super::{Disk, JobId, Saturated};
+use super::job::{Done, Job};
+use super::run::{SCRATCH_LENGTH, run};
+use super::{Disk, JobId, Saturated, Sending};
 use crate::sys::beneath::Root;
-use crate::sys::file::{Description, OpenFile};
-
-/// Bytes read at a time when a file is made resident.
-const SCRATCH_LENGTH: usize = 64 * 1024;
 
 /// The engine.
 #[derive(Debug)]
 pub struct Blocking {
-    root: Rc<Root>,
+    root: Arc<Root>,
     done: Vec<(JobId, Done)>,
     scratch: Vec<u8>,
 }
 
 impl Blocking {
     /// An engine for files beneath `root`.
-    pub fn new(root: Rc<Root>) -> Blocking {
+    pub fn new(root: Arc<Root>) -> Blocking {
         Blocking {
             root,
             done: Vec::new(),
             scratch: vec![0; SCRATCH_LENGTH],
         }
     }
-
-    fn resolve(&self, mut resolve: Resolve) -> Done {
-        loop {
-            match resolve.step() {
-                Step::Open(path) => {
-                    let opened = self.root.open_file(path).and_then(with_description);
-                    resolve.opened(opened);
-                }
-                Step::Describe(path) => {
-                    let described = self.root.describe(path);
-                    resolve.described(described);
-                }
-                Step::Finished => return Done::Resolved(resolve.finish()),
-            }
-        }
-    }
-}
-
-/// Opens are always followed by a look at what was opened, so that length and bytes of an answer
-/// come from one file.
-fn with_description(file: OpenFile) -> rustix::io::Result<(OpenFile, Description)> {
-    let description = file.describe()?;
-    Ok((file, description))
-}
-
-fn append(job: Append) -> Done {
-    let Append { log, mut buffer } = job;
-    let result = (&*log).write_all(&buffer);
-    buffer.clear();
-    Done::Appended { buffer, result }
 }
 
 impl Disk for Blocking {
     fn submit(&mut self, id: JobId, job: Job) -> Result<(), Saturated> {
-        let done = match job {
-            Job::Resolve(resolve) => self.resolve(resolve),
-            Job::Map(map) => {
-                let warmed = map.file.warm(map.version.length, &mut self.scratch);
-                let mapping = warmed.and_then(|()| map.finish());
-                Done::Mapped {
-                    version: map.version,
-                    mapping,
-                }
-            }
-            Job::Append(job) => append(job),
-        };
+        let done = run(job, &self.root, &mut self.scratch);
         self.done.push((id, done));
         Ok(())
     }
@@ -98,6 +53,10 @@ impl Disk for Blocking {
 
     fn depth(&self) -> usize {
         self.done.len()
+    }
+
+    fn sending(&self) -> Sending {
+        Sending::AsItComes
     }
 
     fn name(&self) -> &'static str {

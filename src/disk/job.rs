@@ -4,6 +4,7 @@
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use rustix::io::Errno;
@@ -23,6 +24,8 @@ pub enum Job {
     Resolve(Resolve),
     /// Make a file resident and map it.
     Map(Map),
+    /// Make part of a file resident.
+    Warm(Warm),
     /// Append lines to a log.
     Append(Append),
 }
@@ -39,6 +42,8 @@ pub enum Done {
         /// The mapping; an error also when the file is no longer of that version.
         mapping: io::Result<Mapping>,
     },
+    /// Of [`Job::Warm`].
+    Warmed(io::Result<()>),
     /// Of [`Job::Append`]: the buffer comes back, emptied.
     Appended {
         /// To be used again.
@@ -382,6 +387,15 @@ impl Map {
             false => Err(Errno::STALE.into()),
         }
     }
+}
+
+/// Makes part of a file resident, so that sending it does not wait.
+#[derive(Debug)]
+pub struct Warm {
+    /// The file.
+    pub file: Arc<OpenFile>,
+    /// Which bytes; what lies past the end of the file is not there and no error.
+    pub bytes: Range<u64>,
 }
 
 /// Appends bytes to a log.

@@ -2,10 +2,12 @@
 //!
 //! An engine does not know what a request, a response or a cache is. A [`job::Job`] says what to
 //! find out, the pure machine in [`job`] says which kernel call comes next, and the engine makes
-//! the call: here and now ([`blocking`]), or elsewhere.
+//! the call: here and now ([`blocking`]), or on helper threads ([`threads`]).
 
 pub mod blocking;
 pub mod job;
+mod run;
+pub mod threads;
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -19,6 +21,15 @@ pub struct JobId(pub u64);
 /// The engine has no room for another job now; here it is back.
 #[derive(Debug)]
 pub struct Saturated(pub Box<Job>);
+
+/// What may be handed to a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sending {
+    /// Everything: whoever waits for the disk waits on the loop.
+    AsItComes,
+    /// What is known to be resident; the rest is made so by a job first.
+    WhatIsResident,
+}
 
 /// An engine for disk jobs.
 pub trait Disk: std::fmt::Debug {
@@ -42,6 +53,9 @@ pub trait Disk: std::fmt::Debug {
 
     /// Jobs under way.
     fn depth(&self) -> usize;
+
+    /// What may be handed to a socket, if the loop is not to wait.
+    fn sending(&self) -> Sending;
 
     /// What the engine is called on the command line and at /status.
     fn name(&self) -> &'static str;

@@ -111,8 +111,10 @@ impl Driver {
                         return After::Again;
                     }
                     share.calls -= 1;
-                    let sent = self.send(connected, now);
-                    share.bytes = share.bytes.saturating_sub(sent);
+                    match self.send(connected, id, service, now) {
+                        Some(sent) => share.bytes = share.bytes.saturating_sub(sent),
+                        None => return After::Wait,
+                    }
                 }
                 Want::CloseWrite => {
                     // ENOTCONN when the peer is gone: the next read says so.
@@ -215,12 +217,18 @@ impl Driver {
         self.handle(&mut connected.connection, input, now);
     }
 
-    /// Sends once; gives the bytes that went.
-    fn send(&mut self, connected: &mut Connected, now: &Now) -> u64 {
+    /// Sends once; gives the bytes that went, or nothing while a job makes them resident.
+    fn send(
+        &mut self,
+        connected: &mut Connected,
+        id: ConnectionId,
+        service: &mut Service,
+        now: &Now,
+    ) -> Option<u64> {
         let mut pieces = [Piece::EMPTY; PIECE_COUNT_MAX];
         let descriptor = connected.socket.as_fd();
         let outcome = match connected.connection.outbox().next(&mut pieces) {
-            Next::Nothing => return 0,
+            Next::Nothing => return Some(0),
             Next::Pieces(count, more) => {
                 let sent = socket::send(descriptor, &pieces[..count], more);
                 match sent {
@@ -230,8 +238,8 @@ impl Driver {
                 .inspect(|count| self.gathered_bytes += *count as u64)
             }
             Next::File(segment) => {
-                let left = segment.bytes.end - segment.bytes.start;
-                let asked = usize::try_from(left.min(SENDFILE_LENGTH_MAX)).unwrap_or(usize::MAX);
+                let ready = service.prepare(segment, id, now)?;
+                let asked = usize::try_from(ready.min(SENDFILE_LENGTH_MAX)).unwrap_or(usize::MAX);
                 match segment.file.send_to(descriptor, segment.bytes.start, asked) {
                     // The file ends before the length that was announced: it was cut.
                     Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -245,16 +253,16 @@ impl Driver {
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => {
                     connected.output = Flow::Blocked;
-                    return 0;
+                    return Some(0);
                 }
-                io::ErrorKind::Interrupted => return 0,
+                io::ErrorKind::Interrupted => return Some(0),
                 kind => Input::Broken(kind),
             },
         };
         self.handle(&mut connected.connection, input, now);
         match input {
-            Input::Sent(count) => count,
-            _ => 0,
+            Input::Sent(count) => Some(count),
+            _ => Some(0),
         }
     }
 }

@@ -366,9 +366,18 @@ impl EventLoop {
         }
         let mut done = std::mem::take(&mut self.scratch.done);
         for (job, done) in done.drain(..) {
-            if let Done::Appended { buffer, result } = done {
-                self.log.written(job, buffer, &result);
-                continue;
+            match done {
+                Done::Appended { buffer, result } => {
+                    self.log.written(job, buffer, &result);
+                    continue;
+                }
+                Done::Warmed(_) => {
+                    for id in self.service.warmed(job, &self.now) {
+                        self.drive(id);
+                    }
+                    continue;
+                }
+                Done::Resolved(_) | Done::Mapped { .. } => {}
             }
             let Some(completed) = self.service.complete(job, done, &self.now) else {
                 continue;

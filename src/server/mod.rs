@@ -9,6 +9,7 @@ mod driver;
 mod event_loop;
 mod fetch;
 mod listeners;
+mod residency;
 mod service;
 pub mod settings;
 mod start;

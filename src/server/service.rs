@@ -3,15 +3,17 @@
 //! [`Service::find`] answers from the caches or submits a job; [`Service::complete`] takes a job's
 //! result in. Neither touches a socket.
 
+use std::cell::Cell;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use foldhash::HashSet;
 
 use super::connections::{ConnectionId, Role};
 use super::fetch::{Fetches, Pending};
+use super::residency::{self, Residency, Window};
 use super::settings::{Settings, StatusAccess};
 use super::watch::{Change, Watch};
 use crate::cache::entry::{Entry, Resolution};
@@ -19,9 +21,9 @@ use crate::cache::held::{Budget, HeldCache};
 use crate::cache::path::{Known, PathCache};
 use crate::clock::Now;
 use crate::conn::Peer;
-use crate::conn::outbox::Source;
-use crate::disk::job::{Done, FoundFile, Job, Map, Opened, Outcome, Resolve};
-use crate::disk::{Disk, JobId, Saturated};
+use crate::conn::outbox::{FileSegment, Source};
+use crate::disk::job::{Done, FoundFile, Job, Map, Opened, Outcome, Resolve, Warm};
+use crate::disk::{Disk, JobId, Saturated, Sending};
 use crate::http::content_coding::{self, Coding};
 use crate::http::range::RangeLimits;
 use crate::http::request::{Field, Provenance, Request};
@@ -72,6 +74,13 @@ pub(super) struct Completed {
     pub opened: Vec<Opened>,
 }
 
+/// A mapping, and when it was last sent: after a while its pages may have gone.
+#[derive(Debug)]
+pub(super) struct MappedFile {
+    mapping: Rc<Mapping>,
+    used: Cell<Instant>,
+}
+
 /// Caches, disk and policy of one site.
 #[derive(Debug)]
 pub(super) struct Service {
@@ -80,14 +89,15 @@ pub(super) struct Service {
     /// What paths lead to.
     pub paths: PathCache,
     /// Mapped files.
-    pub maps: HeldCache<Rc<Mapping>>,
+    pub maps: HeldCache<MappedFile>,
     /// Open files.
     pub descriptors: HeldCache<Arc<OpenFile>>,
     /// Changes of mapped files.
     pub watch: Watch,
     /// Look-ups at the disk.
     pub fetches: Fetches,
-    mapping: HashSet<FileVersion>,
+    being_mapped: HashSet<FileVersion>,
+    residency: Residency,
     naming: Naming,
     ranges: RangeLimits,
     map_file_length_max: u64,
@@ -119,7 +129,8 @@ impl Service {
             descriptors: HeldCache::new(descriptors),
             watch: Watch::new(),
             fetches: Fetches::default(),
-            mapping: HashSet::default(),
+            being_mapped: HashSet::default(),
+            residency: Residency::new(),
             naming: Naming {
                 index: settings.index.clone(),
                 dot_files: settings.dot_files,
@@ -223,7 +234,7 @@ impl Service {
         let content = Content::of(request.head().method);
         let source = match selected.needs_file(content, representation.version.length) {
             false => None,
-            true => Some(self.source(entry, representation, opened)?),
+            true => Some(self.source(entry, representation, opened, now)?),
         };
         Some(Answer::Selected {
             entry: Rc::clone(entry),
@@ -240,17 +251,18 @@ impl Service {
         entry: &Entry,
         representation: &Representation,
         opened: &[Opened],
+        now: &Now,
     ) -> Option<Source> {
         let version = representation.version;
         let mappable = version.length <= self.map_file_length_max;
-        if mappable && let Some(mapping) = self.maps.look_up(&version) {
+        if mappable && let Some(mapping) = self.mapping(&version, now) {
             return Some(Source::Mapped(mapping));
         }
         let fresh = opened.iter().find(|opened| opened.version == version);
         let file = match fresh {
             Some(opened) => Arc::clone(&opened.file),
             None => {
-                let file = self.descriptors.look_up(&version)?;
+                let file = Arc::clone(self.descriptors.look_up(&version)?);
                 if file.describe().ok()?.version != version {
                     self.descriptors.remove(&version);
                     return None;
@@ -264,16 +276,81 @@ impl Service {
         Some(Source::File(file))
     }
 
+    /// The mapping of a version, if there is one whose pages are surely there. One that was not
+    /// sent for a while goes the way of a cold file: it is dropped, read again, and mapped again.
+    fn mapping(&mut self, version: &FileVersion, now: &Now) -> Option<Rc<Mapping>> {
+        let held = self.maps.look_up(version)?;
+        let used = held.used.replace(now.monotonic);
+        let idle = now.monotonic.saturating_duration_since(used);
+        if idle <= residency::TRUST || self.disk.sending() == Sending::AsItComes {
+            return Some(Rc::clone(&held.mapping));
+        }
+        self.maps.release(version);
+        self.watch.remove(version);
+        None
+    }
+
+    /// What of a file may be sent now: how many bytes from where it stands, or nothing yet. What is
+    /// not known to be resident is made so by a job, and the window after it as well.
+    pub(super) fn prepare(
+        &mut self,
+        segment: &FileSegment,
+        id: ConnectionId,
+        now: &Now,
+    ) -> Option<u64> {
+        let left = segment.bytes.end - segment.bytes.start;
+        if self.disk.sending() == Sending::AsItComes {
+            return Some(left);
+        }
+        let window = Window::at(segment.version, segment.bytes.start);
+        if !self.residency.is_resident(window, now.monotonic) {
+            return match self.warm(&segment.file, window, Some(id)) {
+                true => None,
+                // No room for the job: better to wait here than not to answer.
+                false => Some(left.min(residency::WINDOW_LENGTH)),
+            };
+        }
+        let end = window.bytes().end.min(segment.bytes.end);
+        if let Some(next) = window
+            .next()
+            .filter(|next| next.bytes().start < segment.bytes.end)
+            && !self.residency.is_resident(next, now.monotonic)
+        {
+            self.warm(&segment.file, next, None);
+        }
+        Some(end - segment.bytes.start)
+    }
+
+    /// Has a window read, unless it is being read already. False: there is no room for the job.
+    fn warm(&mut self, file: &Arc<OpenFile>, window: Window, waiter: Option<ConnectionId>) -> bool {
+        if self.residency.join(window, waiter) {
+            return true;
+        }
+        let id = self.fetches.name_job();
+        let bytes = window.bytes();
+        let file = Arc::clone(file);
+        let submitted = self.disk.submit(id, Job::Warm(Warm { file, bytes }));
+        if submitted.is_ok() {
+            self.residency.begin(window, id, waiter);
+        }
+        submitted.is_ok()
+    }
+
+    /// A window was read: those who waited for it.
+    pub(super) fn warmed(&mut self, job: JobId, now: &Now) -> Vec<ConnectionId> {
+        self.residency.finish(job, now.monotonic)
+    }
+
     /// Has a file mapped for those who come after. It is watched from before the moment that its
     /// version is compared, so that no change goes unnoticed.
     fn map(&mut self, file: &Arc<OpenFile>, version: FileVersion) {
-        if !self.maps.has_room_for(version.length) || !self.mapping.insert(version) {
+        if !self.maps.has_room_for(version.length) || !self.being_mapped.insert(version) {
             return;
         }
         let previous = match self.watch.add(file, version) {
             Ok(previous) => previous,
             Err(_) => {
-                self.mapping.remove(&version);
+                self.being_mapped.remove(&version);
                 return;
             }
         };
@@ -286,7 +363,7 @@ impl Service {
             version,
         });
         if self.disk.submit(id, job).is_err() {
-            self.mapping.remove(&version);
+            self.being_mapped.remove(&version);
             self.watch.remove(&version);
         }
     }
@@ -335,19 +412,23 @@ impl Service {
                 Some(self.resolved(pending, outcome, now))
             }
             Done::Mapped { version, mapping } => {
-                self.mapped(version, mapping.ok());
+                self.mapped(version, mapping.ok(), now);
                 None
             }
-            Done::Appended { .. } => None,
+            Done::Warmed(_) | Done::Appended { .. } => None,
         }
     }
 
-    fn mapped(&mut self, version: FileVersion, mapping: Option<Mapping>) {
-        // A change that came while the job ran has taken the version out of `mapping`.
-        let wanted = self.mapping.remove(&version);
+    fn mapped(&mut self, version: FileVersion, mapping: Option<Mapping>, now: &Now) {
+        // A change that came while the job ran has taken the version out of `being_mapped`.
+        let wanted = self.being_mapped.remove(&version);
         match mapping.filter(|_| wanted) {
             Some(mapping) => {
-                for (evicted, _) in self.maps.insert(version, Rc::new(mapping)) {
+                let mapped = MappedFile {
+                    mapping: Rc::new(mapping),
+                    used: Cell::new(now.monotonic),
+                };
+                for (evicted, _) in self.maps.insert(version, mapped) {
                     self.watch.remove(&evicted);
                 }
                 self.descriptors.release(&version);
@@ -474,12 +555,12 @@ impl Service {
             match change {
                 Change::Of(version) => {
                     self.maps.remove(&version);
-                    self.mapping.remove(&version);
+                    self.being_mapped.remove(&version);
                     self.watch.remove(&version);
                 }
                 Change::OfAnything => {
                     self.maps.clear();
-                    self.mapping.clear();
+                    self.being_mapped.clear();
                     self.watch = Watch::new();
                 }
             }

@@ -101,6 +101,8 @@ pub struct Settings {
     pub dot_files: DotFiles,
     /// The disk engine.
     pub engine: EngineChoice,
+    /// Jobs that the disk is given at once.
+    pub disk_depth: usize,
     /// Sizes of the caches.
     pub cache: CacheBudget,
     /// Limits on what peers may send.

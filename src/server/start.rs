@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::accept::Acceptor;
 use super::access_log::LogWriter;
@@ -12,12 +12,13 @@ use super::driver::Driver;
 use super::event_loop::EventLoop;
 use super::listeners::Listener;
 use super::service::Service;
-use super::settings::{AccessLog, ListenAddress, Settings, StatusAccess};
+use super::settings::{AccessLog, EngineChoice, ListenAddress, Settings, StatusAccess};
 use crate::conn::Policy;
 use crate::conn::ledger::{Ledger, Logging};
 use crate::conn::outbox::Pool;
 use crate::disk::Disk;
 use crate::disk::blocking::Blocking;
+use crate::disk::threads::Threads;
 use crate::http::request::HeadLimits;
 use crate::sys::beneath::Root;
 use crate::sys::limits::raise_descriptor_limit;
@@ -99,12 +100,22 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     })?;
     let listeners = bind_all(settings)?;
     let descriptors = Descriptors::share(settings, listeners.len());
-    let disk: Box<dyn Disk> = Box::new(Blocking::new(Rc::new(root)));
+    let disk = engine(settings, Arc::new(root))?;
     announce(settings, &listeners, disk.name(), &descriptors);
     let service = Service::new(settings, descriptors.files, disk);
     let acceptor = Acceptor::new(listeners, descriptors.connections);
     let event_loop = EventLoop::new(acceptor, driver(settings), service, log, settings.grace)?;
     Ok(event_loop.run()?)
+}
+
+/// The engine that was asked for; `auto` is the best of this build.
+fn engine(settings: &Settings, root: Arc<Root>) -> Result<Box<dyn Disk>, StartError> {
+    Ok(match settings.engine {
+        EngineChoice::Blocking => Box::new(Blocking::new(root)),
+        EngineChoice::Auto | EngineChoice::Uring | EngineChoice::Threads => {
+            Box::new(Threads::new(root, settings.disk_depth)?)
+        }
+    })
 }
 
 fn driver(settings: &Settings) -> Driver {

@@ -2,6 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Statx, StatxFlags};
@@ -126,18 +127,20 @@ impl OpenFile {
             .map_err(io::Error::from)
     }
 
-    /// Reads the first `length` bytes once, so that they are in the page cache; the bytes are
-    /// dropped. `scratch` is where they pass through.
+    /// Reads bytes once, so that they are in the page cache, and drops them. `scratch` is where
+    /// they pass through.
     ///
     /// # Errors
     /// Those of `pread(2)`. A file that ends early is no error: the next use notices.
     ///
     /// # Blocking
     /// Waits for the disk.
-    pub fn warm(&self, length: u64, scratch: &mut [u8]) -> io::Result<()> {
-        let mut offset = 0;
-        while offset < length {
-            match rustix::io::pread(&self.descriptor, &mut *scratch, offset)? {
+    pub fn warm(&self, bytes: Range<u64>, scratch: &mut [u8]) -> io::Result<()> {
+        let mut offset = bytes.start;
+        while offset < bytes.end {
+            let left = usize::try_from(bytes.end - offset).unwrap_or(usize::MAX);
+            let room = left.min(scratch.len());
+            match rustix::io::pread(&self.descriptor, &mut scratch[..room], offset)? {
                 0 => break,
                 count => offset += count as u64,
             }

@@ -100,7 +100,7 @@ fn the_start_lines_say_what_is_served_where_and_how() {
     for word in [
         site.root().to_str().unwrap(),
         "http://127.0.0.1:",
-        "blocking",
+        "disk engine threads",
         "1 GiB",
         "1000",
     ] {

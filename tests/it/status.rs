@@ -12,7 +12,8 @@ fn site() -> Site {
 #[test]
 fn the_numbers_are_those_of_what_happened() {
     let site = site();
-    let server = Server::start(&site, &["--revalidate", "1h"]);
+    // On the loop, so that it is known by which request the file is mapped.
+    let server = Server::start(&site, &["--disk", "blocking", "--revalidate", "1h"]);
     let mut client = server.connect();
     for _ in 0..10 {
         client.get("/a", &[]);
