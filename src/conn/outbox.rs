@@ -36,10 +36,12 @@ enum Segment {
 pub struct FileSegment {
     /// The file.
     pub file: Arc<OpenFile>,
-    /// The version that the head announced; bytes of another must not complete the answer.
+    /// The version that the head announced.
     pub version: FileVersion,
     /// What is left to send, in bytes from the start of the file.
     pub bytes: Range<u64>,
+    /// Where it began.
+    pub start: u64,
 }
 
 /// Where the bytes of a representation are.
@@ -142,6 +144,7 @@ impl Outbox {
             Source::File(file) => Segment::File(FileSegment {
                 file: Arc::clone(file),
                 version,
+                start: bytes.start,
                 bytes,
             }),
         };

@@ -148,7 +148,7 @@ impl Connection {
 
     /// Whether no request is under way and nothing is being sent.
     pub fn is_idle(&self) -> bool {
-        matches!(self.state, State::ReadingHead) && self.inbox.is_empty() && self.outbox.is_empty()
+        matches!(self.state, State::ReadingHead) && self.nothing_begun() && self.outbox.is_empty()
     }
 
     /// Whether an answer waits to be sent or looked up.
@@ -186,7 +186,7 @@ impl Connection {
         let allowed = match self.state {
             State::Closed(_) => return None,
             _ if !self.outbox.is_empty() => timeouts.send,
-            State::ReadingHead if self.inbox.is_empty() => timeouts.idle,
+            State::ReadingHead if self.nothing_begun() => timeouts.idle,
             State::ReadingHead => timeouts.head,
             State::Discarding { .. } => timeouts.body,
             State::Resolving { .. } | State::Flushing(_) => return None,
@@ -280,7 +280,7 @@ impl Connection {
                 break;
             }
             match request::parse(self.inbox.bytes(), &context.policy.head) {
-                Err(refusal) => return self.refuse(refusal, Content::Sent, context),
+                Err(refusal) => return self.refuse(refusal, self.content_of_head(), context),
                 Ok(None) => break,
                 Ok(Some(head)) => match self.begin(head, context) {
                     State::ReadingHead => {}
@@ -403,8 +403,7 @@ impl Connection {
         self.inbox.next_request();
         match persistence {
             Persistence::KeepAlive => State::ReadingHead,
-            Persistence::Close if self.inbox.is_empty() => State::Flushing(Ending::Close),
-            Persistence::Close => State::Flushing(Ending::Linger),
+            Persistence::Close => State::Flushing(self.ending()),
         }
     }
 
@@ -426,6 +425,30 @@ impl Connection {
         State::Flushing(Ending::Linger)
     }
 
+    /// How to end after the last answer. A socket that is closed while its peer still sends is
+    /// reset, and what the peer has not received by then is lost.
+    fn ending(&self) -> Ending {
+        match self.peer_stream {
+            PeerStream::Open => Ending::Linger,
+            PeerStream::Finished => Ending::Close,
+        }
+    }
+
+    /// Whether no request has begun: empty lines before one are nothing (RFC 9112 §2.2).
+    fn nothing_begun(&self) -> bool {
+        let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+        self.inbox.bytes().iter().all(is_line_end)
+    }
+
+    /// Whether an answer to a head that could not be read may have content: not if it was HEAD.
+    fn content_of_head(&self) -> Content {
+        let begun = self.inbox.bytes().trim_ascii_start();
+        match begun.starts_with(b"HEAD ") {
+            true => Content::Omitted,
+            false => Content::Sent,
+        }
+    }
+
     fn sent(&mut self, state: State, count: u64, context: &mut Context<'_>) -> State {
         self.outbox.advance(count);
         self.since = context.now.monotonic;
@@ -440,9 +463,10 @@ impl Connection {
         match state {
             State::Lingering { .. } => State::Closed(CloseReason::Lingered),
             _ if !self.outbox.is_empty() => State::Closed(CloseReason::SendStalled),
-            State::ReadingHead if self.inbox.is_empty() => State::Closed(CloseReason::Idle),
-            State::ReadingHead | State::Discarding { .. } => {
-                self.refuse(Refusal::TimedOut, Content::Sent, context)
+            State::ReadingHead if self.nothing_begun() => State::Closed(CloseReason::Idle),
+            State::ReadingHead => self.refuse(Refusal::TimedOut, self.content_of_head(), context),
+            State::Discarding { head, .. } => {
+                self.refuse(Refusal::TimedOut, Content::of(head.method), context)
             }
             state => state,
         }
@@ -451,10 +475,10 @@ impl Connection {
     fn drain(&mut self, state: State) -> State {
         self.service = Service::Draining;
         match state {
-            State::ReadingHead if self.inbox.is_empty() && self.outbox.is_empty() => {
+            State::ReadingHead if self.nothing_begun() && self.outbox.is_empty() => {
                 State::Closed(CloseReason::Drained)
             }
-            State::ReadingHead if self.inbox.is_empty() => State::Flushing(Ending::Close),
+            State::ReadingHead if self.nothing_begun() => State::Flushing(self.ending()),
             state => state,
         }
     }

@@ -148,16 +148,16 @@ impl Peerless {
 #[test]
 fn answers_do_not_depend_on_how_bytes_arrive() {
     #[rustfmt::skip]
-    let cases: &[(&str, &[u16], Option<CloseReason>, &str)] = &[
-        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n",                                   &[404], None, "kept"),
-        ("GET / HTTP/1.0\r\n\r\n",                                              &[404], Some(CloseReason::Answered), "HTTP/1.0 ends"),
-        ("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",  &[404, 404], None, "pipelined"),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhelloGET / HTTP/1.1\r\nHost: a\r\n\r\n", &[405, 404], None, "a body is passed over"),
-        ("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", &[404, 404], None, "chunks too"),
-        ("BREW / HTTP/1.1\r\nHost: a\r\n\r\nOPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", &[501, 200], None, "no look-up needed"),
-        ("GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",             &[400], None, "lingers; what follows is dropped"),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n",          &[413], None, "too long"),
-        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloX", &[400], None, "a broken chunk is no request"),
+    let cases: &[(&str, &[u16], bool, &str)] = &[
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n",                                   &[404], false, "kept"),
+        ("GET / HTTP/1.0\r\n\r\n",                                              &[404], true,  "HTTP/1.0 ends"),
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",  &[404, 404], false, "pipelined"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhelloGET / HTTP/1.1\r\nHost: a\r\n\r\n", &[405, 404], false, "a body is passed over"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", &[404, 404], false, "chunks too"),
+        ("BREW / HTTP/1.1\r\nHost: a\r\n\r\nOPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", &[501, 200], false, "no look-up needed"),
+        ("GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",             &[400], true, "lingers; what follows is dropped"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n",          &[413], true, "too long"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloX", &[400], true, "a broken chunk is no request"),
     ];
     for (bytes, statuses, end, because) in cases {
         for step in [1, 2, 5, 17, 4_096] {
@@ -168,7 +168,10 @@ fn answers_do_not_depend_on_how_bytes_arrive() {
                 *statuses,
                 "{bytes:?} in steps of {step}: {because}"
             );
-            assert_eq!(peer.end, *end, "{bytes:?} in steps of {step}: {because}");
+            assert_eq!(
+                peer.half_closed, *end,
+                "{bytes:?} in steps of {step}: {because}"
+            );
         }
     }
 }
@@ -253,6 +256,38 @@ fn each_wait_has_its_own_end() {
 }
 
 #[test]
+fn an_answer_to_head_has_no_content_even_if_it_is_a_refusal() {
+    let cases = [
+        "HEAD / HTTP/1.1\r\n\r\n",
+        "HEAD / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n",
+        "HEAD / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
+        "HEAD * HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999\r\n\r\n",
+    ];
+    for bytes in cases {
+        let mut peer = Peerless::new();
+        peer.receive(bytes.as_bytes(), 5_000);
+        let line = String::from_utf8_lossy(&peer.ledger.lines).into_owned();
+        assert_eq!(peer.statuses().len(), 1, "{bytes:?}");
+        assert!(line.contains(" 0 \"-\""), "{bytes:?}: {line}");
+    }
+}
+
+#[test]
+fn empty_lines_do_not_begin_a_request() {
+    let mut peer = Peerless::new();
+    peer.receive(b"\r\n\r\n", 5_000);
+    assert!(peer.connection.is_idle());
+    peer.pass(Duration::from_secs(59));
+    assert_eq!(peer.end, None);
+    peer.pass(Duration::from_secs(1));
+    assert_eq!(
+        (peer.statuses().len(), peer.end),
+        (0, Some(CloseReason::Idle))
+    );
+}
+
+#[test]
 fn a_head_that_trickles_gets_no_more_time() {
     let mut peer = Peerless::new();
     for byte in b"GET / HTTP" {
@@ -296,10 +331,7 @@ fn draining_ends_idle_connections_at_once_and_others_after_their_answer() {
         Status::NotFound,
     ))));
     busy.settle();
-    assert_eq!(
-        (busy.statuses(), busy.end),
-        (vec![404], Some(CloseReason::Answered))
-    );
+    assert_eq!((busy.statuses(), busy.half_closed), (vec![404], true));
 }
 
 #[test]

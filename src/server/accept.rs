@@ -16,6 +16,8 @@ use crate::conn::Connection;
 
 /// How long a pause lasts if no connection is closed.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Failures in a row after which accepting pauses: something is wrong that asking does not mend.
+const FAILURE_COUNT_MAX: usize = 256;
 /// Kept descriptors given up for connections at a time.
 const SHED_COUNT: usize = 16;
 
@@ -26,6 +28,8 @@ pub(super) struct Acceptor {
     pub listeners: Vec<Listener>,
     /// Connections at most.
     pub connection_count_max: usize,
+    /// The listener that is asked first.
+    turn: usize,
     paused_until: Option<Instant>,
     pauses: u64,
 }
@@ -36,6 +40,7 @@ impl Acceptor {
         Acceptor {
             listeners,
             connection_count_max,
+            turn: 0,
             paused_until: None,
             pauses: 0,
         }
@@ -69,6 +74,12 @@ impl Acceptor {
         self.pauses += 1;
     }
 
+    /// Takes no connection any more: the listeners are closed.
+    pub(super) fn close(&mut self) {
+        self.listeners.clear();
+        self.paused_until = None;
+    }
+
     /// A connection was closed: there is room again.
     pub(super) fn resume(&mut self) {
         self.paused_until = None;
@@ -90,15 +101,13 @@ impl Acceptor {
             return None;
         }
         self.paused_until = None;
-        loop {
-            let listener = self
-                .listeners
-                .iter_mut()
-                .find(|listener| listener.input == Flow::Ready)?;
+        for _ in 0..FAILURE_COUNT_MAX {
+            let index = self.next_ready()?;
             if open >= self.connection_count_max {
                 self.pause(now);
                 return None;
             }
+            let listener = &mut self.listeners[index];
             match listener.accept() {
                 Ok((socket, peer)) => {
                     return Some(Connected::new(
@@ -120,6 +129,19 @@ impl Acceptor {
                 Err(_) => {}
             }
         }
+        self.pause(now);
+        None
+    }
+
+    /// The next listener, in turn, at which connections may be waiting.
+    fn next_ready(&mut self) -> Option<usize> {
+        let count = self.listeners.len();
+        let turn = (0..count).map(|step| (self.turn + step) % count);
+        let index = turn
+            .into_iter()
+            .find(|index| self.listeners[*index].input == Flow::Ready)?;
+        self.turn = (index + 1) % count;
+        Some(index)
     }
 }
 

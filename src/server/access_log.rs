@@ -94,6 +94,7 @@ impl LogWriter {
             Err(crate::disk::Saturated(job)) => {
                 if let Job::Append(Append { buffer, .. }) = *job {
                     self.spare = std::mem::replace(lines, buffer);
+                    self.since = Some(now);
                 }
             }
         }
@@ -109,6 +110,11 @@ impl LogWriter {
             self.spare = buffer;
             self.spare.clear();
         }
+    }
+
+    /// Whether a job is writing lines.
+    pub(super) fn is_writing(&self) -> bool {
+        self.in_flight.is_some()
     }
 
     /// How long until lines that wait are due.

@@ -10,7 +10,7 @@ use super::service::{Answer, Completed, Service};
 use crate::cache::entry::Resolution;
 use crate::clock::Now;
 use crate::conn::ledger::Ledger;
-use crate::conn::outbox::{Next, Pool};
+use crate::conn::outbox::{FileSegment, Next, Pool};
 use crate::conn::{CloseReason, Connection, Context, Document, Found, Input, Policy, Want};
 use crate::site::response::Fixed;
 use crate::sys::socket::{self, More, PIECE_COUNT_MAX, Piece};
@@ -239,13 +239,8 @@ impl Driver {
             }
             Next::File(segment) => {
                 let ready = service.prepare(segment, id, now)?;
-                let asked = usize::try_from(ready.min(SENDFILE_LENGTH_MAX)).unwrap_or(usize::MAX);
-                match segment.file.send_to(descriptor, segment.bytes.start, asked) {
-                    // The file ends before the length that was announced: it was cut.
-                    Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-                    sent => sent,
-                }
-                .inspect(|count| self.sendfile_bytes += *count as u64)
+                send_file(descriptor, segment, ready)
+                    .inspect(|count| self.sendfile_bytes += *count as u64)
             }
         };
         let input = match outcome {
@@ -264,6 +259,25 @@ impl Driver {
             Input::Sent(count) => Some(count),
             _ => Some(0),
         }
+    }
+}
+
+/// Sends part of a file that is ready. The last part of a long answer goes only if the file was not
+/// written over since the first: an answer made of two versions is not completed.
+fn send_file(descriptor: BorrowedFd<'_>, segment: &FileSegment, ready: u64) -> io::Result<usize> {
+    let asked = ready.min(SENDFILE_LENGTH_MAX);
+    let bytes = &segment.bytes;
+    if bytes.start > segment.start && bytes.start + asked == bytes.end {
+        let now = segment.file.describe()?.version;
+        if segment.version.was_rewritten(&now) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+    }
+    let asked = usize::try_from(asked).unwrap_or(usize::MAX);
+    match segment.file.send_to(descriptor, bytes.start, asked) {
+        // The file ends before the length that was announced: it was cut.
+        Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+        sent => sent,
     }
 }
 

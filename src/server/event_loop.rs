@@ -33,6 +33,9 @@ const EVENT_COUNT_MAX: usize = 1_024;
 /// Connections accepted in one turn before the open ones have theirs.
 const ACCEPT_COUNT_MAX: usize = 256;
 
+/// How long the end of the process waits for a log that is being written.
+const LAST_LINES_WAIT: Duration = Duration::from_secs(1);
+
 /// Tokens above those of connections, which count from 0.
 const TOKEN_SIGNALS: Token = Token(usize::MAX - 1);
 const TOKEN_WATCH: Token = Token(usize::MAX - 2);
@@ -171,8 +174,26 @@ impl EventLoop {
             self.now = self.now.moved_to(Instant::now(), wall_time());
             self.turn(&events);
         }
-        self.log.finish(&self.driver.ledger.lines);
+        self.finish(&mut events);
         Ok(())
+    }
+
+    /// Ends what is still open, and writes the last lines of the log behind those that a job is
+    /// writing; a log that does not take them in time goes without.
+    fn finish(&mut self, events: &mut Events) {
+        let cause = Input::Broken(io::ErrorKind::ConnectionAborted);
+        for id in self.connections.ids() {
+            if let Some(connected) = self.connections.find(id) {
+                self.driver
+                    .handle(&mut connected.connection, cause, &self.now);
+            }
+        }
+        let deadline = Instant::now() + LAST_LINES_WAIT;
+        while self.log.is_writing() && Instant::now() < deadline {
+            self.give_out_results();
+            let _ = self.poll.poll(events, Some(Duration::from_millis(1)));
+        }
+        self.log.finish(&self.driver.ledger.lines);
     }
 
     /// How long the loop may sleep; `None`: until an event.
@@ -294,21 +315,21 @@ impl EventLoop {
 
     /// Gives a connection its turn and does what it needs afterwards.
     fn drive(&mut self, id: ConnectionId) {
-        let after = loop {
-            let Some(connected) = self.connections.find(id) else {
-                return;
-            };
-            let EventLoop {
-                driver,
-                service,
-                now,
-                ..
-            } = self;
-            match driver.drive(connected, id, service, now) {
-                After::Status => self.show_status(id),
-                after => break after,
-            }
+        let Some(connected) = self.connections.find(id) else {
+            return;
         };
+        let EventLoop {
+            driver,
+            service,
+            now,
+            ..
+        } = self;
+        let mut after = driver.drive(connected, id, service, now);
+        if after == After::Status {
+            // One page a turn: they are long, and the others have theirs.
+            self.show_status(id);
+            after = After::Again;
+        }
         let Some(connected) = self.connections.find(id) else {
             return;
         };
@@ -456,7 +477,7 @@ impl EventLoop {
         self.phase = Phase::Draining {
             until: self.now.monotonic + self.grace,
         };
-        self.acceptor.listeners.clear();
+        self.acceptor.close();
         for id in self.connections.ids() {
             let Some(connected) = self.connections.find(id) else {
                 continue;

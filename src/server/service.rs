@@ -561,7 +561,7 @@ impl Service {
                 Change::OfAnything => {
                     self.maps.clear();
                     self.being_mapped.clear();
-                    self.watch = Watch::new();
+                    self.watch.clear();
                 }
             }
         }

@@ -102,6 +102,14 @@ impl Watch {
         }
     }
 
+    /// Stops watching anything; the instance stays, since the loop waits for it.
+    pub(super) fn clear(&mut self) {
+        let versions: Vec<FileVersion> = self.descriptors.keys().copied().collect();
+        for version in versions {
+            self.remove(&version);
+        }
+    }
+
     /// Takes in all events that are there.
     pub(super) fn drain(&mut self, changes: &mut Vec<Change>) {
         let Some(inotify) = &mut self.inotify else {

@@ -34,6 +34,13 @@ pub struct FileVersion {
     pub changed: FileTime,
 }
 
+impl FileVersion {
+    /// Whether the content was written over, as `later` shows, and not only appended to.
+    pub fn was_rewritten(&self, later: &FileVersion) -> bool {
+        later.modified != self.modified && later.length <= self.length
+    }
+}
+
 impl Hash for FileVersion {
     /// The inode and the time of the change tell versions apart; equality compares the rest.
     fn hash<H: Hasher>(&self, state: &mut H) {

@@ -157,6 +157,69 @@ fn an_error_reaches_a_peer_that_goes_on_sending() {
     assert_eq!(client.response(Content::Expected).unwrap().status, 413);
 }
 
+/// Closing a socket that holds unread bytes resets it, and the peer loses what it has not received.
+#[test]
+fn a_last_answer_arrives_whole_although_its_peer_goes_on_sending() {
+    for engine in engines() {
+        let site = site();
+        let cases: [(&[u8], bool); 3] = [
+            (
+                b"GET /long HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+                false,
+            ),
+            (b"GET /long HTTP/1.0\r\n\r\n", false),
+            (
+                b"GET /long HTTP/1.1\r\nHost: a\r\n\r\nGET /a HTTP/1.1\r\nHost: a\r\n\r\n",
+                true,
+            ),
+        ];
+        for (request, stop) in cases {
+            let mut server = Server::start(&site, &["--disk", engine]);
+            let mut client = server.connect();
+            client.send(request);
+            client.stream().peek(&mut [0]).unwrap();
+            if stop {
+                let mut idle = server.connect();
+                assert_eq!(idle.get("/a", &[]).status, 200);
+                server.signal(Signal::TERM);
+                assert!(idle.is_closed());
+            }
+            client.send(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n");
+            let response = client.response(Content::Expected).unwrap();
+            assert_eq!(response.body.len(), 20 << 20, "{request:?}");
+            drop(client);
+            if stop {
+                assert_eq!(server.wait(), Some(0));
+            }
+        }
+    }
+}
+
+#[test]
+fn waiting_for_room_costs_nothing_also_while_the_server_stops() {
+    let site = site();
+    let server = Server::start(&site, &["--connections", "2"]);
+    let mut busy = server.connect();
+    busy.send(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n");
+    busy.stream().peek(&mut [0]).unwrap();
+    let mut idle = server.connect();
+    assert_eq!(idle.get("/a", &[]).status, 200);
+    let _waiting = server.connect();
+    server.signal(Signal::TERM);
+    assert!(idle.is_closed());
+    let before = server.ticks();
+    half_a_second();
+    assert!(server.ticks() - before < 20, "the loop spins");
+}
+
+/// Long enough for a loop that spins to use 50 ticks: nothing else could be waited for.
+fn half_a_second() {
+    let (one, _two) = UnixStream::pair().unwrap();
+    one.set_read_timeout(Some(Duration::from_millis(500)))
+        .unwrap();
+    let _ = (&one).read(&mut [0]);
+}
+
 /// Starts the server with room for only so many descriptors.
 fn with_descriptors(site: &Site, count: u32, words: &str) -> Server {
     let line = format!(
@@ -179,15 +242,7 @@ fn running_out_of_descriptors_neither_spins_nor_kills() {
     let before = server.ticks();
     let mut patient = Client::connect(server.address());
     patient.send(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n");
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            // Nothing to wait for: half a second in which a loop that spins would use 50 ticks.
-            let (one, _two) = UnixStream::pair().unwrap();
-            one.set_read_timeout(Some(Duration::from_millis(500)))
-                .unwrap();
-            let _ = (&one).read(&mut [0]);
-        });
-    });
+    half_a_second();
     assert!(server.ticks() - before < 20, "the loop spins");
     drop(clients);
     assert_eq!(patient.response(Content::Expected).unwrap().body, b"fine");

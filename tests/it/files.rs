@@ -72,6 +72,18 @@ fn a_file_that_grows_is_cut_at_its_announced_length() {
 }
 
 #[test]
+fn a_response_of_two_versions_is_not_completed() {
+    for engine in engines() {
+        let site = Site::new();
+        site.file("long", vec![b'x'; LONG]);
+        let server = Server::start(&site, &["--disk", engine]);
+        let mut client = begun(&server, "/long");
+        fs::write(site.path("long"), vec![b'y'; LONG]).unwrap();
+        assert!(client.response(Content::Expected).is_none());
+    }
+}
+
+#[test]
 fn a_file_that_vanishes_while_it_is_sent_is_sent_to_its_end() {
     for engine in engines() {
         let site = Site::new();
