@@ -11,6 +11,7 @@ mod counts;
 mod files;
 mod freshness;
 mod harness;
+mod slow_disk;
 mod status;
 mod tidy;
 mod traversal;
