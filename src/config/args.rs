@@ -11,15 +11,18 @@ use clap::{Arg, ArgAction, Command, CommandFactory, Parser};
 
 use super::listen::parse_listen;
 use super::value::{
-    access_log, count, dot_files, duration, engine, index_name, length, root, size, status, word,
+    access_log, count, directories, dot_files, duration, engine, index_name, length, map_lock,
+    root, size, status, word,
 };
 use crate::http::request::FIELD_COUNT_MAX;
-use crate::server::settings::{AccessLog, DotFiles, EngineChoice, ListenAddress, StatusAccess};
+use crate::server::settings::{
+    AccessLog, Directories, DotFiles, EngineChoice, ListenAddress, MapLock, StatusAccess,
+};
 
 /// Longest file that is mapped: where `writev` of a mapping and `sendfile` cost the same.
 pub(super) const MAP_FILE_LENGTH_DEFAULT: &str = "16KiB";
 
-/// Most disk jobs at once: each takes a thread.
+/// Most disk jobs at once: each may take a thread.
 const DISK_DEPTH_MAX: usize = 1_024;
 
 /// Columns of the help.
@@ -116,6 +119,13 @@ pub(super) struct Args {
     #[arg(value_parser = dot_files(), default_value = "refuse")]
     pub(super) dotfiles: DotFiles,
 
+    /// Directories without an index: hide or list.
+    ///
+    /// Hidden ones are 404. A list has names, lengths and dates; it is made anew for each request.
+    #[arg(long, value_name = "WHAT", env = "SPEDE_DIRECTORIES", help_heading = SERVE)]
+    #[arg(value_parser = directories(), default_value = "hide")]
+    pub(super) directories: Directories,
+
     /// Bytes of files kept mapped in memory; 0 maps nothing.
     ///
     /// A mapped file is answered by one send, without a look at the disk. The pages belong to the page
@@ -139,6 +149,15 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", env = "SPEDE_MAP_COUNT", help_heading = CACHES)]
     #[arg(value_parser = count(1..=COUNT_MAX), default_value = "32768")]
     pub(super) map_count: usize,
+
+    /// Keep mapped files in memory.
+    ///
+    /// Locks them (mlock) as far as RLIMIT_MEMLOCK allows; raise it to --map-cache (ulimit -l,
+    /// LimitMEMLOCK=). What is not locked is read again when the kernel has let it go.
+    #[arg(long, value_name = "off|on", env = "SPEDE_LOCK", help_heading = CACHES)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "on")]
+    #[arg(value_parser = map_lock(), default_value = "off")]
+    pub(super) lock: MapLock,
 
     /// Most paths remembered, missing ones included.
     ///
@@ -166,20 +185,35 @@ pub(super) struct Args {
 
     /// How files are read: auto, uring, threads or blocking.
     ///
-    /// auto takes the best of this build, which is threads: helper threads wait for the disk, the
-    /// loop never does. blocking reads on the loop, so that a slow disk holds up everybody. uring
-    /// (io_uring) is not in this build.
+    /// uring is io_uring and threads are helper threads: they wait for the disk, the loop never
+    /// does. auto takes uring, or threads where the kernel or a sandbox refuses it. blocking reads
+    /// on the loop, so that a slow disk holds up everybody.
     #[arg(long, value_name = "ENGINE", env = "SPEDE_DISK", help_heading = DISK)]
     #[arg(value_parser = engine(), default_value = "auto")]
     pub(super) disk: EngineChoice,
 
     /// Jobs that the disk is given at once.
     ///
-    /// As many helper threads are made, when they are needed. More of them serve more cold files
-    /// at once, as far as the disk works on several requests together.
+    /// As many threads are made, of the kernel or of the process, when they are needed. More of
+    /// them serve more cold files at once, as far as the disk works on several requests together.
     #[arg(long, value_name = "N", env = "SPEDE_DISK_DEPTH", help_heading = DISK)]
     #[arg(value_parser = count(1..=DISK_DEPTH_MAX), default_value = "64")]
     pub(super) disk_depth: usize,
+
+    /// Jobs that may wait for their turn; past it 503.
+    ///
+    /// Clients have their turns one after the other, whatever one of them asks for. When all
+    /// places are taken, the client with most of them gives one up.
+    #[arg(long, value_name = "N", env = "SPEDE_DISK_QUEUE", help_heading = DISK)]
+    #[arg(value_parser = count(1..=COUNT_MAX), default_value = "4096")]
+    pub(super) disk_queue: usize,
+
+    /// How long a request may wait for the disk; then 504.
+    ///
+    /// For disks and servers of files that never answer. What is cached is served meanwhile.
+    #[arg(long, value_name = "TIME", env = "SPEDE_DISK_TIMEOUT", help_heading = DISK)]
+    #[arg(value_parser = duration(TIMEOUT_MIN..=TIME_MAX), default_value = "30s")]
+    pub(super) disk_timeout: Duration,
 
     /// Most connections at once [default: what RLIMIT_NOFILE leaves].
     ///

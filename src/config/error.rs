@@ -74,11 +74,14 @@ pub enum ValueError {
     #[error("is not loopback, off, all or an ADDR:PORT of its own")]
     NotStatusAccess,
     /// No such engine.
-    #[error("is not a disk engine; write auto, threads or blocking")]
+    #[error("is not a disk engine; write auto, uring, threads or blocking")]
     NotEngine,
-    /// An engine that is known, and not built.
-    #[error("is not in this build; use auto, threads or blocking")]
-    EngineNotBuilt,
+    /// Neither of two words.
+    #[error("is not hide or list")]
+    NotDirectories,
+    /// Neither of two words.
+    #[error("is not on or off")]
+    NotMapLock,
     /// Neither of two words.
     #[error("is not refuse or serve")]
     NotDotFiles,

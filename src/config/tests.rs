@@ -11,7 +11,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::server::settings::{AccessLog, DotFiles, EngineChoice};
+use crate::server::settings::{AccessLog, Directories, DotFiles, EngineChoice, MapLock};
 
 /// The command line without its environment, so that no variable of the tester's plays along.
 fn hermetic() -> Command {
@@ -68,8 +68,11 @@ fn without_words_the_defaults_are_the_documented_ones() {
         listen: vec![tcp("127.0.0.1:8080")],
         index: vec!["index.html".to_owned()],
         dot_files: DotFiles::Refused,
+        directories: Directories::Hidden,
         engine: EngineChoice::Auto,
         disk_depth: 64,
+        disk_queue: 4_096,
+        map_lock: MapLock::Off,
         cache: CacheBudget {
             map_bytes_max: 256 << 20,
             map_file_length_max: parse_map_max_default(),
@@ -90,6 +93,7 @@ fn without_words_the_defaults_are_the_documented_ones() {
             head: Duration::from_secs(10),
             body: Duration::from_secs(30),
             idle: Duration::from_secs(60),
+            disk: Duration::from_secs(30),
             send: Duration::from_secs(30),
             linger: Duration::from_secs(2),
         },
@@ -111,7 +115,8 @@ fn each_flag_sets_what_it_names() {
     let settings = settings_of(&[
         "--listen", "[::1]:81", "-l82", "--index=a.htm", "--index", "b.htm", "--dotfiles", "serve",
         "--map-cache", "1GiB", "--map-max", "1MiB", "--map-count", "3", "--path-cache", "4",
-        "--descriptors", "5", "--revalidate", "0", "--disk", "blocking", "--disk-depth", "7", "--connections", "6",
+        "--descriptors", "5", "--revalidate", "0", "--disk", "uring", "--disk-depth", "7", "--connections", "6",
+        "--disk-queue", "8", "--disk-timeout", "250ms", "--lock", "--directories", "list",
         "--target-max", "2000", "--head-max", "4000", "--fields-max", "256", "--body-max", "0",
         "--ranges-max", "0", "--head-timeout", "1", "--body-timeout", "2s",
         "--idle-timeout", "3m", "--send-timeout", "4h", "--linger-timeout", "0",
@@ -122,8 +127,11 @@ fn each_flag_sets_what_it_names() {
         listen: vec![tcp("[::1]:81"), tcp("127.0.0.1:82")],
         index: vec!["a.htm".to_owned(), "b.htm".to_owned()],
         dot_files: DotFiles::Served,
-        engine: EngineChoice::Blocking,
+        directories: Directories::Listed,
+        engine: EngineChoice::Uring,
         disk_depth: 7,
+        disk_queue: 8,
+        map_lock: MapLock::On,
         cache: CacheBudget {
             map_bytes_max: 1 << 30,
             map_file_length_max: 1 << 20,
@@ -144,6 +152,7 @@ fn each_flag_sets_what_it_names() {
             head: Duration::from_secs(1),
             body: Duration::from_secs(2),
             idle: Duration::from_secs(180),
+            disk: Duration::from_millis(250),
             send: Duration::from_secs(14_400),
             linger: Duration::ZERO,
         },
@@ -247,7 +256,8 @@ fn a_wrong_value_is_said_in_one_line() {
                                        number with ms, s, m or h, such as 1.5s"),
         (&["--idle-timeout", "0"],    "--idle-timeout: '0' is out of range; write 1 ms to 24 h"),
         (&["--grace", "25h"],         "--grace: '25h' is out of range; write 0 s to 24 h"),
-        (&["--disk", "uring"],        "--disk: 'uring' is not in this build; use auto,"),
+        (&["--directories", "yes"],   "--directories: 'yes' is not hide or list"),
+        (&["--lock=yes"],             "--lock: 'yes' is not on or off"),
         (&["--disk-depth", "0"],      "--disk-depth: '0' is not a whole number"),
         (&["--disk", "Auto"],         "--disk: 'Auto' is not a disk engine; write auto,"),
         (&["--dotfiles", "yes"],      "--dotfiles: 'yes' is not refuse or serve"),
@@ -421,7 +431,7 @@ fn a_variable_is_honoured_and_a_word_wins() {
             ("SPEDE_ROOT", "/srv"),
             ("SPEDE_LISTEN", ":80,unix:a"),
         ])
-        .envs([("SPEDE_DISK", "uring"), ("SPEDE_PORT", "tcp://10.0.0.1:80")])
+        .envs([("SPEDE_DISK", "disc"), ("SPEDE_PORT", "tcp://10.0.0.1:80")])
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
@@ -433,10 +443,9 @@ fn a_variable_is_honoured_and_a_word_wins() {
 
 fn within_an_environment() {
     let words = |words: &[&str]| parse(["spede"].iter().chain(words).map(OsString::from));
-    let want =
-        "--disk (from SPEDE_DISK): 'uring' is not in this build; use auto, threads or blocking";
+    let want = "--disk (from SPEDE_DISK): 'disc' is not a disk engine; write auto, uring, threads or blocking";
     assert_eq!(words(&["-l", "81"]), Err(Usage::Wrong(want.to_owned())));
-    let want = "--disk: 'x' is not a disk engine; write auto, threads or blocking";
+    let want = "--disk: 'x' is not a disk engine; write auto, uring, threads or blocking";
     assert_eq!(words(&["--disk=x"]), Err(Usage::Wrong(want.to_owned())));
 
     let settings = words(&["--disk", "auto"]).unwrap();

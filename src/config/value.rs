@@ -12,7 +12,9 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use super::ValueError;
 use super::listen::parse_tcp;
 use super::units::{parse_duration, parse_size};
-use crate::server::settings::{AccessLog, DotFiles, EngineChoice, StatusAccess};
+use crate::server::settings::{
+    AccessLog, Directories, DotFiles, EngineChoice, MapLock, StatusAccess,
+};
 
 /// Longest name in a directory, `NAME_MAX` of limits.h.
 const FILE_NAME_LENGTH_MAX: usize = 255;
@@ -101,13 +103,31 @@ pub(super) fn dot_files() -> impl TypedValueParser<Value = DotFiles> {
     })
 }
 
-/// A disk engine of this build.
+/// What a directory without an index is.
+pub(super) fn directories() -> impl TypedValueParser<Value = Directories> {
+    text(|text| match text {
+        "hide" => Ok(Directories::Hidden),
+        "list" => Ok(Directories::Listed),
+        _ => Err(ValueError::NotDirectories),
+    })
+}
+
+/// Whether mappings are locked in memory.
+pub(super) fn map_lock() -> impl TypedValueParser<Value = MapLock> {
+    text(|text| match text {
+        "on" => Ok(MapLock::On),
+        "off" => Ok(MapLock::Off),
+        _ => Err(ValueError::NotMapLock),
+    })
+}
+
+/// A disk engine.
 pub(super) fn engine() -> impl TypedValueParser<Value = EngineChoice> {
     text(|text| match text {
         "auto" => Ok(EngineChoice::Auto),
         "threads" => Ok(EngineChoice::Threads),
         "blocking" => Ok(EngineChoice::Blocking),
-        "uring" => Err(ValueError::EngineNotBuilt),
+        "uring" => Ok(EngineChoice::Uring),
         _ => Err(ValueError::NotEngine),
     })
 }

@@ -64,7 +64,7 @@ pub struct Document {
 }
 
 /// Puts an answer with a representation in and gives the bytes of its content. `source` must hold
-/// its version wherever [`Selected::needs_file`] says so.
+/// its version wherever [`Selected::first_byte`] gives one.
 pub(super) fn put_selected(
     outbox: &mut Outbox,
     exchange: Exchange<'_>,

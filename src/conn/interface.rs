@@ -22,6 +22,8 @@ pub struct Timeouts {
     pub body: Duration,
     /// Without any request.
     pub idle: Duration,
+    /// For a look-up at the disk; then 504.
+    pub disk: Duration,
     /// Without the peer taking a byte of what is sent.
     pub send: Duration,
     /// From the last answer to the end of what the peer still sends.

@@ -189,6 +189,9 @@ impl Connection {
             State::ReadingHead if self.nothing_begun() => timeouts.idle,
             State::ReadingHead => timeouts.head,
             State::Discarding { .. } => timeouts.body,
+            State::Resolving {
+                asked: Asked::Yes, ..
+            } => timeouts.disk,
             State::Resolving { .. } | State::Flushing(_) => return None,
             State::Lingering { .. } => timeouts.linger,
         };
@@ -229,10 +232,15 @@ impl Connection {
                 self.peer_stream = PeerStream::Finished;
                 state
             }
-            (Resolving { head, .. }, Input::Waiting) => Resolving {
-                head,
-                asked: Asked::Yes,
-            },
+            (Resolving { head, .. }, Input::Waiting) => {
+                if self.outbox.is_empty() {
+                    self.since = context.now.monotonic;
+                }
+                Resolving {
+                    head,
+                    asked: Asked::Yes,
+                }
+            }
             (Resolving { head, .. }, Input::Resolved(found)) => self.found(head, found, context),
             (state, Input::Sent(count)) => self.sent(state, count, context),
             (Flushing(_), Input::WriteClosed) => {
@@ -463,6 +471,10 @@ impl Connection {
         match state {
             State::Lingering { .. } => State::Closed(CloseReason::Lingered),
             _ if !self.outbox.is_empty() => State::Closed(CloseReason::SendStalled),
+            State::Resolving { head, .. } => {
+                let too_late = Fixed::Error(Status::GatewayTimeout);
+                self.found(head, Found::Fixed(&too_late), context)
+            }
             State::ReadingHead if self.nothing_begun() => State::Closed(CloseReason::Idle),
             State::ReadingHead => self.refuse(Refusal::TimedOut, self.content_of_head(), context),
             State::Discarding { head, .. } => {

@@ -23,6 +23,7 @@ const POLICY: Policy = Policy {
         head: Duration::from_secs(10),
         body: Duration::from_secs(30),
         idle: Duration::from_secs(60),
+        disk: Duration::from_secs(40),
         send: Duration::from_secs(20),
         linger: Duration::from_secs(2),
     },

@@ -8,7 +8,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use super::job::{Done, Job};
-use super::run::{SCRATCH_LENGTH, run};
+use super::run::run;
 use super::{Disk, JobId, Saturated, Sending};
 use crate::sys::beneath::Root;
 
@@ -17,7 +17,6 @@ use crate::sys::beneath::Root;
 pub struct Blocking {
     root: Arc<Root>,
     done: Vec<(JobId, Done)>,
-    scratch: Vec<u8>,
 }
 
 impl Blocking {
@@ -26,29 +25,38 @@ impl Blocking {
         Blocking {
             root,
             done: Vec::new(),
-            scratch: vec![0; SCRATCH_LENGTH],
         }
     }
 }
 
 impl Disk for Blocking {
     fn submit(&mut self, id: JobId, job: Job) -> Result<(), Saturated> {
-        let done = run(job, &self.root, &mut self.scratch);
+        let done = run(job, &self.root);
         self.done.push((id, done));
         Ok(())
     }
 
-    fn reap(&mut self, done: &mut Vec<(JobId, Done)>) -> io::Result<()> {
-        done.append(&mut self.done);
-        Ok(())
+    fn flush(&mut self) -> io::Result<usize> {
+        Ok(0)
     }
 
-    fn wake_source(&self) -> Option<BorrowedFd<'_>> {
-        None
+    fn reap(&mut self, done: &mut Vec<(JobId, Done)>) {
+        while let Some(discarded) = self.root.bin().take() {
+            drop(discarded);
+        }
+        done.append(&mut self.done);
+    }
+
+    fn wake_sources(&self) -> Vec<BorrowedFd<'_>> {
+        Vec::new()
     }
 
     fn has_results(&self) -> bool {
         !self.done.is_empty()
+    }
+
+    fn has_room(&self) -> bool {
+        true
     }
 
     fn depth(&self) -> usize {

@@ -2,21 +2,28 @@
 //!
 //! An engine does not know what a request, a response or a cache is. A [`job::Job`] says what to
 //! find out, the pure machine in [`job`] says which kernel call comes next, and the engine makes
-//! the call: here and now ([`blocking`]), or on helper threads ([`threads`]).
+//! the call: by io_uring ([`uring`]), on helper threads ([`threads`]), or here and now
+//! ([`blocking`]).
 
 pub mod blocking;
 pub mod job;
 mod run;
 pub mod threads;
+pub mod uring;
 
 use std::io;
 use std::os::fd::BorrowedFd;
 
 use job::{Done, Job};
 
-/// Names a job between its submission and its result; the submitter chooses it.
+/// Names a job between its submission and its result; the submitter chooses it, from 1 on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct JobId(pub u64);
+
+impl JobId {
+    /// A job of the engine's own, whose result interests nobody.
+    const OWN: JobId = JobId(0);
+}
 
 /// The engine has no room for another job now; here it is back.
 #[derive(Debug)]
@@ -32,24 +39,35 @@ pub enum Sending {
 }
 
 /// An engine for disk jobs.
+///
+/// Beside the jobs that it is given it empties the bin of its root: files and mappings that nobody
+/// uses any more are closed and unmapped by it.
 pub trait Disk: std::fmt::Debug {
-    /// Takes a job. Never calls back: the result comes out of [`reap`](Disk::reap).
+    /// Takes a job. Never waits and never calls back: the result comes out of
+    /// [`reap`](Disk::reap).
     ///
     /// # Errors
     /// Gives the job back when as many are under way as the engine allows.
     fn submit(&mut self, id: JobId, job: Job) -> Result<(), Saturated>;
 
-    /// Appends the results that are there to `done`, in any order.
+    /// Begins what was submitted since the last time, and gives how much that was where it makes a
+    /// difference. Called once a turn, before the wait.
     ///
     /// # Errors
     /// When the engine itself is broken.
-    fn reap(&mut self, done: &mut Vec<(JobId, Done)>) -> io::Result<()>;
+    fn flush(&mut self) -> io::Result<usize>;
 
-    /// What becomes readable when results are there; `None` when they are there at once.
-    fn wake_source(&self) -> Option<BorrowedFd<'_>>;
+    /// Appends the results that are there to `done`, in any order, and takes in what is in the bin.
+    fn reap(&mut self, done: &mut Vec<(JobId, Done)>);
+
+    /// What becomes readable when results are there; nothing when they are there at once.
+    fn wake_sources(&self) -> Vec<BorrowedFd<'_>>;
 
     /// Whether results wait to be reaped, as far as that is known without asking the kernel.
     fn has_results(&self) -> bool;
+
+    /// Whether [`submit`](Disk::submit) would take another job.
+    fn has_room(&self) -> bool;
 
     /// Jobs under way.
     fn depth(&self) -> usize;

@@ -1,65 +1,60 @@
-//! Runs a job to its end on the thread that calls: what the engines without a ring have in common.
+//! Makes the calls of a job on the thread that calls: what the engines without a ring have in
+//! common, and what no ring can do.
 
+use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 
-use super::job::{Append, Done, Job, Map, Resolve, Step, Warm};
+use super::job::{Answer, Done, Job, Step};
+use crate::site::listing::{Listing, NAME_COUNT_MAX, Name};
 use crate::sys::beneath::Root;
 use crate::sys::file::{Description, OpenFile};
 
-/// Bytes read at a time when a file is made resident.
-pub(super) const SCRATCH_LENGTH: usize = 64 * 1024;
-
-/// Makes the calls of a job, waiting for the disk as long as it takes. `scratch` is where bytes
-/// pass through that nobody wants.
-pub(super) fn run(job: Job, root: &Root, scratch: &mut [u8]) -> Done {
-    match job {
-        Job::Resolve(job) => resolve(job, root),
-        Job::Map(job) => map(&job, scratch),
-        Job::Warm(job) => warm(job, scratch),
-        Job::Append(job) => append(job),
-    }
-}
-
-fn resolve(mut job: Resolve, root: &Root) -> Done {
+/// Makes the calls of a job, from where it stands to its end, waiting for the disk as long as it
+/// takes.
+pub(super) fn run(mut job: Job, root: &Root) -> Done {
     loop {
-        match job.step() {
-            Step::Open(path) => {
-                let opened = root.open_file(path).and_then(with_description);
-                job.opened(opened);
+        let answer = match job.step() {
+            Step::Open(path) => Answer::Opened(root.open_file(path).and_then(with_description)),
+            Step::Describe(path) => Answer::Described(root.describe(path)),
+            Step::Read(file, bytes) => Answer::Read(file.read_through(&bytes)),
+            Step::Map(map) => Answer::Mapped(map.map()),
+            Step::List(directory) => Answer::Listed(list(directory)),
+            Step::Reopen(path) => {
+                Answer::Reopened(OpenOptions::new().append(true).create(true).open(path))
             }
-            Step::Describe(path) => {
-                let described = root.describe(path);
-                job.described(described);
+            Step::Write(log) => {
+                let log = std::sync::Arc::clone(log);
+                let (buffer, from) = job.lend_buffer();
+                let count = (&*log).write(buffer.get(from..).unwrap_or_default());
+                Answer::Written(buffer, count)
             }
-            Step::Finished => return Done::Resolved(job.finish()),
-        }
+            Step::Discard => {
+                drop(job.take_discarded());
+                Answer::Discarded
+            }
+            Step::Finished => return job.finish(),
+        };
+        job.answer(answer);
     }
 }
 
 /// Opens are always followed by a look at what was opened, so that length and bytes of an answer
 /// come from one file.
-fn with_description(file: OpenFile) -> rustix::io::Result<(OpenFile, Description)> {
+pub(super) fn with_description(file: OpenFile) -> rustix::io::Result<(OpenFile, Description)> {
     let description = file.describe()?;
     Ok((file, description))
 }
 
-fn map(job: &Map, scratch: &mut [u8]) -> Done {
-    let warmed = job.file.warm(0..job.version.length, scratch);
-    let mapping = warmed.and_then(|()| job.finish());
-    Done::Mapped {
-        version: job.version,
-        mapping,
-    }
-}
-
-fn warm(job: Warm, scratch: &mut [u8]) -> Done {
-    let result = job.file.warm(job.bytes, scratch);
-    Done::Warmed(result)
-}
-
-fn append(job: Append) -> Done {
-    let Append { log, mut buffer } = job;
-    let result: io::Result<()> = (&*log).write_all(&buffer);
-    buffer.clear();
-    Done::Appended { buffer, result }
+fn list(directory: &OpenFile) -> io::Result<Listing> {
+    let mut listing = Listing::default();
+    directory.list(|name, what| {
+        if listing.names.len() == NAME_COUNT_MAX {
+            listing.truncated = true;
+            return ControlFlow::Break(());
+        }
+        listing.names.extend(Name::new(name.to_vec(), what));
+        ControlFlow::Continue(())
+    })?;
+    Ok(listing)
 }

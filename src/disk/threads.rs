@@ -1,152 +1,183 @@
 //! The paper's AMPED: helper threads make the calls that wait, and wake the loop.
 //!
-//! Threads are made when they are needed and stay. They share nothing with the loop but a queue of
-//! jobs and a queue of results; hits go by without either. A helper that is stuck in a dead disk
-//! keeps its job and holds up nobody: at the end of the process it is not waited for.
+//! They share with the loop a queue of jobs and a queue of results, both without locks, and two
+//! eventfds: the helpers sleep on one, the loop on the other. So the loop neither sleeps nor makes
+//! threads: a helper that takes a job sees to it that another is there for the next. Hits go by
+//! without either queue. A helper that is stuck in a dead disk keeps its job and holds up nobody; at
+//! the end of the process it is not waited for.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
+use crossbeam_queue::SegQueue;
 use rustix::event::EventfdFlags;
 
 use super::job::{Done, Job};
-use super::run::{SCRATCH_LENGTH, run};
+use super::run::run;
 use super::{Disk, JobId, Saturated, Sending};
 use crate::sys::beneath::Root;
 
-/// Jobs that may wait for a helper, beside those that helpers are at. A job is a few hundred bytes;
-/// more than this many would wait longer than anybody does.
-const QUEUE_LENGTH_MAX: usize = 4_096;
 /// Stack of a helper in bytes: it makes system calls and little else.
 const STACK_LENGTH: usize = 128 * 1024;
 
 /// The engine.
 #[derive(Debug)]
 pub struct Threads {
-    root: Arc<Root>,
-    jobs: Sender<(JobId, Job)>,
-    waiting_jobs: Arc<Mutex<Receiver<(JobId, Job)>>>,
-    results: Receiver<(JobId, Done)>,
-    report: Sender<(JobId, Done)>,
-    wake: Arc<OwnedFd>,
-    helper_count: usize,
-    helper_count_max: usize,
+    shared: Arc<Shared>,
+    depth_max: usize,
     /// Jobs submitted and not reaped.
     depth: usize,
 }
 
+/// What the loop and its helpers have in common.
+#[derive(Debug)]
+struct Shared {
+    root: Arc<Root>,
+    jobs: SegQueue<(JobId, Job)>,
+    results: SegQueue<(JobId, Done)>,
+    /// Counts the jobs that were put in and not taken; helpers wait for it.
+    jobs_there: OwnedFd,
+    /// Readable once a result was put in; the loop waits for it.
+    results_there: OwnedFd,
+    helper_count_max: usize,
+    helper_count: AtomicUsize,
+    /// Helpers that wait for a job.
+    idle_count: AtomicUsize,
+    is_over: AtomicBool,
+}
+
 impl Threads {
-    /// An engine of at most `helper_count_max` helpers for files beneath `root`.
+    /// An engine of at most `depth_max` helpers for files beneath `root`, one to begin with.
     ///
     /// # Errors
-    /// When the kernel gives no eventfd.
-    pub fn new(root: Arc<Root>, helper_count_max: usize) -> io::Result<Threads> {
-        let (jobs, waiting_jobs) = channel();
-        let (report, results) = channel();
-        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-        let wake = Arc::new(rustix::event::eventfd(0, flags)?);
-        Ok(Threads {
+    /// When the kernel gives no eventfd or no thread.
+    pub fn new(root: Arc<Root>, depth_max: usize) -> io::Result<Threads> {
+        let cloexec = EventfdFlags::CLOEXEC;
+        let jobs_there = rustix::event::eventfd(0, cloexec | EventfdFlags::SEMAPHORE)?;
+        let results_there = rustix::event::eventfd(0, cloexec | EventfdFlags::NONBLOCK)?;
+        let shared = Arc::new(Shared {
             root,
-            jobs,
-            waiting_jobs: Arc::new(Mutex::new(waiting_jobs)),
-            results,
-            report,
-            wake,
-            helper_count: 0,
-            helper_count_max,
+            jobs: SegQueue::new(),
+            results: SegQueue::new(),
+            jobs_there,
+            results_there,
+            helper_count_max: depth_max,
+            helper_count: AtomicUsize::new(0),
+            idle_count: AtomicUsize::new(0),
+            is_over: AtomicBool::new(false),
+        });
+        add_helper(&shared)?;
+        Ok(Threads {
+            shared,
+            depth_max,
             depth: 0,
         })
     }
 
-    /// Makes another helper, if there are more jobs than helpers. Where the system has no thread to
-    /// give, those who are there do the work.
-    fn grow(&mut self) {
-        if self.depth < self.helper_count || self.helper_count >= self.helper_count_max {
+    /// Appends the results that are there to `done`, and leaves the bin alone.
+    pub(super) fn reap_jobs(&mut self, done: &mut Vec<(JobId, Done)>) {
+        while let Some((id, result)) = self.shared.results.pop() {
+            self.depth -= 1;
+            if id != JobId::OWN {
+                done.push((id, result));
+            }
+        }
+    }
+}
+
+/// Makes another helper, unless there are as many as there may be.
+fn add_helper(shared: &Arc<Shared>) -> io::Result<()> {
+    let raise = |count: usize| (count < shared.helper_count_max).then_some(count + 1);
+    let counted = shared
+        .helper_count
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, raise);
+    if counted.is_err() {
+        return Ok(());
+    }
+    shared.idle_count.fetch_add(1, Ordering::Relaxed);
+    let own = Arc::clone(shared);
+    let made = thread::Builder::new()
+        .name("spede-disk".into())
+        .stack_size(STACK_LENGTH)
+        .spawn(move || help(&own));
+    if let Err(error) = made {
+        shared.idle_count.fetch_sub(1, Ordering::Relaxed);
+        shared.helper_count.fetch_sub(1, Ordering::Relaxed);
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// Takes jobs until the engine is gone.
+fn help(shared: &Arc<Shared>) {
+    loop {
+        let mut count = [0; 8];
+        match rustix::io::read(&shared.jobs_there, &mut count) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(_) => return,
+        }
+        if shared.is_over.load(Ordering::Acquire) {
             return;
         }
-        let helper = Helper {
-            root: Arc::clone(&self.root),
-            jobs: Arc::clone(&self.waiting_jobs),
-            report: self.report.clone(),
-            wake: Arc::clone(&self.wake),
+        let Some((id, job)) = shared.jobs.pop() else {
+            continue;
         };
-        let made = thread::Builder::new()
-            .name("spede-disk".into())
-            .stack_size(STACK_LENGTH)
-            .spawn(move || helper.work());
-        self.helper_count += usize::from(made.is_ok());
-    }
-}
-
-/// What a helper holds.
-struct Helper {
-    root: Arc<Root>,
-    jobs: Arc<Mutex<Receiver<(JobId, Job)>>>,
-    report: Sender<(JobId, Done)>,
-    wake: Arc<OwnedFd>,
-}
-
-impl Helper {
-    /// Takes jobs until the engine is gone.
-    fn work(self) {
-        let mut scratch = vec![0; SCRATCH_LENGTH];
-        loop {
-            // Whoever waits for a job holds the lock; it is let go before the work begins.
-            let taken = self
-                .jobs
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .recv();
-            let Ok((id, job)) = taken else { return };
-            let done = run(job, &self.root, &mut scratch);
-            if self.report.send((id, done)).is_err() {
-                return;
-            }
-            // The counter would have to reach 2^64 for this to fail.
-            let _ = rustix::io::write(&*self.wake, &1_u64.to_ne_bytes());
+        if shared.idle_count.fetch_sub(1, Ordering::Relaxed) == 1 {
+            // Where the system has no thread to give, those who are there do the work.
+            let _ = add_helper(shared);
         }
+        let done = run(job, &shared.root);
+        shared.results.push((id, done));
+        shared.idle_count.fetch_add(1, Ordering::Relaxed);
+        signal(&shared.results_there);
     }
+}
+
+/// Raises an eventfd by one. The counter would have to reach 2^64 for this to fail or wait.
+fn signal(eventfd: &OwnedFd) {
+    let _ = rustix::io::write(eventfd, &1_u64.to_ne_bytes());
 }
 
 impl Disk for Threads {
     fn submit(&mut self, id: JobId, job: Job) -> Result<(), Saturated> {
-        if self.depth >= self.helper_count_max + QUEUE_LENGTH_MAX {
+        if !self.has_room() {
             return Err(Saturated(Box::new(job)));
         }
-        self.grow();
-        if self.helper_count == 0 {
-            return Err(Saturated(Box::new(job)));
-        }
-        match self.jobs.send((id, job)) {
-            Ok(()) => {
-                self.depth += 1;
-                Ok(())
-            }
-            Err(refused) => Err(Saturated(Box::new(refused.0.1))),
-        }
-    }
-
-    fn reap(&mut self, done: &mut Vec<(JobId, Done)>) -> io::Result<()> {
-        if self.depth == 0 {
-            return Ok(());
-        }
-        for result in self.results.try_iter() {
-            self.depth -= 1;
-            done.push(result);
-        }
+        self.depth += 1;
+        self.shared.jobs.push((id, job));
+        signal(&self.shared.jobs_there);
         Ok(())
     }
 
+    fn flush(&mut self) -> io::Result<usize> {
+        Ok(0)
+    }
+
+    fn reap(&mut self, done: &mut Vec<(JobId, Done)>) {
+        self.reap_jobs(done);
+        while self.has_room()
+            && let Some(discarded) = self.shared.root.bin().take()
+        {
+            // There is room, as was just seen.
+            let _ = self.submit(JobId::OWN, Job::Discard(Some(discarded)));
+        }
+    }
+
     /// Edge-triggered: every result makes an edge, so nobody reads the counter back.
-    fn wake_source(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.wake.as_fd())
+    fn wake_sources(&self) -> Vec<BorrowedFd<'_>> {
+        vec![self.shared.results_there.as_fd()]
     }
 
     fn has_results(&self) -> bool {
         false
+    }
+
+    fn has_room(&self) -> bool {
+        self.depth < self.depth_max
     }
 
     fn depth(&self) -> usize {
@@ -159,5 +190,14 @@ impl Disk for Threads {
 
     fn name(&self) -> &'static str {
         "threads"
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.shared.is_over.store(true, Ordering::Release);
+        for _ in 0..self.shared.helper_count.load(Ordering::Relaxed) {
+            signal(&self.shared.jobs_there);
+        }
     }
 }

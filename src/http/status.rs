@@ -42,6 +42,8 @@ pub enum Status {
     NotImplemented = 501,
     /// 503: out of descriptors or of room for disk jobs; try again.
     ServiceUnavailable = 503,
+    /// 504: the disk did not answer in time.
+    GatewayTimeout = 504,
     /// 505: not HTTP/1.0 or HTTP/1.1.
     VersionNotSupported = 505,
 }
@@ -79,6 +81,7 @@ impl Status {
             Status::InternalServerError => "Internal Server Error",
             Status::NotImplemented => "Not Implemented",
             Status::ServiceUnavailable => "Service Unavailable",
+            Status::GatewayTimeout => "Gateway Timeout",
             Status::VersionNotSupported => "HTTP Version Not Supported",
         }
     }

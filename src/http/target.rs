@@ -10,9 +10,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 /// The highest port.
 const PORT_MAX: u32 = 65_535;
 
-/// What [`SitePath::encoded`] writes as `%XX`: everything but unreserved characters, the slash, and
+/// What [`SitePath::encoded`] and links in pages write as `%XX`: everything but unreserved characters, the slash, and
 /// the sub-delims that mean nothing in a path, a field or HTML.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+pub const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')

@@ -16,6 +16,8 @@ use crate::conn::Connection;
 
 /// How long a pause lasts if no connection is closed.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long it takes until descriptors of files that were given up are closed.
+const SHED_PAUSE: Duration = Duration::from_millis(1);
 /// Failures in a row after which accepting pauses: something is wrong that asking does not mend.
 const FAILURE_COUNT_MAX: usize = 256;
 /// Kept descriptors given up for connections at a time.
@@ -120,10 +122,11 @@ impl Acceptor {
                     listener.input = Flow::Blocked;
                 }
                 Err(error) if is_exhaustion(&error) => {
-                    if service.shed_descriptors(SHED_COUNT) == 0 {
-                        self.pause(now);
-                        return None;
+                    match service.shed_descriptors(SHED_COUNT) {
+                        0 => self.pause(now),
+                        _ => self.paused_until = Some(now.monotonic + SHED_PAUSE),
                     }
+                    return None;
                 }
                 // ECONNABORTED, EPROTO, EINTR and the like are about one connection that is gone.
                 Err(_) => {}

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::disk_queue::{DiskQueue, Owner};
 use super::settings::AccessLog;
+use crate::disk::JobId;
 use crate::disk::job::{Append, Job};
-use crate::disk::{Disk, JobId};
 
 /// Bytes after which lines are written at once.
 const BATCH_LENGTH: usize = 32 * 1024;
@@ -17,6 +18,15 @@ const BATCH_LENGTH: usize = 32 * 1024;
 const BATCH_DELAY: Duration = Duration::from_millis(100);
 /// Bytes of lines kept while the log's own disk is slow; further ones are lost, and counted.
 const BACKLOG_LENGTH_MAX: usize = 4 << 20;
+
+/// Whether lines may wait for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waiting {
+    /// Until there are enough, or for a moment.
+    Allowed,
+    /// No: they are the last ones.
+    Forbidden,
+}
 
 /// A log and the lines that are not written yet.
 #[derive(Debug)]
@@ -55,27 +65,36 @@ impl LogWriter {
         })
     }
 
-    /// Opens the file of the same name again, after it was moved away.
-    pub(super) fn reopen(&mut self) {
-        if let Some(file) = self.path.as_ref().and_then(|path| append_to(path).ok()) {
+    /// Has the file of the same name opened again, after it was moved away.
+    pub(super) fn reopen(&mut self, disk: &mut DiskQueue, now: Instant) {
+        if let Some(path) = &self.path {
+            disk.insist(Owner::Server, Job::Reopen(path.clone(), None), now);
+        }
+    }
+
+    /// Writes to this file from now on. One that could not be opened changes nothing.
+    pub(super) fn reopened(&mut self, file: io::Result<File>) {
+        if let Ok(file) = file {
             self.file = Some(Arc::new(file));
         }
     }
 
-    /// Writes the lines, if there are enough or if they have waited long enough.
+    /// Has the lines written, if there are enough, or if they have waited long enough.
     pub(super) fn flush(
         &mut self,
         lines: &mut Vec<u8>,
         now: Instant,
-        id: JobId,
-        disk: &mut dyn Disk,
+        waiting: Waiting,
+        disk: &mut DiskQueue,
     ) {
         let Some(file) = &self.file else { return };
         if lines.is_empty() {
             return;
         }
         let since = *self.since.get_or_insert(now);
-        let due = lines.len() >= BATCH_LENGTH || now >= since + BATCH_DELAY;
+        let due = lines.len() >= BATCH_LENGTH
+            || now >= since + BATCH_DELAY
+            || waiting == Waiting::Forbidden;
         if self.in_flight.is_some() || !due {
             if lines.len() > BACKLOG_LENGTH_MAX {
                 self.lost_bytes += lines.len() as u64;
@@ -85,30 +104,16 @@ impl LogWriter {
         }
         let buffer = std::mem::replace(lines, std::mem::take(&mut self.spare));
         self.since = None;
-        let job = Job::Append(Append {
-            log: Arc::clone(file),
-            buffer,
-        });
-        match disk.submit(id, job) {
-            Ok(()) => self.in_flight = Some(id),
-            Err(crate::disk::Saturated(job)) => {
-                if let Job::Append(Append { buffer, .. }) = *job {
-                    self.spare = std::mem::replace(lines, buffer);
-                    self.since = Some(now);
-                }
-            }
-        }
+        let job = Job::Append(Append::new(Arc::clone(file), buffer));
+        self.in_flight = Some(disk.insist(Owner::Server, job, now));
     }
 
     /// Takes the result of a write in. A log that cannot be written does not stop the server.
-    pub(super) fn written(&mut self, id: JobId, buffer: Vec<u8>, result: &io::Result<()>) {
+    pub(super) fn written(&mut self, id: JobId, buffer: Vec<u8>, lost: Option<(u64, io::Error)>) {
         if self.in_flight == Some(id) {
             self.in_flight = None;
-            if result.is_err() {
-                self.lost_bytes += buffer.len() as u64;
-            }
+            self.lost_bytes += lost.map_or(0, |(count, _)| count);
             self.spare = buffer;
-            self.spare.clear();
         }
     }
 
@@ -122,16 +127,6 @@ impl LogWriter {
         match (self.since, self.in_flight) {
             (Some(since), None) => Some((since + BATCH_DELAY).saturating_duration_since(now)),
             _ => None,
-        }
-    }
-
-    /// Writes what is left, at the end of the process.
-    pub(super) fn finish(&mut self, lines: &[u8]) {
-        use io::Write;
-        if let Some(file) = &self.file
-            && (&**file).write_all(lines).is_err()
-        {
-            self.lost_bytes += lines.len() as u64;
         }
     }
 }

@@ -6,6 +6,7 @@ use slab::Slab;
 
 use super::deadlines::Armed;
 use crate::conn::Connection;
+use crate::disk::JobId;
 
 /// Names a connection for as long as the process lives: an index is used again, the pair is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +53,9 @@ pub(super) struct Connected {
     pub output: Flow,
     /// Whether it stands in the list of those that have something to do.
     pub queued: bool,
+    /// The job whose result is its answer. A result that comes after its time was over finds
+    /// another here, or none.
+    pub awaits: Option<JobId>,
     /// Where it stands in the wheel of deadlines.
     pub armed: Option<Armed>,
     generation: u32,
@@ -68,6 +72,7 @@ impl Connected {
             input_ended: false,
             output: Flow::Ready,
             queued: false,
+            awaits: None,
             armed: None,
             generation: 0,
         }

@@ -2,11 +2,13 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
 
 use rustix::net::Shutdown;
 
 use super::connections::{Connected, ConnectionId, Flow};
-use super::service::{Answer, Completed, Service};
+use super::disk_queue::Owner;
+use super::service::{Answer, Asker, Completed, Ready, Resolved, Service};
 use crate::cache::entry::Resolution;
 use crate::clock::Now;
 use crate::conn::ledger::Ledger;
@@ -97,7 +99,7 @@ impl Driver {
                 Want::Resolve(request) => {
                     let peer = connected.connection.peer();
                     let answer = service.find(&request, id, peer, connected.role, now);
-                    self.answer(&mut connected.connection, &answer, now);
+                    self.answer(connected, &answer, now);
                     if let Answer::Status = answer {
                         return After::Status;
                     }
@@ -145,10 +147,15 @@ impl Driver {
         self.handle(connection, Input::Resolved(Found::Document(document)), now);
     }
 
-    fn answer(&mut self, connection: &mut Connection, answer: &Answer, now: &Now) {
+    fn answer(&mut self, connected: &mut Connected, answer: &Answer, now: &Now) {
+        connected.awaits = match answer {
+            Answer::Waiting(job) => Some(*job),
+            _ => None,
+        };
         let input = match answer {
-            Answer::Waiting | Answer::Status => Input::Waiting,
+            Answer::Waiting(_) | Answer::Status => Input::Waiting,
             Answer::Fixed(fixed) => Input::Resolved(Found::Fixed(fixed)),
+            Answer::Document(document) => Input::Resolved(Found::Document(document)),
             Answer::Selected {
                 entry,
                 coding,
@@ -165,10 +172,10 @@ impl Driver {
                 })
             }
         };
-        self.handle(connection, input, now);
+        self.handle(&mut connected.connection, input, now);
     }
 
-    /// Gives a connection that waited the result of its look-up.
+    /// Gives a connection that waited the result of a job, if it still waits for that one.
     pub(super) fn deliver(
         &mut self,
         connected: &mut Connected,
@@ -177,19 +184,25 @@ impl Driver {
         service: &mut Service,
         now: &Now,
     ) {
-        let connection = &mut connected.connection;
+        if connected.awaits != Some(completed.job) {
+            return;
+        }
+        let connection = &connected.connection;
         let Some(request) = connection.resolving() else {
             return;
         };
         let answer = match &completed.result {
-            Err(status) => Answer::Fixed(Fixed::Error(*status)),
-            Ok(entry) => service
-                .answer_from(entry, &request, &completed.opened, now)
-                .unwrap_or_else(|| service.fetch_again(request.path(), entry, id)),
+            Resolved::Failed(status) => Answer::Fixed(Fixed::Error(*status)),
+            Resolved::Document(document) => Answer::Document(Rc::clone(document)),
+            Resolved::Entry(entry) => {
+                let owner = Owner::from(connection.peer());
+                let asker = Asker { id, owner };
+                service.answer_from(entry, &request, &completed.opened, asker, now)
+            }
         };
-        connection.lend(&mut self.pool);
-        self.answer(connection, &answer, now);
-        connection.reclaim(&mut self.pool);
+        connected.connection.lend(&mut self.pool);
+        self.answer(connected, &answer, now);
+        connected.connection.reclaim(&mut self.pool);
     }
 
     /// Receives once. A read that fills less than the buffer has emptied the socket, so nobody
@@ -238,7 +251,11 @@ impl Driver {
                 .inspect(|count| self.gathered_bytes += *count as u64)
             }
             Next::File(segment) => {
-                let ready = service.prepare(segment, id, now)?;
+                let owner = Owner::from(connected.connection.peer());
+                let asker = Asker { id, owner };
+                let Ready::Bytes(ready) = service.prepare(segment, asker, now) else {
+                    return None;
+                };
                 send_file(descriptor, segment, ready)
                     .inspect(|count| self.sendfile_bytes += *count as u64)
             }

@@ -15,17 +15,19 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
 use super::accept::Acceptor;
-use super::access_log::LogWriter;
+use super::access_log::{LogWriter, Waiting};
 use super::connections::{ConnectionId, Connections, Flow};
 use super::deadlines::{Armed, Deadlines};
 use super::driver::{After, Driver};
-use super::service::Service;
-use super::status::{ConnectionNumbers, LoopNumbers, SentNumbers, Snapshot};
+use super::service::{Completed, Service};
+use super::status::{ConnectionNumbers, LoopNumbers, SentNumbers, Snapshot, TurnNumbers};
+use super::turns::{Cause, Turns};
 use super::watch::Change;
 use crate::clock::Now;
 use crate::conn::Input;
 use crate::disk::JobId;
 use crate::disk::job::Done;
+use crate::http::status::Status;
 use crate::sys::file::FileTime;
 
 /// Events taken from the kernel in one wait. More wait there, and come in the next.
@@ -90,6 +92,7 @@ pub(super) struct EventLoop {
     log: LogWriter,
     now: Now,
     started: Instant,
+    turns: Turns,
     phase: Phase,
     grace: Duration,
     /// Connections with something to do, in the order in which it was noted.
@@ -104,6 +107,8 @@ struct Scratch {
     ready: Vec<ConnectionId>,
     due: Vec<(ConnectionId, Armed)>,
     done: Vec<(JobId, Done)>,
+    completed: Vec<Completed>,
+    more: Vec<(ConnectionId, Result<(), Status>)>,
     changes: Vec<Change>,
 }
 
@@ -128,17 +133,13 @@ impl EventLoop {
             let descriptor = listener.descriptor();
             registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
         }
-        let disk = service
-            .disk
-            .wake_source()
-            .map(|descriptor| descriptor.as_raw_fd());
-        for (descriptor, token) in [
-            (service.watch.descriptor(), TOKEN_WATCH),
-            (disk, TOKEN_DISK),
-        ] {
-            if let Some(descriptor) = descriptor {
-                registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
-            }
+        let watch = service.watch.descriptor().map(|watch| (watch, TOKEN_WATCH));
+        let disk = service.disk.engine.wake_sources();
+        let disk = disk
+            .into_iter()
+            .map(|source| (source.as_raw_fd(), TOKEN_DISK));
+        for (descriptor, token) in watch.into_iter().chain(disk) {
+            registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
         }
         let started = Instant::now();
         Ok(EventLoop {
@@ -152,6 +153,7 @@ impl EventLoop {
             log,
             now: Now::at(started, wall_time()),
             started,
+            turns: Turns::new(started),
             phase: Phase::Serving,
             grace,
             ready: Vec::new(),
@@ -165,14 +167,19 @@ impl EventLoop {
     /// When waiting itself fails.
     pub(super) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENT_COUNT_MAX);
+        self.turns.begin(Instant::now(), 0);
         while self.phase != Phase::Over {
-            let timeout = self.timeout();
+            let slept = Instant::now();
+            self.turns.end(slept);
+            let timeout = self.timeout(slept);
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
                 polled => polled?,
             }
-            self.now = self.now.moved_to(Instant::now(), wall_time());
-            self.turn(&events);
+            let woke = Instant::now();
+            self.turns.begin(woke, events.iter().count());
+            self.now = self.now.moved_to(woke, wall_time());
+            self.turn(&events)?;
         }
         self.finish(&mut events);
         Ok(())
@@ -189,19 +196,29 @@ impl EventLoop {
             }
         }
         let deadline = Instant::now() + LAST_LINES_WAIT;
-        while self.log.is_writing() && Instant::now() < deadline {
+        loop {
             self.give_out_results();
+            let EventLoop {
+                log,
+                driver,
+                service,
+                ..
+            } = self;
+            let (lines, disk) = (&mut driver.ledger.lines, &mut service.disk);
+            log.flush(lines, Instant::now(), Waiting::Forbidden, disk);
+            let over = !log.is_writing() || Instant::now() >= deadline;
+            if over || disk.flush().is_err() {
+                return;
+            }
             let _ = self.poll.poll(events, Some(Duration::from_millis(1)));
         }
-        self.log.finish(&self.driver.ledger.lines);
     }
 
     /// How long the loop may sleep; `None`: until an event.
-    fn timeout(&self) -> Option<Duration> {
+    fn timeout(&self, now: Instant) -> Option<Duration> {
         if !self.ready.is_empty() || self.service.disk.has_results() || self.acceptor.is_ready() {
             return Some(Duration::ZERO);
         }
-        let now = Instant::now();
         let drain = match self.phase {
             Phase::Draining { until } => Some(until.saturating_duration_since(now)),
             Phase::Serving | Phase::Over => None,
@@ -215,7 +232,7 @@ impl EventLoop {
         waits.into_iter().flatten().min()
     }
 
-    fn turn(&mut self, events: &Events) {
+    fn turn(&mut self, events: &Events) -> io::Result<()> {
         let (mut watch, mut signals) = (false, false);
         let mut count = 0;
         for event in events {
@@ -236,9 +253,11 @@ impl EventLoop {
         // A full list of events may have left the watch's for later.
         if watch || count == EVENT_COUNT_MAX {
             self.service.drop_changed(&mut self.scratch.changes);
+            self.turns.mark(Cause::Changes);
         }
         if signals {
             self.obey_signals();
+            self.turns.mark(Cause::Signals);
         }
         self.accept();
         self.drive_ready();
@@ -246,6 +265,10 @@ impl EventLoop {
         self.look_at_deadlines();
         self.write_log();
         self.end_if_drained();
+        if self.service.disk.flush()? > 0 {
+            self.turns.mark(Cause::HandingOver);
+        }
+        Ok(())
     }
 
     /// Notes what an event says of a connection.
@@ -270,15 +293,19 @@ impl EventLoop {
         if self.phase != Phase::Serving {
             return;
         }
+        let before = self.connections.accepted();
         for _ in 0..ACCEPT_COUNT_MAX {
             let open = self.connections.count();
             let Some(connected) = self.acceptor.accept(open, &mut self.service, &self.now) else {
-                return;
+                break;
             };
             let id = self.connections.insert(connected);
             // A short connection is over before it would be worth registering.
             self.drive(id);
             self.register(id);
+        }
+        if self.connections.accepted() != before {
+            self.turns.mark(Cause::Accepting);
         }
     }
 
@@ -341,14 +368,21 @@ impl EventLoop {
                 self.ready.push(id);
             }
             After::Close(_) => {
-                self.connections.remove(id);
-                self.acceptor.resume();
+                self.close(id);
                 return;
             }
         }
         if let Some(deadline) = connected.connection.deadline(&self.driver.policy.timeouts) {
             connected.armed = Some(self.deadlines.arm(id, connected.armed, deadline));
         }
+    }
+
+    fn close(&mut self, id: ConnectionId) {
+        let closed = self.connections.remove(id);
+        if let Some(job) = closed.and_then(|connected| connected.awaits) {
+            self.service.leave(job, id);
+        }
+        self.acceptor.resume();
     }
 
     fn show_status(&mut self, id: ConnectionId) {
@@ -368,6 +402,7 @@ impl EventLoop {
                 sendfile: self.driver.sendfile_bytes,
             },
             access_log_lost_bytes: self.log.lost_bytes,
+            turns: TurnNumbers::take(&self.turns, self.now.monotonic),
         };
         let snapshot = Snapshot::take(&self.service, &self.driver.ledger, numbers);
         let Some(connected) = self.connections.find(id) else {
@@ -382,27 +417,33 @@ impl EventLoop {
     }
 
     fn give_out_results(&mut self) {
-        if self.service.disk.reap(&mut self.scratch.done).is_err() {
+        let Scratch {
+            done,
+            completed,
+            more,
+            ..
+        } = &mut self.scratch;
+        let Service { disk, fetches, .. } = &mut self.service;
+        disk.reap(self.now.monotonic, |job| fetches.is_wanted(job), done);
+        if done.is_empty() {
             return;
         }
-        let mut done = std::mem::take(&mut self.scratch.done);
+        self.turns.mark(Cause::Connections);
         for (job, done) in done.drain(..) {
             match done {
-                Done::Appended { buffer, result } => {
-                    self.log.written(job, buffer, &result);
-                    continue;
-                }
-                Done::Warmed(_) => {
-                    for id in self.service.warmed(job, &self.now) {
-                        self.drive(id);
-                    }
-                    continue;
-                }
-                Done::Resolved(_) | Done::Mapped { .. } => {}
+                Done::Appended { buffer, lost } => self.log.written(job, buffer, lost),
+                Done::Reopened(file) => self.log.reopened(file),
+                done => self.service.complete(job, done, &self.now, completed, more),
             }
-            let Some(completed) = self.service.complete(job, done, &self.now) else {
-                continue;
-            };
+        }
+        self.deliver_all();
+        self.turns.mark(Cause::Results);
+    }
+
+    /// Gives those who waited what they waited for.
+    fn deliver_all(&mut self) {
+        let mut completed = std::mem::take(&mut self.scratch.completed);
+        for completed in completed.drain(..) {
             for id in &completed.waiters {
                 let Some(connected) = self.connections.find(*id) else {
                     continue;
@@ -417,12 +458,24 @@ impl EventLoop {
                 self.drive(*id);
             }
         }
-        self.scratch.done = done;
+        self.scratch.completed = completed;
+        let mut more = std::mem::take(&mut self.scratch.more);
+        for (id, result) in more.drain(..) {
+            if let (Err(_), Some(connected)) = (result, self.connections.find(id)) {
+                // The head has gone already: all that is left is not to complete the answer.
+                let cause = Input::Broken(io::ErrorKind::UnexpectedEof);
+                self.driver
+                    .handle(&mut connected.connection, cause, &self.now);
+            }
+            self.drive(id);
+        }
+        self.scratch.more = more;
     }
 
     fn look_at_deadlines(&mut self) {
         let mut due = std::mem::take(&mut self.scratch.due);
         self.deadlines.expire(self.now.monotonic, &mut due);
+        let is_any_due = !due.is_empty();
         for (id, armed) in due.drain(..) {
             let Some(connected) = self.connections.find(id) else {
                 continue;
@@ -433,6 +486,9 @@ impl EventLoop {
             connected.armed = None;
             let deadline = connected.connection.deadline(&self.driver.policy.timeouts);
             if deadline.is_some_and(|deadline| deadline <= self.now.monotonic) {
+                if let Some(job) = connected.awaits.take() {
+                    self.service.leave(job, id);
+                }
                 connected.connection.lend(&mut self.driver.pool);
                 self.driver
                     .handle(&mut connected.connection, Input::DeadlinePassed, &self.now);
@@ -440,6 +496,9 @@ impl EventLoop {
             self.drive(id);
         }
         self.scratch.due = due;
+        if is_any_due {
+            self.turns.mark(Cause::Deadlines);
+        }
     }
 
     fn write_log(&mut self) {
@@ -450,22 +509,18 @@ impl EventLoop {
             now,
             ..
         } = self;
-        if !driver.ledger.lines.is_empty() {
-            let id = service.fetches.name_job();
-            log.flush(
-                &mut driver.ledger.lines,
-                now.monotonic,
-                id,
-                &mut *service.disk,
-            );
-        }
+        let (lines, disk) = (&mut driver.ledger.lines, &mut service.disk);
+        log.flush(lines, now.monotonic, Waiting::Allowed, disk);
     }
 
     fn obey_signals(&mut self) {
         let received: Vec<i32> = self.signals.pending().collect();
         for signal in received {
             match (signal, self.phase) {
-                (SIGHUP, _) => self.log.reopen(),
+                (SIGHUP, _) => {
+                    let now = self.now.monotonic;
+                    self.log.reopen(&mut self.service.disk, now);
+                }
                 (_, Phase::Serving) => self.begin_drain(),
                 _ => self.phase = Phase::Over,
             }

@@ -3,7 +3,7 @@
 //! The first request for a path submits the job, later ones join it: a thousand clients that ask
 //! for one cold file cost one open.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use foldhash::fast::RandomState;
@@ -19,8 +19,8 @@ pub(super) struct Pending {
     pub raw_path: Box<[u8]>,
     /// The entry that is being checked, if there was one.
     pub entry: Option<Rc<Entry>>,
-    /// Who waits, in the order of asking. Some may have left.
-    pub waiters: Vec<ConnectionId>,
+    /// Who waits, in the order of asking.
+    pub waiters: VecDeque<ConnectionId>,
 }
 
 /// All look-ups under way.
@@ -28,35 +28,36 @@ pub(super) struct Pending {
 pub(super) struct Fetches {
     by_path: HashMap<Box<[u8]>, JobId, RandomState>,
     by_job: HashMap<JobId, Pending, RandomState>,
-    next: u64,
 }
 
 impl Fetches {
-    /// A name for a new job.
-    pub(super) fn name_job(&mut self) -> JobId {
-        self.next += 1;
-        JobId(self.next)
-    }
-
     /// Joins the look-up of a path, if one is under way.
-    pub(super) fn join(&mut self, raw_path: &[u8], id: ConnectionId) -> bool {
-        let pending = self
-            .by_path
-            .get(raw_path)
-            .and_then(|job| self.by_job.get_mut(job));
-        match pending {
-            Some(pending) => {
-                pending.waiters.push(id);
-                true
-            }
-            None => false,
-        }
+    pub(super) fn join(&mut self, raw_path: &[u8], id: ConnectionId) -> Option<JobId> {
+        let job = *self.by_path.get(raw_path)?;
+        self.by_job.get_mut(&job)?.waiters.push_back(id);
+        Some(job)
     }
 
     /// Notes a look-up that was submitted.
     pub(super) fn begin(&mut self, job: JobId, pending: Pending) {
         self.by_path.insert(pending.raw_path.clone(), job);
         self.by_job.insert(job, pending);
+    }
+
+    /// Somebody no longer waits. Whoever has waited longest is found first.
+    pub(super) fn leave(&mut self, job: JobId, id: ConnectionId) {
+        if let Some(pending) = self.by_job.get_mut(&job)
+            && let Some(at) = pending.waiters.iter().position(|waiter| *waiter == id)
+        {
+            pending.waiters.remove(at);
+        }
+    }
+
+    /// Whether anybody waits for a look-up.
+    pub(super) fn is_wanted(&self, job: JobId) -> bool {
+        self.by_job
+            .get(&job)
+            .is_some_and(|pending| !pending.waiters.is_empty())
     }
 
     /// Takes a look-up out that is done.

@@ -5,6 +5,7 @@ mod accept;
 mod access_log;
 mod connections;
 mod deadlines;
+mod disk_queue;
 mod driver;
 mod event_loop;
 mod fetch;
@@ -14,6 +15,7 @@ mod service;
 pub mod settings;
 mod start;
 mod status;
+mod turns;
 mod watch;
 
 pub use start::{StartError, run};

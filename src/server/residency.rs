@@ -1,26 +1,35 @@
 //! Which windows of open files are known to be in the page cache, and which are being brought there.
 //!
 //! `sendfile` waits for the disk whatever flags its file has, and the kernel does not tell an
-//! unprivileged process what is resident (`mincore` and `cachestat` lie or refuse). So windows are
-//! read once by a job before they are sent, and a window that was sent or read a moment ago is
-//! taken to be there still: the kernel lets go of what was used longest ago.
+//! unprivileged process which pages of a file are resident (`mincore` and `cachestat` lie or
+//! refuse). So windows are read once by a job before they are sent, and a window that was sent or
+//! read a moment ago is taken to be there still: the kernel lets go of what was used longest ago.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 use lru::LruCache;
 
 use super::connections::ConnectionId;
+use crate::cache::entry::Entry;
 use crate::disk::JobId;
-use crate::sys::file::FileVersion;
+use crate::disk::job::Opened;
+use crate::sys::file::{FileVersion, OpenFile};
 
 /// Length of a window in bytes: what one job reads, and what one connection has ready to be sent.
 pub(super) const WINDOW_LENGTH: u64 = 512 * 1024;
-/// How long after its last use a page is taken to be resident.
+/// How long after its last use a page is taken to be resident where nobody can be asked.
 pub(super) const TRUST: Duration = Duration::from_secs(5);
+/// How long after its last use a mapping is sent without asking whether its pages are still there.
+pub(super) const TRUST_MAPPED: Duration = Duration::from_secs(1);
+/// Windows read at once before nothing is read ahead any more: 64 MiB over all connections. What a
+/// connection waits for is read all the same, within the bounds of the queue for the disk.
+const WINDOWS_UNDER_WAY_MAX: usize = 128;
 /// Windows remembered: 32 GiB of files, in about 5 MiB of memory.
 const WINDOW_COUNT_MAX: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
 
@@ -56,11 +65,30 @@ impl Window {
     }
 }
 
+/// Who waits for a window.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    /// The connection.
+    pub id: ConnectionId,
+    /// What it is to be answered from; `None` if it is being answered already.
+    pub entry: Option<Rc<Entry>>,
+}
+
 /// A window that a job is reading.
 #[derive(Debug)]
 struct Pending {
     job: JobId,
-    waiters: Vec<ConnectionId>,
+    file: Arc<OpenFile>,
+    waiters: Vec<Waiter>,
+}
+
+/// A window that was read, or could not be.
+#[derive(Debug)]
+pub(super) struct Read {
+    /// The file.
+    pub opened: Opened,
+    /// Who waited for it.
+    pub waiters: Vec<Waiter>,
 }
 
 /// What is known of windows.
@@ -94,33 +122,66 @@ impl Residency {
         }
     }
 
-    /// Whether a job reads the window; `waiter`, if any, is told when it is done.
-    pub(super) fn join(&mut self, window: Window, waiter: Option<ConnectionId>) -> bool {
-        let Some(pending) = self.pending.get_mut(&window) else {
-            return false;
-        };
-        let new = waiter.filter(|id| !pending.waiters.contains(id));
+    /// Whether a job reads the window.
+    pub(super) fn is_pending(&self, window: Window) -> bool {
+        self.pending.contains_key(&window)
+    }
+
+    /// The job that reads the window, if there is one; `waiter`, if any, is told when it is done.
+    pub(super) fn join(&mut self, window: Window, waiter: Option<Waiter>) -> Option<JobId> {
+        let pending = self.pending.get_mut(&window)?;
+        let new = waiter.filter(|new| pending.waiters.iter().all(|old| old.id != new.id));
         pending.waiters.extend(new);
-        true
+        Some(pending.job)
     }
 
     /// Notes a job that reads a window.
-    pub(super) fn begin(&mut self, window: Window, job: JobId, waiter: Option<ConnectionId>) {
+    pub(super) fn begin(
+        &mut self,
+        window: Window,
+        job: JobId,
+        file: Arc<OpenFile>,
+        waiter: Option<Waiter>,
+    ) {
         let waiters = waiter.into_iter().collect();
-        self.pending.insert(window, Pending { job, waiters });
+        let pending = Pending { job, file, waiters };
+        self.pending.insert(window, pending);
         self.by_job.insert(job, window);
     }
 
-    /// A job is done, well or not: a window that cannot be read says so when it is sent. Gives
-    /// those who waited.
-    pub(super) fn finish(&mut self, job: JobId, now: Instant) -> Vec<ConnectionId> {
-        let Some(window) = self.by_job.remove(&job) else {
-            return Vec::new();
-        };
-        self.used.put(window, now);
-        match self.pending.remove(&window) {
-            Some(pending) if pending.job == job => pending.waiters,
-            _ => Vec::new(),
+    /// Somebody no longer waits.
+    pub(super) fn leave(&mut self, job: JobId, id: ConnectionId) {
+        if let Some(window) = self.by_job.get(&job)
+            && let Some(pending) = self.pending.get_mut(window)
+        {
+            pending.waiters.retain(|waiter| waiter.id != id);
         }
+    }
+
+    /// Whether more may be read ahead of its use: windows under way are bounded over all
+    /// connections.
+    pub(super) fn may_read_ahead(&self) -> bool {
+        self.pending.len() < WINDOWS_UNDER_WAY_MAX
+    }
+
+    /// Windows that jobs are reading.
+    pub(super) fn pending_count(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// A job is done. Only what was read counts as used.
+    pub(super) fn finish(&mut self, job: JobId, is_read: bool, now: Instant) -> Option<Read> {
+        let window = self.by_job.remove(&job)?;
+        if is_read {
+            self.used.put(window, now);
+        }
+        let pending = self.pending.remove(&window)?;
+        Some(Read {
+            opened: Opened {
+                file: pending.file,
+                version: window.version,
+            },
+            waiters: pending.waiters,
+        })
     }
 }

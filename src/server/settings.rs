@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use crate::conn::Timeouts;
-pub use crate::site::resolve::DotFiles;
+pub use crate::site::resolve::{Directories, DotFiles};
 
 /// Where connections are taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +54,15 @@ pub enum EngineChoice {
     Blocking,
 }
 
+/// Whether the pages of mapped files are locked in memory, `mlock(2)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MapLock {
+    /// The kernel may let them go.
+    Off,
+    /// As far as `RLIMIT_MEMLOCK` allows.
+    On,
+}
+
 /// How much of each thing is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -99,10 +108,16 @@ pub struct Settings {
     pub index: Vec<String>,
     /// Whether hidden names are served.
     pub dot_files: DotFiles,
+    /// What a directory without an index is.
+    pub directories: Directories,
     /// The disk engine.
     pub engine: EngineChoice,
     /// Jobs that the disk is given at once.
     pub disk_depth: usize,
+    /// Jobs that may wait for their turn at the disk.
+    pub disk_queue: usize,
+    /// Whether mappings are kept in memory.
+    pub map_lock: MapLock,
     /// Sizes of the caches.
     pub cache: CacheBudget,
     /// Limits on what peers may send.

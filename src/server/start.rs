@@ -12,21 +12,25 @@ use super::driver::Driver;
 use super::event_loop::EventLoop;
 use super::listeners::Listener;
 use super::service::Service;
-use super::settings::{AccessLog, EngineChoice, ListenAddress, Settings, StatusAccess};
+use super::settings::{AccessLog, EngineChoice, ListenAddress, MapLock, Settings, StatusAccess};
 use crate::conn::Policy;
 use crate::conn::ledger::{Ledger, Logging};
 use crate::conn::outbox::Pool;
 use crate::disk::Disk;
 use crate::disk::blocking::Blocking;
 use crate::disk::threads::Threads;
+use crate::disk::uring::Uring;
 use crate::http::request::HeadLimits;
 use crate::sys::beneath::Root;
-use crate::sys::limits::raise_descriptor_limit;
+use crate::sys::limits::{raise_descriptor_limit, raise_lock_limit};
+use crate::sys::ring::RingError;
 
 /// Descriptors for listeners, epoll, signals, the log, and files that are just being opened.
 const DESCRIPTORS_APART: usize = 32;
 /// The share of all descriptors that files may keep, unless told otherwise.
 const FILE_SHARE: usize = 4;
+/// The share of all descriptors that disk jobs may hold besides.
+const OPENING_SHARE: usize = 8;
 /// Bytes that an inbox has beyond the longest head, so that it is never full with less than one.
 const INBOX_SLACK: usize = 1_024;
 
@@ -57,6 +61,9 @@ pub enum StartError {
         /// What the kernel said.
         cause: io::Error,
     },
+    /// The disk engine that was asked for cannot be had.
+    #[error("cannot use --disk uring: {0}; choose --disk threads, or auto, which takes what works")]
+    Uring(RingError),
     /// The kernel refused something that every server needs.
     #[error("the event loop failed: {0}")]
     Loop(#[from] io::Error),
@@ -100,22 +107,59 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     })?;
     let listeners = bind_all(settings)?;
     let descriptors = Descriptors::share(settings, listeners.len());
-    let disk = engine(settings, Arc::new(root))?;
-    announce(settings, &listeners, disk.name(), &descriptors);
-    let service = Service::new(settings, descriptors.files, disk);
+    prepare_lock(settings);
+    let chosen = choose_engine(settings, Arc::new(root))?;
+    announce(settings, &listeners, &chosen, &descriptors);
+    let service = Service::new(settings, descriptors.files, chosen);
     let acceptor = Acceptor::new(listeners, descriptors.connections);
     let event_loop = EventLoop::new(acceptor, driver(settings), service, log, settings.grace)?;
     Ok(event_loop.run()?)
 }
 
-/// The engine that was asked for; `auto` is the best of this build.
-fn engine(settings: &Settings, root: Arc<Root>) -> Result<Box<dyn Disk>, StartError> {
-    Ok(match settings.engine {
-        EngineChoice::Blocking => Box::new(Blocking::new(root)),
-        EngineChoice::Auto | EngineChoice::Uring | EngineChoice::Threads => {
-            Box::new(Threads::new(root, settings.disk_depth)?)
-        }
-    })
+/// An engine, and why it is this one.
+pub(super) struct Chosen {
+    pub(super) disk: Box<dyn Disk>,
+    pub(super) reason: String,
+}
+
+/// The engine that was asked for; `auto` is the best that works here.
+fn choose_engine(settings: &Settings, root: Arc<Root>) -> Result<Chosen, StartError> {
+    let depth = settings.disk_depth;
+    let uring = || Uring::new(Arc::clone(&root), depth);
+    let threads = || Threads::new(Arc::clone(&root), depth);
+    let asked = String::from("as asked for");
+    let (disk, reason): (Box<dyn Disk>, String) = match settings.engine {
+        EngineChoice::Blocking => (Box::new(Blocking::new(root)), asked),
+        EngineChoice::Threads => (Box::new(threads()?), asked),
+        EngineChoice::Uring => (Box::new(uring().map_err(StartError::Uring)?), asked),
+        EngineChoice::Auto => match uring() {
+            Ok(uring) => (Box::new(uring), String::from("io_uring works here")),
+            Err(error) => (Box::new(threads()?), format!("no io_uring: {error}")),
+        },
+    };
+    Ok(Chosen { disk, reason })
+}
+
+/// Makes room for locked mappings, and says so if there is too little.
+fn prepare_lock(settings: &Settings) {
+    let wanted = settings.cache.map_bytes_max;
+    if settings.map_lock == MapLock::On
+        && let Some(allowed) = raise_lock_limit()
+        && allowed < wanted
+    {
+        warn(&format!(
+            "--lock: RLIMIT_MEMLOCK allows {} of the map cache of {}; the rest is not locked; raise \
+             it with ulimit -l or LimitMEMLOCK=",
+            size(allowed),
+            size(wanted)
+        ));
+    }
+}
+
+/// Says what does not stop the server.
+fn warn(line: &str) {
+    // A closed standard error does not stop it either.
+    let _ = writeln!(io::stderr(), "spede: {line}");
 }
 
 fn driver(settings: &Settings) -> Driver {
@@ -180,7 +224,9 @@ impl Descriptors {
             .descriptor_count_max
             .unwrap_or(all / FILE_SHARE)
             .min(free / 2);
-        let left = free.saturating_sub(files).max(1);
+        // Files that jobs have just opened.
+        let opening = settings.disk_depth.min(free / OPENING_SHARE);
+        let left = free.saturating_sub(files + opening).max(1);
         let connections = settings.limits.connections_max.unwrap_or(left).min(left);
         Descriptors { files, connections }
     }
@@ -188,7 +234,12 @@ impl Descriptors {
 
 /// Says what is served, where and how: to standard output, or to standard error where standard
 /// output is the access log.
-fn announce(settings: &Settings, listeners: &[Listener], engine: &str, descriptors: &Descriptors) {
+fn announce(
+    settings: &Settings,
+    listeners: &[Listener],
+    chosen: &Chosen,
+    descriptors: &Descriptors,
+) {
     let mut text = format!(
         "spede {} serves {}\n",
         env!("CARGO_PKG_VERSION"),
@@ -203,8 +254,11 @@ fn announce(settings: &Settings, listeners: &[Listener], engine: &str, descripto
     }
     let cache = &settings.cache;
     text.push_str(&format!(
-        "disk engine {engine}; map cache {} (files up to {}, {} of them); path cache {} entries, \
+        "disk engine {} ({}), {} jobs at once; map cache {} (files up to {}, {} of them); path cache {} entries, \
          checked after {} ms; up to {} open files, {} connections\n",
+        chosen.disk.name(),
+        chosen.reason,
+        settings.disk_depth,
         size(cache.map_bytes_max),
         size(cache.map_file_length_max),
         cache.map_count_max,

@@ -2,6 +2,7 @@
 //! known of a file to what to answer. Pure: no file, no socket, no clock.
 
 pub mod fixed;
+pub mod listing;
 pub mod media_type;
 pub mod representation;
 pub mod resolve;

@@ -19,6 +19,15 @@ pub enum DotFiles {
     Served,
 }
 
+/// What a directory is that has none of the index files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Directories {
+    /// Nothing: 404.
+    Hidden,
+    /// A page that lists what is in it.
+    Listed,
+}
+
 /// What a site decides about names.
 #[derive(Clone, Debug)]
 pub struct Naming {
@@ -26,6 +35,8 @@ pub struct Naming {
     pub index: Vec<String>,
     /// Whether hidden names are served.
     pub dot_files: DotFiles,
+    /// What a directory without an index is.
+    pub directories: Directories,
 }
 
 /// One file to look for, with the places of its precompressed twins.
@@ -40,10 +51,12 @@ pub struct Candidate {
 /// Where to look, in order; the first regular file is the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lookup {
-    /// At least one.
+    /// At least one, unless the directory is to be listed.
     pub candidates: Vec<Candidate>,
     /// What a directory found under the first candidate's name means.
     pub on_directory: OnDirectory,
+    /// The directory to list when there is no candidate, relative to the root.
+    pub listing: Option<CString>,
 }
 
 /// What to do with a directory where a file was looked for.
@@ -75,27 +88,38 @@ pub fn plan(raw_path: &[u8], naming: &Naming) -> Result<Lookup, Status> {
             .iter()
             .map(|name| indexed(relative, name))
             .collect();
-        return collect(candidates, OnDirectory::Missing);
+        let listing = match naming.directories {
+            Directories::Hidden => None,
+            Directories::Listed => CString::new(match relative {
+                b"" => b".",
+                directory => directory,
+            })
+            .ok(),
+        };
+        return collect(candidates, OnDirectory::Missing, listing);
     }
     let redirect = format!("{}/", path.encoded());
     collect(
         vec![candidate(relative.to_vec())],
         OnDirectory::Redirect(redirect),
+        None,
     )
 }
 
 fn collect(
     candidates: Vec<Option<Candidate>>,
     on_directory: OnDirectory,
+    listing: Option<CString>,
 ) -> Result<Lookup, Status> {
     let candidates: Option<Vec<_>> = candidates.into_iter().collect();
     // A NUL was refused with 400 already, so a path that is no C string cannot be here.
     let candidates = candidates
-        .filter(|all| !all.is_empty())
+        .filter(|all| !all.is_empty() || listing.is_some())
         .ok_or(Status::NotFound)?;
     Ok(Lookup {
         candidates,
         on_directory,
+        listing,
     })
 }
 
@@ -134,6 +158,7 @@ mod tests {
         Naming {
             index: vec!["index.html".into(), "index.txt".into()],
             dot_files: DotFiles::Refused,
+            directories: Directories::Hidden,
         }
     }
 

@@ -58,13 +58,16 @@ impl Selected {
         }
     }
 
-    /// Whether bytes of the file are sent, so that a mapping or a descriptor is needed.
-    pub fn needs_file(&self, content: Content, length: u64) -> bool {
+    /// The first byte of the file that is sent, if any is; `length` is the complete length.
+    pub fn first_byte(&self, content: Content, length: u64) -> Option<u64> {
+        if content == Content::Omitted || length == 0 {
+            return None;
+        }
         match self {
-            Selected::Whole | Selected::Part(_) | Selected::Parts(_) => {
-                content == Content::Sent && length > 0
-            }
-            _ => false,
+            Selected::Whole => Some(0),
+            Selected::Part(range) => Some(range.first),
+            Selected::Parts(ranges) => ranges.first().map(|range| range.first),
+            Selected::NotModified | Selected::PreconditionFailed | Selected::Unsatisfiable => None,
         }
     }
 }

@@ -7,22 +7,30 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags};
-use rustix::io::Errno;
 
+use super::bin::Bin;
 use super::file::{Description, OpenFile};
 
-/// How often a path is walked again after a rename elsewhere disturbed the walk (EAGAIN). The
-/// kernel gives up only when a rename or mount happens during `..`, so a few tries are many.
-const WALK_TRIES_MAX: usize = 16;
+/// How a file is opened.
+///
+/// `O_NONBLOCK` makes the open of a FIFO or a device return at once; it changes nothing for regular
+/// files.
+const OPEN_FLAGS: OFlags = OFlags::RDONLY
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOCTTY);
+/// How a path is walked.
+const RESOLVE_FLAGS: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
 
 /// The directory that is served.
 #[derive(Debug)]
 pub struct Root {
     directory: OwnedFd,
+    bin: Bin,
 }
 
 impl Root {
@@ -34,30 +42,44 @@ impl Root {
     pub fn open(path: &Path) -> io::Result<Root> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
-        Ok(Root { directory })
+        let bin = Bin::default();
+        Ok(Root { directory, bin })
     }
 
     /// Opens a path below the root for reading.
     ///
-    /// `O_NONBLOCK` makes the open of a FIFO or a device return at once; it changes nothing for
-    /// regular files.
-    ///
     /// # Errors
     /// ENOENT, ENOTDIR, ENAMETOOLONG, ELOOP: there is no such file. EXDEV: the path leads out of
     /// the root. EACCES: not readable. ENXIO: a socket. EMFILE, ENFILE: no descriptor is free.
+    /// EAGAIN: a rename elsewhere disturbed the walk of a `..`, so it proved nothing.
     ///
     /// # Blocking
     /// Waits for the disk when the names or the inode are not cached.
     pub fn open_file(&self, path: &CStr) -> rustix::io::Result<OpenFile> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        for _ in 0..WALK_TRIES_MAX {
-            match rustix::fs::openat2(&self.directory, path, flags, Mode::empty(), resolve) {
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                opened => return opened.map(OpenFile::new),
-            }
-        }
-        Err(Errno::AGAIN)
+        let directory = &self.directory;
+        let mode = Mode::empty();
+        rustix::fs::openat2(directory, path, OPEN_FLAGS, mode, RESOLVE_FLAGS)
+            .map(|descriptor| self.adopt(descriptor))
+    }
+
+    /// The same as numbers, for a ring.
+    pub(super) fn open_how() -> (u64, u64) {
+        (OPEN_FLAGS.bits().into(), RESOLVE_FLAGS.bits())
+    }
+
+    /// Takes a descriptor that was opened below the root over.
+    pub(super) fn adopt(&self, descriptor: OwnedFd) -> OpenFile {
+        OpenFile::new(descriptor, self.bin.clone())
+    }
+
+    /// The directory itself, as a number for a ring.
+    pub(super) fn raw_directory(&self) -> RawFd {
+        self.directory.as_raw_fd()
+    }
+
+    /// Where files and mappings of this root go when they are dropped.
+    pub fn bin(&self) -> &Bin {
+        &self.bin
     }
 
     /// Describes what a path below the root leads to, links followed.

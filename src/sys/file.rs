@@ -1,11 +1,17 @@
 //! Open files: what they are, which version of the content they hold, and sending them.
 
+#![allow(unsafe_code)]
+
 use std::hash::{Hash, Hasher};
 use std::io;
-use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::mem::ManuallyDrop;
+use std::ops::{ControlFlow, Range};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Statx, StatxFlags};
+
+use super::bin::{Bin, Discarded};
+use super::void;
 
 /// Seconds and nanoseconds since 1970, as the file system keeps them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +62,8 @@ pub enum FileKind {
     Regular,
     /// A directory.
     Directory,
+    /// A symbolic link, where links are not followed.
+    Link,
     /// A FIFO, a socket, a device.
     Special,
 }
@@ -78,6 +86,7 @@ impl From<Statx> for Description {
         let kind = match FileType::from_raw_mode(stat.stx_mode.into()) {
             FileType::RegularFile => FileKind::Regular,
             FileType::Directory => FileKind::Directory,
+            FileType::Symlink => FileKind::Link,
             _ => FileKind::Special,
         };
         let version = FileVersion {
@@ -94,18 +103,27 @@ impl From<Statx> for Description {
 /// A descriptor of a file that was opened beneath the root for reading.
 #[derive(Debug)]
 pub struct OpenFile {
-    descriptor: OwnedFd,
+    descriptor: ManuallyDrop<OwnedFd>,
+    bin: Bin,
 }
 
 impl OpenFile {
-    /// Takes the descriptor over; it is closed when this is dropped.
-    pub fn new(descriptor: OwnedFd) -> OpenFile {
-        OpenFile { descriptor }
+    /// Takes the descriptor over; it goes into the bin when this is dropped.
+    pub(super) fn new(descriptor: OwnedFd, bin: Bin) -> OpenFile {
+        OpenFile {
+            descriptor: ManuallyDrop::new(descriptor),
+            bin,
+        }
     }
 
     /// For kernel calls and for watching the inode.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
+    }
+
+    /// Where it goes when it is dropped.
+    pub(super) fn bin(&self) -> &Bin {
+        &self.bin
     }
 
     /// What is open here, now. About 0.2 µs; never asks the server of a network file system
@@ -115,8 +133,36 @@ impl OpenFile {
     /// Those of `statx(2)`.
     pub fn describe(&self) -> rustix::io::Result<Description> {
         let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-        let stat = rustix::fs::statx(&self.descriptor, c"", flags, StatxFlags::BASIC_STATS)?;
+        let stat = rustix::fs::statx(self.descriptor(), c"", flags, StatxFlags::BASIC_STATS)?;
         Ok(Description::from(stat))
+    }
+
+    /// What is under each name in this directory, links not followed, without `.` and `..`; stops
+    /// when `take` says so.
+    ///
+    /// # Errors
+    /// Those of `getdents(2)`; a name that is gone before it is looked at is left out.
+    ///
+    /// # Blocking
+    /// Waits for the disk.
+    pub fn list(
+        &self,
+        mut take: impl FnMut(&[u8], &Description) -> ControlFlow<()>,
+    ) -> io::Result<()> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        for entry in rustix::fs::Dir::read_from(self.descriptor())? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let stat = rustix::fs::statx(self.descriptor(), name, flags, StatxFlags::BASIC_STATS);
+            let Ok(stat) = stat else { continue };
+            if take(name.to_bytes(), &Description::from(stat)).is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Sends up to `count` bytes from `offset` to a socket without copying them through this
@@ -130,28 +176,34 @@ impl OpenFile {
     /// Reads from the disk what is not in the page cache, whatever `O_NONBLOCK` says.
     pub fn send_to(&self, socket: BorrowedFd<'_>, offset: u64, count: usize) -> io::Result<usize> {
         let mut offset = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
-        nix::sys::sendfile::sendfile64(socket, &self.descriptor, Some(&mut offset), count)
+        nix::sys::sendfile::sendfile64(socket, self.descriptor(), Some(&mut offset), count)
             .map_err(io::Error::from)
     }
 
-    /// Reads bytes once, so that they are in the page cache, and drops them. `scratch` is where
-    /// they pass through.
+    /// Reads bytes once, so that they are in the page cache, and drops them. Gives how many were
+    /// there: fewer than asked for is no error, 0 is the end of the file. Somewhat more may be read
+    /// than was asked for; at most [`READ_LENGTH_MAX`](super::READ_LENGTH_MAX).
     ///
     /// # Errors
-    /// Those of `pread(2)`. A file that ends early is no error: the next use notices.
+    /// Those of `preadv(2)`.
     ///
     /// # Blocking
     /// Waits for the disk.
-    pub fn warm(&self, bytes: Range<u64>, scratch: &mut [u8]) -> io::Result<()> {
-        let mut offset = bytes.start;
-        while offset < bytes.end {
-            let left = usize::try_from(bytes.end - offset).unwrap_or(usize::MAX);
-            let room = left.min(scratch.len());
-            match rustix::io::pread(&self.descriptor, &mut scratch[..room], offset)? {
-                0 => break,
-                count => offset += count as u64,
-            }
-        }
-        Ok(())
+    pub fn read_through(&self, bytes: &Range<u64>) -> io::Result<usize> {
+        let pieces = void::pieces(bytes.end - bytes.start);
+        let count = i32::try_from(pieces.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let offset = i64::try_from(bytes.start).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let descriptor = self.descriptor.as_raw_fd();
+        // SAFETY: the pieces are static memory that is there to be written to by the kernel.
+        let read = unsafe { libc::preadv(descriptor, pieces.as_ptr(), count, offset) };
+        usize::try_from(read).map_err(|_| io::Error::last_os_error())
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        // SAFETY: this is the only place that takes the descriptor out, and it runs once.
+        let descriptor = unsafe { ManuallyDrop::take(&mut self.descriptor) };
+        self.bin.put(Discarded::Descriptor(descriptor));
     }
 }

@@ -1,4 +1,4 @@
-//! The limit on open descriptors, `getrlimit(2)`.
+//! The limits of the process on descriptors and locked memory, `getrlimit(2)`.
 
 use rustix::process::{Resource, Rlimit};
 
@@ -16,4 +16,20 @@ pub fn raise_descriptor_limit() -> u64 {
         Ok(()) => limit.maximum.unwrap_or(UNLIMITED),
         Err(_) => limit.current.unwrap_or(UNLIMITED),
     }
+}
+
+/// Raises the soft limit on locked memory to the hard one and gives it in bytes; `None` where there
+/// is no limit, or none that binds this user.
+pub fn raise_lock_limit() -> Option<u64> {
+    let limit = rustix::process::getrlimit(Resource::Memlock);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let allowed = match rustix::process::setrlimit(Resource::Memlock, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    // CAP_IPC_LOCK, which root has, is not bound.
+    allowed.filter(|_| !rustix::process::geteuid().is_root())
 }

@@ -5,11 +5,15 @@
 //! a page answers EFAULT instead (`mmap(2)`, measured on Linux 6.18), which is an error value like
 //! any other. So the bytes go to [`super::socket::send`] and nowhere else.
 
+#![allow(unsafe_code)]
+
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::AsRawFd;
 
 use memmap2::{MmapOptions, MmapRaw};
 
+use super::bin::{Bin, Discarded, Unmapping};
 use super::file::OpenFile;
 
 /// The first `length` bytes of a file, shared with the page cache.
@@ -18,7 +22,9 @@ use super::file::OpenFile;
 /// a `rename` over the name. It shows later writes to the same inode.
 #[derive(Debug)]
 pub struct Mapping {
-    raw: MmapRaw,
+    raw: ManuallyDrop<MmapRaw>,
+    bin: Bin,
+    locked: bool,
 }
 
 impl Mapping {
@@ -33,7 +39,33 @@ impl Mapping {
         let raw = MmapOptions::new()
             .len(length)
             .map_raw_read_only(descriptor)?;
-        Ok(Mapping { raw })
+        Ok(Mapping {
+            raw: ManuallyDrop::new(raw),
+            bin: file.bin().clone(),
+            locked: false,
+        })
+    }
+
+    /// Keeps the pages in memory until the mapping is dropped. Reads what is not there.
+    ///
+    /// # Errors
+    /// Those of `mlock(2)`: ENOMEM and EPERM where `RLIMIT_MEMLOCK` forbids it.
+    ///
+    /// # Blocking
+    /// Waits for the disk for pages that are not resident.
+    pub fn lock(&mut self) -> io::Result<()> {
+        // SAFETY: the range is exactly that of a live mapping of our own.
+        let locked = unsafe { libc::mlock(self.start().cast(), self.length()) };
+        if locked != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        self.locked = true;
+        Ok(())
+    }
+
+    /// Whether the pages cannot leave memory.
+    pub fn is_locked(&self) -> bool {
+        self.locked
     }
 
     /// Bytes mapped.
@@ -44,5 +76,13 @@ impl Mapping {
     /// Where the mapping starts. For kernel calls only: see the head of this file.
     pub(super) fn start(&self) -> *const u8 {
         self.raw.as_ptr()
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: this is the only place that takes the mapping out, and it runs once.
+        let raw = unsafe { ManuallyDrop::take(&mut self.raw) };
+        self.bin.put(Discarded::Mapping(Unmapping(raw)));
     }
 }

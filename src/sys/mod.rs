@@ -1,10 +1,17 @@
 //! The kernel, made safe: one facility a file, and the only home of `unsafe`.
 //!
 //! Nothing here decides anything. What the rest of the server knows of the kernel are the types of
-//! this module: an open file, a mapping, a version of a file, a gathered send.
+//! this module: an open file, a mapping, a version of a file, a gathered send, a ring of calls.
 
 pub mod beneath;
+pub mod bin;
 pub mod file;
 pub mod limits;
 pub mod mapping;
+pub mod pagemap;
+pub mod ring;
 pub mod socket;
+pub mod usage;
+mod void;
+
+pub use void::READ_LENGTH_MAX;

@@ -33,7 +33,7 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// The engines that every test can be run with.
 pub fn engines() -> &'static [&'static str] {
-    &["threads", "blocking"]
+    &["uring", "threads", "blocking"]
 }
 
 /// A document root in a temporary directory, and a place beside it.

@@ -1,57 +1,23 @@
-//! What a disk job finds out, as a pure machine: it says which call to make next and is told what
-//! came of it. Every engine runs the same machine, so they cannot differ in what they find.
+//! The look-up of one path: which file it leads to, which twins that has, and what must stay as it
+//! is for this to hold.
 
-use std::ffi::{CStr, CString};
-use std::fs::File;
+use std::ffi::CString;
 use std::io;
-use std::ops::Range;
 use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use super::Step;
 use crate::cache::entry::Expectation;
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
+use crate::site::listing::Listing;
 use crate::site::resolve::{Candidate, Lookup, OnDirectory};
 use crate::sys::file::{Description, FileKind, FileVersion, OpenFile};
-use crate::sys::mapping::Mapping;
 
-/// What is asked of the disk.
-#[derive(Debug)]
-pub enum Job {
-    /// Find the file that a look-up leads to. With expectations: first see whether everything is
-    /// as it was, and if so look no further.
-    Resolve(Resolve),
-    /// Make a file resident and map it.
-    Map(Map),
-    /// Make part of a file resident.
-    Warm(Warm),
-    /// Append lines to a log.
-    Append(Append),
-}
-
-/// What came of a job.
-#[derive(Debug)]
-pub enum Done {
-    /// Of [`Job::Resolve`].
-    Resolved(Outcome),
-    /// Of [`Job::Map`].
-    Mapped {
-        /// The version that was asked for.
-        version: FileVersion,
-        /// The mapping; an error also when the file is no longer of that version.
-        mapping: io::Result<Mapping>,
-    },
-    /// Of [`Job::Warm`].
-    Warmed(io::Result<()>),
-    /// Of [`Job::Append`]: the buffer comes back, emptied.
-    Appended {
-        /// To be used again.
-        buffer: Vec<u8>,
-        /// Whether all was written.
-        result: io::Result<()>,
-    },
-}
+/// How often a path is walked again after a rename elsewhere disturbed the walk (EAGAIN). The
+/// kernel gives up only when a rename or mount happens during `..`, so a few tries are many.
+const WALK_TRIES_MAX: u32 = 16;
 
 /// A file that was opened, and what it was at that moment.
 #[derive(Clone, Debug)]
@@ -71,6 +37,8 @@ pub enum Outcome {
     File(Box<FoundFile>),
     /// A directory where a file was looked for; the path to go to.
     Moved(String),
+    /// A directory that has no index, and what is in it.
+    Listed(Listing),
     /// Nothing that is served: 404 or 403. A fact worth remembering.
     Refused(Status),
     /// The disk could not say: 500 or 503. Not a fact.
@@ -90,18 +58,6 @@ pub struct FoundFile {
     pub expectations: Vec<Expectation>,
 }
 
-/// The kernel call that a job needs next.
-#[derive(Debug)]
-pub enum Step<'a> {
-    /// `openat2` beneath the root, then `statx` of what was opened. Answer with
-    /// [`Resolve::opened`].
-    Open(&'a CStr),
-    /// `statx` of a path. Answer with [`Resolve::described`].
-    Describe(&'a CStr),
-    /// None: take the outcome.
-    Finished,
-}
-
 /// Where a look-up stands.
 #[derive(Debug)]
 enum Stage {
@@ -116,6 +72,10 @@ enum Stage {
         identity: Opened,
         twins: Vec<(Coding, Opened)>,
     },
+    /// Opening the directory itself, to list it.
+    OpeningDirectory,
+    /// Reading the names in it.
+    Listing(Arc<OpenFile>),
     /// Nothing is left to do.
     Finished(Outcome),
 }
@@ -127,33 +87,33 @@ pub struct Resolve {
     expected: Option<Arc<[Expectation]>>,
     seen: Vec<Expectation>,
     stage: Stage,
+    walks: u32,
 }
 
 impl Resolve {
     /// A look-up that starts from nothing.
     pub fn new(lookup: Lookup) -> Resolve {
-        let stage = Stage::Opening { candidate: 0 };
         Resolve {
+            stage: first_stage(&lookup),
             lookup,
             expected: None,
             seen: Vec::new(),
-            stage,
+            walks: 0,
         }
     }
 
     /// A look-up that may end early if all is as expected.
     pub fn checking(lookup: Lookup, expected: Arc<[Expectation]>) -> Resolve {
-        let stage = Stage::Checking(0);
         Resolve {
+            stage: Stage::Checking(0),
             lookup,
             expected: Some(expected),
             seen: Vec::new(),
-            stage,
+            walks: 0,
         }
     }
 
-    /// The next call to make.
-    pub fn step(&self) -> Step<'_> {
+    pub(super) fn step(&self) -> Step<'_> {
         match &self.stage {
             Stage::Checking(at) => match self.expected.as_deref().and_then(|all| all.get(*at)) {
                 Some(expectation) => Step::Describe(&expectation.path),
@@ -163,12 +123,17 @@ impl Resolve {
             Stage::Twins {
                 candidate, twin, ..
             } => Step::Open(&self.lookup.candidates[*candidate].twins[*twin].1),
+            Stage::OpeningDirectory => match &self.lookup.listing {
+                Some(directory) => Step::Open(directory),
+                None => Step::Finished,
+            },
+            Stage::Listing(directory) => Step::List(directory),
             Stage::Finished(_) => Step::Finished,
         }
     }
 
     /// What came of [`Step::Describe`]. Anything but what was expected starts the look-up anew.
-    pub fn described(&mut self, description: rustix::io::Result<Description>) {
+    pub(super) fn described(&mut self, description: rustix::io::Result<Description>) {
         let Stage::Checking(at) = self.stage else {
             return;
         };
@@ -178,14 +143,20 @@ impl Resolve {
             .map(|description| description.version);
         let expected = self.expected.as_deref().unwrap_or_default();
         self.stage = match expected.get(at) {
-            Some(expectation) if expectation.version != version => Stage::Opening { candidate: 0 },
+            Some(expectation) if expectation.version != version => first_stage(&self.lookup),
             _ if at + 1 < expected.len() => Stage::Checking(at + 1),
             _ => Stage::Finished(Outcome::Unchanged),
         };
     }
 
     /// What came of [`Step::Open`].
-    pub fn opened(&mut self, opened: rustix::io::Result<(OpenFile, Description)>) {
+    pub(super) fn opened(&mut self, opened: rustix::io::Result<(OpenFile, Description)>) {
+        if let Err(Errno::AGAIN | Errno::INTR) = opened
+            && self.walks < WALK_TRIES_MAX
+        {
+            self.walks += 1;
+            return;
+        }
         let stage = std::mem::replace(&mut self.stage, Stage::Finished(Outcome::Unchanged));
         self.stage = match stage {
             Stage::Opening { candidate } => self.candidate_opened(candidate, opened),
@@ -195,12 +166,28 @@ impl Resolve {
                 identity,
                 twins,
             } => self.twin_opened(candidate, twin, identity, twins, opened),
+            Stage::OpeningDirectory => match opened {
+                Ok((directory, what)) if what.kind == FileKind::Directory => {
+                    Stage::Listing(Arc::new(directory))
+                }
+                Ok(_) => Stage::Finished(Outcome::Refused(Status::NotFound)),
+                Err(error) => Stage::Finished(meaning(error).outcome()),
+            },
             stage => stage,
         };
     }
 
+    /// What came of [`Step::List`].
+    pub(super) fn listed(&mut self, listed: io::Result<Listing>) {
+        let outcome = match listed {
+            Ok(listing) => Outcome::Listed(listing),
+            Err(_) => Outcome::Failed(Status::InternalServerError),
+        };
+        self.stage = Stage::Finished(outcome);
+    }
+
     /// The outcome, once [`step`](Resolve::step) says that it is there.
-    pub fn finish(self) -> Outcome {
+    pub(super) fn finish(self) -> Outcome {
         match self.stage {
             Stage::Finished(outcome) => outcome,
             _ => Outcome::Unchanged,
@@ -244,14 +231,13 @@ impl Resolve {
             Ok((
                 _,
                 Description {
-                    kind: FileKind::Special,
+                    kind: FileKind::Special | FileKind::Link,
                     ..
                 },
             )) => self.not_here(candidate, Status::NotFound),
             Err(error) => match meaning(error) {
                 Meaning::Missing => self.not_here(candidate, Status::NotFound),
-                Meaning::Forbidden => Stage::Finished(Outcome::Refused(Status::Forbidden)),
-                Meaning::Failed(status) => Stage::Finished(Outcome::Failed(status)),
+                meaning => Stage::Finished(meaning.outcome()),
             },
         }
     }
@@ -267,6 +253,8 @@ impl Resolve {
             Stage::Opening {
                 candidate: candidate + 1,
             }
+        } else if status == Status::NotFound && self.lookup.listing.is_some() {
+            Stage::OpeningDirectory
         } else {
             Stage::Finished(Outcome::Refused(status))
         }
@@ -342,6 +330,25 @@ enum Meaning {
     Failed(Status),
 }
 
+impl Meaning {
+    fn outcome(self) -> Outcome {
+        match self {
+            Meaning::Missing => Outcome::Refused(Status::NotFound),
+            Meaning::Forbidden => Outcome::Refused(Status::Forbidden),
+            Meaning::Failed(status) => Outcome::Failed(status),
+        }
+    }
+}
+
+/// Where a look-up begins that expects nothing.
+fn first_stage(lookup: &Lookup) -> Stage {
+    match (lookup.candidates.is_empty(), &lookup.listing) {
+        (false, _) => Stage::Opening { candidate: 0 },
+        (true, Some(_)) => Stage::OpeningDirectory,
+        (true, None) => Stage::Finished(Outcome::Refused(Status::NotFound)),
+    }
+}
+
 /// The one place where errors of the disk become statuses.
 fn meaning(error: Errno) -> Meaning {
     match error {
@@ -357,52 +364,9 @@ fn meaning(error: Errno) -> Meaning {
         | Errno::INVAL
         | Errno::ILSEQ => Meaning::Missing,
         Errno::ACCESS | Errno::PERM => Meaning::Forbidden,
-        Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN => {
+        Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN | Errno::BUSY => {
             Meaning::Failed(Status::ServiceUnavailable)
         }
         _ => Meaning::Failed(Status::InternalServerError),
     }
-}
-
-/// Makes a file resident and maps it: in this order, because a mapping that is populated while it
-/// exists makes others wait for `mmap_lock`.
-#[derive(Debug)]
-pub struct Map {
-    /// The file.
-    pub file: Arc<OpenFile>,
-    /// The version that the mapping is for; its length is mapped.
-    pub version: FileVersion,
-}
-
-impl Map {
-    /// Maps the file, if it is still what it was.
-    ///
-    /// # Errors
-    /// ESTALE when the file has changed; else those of `statx(2)` and `mmap(2)`.
-    pub fn finish(&self) -> io::Result<Mapping> {
-        let length = usize::try_from(self.version.length).map_err(|_| Errno::FBIG)?;
-        let mapping = Mapping::of(&self.file, length)?;
-        match self.file.describe()?.version == self.version {
-            true => Ok(mapping),
-            false => Err(Errno::STALE.into()),
-        }
-    }
-}
-
-/// Makes part of a file resident, so that sending it does not wait.
-#[derive(Debug)]
-pub struct Warm {
-    /// The file.
-    pub file: Arc<OpenFile>,
-    /// Which bytes; what lies past the end of the file is not there and no error.
-    pub bytes: Range<u64>,
-}
-
-/// Appends bytes to a log.
-#[derive(Debug)]
-pub struct Append {
-    /// Where to; opened with `O_APPEND`, or standard output.
-    pub log: Arc<File>,
-    /// Whole lines.
-    pub buffer: Vec<u8>,
 }

@@ -3,14 +3,19 @@
 //! Field names are part of the interface: they are added, not renamed. `schema` counts changes
 //! that are not additions. No file names appear, so nothing that was refused can.
 
-use maud::{DOCTYPE, Markup, html};
+mod page;
+
+use std::time::Instant;
+
 use serde::Serialize;
 
 use super::service::Service;
+use super::turns::Turns;
 use crate::cache::stats::CacheStats;
 use crate::conn::Document;
 use crate::conn::ledger::Ledger;
 use crate::http::request::{Field, Request};
+use crate::sys::usage::ThreadUsage;
 
 /// Everything that is shown.
 #[derive(Clone, Debug, Serialize)]
@@ -33,6 +38,9 @@ pub(super) struct Snapshot {
     pub caches: Vec<CacheNumbers>,
     /// The disk engine.
     pub disk: DiskNumbers,
+    /// The loop.
+    #[serde(rename = "loop")]
+    pub turns: TurnNumbers,
     /// Freshness.
     pub freshness: FreshnessNumbers,
     /// Bytes of access log that could not be written.
@@ -127,14 +135,85 @@ impl CacheNumbers {
 }
 
 /// The disk engine.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct DiskNumbers {
     /// Its name.
     pub engine: &'static str,
+    /// Why it is this one.
+    pub reason: String,
     /// Jobs under way.
     pub depth: usize,
+    /// Jobs that wait for their turn.
+    pub waiting: usize,
+    /// Jobs that may wait.
+    pub waiting_capacity: usize,
+    /// Jobs refused since the start, because too many waited.
+    pub refused: u64,
     /// Look-ups that connections wait for.
     pub look_ups: usize,
+    /// Windows of long files that are being read.
+    pub windows: usize,
+    /// Mappings dropped since the start because their pages had been taken away.
+    pub mappings_gone: u64,
+}
+
+/// The loop: what it does between two waits.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct TurnNumbers {
+    /// Turns since the start.
+    pub turns: u64,
+    /// How long they were: how many were below each bound, in microseconds.
+    pub turn_us: Vec<TurnBucket>,
+    /// The longest, in microseconds.
+    pub longest_turn_us: u64,
+    /// What took most of it.
+    pub longest_turn_cause: Option<&'static str>,
+    /// How long ago it was, in seconds.
+    pub longest_turn_seconds_ago: Option<u64>,
+    /// Times that the loop slept outside its wait: broken promises.
+    pub sleeps_outside_poll: u64,
+    /// Pages that the loop touched and had to wait for.
+    pub major_faults: u64,
+    /// Times that the loop gave the processor up: about once a wait.
+    pub voluntary_switches: u64,
+    /// Times that the processor was taken from it.
+    pub involuntary_switches: u64,
+}
+
+/// Turns of one length.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct TurnBucket {
+    /// Below this many microseconds; `null`: longer than all others.
+    pub below_us: Option<u64>,
+    /// Turns of this length that are not below an earlier bound.
+    pub count: u64,
+}
+
+impl TurnNumbers {
+    /// Of the thread that calls, which must be that of the loop.
+    pub(super) fn take(turns: &Turns, now: Instant) -> TurnNumbers {
+        let usage = ThreadUsage::now();
+        let longest = turns.longest();
+        let histogram = turns.histogram();
+        let bucket = |(index, count): (usize, &u64)| TurnBucket {
+            below_us: (index + 1 < histogram.len()).then(|| 1 << index),
+            count: *count,
+        };
+        TurnNumbers {
+            turns: histogram.iter().sum(),
+            turn_us: histogram.iter().enumerate().map(bucket).collect(),
+            longest_turn_us: longest.map_or(0, |longest| {
+                u64::try_from(longest.lasted.as_micros()).unwrap_or(u64::MAX)
+            }),
+            longest_turn_cause: longest.map(|longest| longest.cause.name()),
+            longest_turn_seconds_ago: longest
+                .map(|longest| now.saturating_duration_since(longest.at).as_secs()),
+            sleeps_outside_poll: turns.sleeps_outside(),
+            major_faults: usage.major_faults,
+            voluntary_switches: usage.voluntary_switches,
+            involuntary_switches: usage.involuntary_switches,
+        }
+    }
 }
 
 /// How the caches follow the disk.
@@ -149,7 +228,7 @@ pub(super) struct FreshnessNumbers {
 }
 
 /// What only the loop knows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct LoopNumbers {
     /// Since the start, in seconds.
     pub uptime_seconds: u64,
@@ -159,6 +238,8 @@ pub(super) struct LoopNumbers {
     pub bytes_sent: SentNumbers,
     /// Bytes of access log lost.
     pub access_log_lost_bytes: u64,
+    /// Its turns.
+    pub turns: TurnNumbers,
 }
 
 impl Snapshot {
@@ -169,6 +250,7 @@ impl Snapshot {
             connections,
             bytes_sent,
             access_log_lost_bytes,
+            turns,
         } = numbers;
         let Service {
             paths,
@@ -209,10 +291,17 @@ impl Snapshot {
             bytes_sent,
             caches: vec![path, map, descriptor],
             disk: DiskNumbers {
-                engine: service.disk.name(),
-                depth: service.disk.depth(),
+                engine: service.disk.engine.name(),
+                reason: service.engine_reason.clone(),
+                depth: service.disk.engine.depth(),
+                waiting: service.disk.waiting_count(),
+                waiting_capacity: service.disk.waiting_count_max(),
+                refused: service.disk.refused(),
                 look_ups: service.fetches.count(),
+                windows: service.residency.pending_count(),
+                mappings_gone: service.mappings_gone,
             },
+            turns,
             freshness: FreshnessNumbers {
                 revalidate_ms: service.revalidate_ms(),
                 watched_files: service.watch.count(),
@@ -235,126 +324,10 @@ impl Snapshot {
         }
         Document {
             media_type: "text/html; charset=utf-8",
-            bytes: self.page().into_string().into_bytes(),
+            bytes: page::of(self).into_string().into_bytes(),
             content_security_policy: Some(
                 "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
             ),
-        }
-    }
-
-    fn page(&self) -> Markup {
-        let classes = self.requests.by_status_class;
-        html! {
-            (DOCTYPE)
-            html lang="en" {
-                head {
-                    meta charset="utf-8";
-                    meta name="viewport" content="width=device-width, initial-scale=1";
-                    title { "spede status" }
-                    style { (maud::PreEscaped(include_str!("status.css"))) }
-                }
-                body {
-                    header {
-                        h1 { "spede " (self.version) }
-                        p {
-                            "Up " (duration(self.uptime_seconds)) ", disk engine "
-                            strong { (self.disk.engine) } ". "
-                            a href="?format=json" { "The same as JSON" }
-                        }
-                    }
-                    main {
-                        section aria-labelledby="caches" {
-                            h2 id="caches" { "Caches" }
-                            (self.cache_table())
-                            p.note {
-                                "A changed path is noticed within "
-                                (self.freshness.revalidate_ms) " ms; "
-                                (number(self.freshness.watched_files as u64))
-                                " mapped files are watched for changes in place."
-                            }
-                        }
-                        section aria-labelledby="requests" {
-                            h2 id="requests" { "Requests" }
-                            (figures(&[
-                                ("answered", number(self.requests.total)),
-                                ("2xx", number(classes.success)),
-                                ("3xx", number(classes.redirection)),
-                                ("4xx", number(classes.client_error)),
-                                ("5xx", number(classes.server_error)),
-                            ]))
-                        }
-                        section aria-labelledby="connections" {
-                            h2 id="connections" { "Connections" }
-                            (figures(&[
-                                ("open", number(self.connections.open as u64)),
-                                ("idle", number(self.connections.idle as u64)),
-                                ("answering", number(self.connections.answering as u64)),
-                                ("at most", number(self.connections.capacity as u64)),
-                                ("accepted", number(self.connections.accepted)),
-                                ("accept pauses", number(self.connections.accept_pauses)),
-                            ]))
-                        }
-                        section aria-labelledby="sent" {
-                            h2 id="sent" { "Sent" }
-                            (figures(&[
-                                ("from mappings and memory", bytes(self.bytes_sent.gathered)),
-                                ("by sendfile", bytes(self.bytes_sent.sendfile)),
-                                ("disk jobs under way", number(self.disk.depth as u64)),
-                                ("look-ups under way", number(self.disk.look_ups as u64)),
-                            ]))
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    fn cache_table(&self) -> Markup {
-        html! {
-            div.scroll tabindex="0" role="region" aria-labelledby="caches" {
-                table {
-                    thead {
-                        tr {
-                            @for title in ["cache", "hit ratio", "hits", "misses", "expired",
-                                "entries", "of", "bytes", "of", "evictions", "changed"] {
-                                th scope="col" { (title) }
-                            }
-                        }
-                    }
-                    tbody {
-                        @for cache in &self.caches {
-                            tr {
-                                th scope="row" { (cache.name) }
-                                td {
-                                    @match cache.hit_ratio {
-                                        Some(ratio) => (format!("{:.1} %", ratio * 100.0)),
-                                        None => "–",
-                                    }
-                                }
-                                td { (number(cache.stats.hits)) }
-                                td { (number(cache.stats.misses)) }
-                                td { (number(cache.stats.expired)) }
-                                td { (number(cache.entries as u64)) }
-                                td { (number(cache.capacity as u64)) }
-                                td { (cache.bytes.map_or("–".into(), bytes)) }
-                                td { (cache.capacity_bytes.map_or("–".into(), bytes)) }
-                                td { (number(cache.stats.evictions)) }
-                                td { (number(cache.stats.changed)) }
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn figures(rows: &[(&str, String)]) -> Markup {
-    html! {
-        dl {
-            @for (name, value) in rows {
-                div { dt { (name) } dd { (value) } }
-            }
         }
     }
 }
@@ -375,64 +348,4 @@ fn wants_json(request: &Request<'_>) -> bool {
         })
     };
     by_query || (accepts(b"application/json") && !accepts(b"text/html"))
-}
-
-/// A number with its thousands apart.
-fn number(value: u64) -> String {
-    let digits = value.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// Bytes in the unit that reads best.
-fn bytes(value: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if value < 1_024 {
-        return format!("{value} B");
-    }
-    #[allow(clippy::cast_precision_loss)]
-    let mut scaled = value as f64 / 1_024.0;
-    let mut unit = 0;
-    while scaled >= 1_024.0 && unit + 1 < UNITS.len() {
-        scaled /= 1_024.0;
-        unit += 1;
-    }
-    format!("{scaled:.1} {}", UNITS[unit])
-}
-
-fn duration(seconds: u64) -> String {
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
-        (0, ..) => format!("{hours} h {minutes} min"),
-        _ => format!("{days} d {hours} h"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_read_well() {
-        assert_eq!(
-            [number(0), number(999), number(1_000), number(1_234_567)].join(" "),
-            "0 999 1,000 1,234,567"
-        );
-        assert_eq!(
-            [bytes(1_023), bytes(1_024), bytes(256 << 20)].join(" "),
-            "1023 B 1.0 KiB 256.0 MiB"
-        );
-        assert_eq!(
-            [duration(59), duration(61), duration(90_000)].join(", "),
-            "59 s, 1 min 1 s, 1 d 1 h"
-        );
-    }
 }

@@ -1,0 +1,71 @@
+//! Writing a batch of lines to the end of a log, all of it or until an error.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use super::{Done, Step};
+
+/// Appends bytes to a log.
+#[derive(Debug)]
+pub struct Append {
+    /// Where to; opened with `O_APPEND`, or standard output.
+    log: Arc<File>,
+    /// Whole lines; lent away while they are written.
+    buffer: Vec<u8>,
+    length: usize,
+    written: usize,
+    error: Option<io::Error>,
+}
+
+impl Append {
+    /// Appends all of `buffer`.
+    pub fn new(log: Arc<File>, buffer: Vec<u8>) -> Append {
+        let length = buffer.len();
+        Append {
+            log,
+            buffer,
+            length,
+            written: 0,
+            error: None,
+        }
+    }
+
+    /// The lines, if the job was not taken.
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.buffer
+    }
+
+    pub(super) fn step(&self) -> Step<'_> {
+        if self.error.is_none() && self.written < self.length {
+            Step::Write(&self.log)
+        } else {
+            Step::Finished
+        }
+    }
+
+    pub(super) fn lend_buffer(&mut self) -> (Vec<u8>, usize) {
+        (std::mem::take(&mut self.buffer), self.written)
+    }
+
+    pub(super) fn written(&mut self, buffer: Vec<u8>, count: io::Result<usize>) {
+        self.buffer = buffer;
+        match count {
+            Ok(0) => self.error = Some(io::ErrorKind::WriteZero.into()),
+            Ok(count) => self.written += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => self.error = Some(error),
+        }
+    }
+
+    pub(super) fn finish(self) -> Done {
+        let mut buffer = self.buffer;
+        buffer.clear();
+        let left = self.length - self.written;
+        let lost = (left > 0).then(|| {
+            let error = self.error.unwrap_or(io::ErrorKind::TimedOut.into());
+            (left as u64, error)
+        });
+        Done::Appended { buffer, lost }
+    }
+}

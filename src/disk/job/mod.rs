@@ -1,0 +1,189 @@
+//! What a disk job finds out, as a pure machine: it says which call to make next and is told what
+//! came of it. Every engine runs the same machine, so they cannot differ in what they find.
+
+mod append;
+mod read;
+mod resolve;
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use append::Append;
+pub use read::{Locking, Map, Warm};
+pub use resolve::{FoundFile, Opened, Outcome, Resolve};
+
+use crate::http::status::Status;
+use crate::site::listing::Listing;
+use crate::sys::bin::Discarded;
+use crate::sys::file::{Description, FileVersion, OpenFile};
+use crate::sys::mapping::Mapping;
+
+/// What is asked of the disk.
+#[derive(Debug)]
+pub enum Job {
+    /// Find the file that a look-up leads to, or what is in a directory. With expectations: first
+    /// see whether everything is as it was, and if so look no further.
+    Resolve(Resolve),
+    /// Make a file resident and map it.
+    Map(Map),
+    /// Make part of a file resident.
+    Warm(Warm),
+    /// Append lines to a log.
+    Append(Append),
+    /// Open a log for appending.
+    Reopen(PathBuf, Option<io::Result<File>>),
+    /// Close a file or unmap one. `None` once that is done.
+    Discard(Option<Discarded>),
+}
+
+/// What came of a job.
+#[derive(Debug)]
+pub enum Done {
+    /// Of [`Job::Resolve`].
+    Resolved(Outcome),
+    /// Of [`Job::Map`].
+    Mapped {
+        /// The version that was asked for.
+        version: FileVersion,
+        /// The mapping; an error also when the file is no longer of that version.
+        mapping: io::Result<Mapping>,
+    },
+    /// Of [`Job::Warm`].
+    Warmed(io::Result<()>),
+    /// Of [`Job::Append`]: the buffer comes back, emptied.
+    Appended {
+        /// To be used again.
+        buffer: Vec<u8>,
+        /// Bytes that could not be written, and why.
+        lost: Option<(u64, io::Error)>,
+    },
+    /// Of [`Job::Reopen`].
+    Reopened(io::Result<File>),
+    /// Of [`Job::Discard`].
+    Discarded,
+}
+
+/// The kernel call that a job needs next.
+#[derive(Debug)]
+pub enum Step<'a> {
+    /// `openat2` beneath the root, then `statx` of what was opened.
+    Open(&'a CStr),
+    /// `statx` of a path.
+    Describe(&'a CStr),
+    /// A read of bytes that nobody wants: [`OpenFile::read_through`].
+    Read(&'a Arc<OpenFile>, Range<u64>),
+    /// `write` of what [`Job::lend_buffer`] gives.
+    Write(&'a Arc<File>),
+    /// `close` or `munmap` of what [`Job::take_discarded`] gives.
+    Discard,
+    /// `mmap`, `statx` and perhaps `mlock`: [`Map::map`].
+    Map(&'a Map),
+    /// `getdents` and `statx` of what is there.
+    List(&'a Arc<OpenFile>),
+    /// `open` of a log.
+    Reopen(&'a Path),
+    /// None: take the outcome.
+    Finished,
+}
+
+/// What a call gave.
+#[derive(Debug)]
+pub enum Answer {
+    /// Of [`Step::Open`].
+    Opened(rustix::io::Result<(OpenFile, Description)>),
+    /// Of [`Step::Describe`].
+    Described(rustix::io::Result<Description>),
+    /// Of [`Step::Read`]: bytes read.
+    Read(io::Result<usize>),
+    /// Of [`Step::Write`]: the buffer, and bytes written.
+    Written(Vec<u8>, io::Result<usize>),
+    /// Of [`Step::Discard`].
+    Discarded,
+    /// Of [`Step::Map`].
+    Mapped(io::Result<Mapping>),
+    /// Of [`Step::List`].
+    Listed(io::Result<Listing>),
+    /// Of [`Step::Reopen`].
+    Reopened(io::Result<File>),
+}
+
+impl Job {
+    /// The next call to make.
+    pub fn step(&self) -> Step<'_> {
+        match self {
+            Job::Resolve(resolve) => resolve.step(),
+            Job::Map(map) => map.step(),
+            Job::Warm(warm) => warm.step(),
+            Job::Append(append) => append.step(),
+            Job::Reopen(path, None) => Step::Reopen(path),
+            Job::Discard(Some(_)) => Step::Discard,
+            Job::Reopen(_, Some(_)) | Job::Discard(None) => Step::Finished,
+        }
+    }
+
+    /// Takes in what the call of the last step gave.
+    pub fn answer(&mut self, answer: Answer) {
+        match (self, answer) {
+            (Job::Resolve(resolve), Answer::Opened(opened)) => resolve.opened(opened),
+            (Job::Resolve(resolve), Answer::Described(described)) => resolve.described(described),
+            (Job::Resolve(resolve), Answer::Listed(listed)) => resolve.listed(listed),
+            (Job::Map(map), Answer::Read(read)) => map.read(read),
+            (Job::Map(map), Answer::Mapped(mapped)) => map.mapped(mapped),
+            (Job::Warm(warm), Answer::Read(read)) => warm.read(read),
+            (Job::Append(append), Answer::Written(buffer, count)) => append.written(buffer, count),
+            (Job::Reopen(_, reopened), Answer::Reopened(file)) => *reopened = Some(file),
+            (Job::Discard(_), Answer::Discarded) => {}
+            (job, answer) => unreachable!("an engine gave {answer:?} to {job:?}"),
+        }
+    }
+
+    /// The buffer to write from, and how much of it was written before. For [`Step::Write`].
+    pub fn lend_buffer(&mut self) -> (Vec<u8>, usize) {
+        match self {
+            Job::Append(append) => append.lend_buffer(),
+            _ => (Vec::new(), 0),
+        }
+    }
+
+    /// What to close or unmap. For [`Step::Discard`].
+    pub fn take_discarded(&mut self) -> Option<Discarded> {
+        match self {
+            Job::Discard(discarded) => discarded.take(),
+            _ => None,
+        }
+    }
+
+    /// What came of it, once [`step`](Job::step) says that it is there.
+    pub fn finish(self) -> Done {
+        match self {
+            Job::Resolve(resolve) => Done::Resolved(resolve.finish()),
+            Job::Map(map) => map.finish(),
+            Job::Warm(warm) => Done::Warmed(warm.finish()),
+            Job::Append(append) => append.finish(),
+            Job::Reopen(_, reopened) => {
+                Done::Reopened(reopened.unwrap_or_else(|| Err(io::ErrorKind::Interrupted.into())))
+            }
+            Job::Discard(_) => Done::Discarded,
+        }
+    }
+
+    /// Gives a job up that was not begun. Whoever waits for it is told `status`.
+    pub fn abandon(self, status: Status) -> Done {
+        let error = || io::Error::from(io::ErrorKind::TimedOut);
+        match self {
+            Job::Resolve(_) => Done::Resolved(Outcome::Failed(status)),
+            Job::Map(Map { version, .. }) => Done::Mapped {
+                version,
+                mapping: Err(error()),
+            },
+            Job::Warm(_) => Done::Warmed(Err(error())),
+            Job::Append(append) => append.finish(),
+            Job::Reopen(..) => Done::Reopened(Err(error())),
+            Job::Discard(_) => Done::Discarded,
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! io_uring: the kernel's own workers make the calls that wait, and the ring wakes the loop.
+//!
+//! Calls that were pushed in a turn begin with one system call before the wait. What io_uring has no
+//! call for, `mmap`, `munmap`, `getdents` and the open of a log, is made by helper threads beside
+//! the ring. A call under way cannot be recalled: whoever waited for it may go, its result is
+//! dropped when it comes, and what it points to lives until then (`sys/ring.rs`).
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use slab::Slab;
+
+use super::job::{Answer, Done, Job, Step};
+use super::run::with_description;
+use super::threads::Threads;
+use super::{Disk, JobId, Saturated, Sending};
+use crate::sys::beneath::Root;
+use crate::sys::bin::Discarded;
+use crate::sys::ring::{Call, Returned, Ring, RingError};
+
+/// The engine.
+#[derive(Debug)]
+pub struct Uring {
+    root: Arc<Root>,
+    ring: Ring,
+    jobs: Slab<(JobId, Job)>,
+    /// Jobs that came to an end without a call.
+    finished: Vec<(JobId, Done)>,
+    aside: Threads,
+    depth_max: usize,
+}
+
+impl Uring {
+    /// An engine of at most `depth_max` jobs at once for files beneath `root`. To be used on the
+    /// thread that makes it.
+    ///
+    /// # Errors
+    /// When there is no ring, or no helper thread beside it; see [`RingError`].
+    pub fn new(root: Arc<Root>, depth_max: usize) -> Result<Uring, RingError> {
+        let depth = u32::try_from(depth_max).unwrap_or(u32::MAX);
+        let ring = Ring::new(depth)?;
+        let aside = Threads::new(Arc::clone(&root), depth_max).map_err(RingError::Refused)?;
+        Ok(Uring {
+            root,
+            ring,
+            jobs: Slab::new(),
+            finished: Vec::new(),
+            aside,
+            depth_max,
+        })
+    }
+
+    /// Goes on with a job: to its next call, or to its end.
+    fn go_on(&mut self, slot: usize) {
+        let Some((_, job)) = self.jobs.get_mut(slot) else {
+            return;
+        };
+        let call = match job.step() {
+            Step::Open(path) => Call::Open(Arc::clone(&self.root), path.to_owned()),
+            Step::Describe(path) => Call::Describe(Arc::clone(&self.root), path.to_owned()),
+            Step::Read(file, bytes) => Call::Read(Arc::clone(file), bytes),
+            Step::Write(log) => {
+                let log = Arc::clone(log);
+                let (buffer, from) = job.lend_buffer();
+                Call::Write(log, buffer, from)
+            }
+            Step::Discard => match job.take_discarded() {
+                Some(Discarded::Descriptor(descriptor)) => Call::Close(descriptor),
+                Some(mapping) => {
+                    *job = Job::Discard(Some(mapping));
+                    return self.put_aside(slot);
+                }
+                None => return self.finish(slot),
+            },
+            Step::Map(_) | Step::List(_) | Step::Reopen(_) => return self.put_aside(slot),
+            Step::Finished => return self.finish(slot),
+        };
+        if let Err(call) = self.ring.push(slot as u64, call) {
+            self.give_back(slot, call);
+        }
+    }
+
+    /// The kernel's queue was full and could not be emptied: the call did not take place.
+    fn give_back(&mut self, slot: usize, call: Call) {
+        let refused = || io::Error::from(rustix::io::Errno::BUSY);
+        let answer = match call {
+            Call::Open(..) => Answer::Opened(Err(rustix::io::Errno::BUSY)),
+            Call::Describe(..) => Answer::Described(Err(rustix::io::Errno::BUSY)),
+            Call::Read(..) => Answer::Read(Err(refused())),
+            Call::Write(_, buffer, _) => Answer::Written(buffer, Err(refused())),
+            Call::Close(_) => Answer::Discarded,
+        };
+        self.answer(slot, answer);
+    }
+
+    fn answer(&mut self, slot: usize, answer: Answer) {
+        if let Some((_, job)) = self.jobs.get_mut(slot) {
+            job.answer(answer);
+            self.go_on(slot);
+        }
+    }
+
+    fn finish(&mut self, slot: usize) {
+        if let Some((id, job)) = self.jobs.try_remove(slot)
+            && id != JobId::OWN
+        {
+            self.finished.push((id, job.finish()));
+        }
+    }
+
+    /// Hands a job to the helpers, from where it stands. They take as many as the ring.
+    fn put_aside(&mut self, slot: usize) {
+        if let Some((id, job)) = self.jobs.try_remove(slot)
+            && let Err(Saturated(job)) = self.aside.submit(id, job)
+        {
+            // They are as many as all jobs together, so there was room.
+            let status = crate::http::status::Status::ServiceUnavailable;
+            self.finished.push((id, job.abandon(status)));
+        }
+    }
+}
+
+impl Disk for Uring {
+    fn submit(&mut self, id: JobId, job: Job) -> Result<(), Saturated> {
+        if !self.has_room() {
+            return Err(Saturated(Box::new(job)));
+        }
+        let slot = self.jobs.insert((id, job));
+        self.go_on(slot);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<usize> {
+        self.ring.submit()
+    }
+
+    fn reap(&mut self, done: &mut Vec<(JobId, Done)>) {
+        while let Some((token, returned)) = self.ring.reap() {
+            let answer = match returned {
+                Returned::Opened(opened) => Answer::Opened(opened.and_then(with_description)),
+                Returned::Described(described) => Answer::Described(described),
+                Returned::Read(count) => Answer::Read(count),
+                Returned::Written(buffer, count) => Answer::Written(buffer, count),
+                Returned::Closed => Answer::Discarded,
+            };
+            self.answer(usize::try_from(token).unwrap_or(usize::MAX), answer);
+        }
+        self.aside.reap_jobs(done);
+        while self.has_room()
+            && let Some(discarded) = self.root.bin().take()
+        {
+            // There is room, as was just seen.
+            let _ = self.submit(JobId::OWN, Job::Discard(Some(discarded)));
+        }
+        done.append(&mut self.finished);
+    }
+
+    fn wake_sources(&self) -> Vec<BorrowedFd<'_>> {
+        let mut sources = self.aside.wake_sources();
+        sources.push(self.ring.descriptor());
+        sources
+    }
+
+    fn has_results(&self) -> bool {
+        !self.finished.is_empty() || self.ring.is_ready()
+    }
+
+    fn has_room(&self) -> bool {
+        self.depth() < self.depth_max
+    }
+
+    fn depth(&self) -> usize {
+        self.jobs.len() + self.aside.depth()
+    }
+
+    fn sending(&self) -> Sending {
+        Sending::WhatIsResident
+    }
+
+    fn name(&self) -> &'static str {
+        "uring"
+    }
+}

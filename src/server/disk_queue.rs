@@ -1,0 +1,363 @@
+//! The way to the disk: as many jobs at the engine as it takes, the others in a queue that is fair
+//! to client addresses.
+//!
+//! One client that asks for a thousand cold files gets its turn among the others and no more: each
+//! address has a queue of its own, and they are served in turn. When all queues together are full,
+//! the longest one gives up its newest job, or the newcomer is refused if its own is the longest.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+use foldhash::fast::RandomState;
+
+use crate::conn::Peer;
+use crate::disk::job::{Done, Job};
+use crate::disk::{Disk, JobId, Saturated};
+use crate::http::status::Status;
+
+/// On whose behalf a job is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Owner {
+    /// The server's own: logs, mappings for those who come later.
+    Server,
+    /// Whoever is at the Unix socket.
+    Local,
+    /// A client; IPv6 clients by their network of 64 bits, which one customer has to himself.
+    Client(IpAddr),
+}
+
+impl From<Peer> for Owner {
+    fn from(peer: Peer) -> Owner {
+        match peer {
+            Peer::Local => Owner::Local,
+            Peer::Address(address) => Owner::Client(match address.to_canonical() {
+                IpAddr::V4(address) => IpAddr::V4(address),
+                IpAddr::V6(address) => {
+                    let network = address.to_bits() >> 64 << 64;
+                    IpAddr::V6(Ipv6Addr::from_bits(network))
+                }
+            }),
+        }
+    }
+}
+
+/// A job that waits for its turn.
+#[derive(Debug)]
+struct Waiting {
+    id: JobId,
+    job: Job,
+    since: Instant,
+}
+
+/// Jobs that wait, by owner.
+#[derive(Debug, Default)]
+struct Line {
+    by_owner: HashMap<Owner, VecDeque<Waiting>, RandomState>,
+    /// Owners of jobs that wait, in the order of their turns.
+    turns: VecDeque<Owner>,
+    count: usize,
+}
+
+impl Line {
+    fn push(&mut self, owner: Owner, waiting: Waiting) {
+        let own = self.by_owner.entry(owner).or_default();
+        if own.is_empty() {
+            self.turns.push_back(owner);
+        }
+        own.push_back(waiting);
+        self.count += 1;
+    }
+
+    /// The oldest job of the owner whose turn it is.
+    fn pop(&mut self) -> Option<Waiting> {
+        let owner = self.turns.pop_front()?;
+        let own = self.by_owner.get_mut(&owner)?;
+        let waiting = own.pop_front();
+        if own.is_empty() {
+            self.by_owner.remove(&owner);
+        } else {
+            self.turns.push_back(owner);
+        }
+        self.count -= usize::from(waiting.is_some());
+        waiting
+    }
+
+    fn length_of(&self, owner: Owner) -> usize {
+        self.by_owner.get(&owner).map_or(0, VecDeque::len)
+    }
+
+    /// Takes the newest job of the client with the longest queue, if that is longer than `length`.
+    /// O(clients that wait).
+    fn give_up_longest(&mut self, length: usize) -> Option<Waiting> {
+        let clients = self.by_owner.iter_mut();
+        let (_, longest) = clients
+            .filter(|(owner, _)| **owner != Owner::Server)
+            .max_by_key(|(_, own)| own.len())
+            .filter(|(_, own)| own.len() > length)?;
+        // At least two are in it, so it does not become empty.
+        let waiting = longest.pop_back()?;
+        self.count -= 1;
+        Some(waiting)
+    }
+}
+
+/// The engine and the queue before it.
+#[derive(Debug)]
+pub(super) struct DiskQueue {
+    /// The engine.
+    pub engine: Box<dyn Disk>,
+    line: Line,
+    waiting_max: usize,
+    /// How long a job may wait before nobody wants it any more.
+    timeout: Duration,
+    given_up: Vec<(JobId, Done)>,
+    refused: u64,
+    next: u64,
+}
+
+impl DiskQueue {
+    /// A queue of at most `waiting_max` jobs before an engine.
+    pub(super) fn new(engine: Box<dyn Disk>, waiting_max: usize, timeout: Duration) -> DiskQueue {
+        DiskQueue {
+            engine,
+            line: Line::default(),
+            waiting_max,
+            timeout,
+            given_up: Vec::new(),
+            refused: 0,
+            next: 0,
+        }
+    }
+
+    /// Hands a job to the engine or puts it into the queue, and names it.
+    ///
+    /// # Errors
+    /// Gives the job back when there is no room for it.
+    pub(super) fn submit(
+        &mut self,
+        owner: Owner,
+        job: Job,
+        now: Instant,
+    ) -> Result<JobId, Saturated> {
+        let is_full = self.line.count >= self.waiting_max && !self.is_next();
+        if is_full && owner != Owner::Server {
+            self.refused += 1;
+            let own = self.line.length_of(owner) + 1;
+            match self.line.give_up_longest(own) {
+                Some(longest) => self.give_up(longest, Status::ServiceUnavailable),
+                None => return Err(Saturated(Box::new(job))),
+            }
+        }
+        Ok(self.insist(owner, job, now))
+    }
+
+    /// The same where there must be room: there is at most one such job a connection.
+    pub(super) fn insist(&mut self, owner: Owner, job: Job, now: Instant) -> JobId {
+        self.next += 1;
+        let id = JobId(self.next);
+        let job = match self.is_next() {
+            true => match self.engine.submit(id, job) {
+                Ok(()) => return id,
+                Err(Saturated(job)) => *job,
+            },
+            false => job,
+        };
+        let since = now;
+        self.line.push(owner, Waiting { id, job, since });
+        id
+    }
+
+    /// Whether a new job would go straight to the engine.
+    fn is_next(&self) -> bool {
+        self.line.count == 0 && self.engine.has_room()
+    }
+
+    /// Appends the results that are there, then lets waiting jobs through as far as there is room.
+    /// Look-ups that `is_wanted` denies, because everybody has left, are not done.
+    pub(super) fn reap(
+        &mut self,
+        now: Instant,
+        is_wanted: impl Fn(JobId) -> bool,
+        done: &mut Vec<(JobId, Done)>,
+    ) {
+        self.engine.reap(done);
+        while self.line.count > 0 && self.engine.has_room() {
+            let Some(waiting) = self.line.pop() else {
+                break;
+            };
+            let over = now.saturating_duration_since(waiting.since) >= self.timeout;
+            let unwanted = matches!(waiting.job, Job::Resolve(_)) && !is_wanted(waiting.id);
+            let client = matches!(waiting.job, Job::Resolve(_) | Job::Warm(_));
+            if client && (over || unwanted) {
+                self.give_up(waiting, Status::GatewayTimeout);
+                continue;
+            }
+            if let Err(Saturated(job)) = self.engine.submit(waiting.id, waiting.job) {
+                let job = job.abandon(Status::ServiceUnavailable);
+                self.given_up.push((waiting.id, job));
+            }
+        }
+        done.append(&mut self.given_up);
+    }
+
+    fn give_up(&mut self, waiting: Waiting, status: Status) {
+        let Waiting { id, job, .. } = waiting;
+        self.given_up.push((id, job.abandon(status)));
+    }
+
+    /// Begins what was submitted in this turn, and gives how many calls that took.
+    ///
+    /// # Errors
+    /// When the engine is broken.
+    pub(super) fn flush(&mut self) -> io::Result<usize> {
+        self.engine.flush()
+    }
+
+    /// Whether there is something to reap without waiting.
+    pub(super) fn has_results(&self) -> bool {
+        !self.given_up.is_empty() || self.engine.has_results()
+    }
+
+    /// Jobs in the queue.
+    pub(super) fn waiting_count(&self) -> usize {
+        self.line.count
+    }
+
+    /// Jobs that may be in the queue.
+    pub(super) fn waiting_count_max(&self) -> usize {
+        self.waiting_max
+    }
+
+    /// Jobs refused for want of room since the start.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::BorrowedFd;
+
+    use crate::disk::Sending;
+
+    /// Takes `room` jobs and finishes none; writes down what came.
+    #[derive(Debug)]
+    struct Full {
+        room: usize,
+        came: Vec<JobId>,
+    }
+
+    impl Disk for Full {
+        fn submit(&mut self, id: JobId, job: Job) -> Result<(), Saturated> {
+            if self.room == 0 {
+                return Err(Saturated(Box::new(job)));
+            }
+            self.room -= 1;
+            self.came.push(id);
+            Ok(())
+        }
+        fn flush(&mut self) -> io::Result<usize> {
+            Ok(0)
+        }
+        fn reap(&mut self, done: &mut Vec<(JobId, Done)>) {
+            // One job after the other comes to its end.
+            self.room += 1;
+            done.extend(self.came.pop().map(|id| (id, Done::Discarded)));
+        }
+        fn wake_sources(&self) -> Vec<BorrowedFd<'_>> {
+            Vec::new()
+        }
+        fn has_results(&self) -> bool {
+            false
+        }
+        fn has_room(&self) -> bool {
+            self.room > 0
+        }
+        fn depth(&self) -> usize {
+            self.came.len()
+        }
+        fn sending(&self) -> Sending {
+            Sending::AsItComes
+        }
+        fn name(&self) -> &'static str {
+            "full"
+        }
+    }
+
+    fn queue(room: usize, waiting_max: usize) -> DiskQueue {
+        let engine = Full {
+            room,
+            came: Vec::new(),
+        };
+        DiskQueue::new(Box::new(engine), waiting_max, Duration::from_secs(9))
+    }
+
+    fn client(last: u8) -> Owner {
+        Owner::Client(IpAddr::from([192, 0, 2, last]))
+    }
+
+    fn job() -> Job {
+        Job::Discard(None)
+    }
+
+    #[test]
+    fn clients_have_their_turns_whatever_one_of_them_asks_for() {
+        let now = Instant::now();
+        let mut queue = queue(1, 100);
+        let first = queue.submit(client(1), job(), now).expect("room");
+        let greedy: Vec<JobId> = (0..5)
+            .map(|_| queue.submit(client(1), job(), now).expect("room"))
+            .collect();
+        let modest = queue.submit(client(2), job(), now).expect("room");
+        let mut order = Vec::new();
+        for _ in 0..7 {
+            let mut done = Vec::new();
+            queue.reap(now, |_| true, &mut done);
+            order.extend(done.into_iter().map(|(id, _)| id));
+        }
+        assert_eq!(
+            order,
+            [
+                first, greedy[0], modest, greedy[1], greedy[2], greedy[3], greedy[4]
+            ]
+        );
+    }
+
+    #[test]
+    fn a_full_queue_gives_up_the_newest_of_the_longest() {
+        let now = Instant::now();
+        let mut queue = queue(0, 4);
+        let greedy: Vec<JobId> = (0..4)
+            .map(|_| queue.submit(client(1), job(), now).expect("room"))
+            .collect();
+        assert!(
+            queue.submit(client(1), job(), now).is_err(),
+            "its own fault"
+        );
+        queue
+            .submit(client(2), job(), now)
+            .expect("a place is made");
+        assert_eq!(queue.waiting_count(), 4);
+        assert_eq!(queue.given_up[0].0, greedy[3]);
+        queue.submit(client(2), job(), now).expect("and another");
+        assert!(
+            queue.submit(client(2), job(), now).is_err(),
+            "now they are even"
+        );
+        assert_eq!(queue.refused(), 4);
+        queue
+            .submit(Owner::Server, job(), now)
+            .expect("always room");
+    }
+
+    #[test]
+    fn one_network_of_64_bits_is_one_client() {
+        let owner = |text: &str| Owner::from(Peer::Address(text.parse().expect("an address")));
+        assert_eq!(owner("2001:db8::1"), owner("2001:db8::ffff:1"));
+        assert_ne!(owner("2001:db8::1"), owner("2001:db8:0:1::1"));
+        assert_eq!(owner("::ffff:192.0.2.1"), client(1));
+    }
+}

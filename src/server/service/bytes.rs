@@ -1,0 +1,219 @@
+//! Where the bytes of an answer come from, and that they are there before they are sent.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::{Service, Supply};
+use crate::cache::entry::Entry;
+use crate::clock::Now;
+use crate::conn::outbox::{FileSegment, Source};
+use crate::disk::job::{Job, Locking, Map, Opened, Warm};
+use crate::disk::{JobId, Saturated, Sending};
+use crate::server::connections::ConnectionId;
+use crate::server::disk_queue::Owner;
+use crate::server::residency::{self, Waiter, Window};
+use crate::site::representation::Representation;
+use crate::sys::file::{FileVersion, OpenFile};
+use crate::sys::mapping::Mapping;
+
+/// Requests for a path after which its file is mapped: a file asked for once never enters the map.
+const MAP_AFTER_REQUEST_COUNT: u32 = 2;
+/// Bytes that may be handed to one `sendfile` call.
+const READY_LENGTH_MAX: u64 = 1 << 20;
+
+/// For whom bytes are looked for.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::server) struct Asker {
+    /// The connection.
+    pub id: ConnectionId,
+    /// Who has to wait in line for the disk.
+    pub owner: Owner,
+}
+
+/// What of a file may be sent now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::server) enum Ready {
+    /// So many bytes from where it stands.
+    Bytes(u64),
+    /// Nothing before a job is done; the connection is told.
+    Later,
+}
+
+impl Service {
+    /// The bytes of a representation from byte `first` on: a mapping, a descriptor just opened, or a
+    /// kept one that is still of that version. `statx` of a descriptor costs 0.2 µs and never waits.
+    pub(super) fn supply(
+        &mut self,
+        entry: &Rc<Entry>,
+        representation: &Representation,
+        first: u64,
+        opened: &[Opened],
+        asker: Asker,
+        now: &Now,
+    ) -> Supply {
+        let version = representation.version;
+        let mappable = version.length <= self.map_file_length_max;
+        if mappable && let Some(mapping) = self.mapping(&version, now) {
+            return Supply::Source(Source::Mapped(mapping));
+        }
+        let Some(file) = self.open_file(version, opened) else {
+            return Supply::Nothing;
+        };
+        let window = Window::at(version, first);
+        if self.disk.engine.sending() == Sending::WhatIsResident
+            && !self.residency.is_resident(window, now.monotonic)
+        {
+            let waiter = Waiter {
+                id: asker.id,
+                entry: Some(Rc::clone(entry)),
+            };
+            return match self.warm(&file, window, Some(waiter), asker.owner, now) {
+                Some(job) => Supply::Later(job),
+                None => Supply::Never,
+            };
+        }
+        if mappable && entry.request_count() >= MAP_AFTER_REQUEST_COUNT {
+            self.map(&file, version, now);
+        }
+        Supply::Source(Source::File(file))
+    }
+
+    fn open_file(&mut self, version: FileVersion, opened: &[Opened]) -> Option<Arc<OpenFile>> {
+        if let Some(fresh) = opened.iter().find(|opened| opened.version == version) {
+            return Some(Arc::clone(&fresh.file));
+        }
+        let file = Arc::clone(self.descriptors.look_up(&version)?);
+        if file.describe().ok()?.version != version {
+            self.descriptors.remove(&version);
+            return None;
+        }
+        Some(file)
+    }
+
+    /// The mapping of a version, if there is one whose pages are surely there. One whose pages were
+    /// taken away goes the way of a cold file: it is dropped, read again, and mapped again.
+    fn mapping(&mut self, version: &FileVersion, now: &Now) -> Option<Rc<Mapping>> {
+        let held = self.maps.look_up(version)?;
+        let used = held.used.replace(now.monotonic);
+        let idle = now.monotonic.saturating_duration_since(used);
+        if idle <= residency::TRUST_MAPPED
+            || held.mapping.is_locked()
+            || self.disk.engine.sending() == Sending::AsItComes
+        {
+            return Some(Rc::clone(&held.mapping));
+        }
+        let is_resident = match &self.pagemap {
+            Some(pagemap) => pagemap.is_resident(&held.mapping),
+            None => idle <= residency::TRUST,
+        };
+        if is_resident {
+            return Some(Rc::clone(&held.mapping));
+        }
+        self.maps.release(version);
+        self.watch.remove(version);
+        self.mappings_gone += 1;
+        None
+    }
+
+    /// What of a file may be sent now. What is not known to be resident is made so by a job, and the
+    /// window after it as well.
+    pub(in crate::server) fn prepare(
+        &mut self,
+        segment: &FileSegment,
+        asker: Asker,
+        now: &Now,
+    ) -> Ready {
+        let left = segment.bytes.end - segment.bytes.start;
+        if self.disk.engine.sending() == Sending::AsItComes {
+            return Ready::Bytes(left);
+        }
+        let mut window = Window::at(segment.version, segment.bytes.start);
+        if !self.residency.is_resident(window, now.monotonic) {
+            let waiter = Waiter {
+                id: asker.id,
+                entry: None,
+            };
+            // Where the queue is full this one is let in: it is half-way through its answer.
+            if self.residency.join(window, Some(waiter)).is_none() {
+                let job = Job::Warm(Warm::new(Arc::clone(&segment.file), window.bytes()));
+                let job = self.disk.insist(asker.owner, job, now.monotonic);
+                let waiter = Waiter {
+                    id: asker.id,
+                    entry: None,
+                };
+                let file = Arc::clone(&segment.file);
+                self.residency.begin(window, job, file, Some(waiter));
+            }
+            return Ready::Later;
+        }
+        loop {
+            let ready = window.bytes().end.min(segment.bytes.end) - segment.bytes.start;
+            let next = window
+                .next()
+                .filter(|next| next.bytes().start < segment.bytes.end);
+            let Some(next) = next else {
+                return Ready::Bytes(ready);
+            };
+            if !self.residency.is_resident(next, now.monotonic) {
+                if self.residency.may_read_ahead() {
+                    self.warm(&segment.file, next, None, asker.owner, now);
+                }
+                return Ready::Bytes(ready);
+            }
+            if ready >= READY_LENGTH_MAX {
+                return Ready::Bytes(ready);
+            }
+            window = next;
+        }
+    }
+
+    /// Has a window read, or joins those who wait for it. `None`: there is no room for the job.
+    fn warm(
+        &mut self,
+        file: &Arc<OpenFile>,
+        window: Window,
+        waiter: Option<Waiter>,
+        owner: Owner,
+        now: &Now,
+    ) -> Option<JobId> {
+        if self.residency.is_pending(window) {
+            return self.residency.join(window, waiter);
+        }
+        let job = Job::Warm(Warm::new(Arc::clone(file), window.bytes()));
+        let submitted = self.disk.submit(owner, job, now.monotonic);
+        let job = submitted.ok()?;
+        self.residency.begin(window, job, Arc::clone(file), waiter);
+        Some(job)
+    }
+
+    /// Has a file mapped for those who come after. It is watched from before the moment that its
+    /// version is compared, so that no change goes unnoticed.
+    fn map(&mut self, file: &Arc<OpenFile>, version: FileVersion, now: &Now) {
+        if !self.maps.has_room_for(version.length) || !self.being_mapped.insert(version) {
+            return;
+        }
+        let previous = match self.watch.add(file, version) {
+            Ok(previous) => previous,
+            Err(_) => {
+                self.being_mapped.remove(&version);
+                return;
+            }
+        };
+        if let Some(previous) = previous {
+            self.maps.remove(&previous);
+        }
+        let job = Job::Map(Map::new(Arc::clone(file), version, self.locking));
+        if let Err(Saturated(_)) = self.disk.submit(Owner::Server, job, now.monotonic) {
+            self.being_mapped.remove(&version);
+            self.watch.remove(&version);
+        }
+    }
+
+    /// Whether mappings are to be kept in memory.
+    pub(super) fn locking_of(lock: crate::server::settings::MapLock) -> Locking {
+        match lock {
+            crate::server::settings::MapLock::On => Locking::Locked,
+            crate::server::settings::MapLock::Off => Locking::Unlocked,
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Taking in what came of jobs: the caches learn it, and those who waited are told.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::{Completed, MappedFile, Resolved, Service};
+use crate::cache::entry::{Entry, Resolution};
+use crate::clock::Now;
+use crate::conn::Document;
+use crate::disk::JobId;
+use crate::disk::job::{Done, FoundFile, Opened, Outcome};
+use crate::http::content_coding::Coding;
+use crate::http::status::Status;
+use crate::server::connections::ConnectionId;
+use crate::server::fetch::Pending;
+use crate::site::listing;
+use crate::site::media_type::media_type;
+use crate::site::representation::{Representation, Variants, Vary};
+use crate::site::resolve::{self, Lookup};
+use crate::sys::file::FileVersion;
+use crate::sys::mapping::Mapping;
+
+impl Service {
+    /// Takes the result of a job in; those who waited for it stand in `completed` afterwards, and
+    /// those who wait for more of what they are being sent in `more`.
+    pub(in crate::server) fn complete(
+        &mut self,
+        job: JobId,
+        done: Done,
+        now: &Now,
+        completed: &mut Vec<Completed>,
+        more: &mut Vec<(ConnectionId, Result<(), Status>)>,
+    ) {
+        match done {
+            Done::Resolved(outcome) => {
+                if let Some(pending) = self.fetches.finish(job) {
+                    completed.push(self.resolved(job, pending, outcome, now));
+                }
+            }
+            Done::Warmed(result) => {
+                let status = result.map_err(|error| match error.kind() {
+                    std::io::ErrorKind::TimedOut => Status::ServiceUnavailable,
+                    _ => Status::InternalServerError,
+                });
+                self.warmed(job, status, now, completed, more);
+            }
+            Done::Mapped { version, mapping } => self.mapped(version, mapping.ok(), now),
+            Done::Appended { .. } | Done::Reopened(_) | Done::Discarded => {}
+        }
+    }
+
+    fn warmed(
+        &mut self,
+        job: JobId,
+        status: Result<(), Status>,
+        now: &Now,
+        completed: &mut Vec<Completed>,
+        more: &mut Vec<(ConnectionId, Result<(), Status>)>,
+    ) {
+        let Some(read) = self.residency.finish(job, status.is_ok(), now.monotonic) else {
+            return;
+        };
+        for waiter in read.waiters {
+            let Some(entry) = waiter.entry else {
+                more.push((waiter.id, status));
+                continue;
+            };
+            let result = match status {
+                Ok(()) => Resolved::Entry(entry),
+                Err(status) => Resolved::Failed(status),
+            };
+            completed.push(Completed {
+                job,
+                waiters: VecDeque::from([waiter.id]),
+                result,
+                opened: vec![read.opened.clone()],
+            });
+        }
+    }
+
+    fn mapped(&mut self, version: FileVersion, mapping: Option<Mapping>, now: &Now) {
+        // A change that came while the job ran has taken the version out of `being_mapped`.
+        let wanted = self.being_mapped.remove(&version);
+        match mapping.filter(|_| wanted) {
+            Some(mapping) => {
+                let mapped = MappedFile {
+                    mapping: Rc::new(mapping),
+                    used: Cell::new(now.monotonic),
+                };
+                for (evicted, _) in self.maps.insert(version, mapped) {
+                    self.watch.remove(&evicted);
+                }
+                self.descriptors.release(&version);
+            }
+            None => self.watch.remove(&version),
+        }
+    }
+
+    fn resolved(&mut self, job: JobId, pending: Pending, outcome: Outcome, now: &Now) -> Completed {
+        let mut completed = Completed {
+            job,
+            waiters: pending.waiters,
+            result: Resolved::Failed(Status::InternalServerError),
+            opened: Vec::new(),
+        };
+        let raw_path = pending.raw_path;
+        let previous = pending.entry;
+        let resolution = match (outcome, &previous) {
+            (Outcome::Unchanged, Some(entry)) => match settled(&entry.resolution, now) {
+                Some(resolution) => resolution,
+                None => {
+                    entry.renew(now, self.revalidate);
+                    completed.result = Resolved::Entry(Rc::clone(entry));
+                    return completed;
+                }
+            },
+            // Nothing is compared where nothing was known.
+            (Outcome::Unchanged, None) => return completed,
+            (Outcome::Failed(status), _) => {
+                self.paths.remove(&raw_path);
+                completed.result = Resolved::Failed(status);
+                return completed;
+            }
+            (Outcome::Listed(listing), _) => {
+                // A page of names may be long, so it is not remembered.
+                self.paths.remove(&raw_path);
+                let bytes = listing::page(&raw_path, listing, self.naming.dot_files);
+                completed.result = Resolved::Document(Rc::new(Document {
+                    media_type: listing::MEDIA_TYPE,
+                    bytes,
+                    content_security_policy: Some(listing::CONTENT_SECURITY_POLICY),
+                }));
+                return completed;
+            }
+            (Outcome::File(found), _) => {
+                let (resolution, files) = self.found(*found, now);
+                completed.opened = files;
+                resolution
+            }
+            (Outcome::Moved(path), _) => Resolution::Moved(path),
+            (Outcome::Refused(status), _) => Resolution::Refused(status),
+        };
+        let lookup = match &previous {
+            Some(entry) => Ok(entry.lookup.clone()),
+            None => resolve::plan(&raw_path, &self.naming),
+        };
+        completed.result = match lookup {
+            Ok(lookup) => Resolved::Entry(self.remember(&raw_path, resolution, lookup, now)),
+            Err(status) => Resolved::Failed(status),
+        };
+        completed
+    }
+
+    fn remember(
+        &mut self,
+        raw_path: &[u8],
+        resolution: Resolution,
+        lookup: Lookup,
+        now: &Now,
+    ) -> Rc<Entry> {
+        let entry = Rc::new(Entry::new(resolution, lookup, now, self.revalidate));
+        entry.count_request();
+        self.paths.insert(raw_path, Rc::clone(&entry));
+        entry
+    }
+
+    /// Describes a file that was found, and keeps its descriptors.
+    fn found(&mut self, found: FoundFile, now: &Now) -> (Resolution, Vec<Opened>) {
+        let FoundFile {
+            path,
+            identity,
+            twins,
+            expectations,
+        } = found;
+        let vary = if twins.is_empty() {
+            Vary::Nothing
+        } else {
+            Vary::AcceptEncoding
+        };
+        let media_type = media_type(path.as_bytes()).field;
+        let describe = |opened: &Opened, coding| {
+            Representation::new(media_type, opened.version, coding, vary, now)
+        };
+        let variants = Variants {
+            identity: describe(&identity, Coding::Identity),
+            coded: twins
+                .iter()
+                .map(|(coding, twin)| describe(twin, *coding))
+                .collect(),
+        };
+        let opened: Vec<_> = std::iter::once(identity)
+            .chain(twins.into_iter().map(|(_, twin)| twin))
+            .collect();
+        for Opened { file, version } in &opened {
+            if version.length > 0 && !self.maps.holds(version) {
+                self.descriptors.insert(*version, Arc::clone(file));
+            }
+        }
+        (
+            Resolution::File {
+                variants,
+                expectations: expectations.into(),
+            },
+            opened,
+        )
+    }
+}
+
+/// What is known of a file, with the entity tags strong that may be so by now.
+fn settled(resolution: &Resolution, now: &Now) -> Option<Resolution> {
+    let Resolution::File {
+        variants,
+        expectations,
+    } = resolution
+    else {
+        return None;
+    };
+    Some(Resolution::File {
+        variants: variants.settled(now)?,
+        expectations: Arc::clone(expectations),
+    })
+}

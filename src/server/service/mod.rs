@@ -1,0 +1,364 @@
+//! What a request leads to: the caches, and the disk behind them.
+//!
+//! [`Service::find`] answers from the caches or submits a job; [`Service::complete`] takes a job's
+//! result in. Neither touches a socket.
+
+mod bytes;
+mod complete;
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use foldhash::HashSet;
+
+pub(super) use bytes::{Asker, Ready};
+
+use super::connections::{ConnectionId, Role};
+use super::disk_queue::{DiskQueue, Owner};
+use super::fetch::{Fetches, Pending};
+use super::residency::Residency;
+use super::settings::{Settings, StatusAccess};
+use super::start::Chosen;
+use super::watch::{Change, Watch};
+use crate::cache::entry::{Entry, Resolution};
+use crate::cache::held::{Budget, HeldCache};
+use crate::cache::path::{Known, PathCache};
+use crate::clock::Now;
+use crate::conn::outbox::Source;
+use crate::conn::{Document, Peer};
+use crate::disk::job::{Job, Locking, Opened, Resolve};
+use crate::disk::{JobId, Saturated, Sending};
+use crate::http::content_coding::{self, Coding};
+use crate::http::range::RangeLimits;
+use crate::http::request::{Field, Provenance, Request};
+use crate::http::status::Status;
+use crate::site::resolve::{self, Naming};
+use crate::site::response::{self, Content, Fixed, Selected};
+use crate::sys::file::{FileVersion, OpenFile};
+use crate::sys::mapping::Mapping;
+use crate::sys::pagemap::Pagemap;
+
+/// The path of the status page.
+pub(super) const STATUS_PATH: &[u8] = b"/status";
+
+/// What a request leads to.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// A file; the entry holds its facts.
+    Selected {
+        /// The variants.
+        entry: Rc<Entry>,
+        /// Which of them.
+        coding: Coding,
+        /// What of it.
+        selected: Selected,
+        /// Its bytes, if they are needed.
+        source: Option<Source>,
+    },
+    /// An answer without a file.
+    Fixed(Fixed),
+    /// The status page: the caller knows what to show.
+    Status,
+    /// A page made for this answer.
+    Document(Rc<Document>),
+    /// The disk was asked; the answer comes with the completion of this job.
+    Waiting(JobId),
+}
+
+/// What a look-up came to.
+#[derive(Clone, Debug)]
+pub(super) enum Resolved {
+    /// Facts to answer from.
+    Entry(Rc<Entry>),
+    /// A page.
+    Document(Rc<Document>),
+    /// Nothing; the status to say it with.
+    Failed(Status),
+}
+
+/// Where bytes come from.
+#[derive(Debug)]
+enum Supply {
+    /// From here, at once.
+    Source(Source),
+    /// They are being made resident by a job.
+    Later(JobId),
+    /// They have to be, and there is no room for the job.
+    Never,
+    /// Nothing holds them: the file has to be opened.
+    Nothing,
+}
+
+/// A finished job and those who waited for it.
+#[derive(Debug)]
+pub(super) struct Completed {
+    /// The job that they waited for.
+    pub job: JobId,
+    /// Who waited. Some may have left, or wait for something else by now.
+    pub waiters: VecDeque<ConnectionId>,
+    /// What they get.
+    pub result: Resolved,
+    /// The files that were opened, for those who wait: the caches may have no room for them.
+    pub opened: Vec<Opened>,
+}
+
+/// A mapping, and when it was last sent: after a while its pages may have gone.
+#[derive(Debug)]
+pub(super) struct MappedFile {
+    mapping: Rc<Mapping>,
+    used: Cell<Instant>,
+}
+
+/// Caches, disk and policy of one site.
+#[derive(Debug)]
+pub(super) struct Service {
+    /// The disk engine and the queue before it.
+    pub disk: DiskQueue,
+    /// Why it is this engine.
+    pub engine_reason: String,
+    /// What paths lead to.
+    pub paths: PathCache,
+    /// Mapped files.
+    pub maps: HeldCache<MappedFile>,
+    /// Open files.
+    pub descriptors: HeldCache<Arc<OpenFile>>,
+    /// Changes of mapped files.
+    pub watch: Watch,
+    /// Look-ups at the disk.
+    pub fetches: Fetches,
+    being_mapped: HashSet<FileVersion>,
+    /// Windows of long files.
+    pub residency: Residency,
+    /// Mappings dropped because their pages had been taken away.
+    pub mappings_gone: u64,
+    pagemap: Option<Pagemap>,
+    locking: Locking,
+    naming: Naming,
+    ranges: RangeLimits,
+    map_file_length_max: u64,
+    revalidate: Duration,
+    status: StatusAccess,
+}
+
+impl Service {
+    /// A service with empty caches, at most `descriptor_count_max` files kept open.
+    pub(super) fn new(settings: &Settings, descriptor_count_max: usize, chosen: Chosen) -> Service {
+        let cache = &settings.cache;
+        let path_count_max = NonZeroUsize::new(cache.path_count_max).unwrap_or(NonZeroUsize::MIN);
+        let maps = Budget {
+            bytes_max: cache.map_bytes_max,
+            count_max: cache.map_count_max,
+        };
+        let descriptors = Budget {
+            bytes_max: u64::MAX,
+            count_max: descriptor_count_max,
+        };
+        let queue = DiskQueue::new(chosen.disk, settings.disk_queue, settings.timeouts.disk);
+        let pagemap = match queue.engine.sending() {
+            Sending::WhatIsResident => Pagemap::open().ok(),
+            Sending::AsItComes => None,
+        };
+        Service {
+            disk: queue,
+            engine_reason: chosen.reason,
+            paths: PathCache::new(path_count_max),
+            maps: HeldCache::new(maps),
+            descriptors: HeldCache::new(descriptors),
+            watch: Watch::new(),
+            fetches: Fetches::default(),
+            being_mapped: HashSet::default(),
+            residency: Residency::new(),
+            mappings_gone: 0,
+            pagemap,
+            locking: Service::locking_of(settings.map_lock),
+            naming: Naming {
+                index: settings.index.clone(),
+                dot_files: settings.dot_files,
+                directories: settings.directories,
+            },
+            ranges: RangeLimits {
+                count_max: settings.limits.range_count_max,
+            },
+            map_file_length_max: cache.map_file_length_max,
+            revalidate: cache.revalidate,
+            status: settings.status,
+        }
+    }
+
+    /// What a request leads to. With [`Answer::Waiting`] the connection is among those who wait.
+    pub(super) fn find(
+        &mut self,
+        request: &Request<'_>,
+        id: ConnectionId,
+        peer: Peer,
+        role: Role,
+        now: &Now,
+    ) -> Answer {
+        let raw_path = request.path();
+        let asker = Asker {
+            id,
+            owner: Owner::from(peer),
+        };
+        if (raw_path == STATUS_PATH || role == Role::Status)
+            && let Some(answer) = self.status_page(request, peer, role)
+        {
+            return answer;
+        }
+        match self.paths.look_up(raw_path, now) {
+            Known::Fresh(entry) => {
+                entry.count_request();
+                self.answer_from(&entry, request, &[], asker, now)
+            }
+            Known::Expired(entry) => {
+                entry.count_request();
+                let job = match &entry.resolution {
+                    Resolution::File { expectations, .. } => {
+                        Resolve::checking(entry.lookup.clone(), Arc::clone(expectations))
+                    }
+                    Resolution::Moved(_) | Resolution::Refused(_) => {
+                        Resolve::new(entry.lookup.clone())
+                    }
+                };
+                self.fetch(raw_path, Some(entry), job, asker, now)
+            }
+            Known::Unknown => match resolve::plan(raw_path, &self.naming) {
+                Ok(lookup) => self.fetch(raw_path, None, Resolve::new(lookup), asker, now),
+                Err(status) => Answer::Fixed(Fixed::Error(status)),
+            },
+        }
+    }
+
+    /// Who may see the status page sees it, others get 404; `None` where there is none.
+    fn status_page(&self, request: &Request<'_>, peer: Peer, role: Role) -> Option<Answer> {
+        let allowed = match (self.status, role) {
+            (_, Role::Status) => request.path() == STATUS_PATH || request.path() == b"/",
+            (StatusAccess::All, Role::Site) => true,
+            (StatusAccess::Loopback, Role::Site) => {
+                let loopback = match peer {
+                    Peer::Address(address) => address.to_canonical().is_loopback(),
+                    Peer::Local => false,
+                };
+                loopback && request.head().provenance == Provenance::Direct
+            }
+            (StatusAccess::Off | StatusAccess::Listener(_), Role::Site) => return None,
+        };
+        Some(if allowed {
+            Answer::Status
+        } else {
+            Answer::Fixed(Fixed::Error(Status::NotFound))
+        })
+    }
+
+    /// Answers from an entry, or asks the disk for its bytes.
+    pub(super) fn answer_from(
+        &mut self,
+        entry: &Rc<Entry>,
+        request: &Request<'_>,
+        opened: &[Opened],
+        asker: Asker,
+        now: &Now,
+    ) -> Answer {
+        let variants = match &entry.resolution {
+            Resolution::File { variants, .. } => variants,
+            Resolution::Moved(path) => return Answer::Fixed(Fixed::Moved(path.clone())),
+            Resolution::Refused(status) => return Answer::Fixed(Fixed::Error(*status)),
+        };
+        let coding = match variants.coded.is_empty() {
+            true => Coding::Identity,
+            false => {
+                content_coding::choose(request.lines(Field::AcceptEncoding), variants.codings())
+            }
+        };
+        let representation = variants.in_coding(coding);
+        let selected = response::select(request, representation, self.ranges, now);
+        let content = Content::of(request.head().method);
+        let source = match selected.first_byte(content, representation.version.length) {
+            None => None,
+            Some(first) => match self.supply(entry, representation, first, opened, asker, now) {
+                Supply::Source(source) => Some(source),
+                Supply::Later(job) => return Answer::Waiting(job),
+                Supply::Never => return Answer::Fixed(Fixed::Error(Status::ServiceUnavailable)),
+                Supply::Nothing => {
+                    let resolve = Resolve::new(entry.lookup.clone());
+                    let entry = Some(Rc::clone(entry));
+                    return self.fetch(request.path(), entry, resolve, asker, now);
+                }
+            },
+        };
+        Answer::Selected {
+            entry: Rc::clone(entry),
+            coding,
+            selected,
+            source,
+        }
+    }
+
+    fn fetch(
+        &mut self,
+        raw_path: &[u8],
+        entry: Option<Rc<Entry>>,
+        resolve: Resolve,
+        asker: Asker,
+        now: &Now,
+    ) -> Answer {
+        if let Some(job) = self.fetches.join(raw_path, asker.id) {
+            return Answer::Waiting(job);
+        }
+        let submitted = self
+            .disk
+            .submit(asker.owner, Job::Resolve(resolve), now.monotonic);
+        match submitted {
+            Ok(job) => {
+                let pending = Pending {
+                    raw_path: raw_path.into(),
+                    entry,
+                    waiters: VecDeque::from([asker.id]),
+                };
+                self.fetches.begin(job, pending);
+                Answer::Waiting(job)
+            }
+            Err(Saturated(_)) => Answer::Fixed(Fixed::Error(Status::ServiceUnavailable)),
+        }
+    }
+
+    /// Somebody no longer waits for a job: the time is over, or the connection.
+    pub(super) fn leave(&mut self, job: JobId, id: ConnectionId) {
+        self.fetches.leave(job, id);
+        self.residency.leave(job, id);
+    }
+
+    /// Drops the mappings whose files were written to. Called before requests are answered.
+    pub(super) fn drop_changed(&mut self, changes: &mut Vec<Change>) {
+        self.watch.drain(changes);
+        for change in changes.drain(..) {
+            match change {
+                Change::Of(version) => {
+                    self.maps.remove(&version);
+                    self.being_mapped.remove(&version);
+                    self.watch.remove(&version);
+                }
+                Change::OfAnything => {
+                    self.maps.clear();
+                    self.being_mapped.clear();
+                    self.watch.clear();
+                }
+            }
+        }
+    }
+
+    /// The bound on staleness, in milliseconds.
+    pub(super) fn revalidate_ms(&self) -> u64 {
+        u64::try_from(self.revalidate.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Closes some kept descriptors, because a connection needs one. Gives how many.
+    pub(super) fn shed_descriptors(&mut self, count: usize) -> usize {
+        (0..count)
+            .take_while(|_| self.descriptors.evict().is_some())
+            .count()
+    }
+}

@@ -1,0 +1,245 @@
+//! How long the loop is away from its wait, why, and whether it slept there.
+//!
+//! The loop may sleep in its wait and nowhere else. A sleep is a voluntary context switch, and the
+//! kernel counts those of a thread: what it counts beyond one a wait was a sleep outside, a broken
+//! promise that is shown as such. Asking the kernel is a system call, so it is asked now and then,
+//! and after a turn that was long. Where a wait was so short that it may have been a sleep or not, it
+//! counts as one, so the figure is never too high.
+
+use std::time::{Duration, Instant};
+
+use crate::sys::usage::ThreadUsage;
+
+/// Turns are counted by the power of two of their microseconds: below 1, 2, 4 … 2^20, and longer.
+pub(super) const BUCKET_COUNT: usize = 22;
+
+/// A wait shorter than this found events at once and did not sleep.
+const INSTANT_MAX: Duration = Duration::from_micros(2);
+/// What a wait may take longer for each event that it finds, in nanoseconds.
+const EVENT_NS: u64 = 100;
+/// After a turn of this length the kernel is asked at once whether it held a sleep.
+const LONG_TURN_MIN: Duration = Duration::from_millis(1);
+/// Otherwise it is asked after a wait, this often.
+const ASK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What a turn was busy with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// Changes of files.
+    Changes,
+    /// Signals.
+    Signals,
+    /// Taking connections.
+    Accepting,
+    /// Requests and responses.
+    Connections,
+    /// Results of disk jobs.
+    Results,
+    /// Deadlines of connections.
+    Deadlines,
+    /// Handing over log lines and jobs.
+    HandingOver,
+}
+
+impl Cause {
+    /// In words.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Cause::Changes => "changes of files",
+            Cause::Signals => "signals",
+            Cause::Accepting => "accepting connections",
+            Cause::Connections => "requests and responses",
+            Cause::Results => "results of disk jobs",
+            Cause::Deadlines => "deadlines",
+            Cause::HandingOver => "handing jobs to the disk",
+        }
+    }
+}
+
+/// The longest turn so far.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Longest {
+    /// How long it was.
+    pub lasted: Duration,
+    /// What took most of it.
+    pub cause: Cause,
+    /// When it ended.
+    pub at: Instant,
+}
+
+/// Sleeps outside the wait.
+#[derive(Debug, Default)]
+struct Sleeps {
+    /// Switches at the last time of asking.
+    known: u64,
+    /// Waits since then that were sleeps or may have been.
+    waits: u64,
+    outside: u64,
+}
+
+impl Sleeps {
+    /// A wait is over that found so many events.
+    fn after_wait(&mut self, waited: Duration, event_count: usize) {
+        let instant = INSTANT_MAX + Duration::from_nanos(EVENT_NS * event_count as u64);
+        self.waits += u64::from(waited >= instant);
+    }
+
+    /// The kernel has counted so many switches, and all waits so far are known.
+    fn settle(&mut self, switches: u64) {
+        let new = switches.saturating_sub(self.known);
+        self.outside += new.saturating_sub(self.waits);
+        self.known = switches;
+        self.waits = 0;
+    }
+}
+
+/// What is known of all turns.
+#[derive(Debug)]
+pub(super) struct Turns {
+    histogram: [u64; BUCKET_COUNT],
+    longest: Option<Longest>,
+    sleeps: Sleeps,
+    /// When the kernel was asked last.
+    asked: Instant,
+    /// When the loop went to wait.
+    left: Instant,
+    /// When it came back.
+    began: Instant,
+    marked: Instant,
+    /// What took most of the turn so far.
+    most: (Duration, Cause),
+}
+
+impl Turns {
+    /// Counts from now on; to be made on the thread of the loop.
+    pub(super) fn new(now: Instant) -> Turns {
+        Turns {
+            histogram: [0; BUCKET_COUNT],
+            longest: None,
+            sleeps: Sleeps {
+                known: ThreadUsage::now().voluntary_switches,
+                ..Sleeps::default()
+            },
+            asked: now,
+            left: now,
+            began: now,
+            marked: now,
+            most: (Duration::ZERO, Cause::Connections),
+        }
+    }
+
+    /// The wait is over and has found so many events.
+    pub(super) fn begin(&mut self, now: Instant, event_count: usize) {
+        let waited = now.saturating_duration_since(self.left);
+        self.sleeps.after_wait(waited, event_count);
+        if now.saturating_duration_since(self.asked) >= ASK_INTERVAL {
+            self.ask(now);
+        }
+        self.began = now;
+        self.marked = now;
+        self.most = (Duration::ZERO, Cause::Connections);
+    }
+
+    fn ask(&mut self, now: Instant) {
+        self.sleeps.settle(ThreadUsage::now().voluntary_switches);
+        self.asked = now;
+    }
+
+    /// What was done since the last mark was this. Reads the clock.
+    pub(super) fn mark(&mut self, cause: Cause) {
+        self.mark_at(Instant::now(), cause);
+    }
+
+    fn mark_at(&mut self, now: Instant, cause: Cause) {
+        let lasted = now.saturating_duration_since(self.marked);
+        self.marked = now;
+        if lasted > self.most.0 {
+            self.most = (lasted, cause);
+        }
+    }
+
+    /// The turn is over at `now`.
+    pub(super) fn end(&mut self, now: Instant) {
+        self.mark_at(now, Cause::Connections);
+        let lasted = now.saturating_duration_since(self.began);
+        let micros = u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX);
+        let bucket = (u64::BITS - micros.leading_zeros()) as usize;
+        self.histogram[bucket.min(BUCKET_COUNT - 1)] += 1;
+        if self.longest.is_none_or(|longest| lasted > longest.lasted) {
+            self.longest = Some(Longest {
+                lasted,
+                cause: self.most.1,
+                at: now,
+            });
+        }
+        if lasted >= LONG_TURN_MIN {
+            self.ask(now);
+        }
+        self.left = now;
+    }
+
+    /// Turns by length: the count at `n` is of those below 2^n µs, the last of all longer ones.
+    pub(super) fn histogram(&self) -> &[u64; BUCKET_COUNT] {
+        &self.histogram
+    }
+
+    /// The longest turn.
+    pub(super) fn longest(&self) -> Option<Longest> {
+        self.longest
+    }
+
+    /// Sleeps outside the wait.
+    pub(super) fn sleeps_outside(&self) -> u64 {
+        self.sleeps.outside
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How long a wait was, what the kernel has counted after it and the turn that followed, and the
+    /// sleeps outside known then.
+    #[test]
+    fn a_switch_that_no_wait_explains_was_a_sleep_outside() {
+        #[rustfmt::skip]
+        let steps = [
+            (1_000_000,  1, Some(1), 0, "a wait is one sleep"),
+            (      300,  1, Some(1), 0, "events were there"),
+            (    5_000, 64, Some(1), 0, "many events were there"),
+            (   10_000,  1, Some(2), 0, "perhaps a sleep: it was one"),
+            (   10_000,  1, Some(2), 0, "perhaps a sleep: it was none"),
+            (1_000_000,  1, Some(5), 2, "two sleeps within a turn"),
+            (1_000_000,  1, None,    2, "nobody asks"),
+            (1_000_000,  1, Some(8), 3, "one sleep in the two turns"),
+        ];
+        let mut sleeps = Sleeps::default();
+        for (waited_ns, event_count, switches, outside, because) in steps {
+            sleeps.after_wait(Duration::from_nanos(waited_ns), event_count);
+            if let Some(switches) = switches {
+                sleeps.settle(switches);
+            }
+            assert_eq!(sleeps.outside, outside, "{because}");
+        }
+    }
+
+    #[test]
+    fn the_longest_turn_is_known_by_what_took_most_of_it() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut turns = Turns::new(start);
+        turns.begin(at(1), 1);
+        turns.mark_at(at(2), Cause::Accepting);
+        turns.mark_at(at(7), Cause::Results);
+        turns.end(at(8));
+        turns.begin(at(20), 1);
+        turns.end(at(21));
+        let longest = turns.longest().expect("two turns");
+        assert_eq!(
+            (longest.lasted, longest.cause),
+            (Duration::from_millis(7), Cause::Results)
+        );
+        assert_eq!(turns.histogram()[13], 1, "4,096 to 8,191 µs");
+        assert_eq!(turns.histogram()[10], 1, "512 to 1,023 µs");
+    }
+}

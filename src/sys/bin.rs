@@ -1,0 +1,41 @@
+//! What is let go of, until somebody who may wait does it.
+//!
+//! `close(2)` flushes on network file systems and `munmap(2)` may be the last user of a file. So an
+//! open file or a mapping that is dropped goes into a bin, and an engine empties the bin.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use crossbeam_queue::SegQueue;
+use memmap2::MmapRaw;
+
+/// What was dropped.
+#[derive(Debug)]
+pub enum Discarded {
+    /// A descriptor to close.
+    Descriptor(OwnedFd),
+    /// A mapping to unmap.
+    Mapping(Unmapping),
+}
+
+/// A mapping that nobody uses any more.
+#[derive(Debug)]
+pub struct Unmapping(
+    #[expect(dead_code, reason = "dropping it is its purpose")] pub(super) MmapRaw,
+);
+
+/// A bin; clones are the same bin. Putting in takes no lock and never waits.
+#[derive(Clone, Debug, Default)]
+pub struct Bin(Arc<SegQueue<Discarded>>);
+
+impl Bin {
+    /// Puts something in.
+    pub(super) fn put(&self, discarded: Discarded) {
+        self.0.push(discarded);
+    }
+
+    /// Takes something out; whoever has it waits for it.
+    pub fn take(&self) -> Option<Discarded> {
+        self.0.pop()
+    }
+}

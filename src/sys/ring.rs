@@ -1,0 +1,308 @@
+//! io_uring as a queue of owned calls: what the kernel reads or writes belongs to the ring until the
+//! call has returned, whoever has lost interest meanwhile.
+//!
+//! Every call is forced onto a worker thread of the kernel (`IOSQE_ASYNC`): an open that is tried
+//! at once runs the file system's own code in the submitter when the name is cached, and there it
+//! may wait. The ring allows the calls below and nothing else (`IORING_REGISTER_RESTRICTIONS`),
+//! because seccomp does not see what goes through it. `io_uring(7)`, `io_uring_register(2)`.
+
+#![allow(unsafe_code)]
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use io_uring::register::{Probe, Restriction};
+use io_uring::squeue::{Entry, Flags};
+use io_uring::types::{Fd, OpenHow};
+use io_uring::{IoUring, opcode};
+use rustix::fs::{Statx, StatxFlags};
+use rustix::io::Errno;
+use slab::Slab;
+
+use super::beneath::Root;
+use super::file::{Description, OpenFile};
+use super::void;
+
+/// A call to make.
+#[derive(Debug)]
+pub enum Call {
+    /// `openat2` beneath the root.
+    Open(Arc<Root>, CString),
+    /// `statx` of a path below the root.
+    Describe(Arc<Root>, CString),
+    /// `preadv` of bytes that nobody wants: see [`OpenFile::read_through`].
+    Read(Arc<OpenFile>, Range<u64>),
+    /// `write` to the end of a log, from the given byte of the buffer on.
+    Write(Arc<File>, Vec<u8>, usize),
+    /// `close`.
+    Close(OwnedFd),
+}
+
+/// What a call gave.
+#[derive(Debug)]
+pub enum Returned {
+    /// Of [`Call::Open`].
+    Opened(rustix::io::Result<OpenFile>),
+    /// Of [`Call::Describe`].
+    Described(rustix::io::Result<Description>),
+    /// Of [`Call::Read`]: bytes read.
+    Read(io::Result<usize>),
+    /// Of [`Call::Write`]: the buffer, and bytes written.
+    Written(Vec<u8>, io::Result<usize>),
+    /// Of [`Call::Close`].
+    Closed,
+}
+
+/// Why there is no ring.
+#[derive(Debug, thiserror::Error)]
+pub enum RingError {
+    /// `io_uring_setup(2)` failed: EPERM (seccomp, `kernel.io_uring_disabled`), ENOSYS, ENOMEM.
+    #[error("io_uring_setup: {0}")]
+    Refused(io::Error),
+    /// The kernel lacks an operation.
+    #[error("this kernel's io_uring has no {0}")]
+    Lacks(&'static str),
+    /// Limits on workers or restrictions could not be registered.
+    #[error("io_uring_register: {0}")]
+    Registration(io::Error),
+}
+
+/// The operations that a ring must have, which are also all that it allows.
+const OPERATIONS: [(u8, &str); 5] = [
+    (opcode::OpenAt2::CODE, "OPENAT2"),
+    (opcode::Statx::CODE, "STATX"),
+    (opcode::Readv::CODE, "READV"),
+    (opcode::Write::CODE, "WRITE"),
+    (opcode::Close::CODE, "CLOSE"),
+];
+
+/// A call under way. It does not move, so that the kernel may hold pointers into it.
+struct InFlight {
+    token: u64,
+    call: Call,
+    how: OpenHow,
+    stat: MaybeUninit<Statx>,
+}
+
+/// A ring, to be used on the thread that made it.
+pub struct Ring {
+    ring: IoUring,
+    in_flight: Slab<NonNull<InFlight>>,
+    unsubmitted: bool,
+}
+
+impl Ring {
+    /// A ring for at most `depth` calls at once, each on a worker of its own.
+    ///
+    /// # Errors
+    /// See [`RingError`].
+    pub fn new(depth: u32) -> Result<Ring, RingError> {
+        let ring = IoUring::builder()
+            .setup_r_disabled()
+            .setup_single_issuer()
+            .setup_coop_taskrun()
+            .build(depth.next_power_of_two())
+            .map_err(RingError::Refused)?;
+        let submitter = ring.submitter();
+        let mut probe = Probe::new();
+        submitter
+            .register_probe(&mut probe)
+            .map_err(RingError::Registration)?;
+        if let Some((_, name)) = OPERATIONS.iter().find(|op| !probe.is_supported(op.0)) {
+            return Err(RingError::Lacks(name));
+        }
+        // Reads count among the unbounded calls when they are forced onto a worker, opens among
+        // the bounded ones, so both limits matter.
+        let mut workers = [depth, depth];
+        let asynchronous = Flags::ASYNC.bits();
+        let mut restrictions: Vec<Restriction> = OPERATIONS
+            .iter()
+            .map(|op| Restriction::sqe_op(op.0))
+            .collect();
+        restrictions.push(Restriction::sqe_flags_allowed(asynchronous));
+        restrictions.push(Restriction::sqe_flags_required(asynchronous));
+        submitter
+            .register_iowq_max_workers(&mut workers)
+            .and_then(|()| submitter.register_restrictions(&mut restrictions))
+            .and_then(|()| submitter.register_enable_rings())
+            .map_err(RingError::Registration)?;
+        Ok(Ring {
+            ring,
+            in_flight: Slab::new(),
+            unsubmitted: false,
+        })
+    }
+
+    /// Readable when calls have returned.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        // SAFETY: the descriptor is open for as long as the ring lives.
+        unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) }
+    }
+
+    /// Takes a call; it begins with the next [`submit`](Ring::submit). `token` comes back with
+    /// its result.
+    ///
+    /// # Errors
+    /// Gives the call back when the queue of the kernel is full.
+    pub fn push(&mut self, token: u64, call: Call) -> Result<(), Call> {
+        if self.ring.submission().is_full() && self.submit().is_err() {
+            return Err(call);
+        }
+        let (flags, resolve) = Root::open_how();
+        let boxed = Box::new(InFlight {
+            token,
+            call,
+            how: OpenHow::new().flags(flags).resolve(resolve),
+            stat: MaybeUninit::zeroed(),
+        });
+        let place = NonNull::from(Box::leak(boxed));
+        let slot = self.in_flight.insert(place);
+        // SAFETY: `place` is a leaked box that nobody else refers to yet.
+        let entry = entry(unsafe { &mut *place.as_ptr() })
+            .flags(Flags::ASYNC)
+            .user_data(slot as u64);
+        // SAFETY: what the entry points to lies in the leaked box, in what the box owns, or in
+        // static memory; all of it stays until `take` has seen this call's completion.
+        let pushed = unsafe { self.ring.submission().push(&entry) };
+        if pushed.is_err() {
+            let in_flight = self.take(slot);
+            return Err(in_flight.call);
+        }
+        self.unsubmitted = true;
+        Ok(())
+    }
+
+    /// Begins what was pushed since the last time: one system call, or none. Gives how many calls
+    /// have begun.
+    ///
+    /// # Errors
+    /// Those of `io_uring_enter(2)`. EAGAIN, EBUSY and EINTR pass: the next turn tries again.
+    pub fn submit(&mut self) -> io::Result<usize> {
+        if !self.unsubmitted {
+            return Ok(0);
+        }
+        match self.ring.submit() {
+            Ok(count) => {
+                self.unsubmitted = !self.ring.submission().is_empty();
+                Ok(count)
+            }
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EAGAIN | libc::EBUSY | libc::EINTR) => Ok(0),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Whether [`reap`](Ring::reap) has something, or [`submit`](Ring::submit) has to be tried again.
+    pub fn is_ready(&self) -> bool {
+        if self.unsubmitted {
+            return true;
+        }
+        // SAFETY: `&self` is not shared with other threads, and no other queue object lives now.
+        let completions = unsafe { self.ring.completion_shared() };
+        !completions.is_empty()
+    }
+
+    /// The next call that has returned.
+    pub fn reap(&mut self) -> Option<(u64, Returned)> {
+        let completion = self.ring.completion().next()?;
+        let slot = usize::try_from(completion.user_data()).ok()?;
+        let in_flight = self.take(slot);
+        Some((in_flight.token, returned(*in_flight, completion.result())))
+    }
+
+    /// Takes a call out that the kernel has done with.
+    fn take(&mut self, slot: usize) -> Box<InFlight> {
+        let place = self.in_flight.remove(slot);
+        // SAFETY: the place was leaked from a box in `push`, stands in the table once, and the
+        // kernel no longer points to it.
+        unsafe { Box::from_raw(place.as_ptr()) }
+    }
+}
+
+impl std::fmt::Debug for Ring {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let count = self.in_flight.len();
+        formatter
+            .debug_struct("Ring")
+            .field("in_flight", &count)
+            .finish()
+    }
+}
+
+/// What the kernel is given for a call.
+fn entry(in_flight: &mut InFlight) -> Entry {
+    let InFlight {
+        call, how, stat, ..
+    } = in_flight;
+    match call {
+        Call::Open(root, path) => {
+            let directory = Fd(root.raw_directory());
+            opcode::OpenAt2::new(directory, path.as_ptr(), &raw const *how).build()
+        }
+        Call::Describe(root, path) => {
+            let directory = Fd(root.raw_directory());
+            opcode::Statx::new(directory, path.as_ptr(), stat.as_mut_ptr().cast())
+                .mask(StatxFlags::BASIC_STATS.bits())
+                .build()
+        }
+        Call::Read(file, bytes) => {
+            let pieces = void::pieces(bytes.end - bytes.start);
+            let count = u32::try_from(pieces.len()).unwrap_or(1);
+            opcode::Readv::new(Fd(file.descriptor().as_raw_fd()), pieces.as_ptr(), count)
+                .offset(bytes.start)
+                .build()
+        }
+        Call::Write(log, buffer, from) => {
+            let rest = buffer.get(*from..).unwrap_or_default();
+            let length = u32::try_from(rest.len()).unwrap_or(u32::MAX);
+            // The place is the end, wherever that is, since the log is opened with O_APPEND.
+            opcode::Write::new(Fd(log.as_fd().as_raw_fd()), rest.as_ptr(), length)
+                .offset(u64::MAX)
+                .build()
+        }
+        Call::Close(descriptor) => opcode::Close::new(Fd(descriptor.as_raw_fd())).build(),
+    }
+}
+
+/// A result of the kernel in terms of its call.
+fn returned(in_flight: InFlight, result: i32) -> Returned {
+    let count =
+        || usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(result.wrapping_neg()));
+    let error = || Errno::from_raw_os_error(result.wrapping_neg());
+    match in_flight.call {
+        Call::Open(root, _) => Returned::Opened(match result {
+            0.. => {
+                // SAFETY: the kernel has just opened it for this call, so nobody else has it.
+                let descriptor = unsafe { OwnedFd::from_raw_fd(result) };
+                Ok(root.adopt(descriptor))
+            }
+            _ => Err(error()),
+        }),
+        Call::Describe(..) => Returned::Described(match result {
+            0.. => {
+                // SAFETY: it began as zeroes, which are a valid value, and the kernel has filled it.
+                let stat = unsafe { in_flight.stat.assume_init() };
+                Ok(Description::from(stat))
+            }
+            _ => Err(error()),
+        }),
+        Call::Read(..) => Returned::Read(count()),
+        Call::Write(_, buffer, _) => Returned::Written(buffer, count()),
+        Call::Close(descriptor) => {
+            // Refused before it began, it is still open; after any other error it is not.
+            if result == -libc::EACCES || result == -libc::ECANCELED {
+                drop(descriptor);
+            } else {
+                let _ = descriptor.into_raw_fd();
+            }
+            Returned::Closed
+        }
+    }
+}
