@@ -37,13 +37,13 @@ impl Disk for Blocking {
     }
 
     fn flush(&mut self) -> io::Result<usize> {
+        while let Some(discarded) = self.root.bin().take() {
+            drop(discarded);
+        }
         Ok(0)
     }
 
     fn reap(&mut self, done: &mut Vec<(JobId, Done)>) {
-        while let Some(discarded) = self.root.bin().take() {
-            drop(discarded);
-        }
         done.append(&mut self.done);
     }
 

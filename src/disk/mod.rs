@@ -50,14 +50,14 @@ pub trait Disk: std::fmt::Debug {
     /// Gives the job back when as many are under way as the engine allows.
     fn submit(&mut self, id: JobId, job: Job) -> Result<(), Saturated>;
 
-    /// Begins what was submitted since the last time, and gives how much that was where it makes a
+    /// Takes in what is in the bin, begins what was submitted since the last time, and gives how much that was where it makes a
     /// difference. Called once a turn, before the wait.
     ///
     /// # Errors
     /// When the engine itself is broken.
     fn flush(&mut self) -> io::Result<usize>;
 
-    /// Appends the results that are there to `done`, in any order, and takes in what is in the bin.
+    /// Appends the results that are there to `done`, in any order.
     fn reap(&mut self, done: &mut Vec<(JobId, Done)>);
 
     /// What becomes readable when results are there; nothing when they are there at once.

@@ -76,16 +76,6 @@ impl Threads {
             depth: 0,
         })
     }
-
-    /// Appends the results that are there to `done`, and leaves the bin alone.
-    pub(super) fn reap_jobs(&mut self, done: &mut Vec<(JobId, Done)>) {
-        while let Some((id, result)) = self.shared.results.pop() {
-            self.depth -= 1;
-            if id != JobId::OWN {
-                done.push((id, result));
-            }
-        }
-    }
 }
 
 /// Makes another helper, unless there are as many as there may be.
@@ -154,16 +144,21 @@ impl Disk for Threads {
     }
 
     fn flush(&mut self) -> io::Result<usize> {
-        Ok(0)
-    }
-
-    fn reap(&mut self, done: &mut Vec<(JobId, Done)>) {
-        self.reap_jobs(done);
         while self.has_room()
             && let Some(discarded) = self.shared.root.bin().take()
         {
             // There is room, as was just seen.
             let _ = self.submit(JobId::OWN, Job::Discard(Some(discarded)));
+        }
+        Ok(0)
+    }
+
+    fn reap(&mut self, done: &mut Vec<(JobId, Done)>) {
+        while let Some((id, result)) = self.shared.results.pop() {
+            self.depth -= 1;
+            if id != JobId::OWN {
+                done.push((id, result));
+            }
         }
     }
 

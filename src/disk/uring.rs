@@ -132,6 +132,12 @@ impl Disk for Uring {
     }
 
     fn flush(&mut self) -> io::Result<usize> {
+        while self.has_room()
+            && let Some(discarded) = self.root.bin().take()
+        {
+            // There is room, as was just seen.
+            let _ = self.submit(JobId::OWN, Job::Discard(Some(discarded)));
+        }
         self.ring.submit()
     }
 
@@ -146,13 +152,7 @@ impl Disk for Uring {
             };
             self.answer(usize::try_from(token).unwrap_or(usize::MAX), answer);
         }
-        self.aside.reap_jobs(done);
-        while self.has_room()
-            && let Some(discarded) = self.root.bin().take()
-        {
-            // There is room, as was just seen.
-            let _ = self.submit(JobId::OWN, Job::Discard(Some(discarded)));
-        }
+        self.aside.reap(done);
         done.append(&mut self.finished);
     }
 
