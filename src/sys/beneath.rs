@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags};
+use rustix::fs::{Advice, AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags};
 
 use super::bin::Bin;
 use super::file::{Description, OpenFile};
@@ -68,7 +68,12 @@ impl Root {
     }
 
     /// Takes a descriptor that was opened below the root over.
+    ///
+    /// The kernel is told not to read ahead through it: it would do so in the midst of `sendfile`,
+    /// and wait there for what says where the next blocks are. What is needed next is known here.
     pub(super) fn adopt(&self, descriptor: OwnedFd) -> OpenFile {
+        // ESPIPE of a FIFO, which is not served anyway.
+        let _ = rustix::fs::fadvise(&descriptor, 0, None, Advice::Random);
         OpenFile::new(descriptor, self.bin.clone())
     }
 
