@@ -49,6 +49,8 @@ pub(super) struct Connected {
     pub input: Flow,
     /// Whether the peer has finished sending; bytes may still be there before the end.
     pub input_ended: bool,
+    /// Whether the connection is gone in both directions: nobody would receive an answer.
+    pub hung_up: bool,
     /// Whether bytes may be sent.
     pub output: Flow,
     /// Whether it stands in the list of those that have something to do.
@@ -70,6 +72,7 @@ impl Connected {
             role,
             input: Flow::Ready,
             input_ended: false,
+            hung_up: false,
             output: Flow::Ready,
             queued: false,
             awaits: None,

@@ -104,6 +104,10 @@ impl Driver {
                         return After::Status;
                     }
                 }
+                Want::Wait if connected.hung_up => {
+                    let gone = Input::Broken(io::ErrorKind::ConnectionReset);
+                    self.handle(&mut connected.connection, gone, now);
+                }
                 Want::Wait => return After::Wait,
                 Want::Write => {
                     if connected.output == Flow::Blocked {

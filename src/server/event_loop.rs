@@ -69,6 +69,18 @@ impl From<Token> for Source {
     }
 }
 
+/// What an event says of a connection.
+#[derive(Clone, Copy, Debug)]
+struct Noted {
+    readable: bool,
+    /// A socket that has failed counts as well: the next call says how.
+    writable: bool,
+    /// The peer has finished sending.
+    ended: bool,
+    /// Both directions are over.
+    hung_up: bool,
+}
+
 /// How far the server is from its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -244,9 +256,13 @@ impl EventLoop {
                 Source::Listener(index) => self.acceptor.note(index),
                 Source::Connection(index) => {
                     let ended = event.is_read_closed() || event.is_error();
-                    // A socket that has failed moves: the next call says how.
-                    let writable = event.is_writable() || event.is_error();
-                    self.note(index, event.is_readable() || ended, writable, ended);
+                    let noted = Noted {
+                        readable: event.is_readable() || ended,
+                        writable: event.is_writable() || event.is_error(),
+                        ended,
+                        hung_up: event.is_write_closed(),
+                    };
+                    self.note(index, noted);
                 }
             }
         }
@@ -272,17 +288,18 @@ impl EventLoop {
     }
 
     /// Notes what an event says of a connection.
-    fn note(&mut self, index: usize, readable: bool, writable: bool, ended: bool) {
+    fn note(&mut self, index: usize, noted: Noted) {
         let Some((id, connected)) = self.connections.at(index) else {
             return;
         };
-        if readable {
+        if noted.readable {
             connected.input = Flow::Ready;
         }
-        if writable {
+        if noted.writable {
             connected.output = Flow::Ready;
         }
-        connected.input_ended |= ended;
+        connected.input_ended |= noted.ended;
+        connected.hung_up |= noted.hung_up;
         if !connected.queued {
             connected.queued = true;
             self.ready.push(id);

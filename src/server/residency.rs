@@ -55,13 +55,13 @@ impl Window {
         start..(start + WINDOW_LENGTH).min(self.version.length)
     }
 
-    /// The window after it, if the file goes on.
-    pub(super) fn next(&self) -> Option<Window> {
+    /// The window after it, if it begins before byte `end` and the file goes on.
+    pub(super) fn next_before(&self, end: u64) -> Option<Window> {
         let next = Window {
             index: self.index + 1,
             ..*self
         };
-        (!next.bytes().is_empty()).then_some(next)
+        (next.bytes().start < end && !next.bytes().is_empty()).then_some(next)
     }
 }
 
@@ -119,6 +119,15 @@ impl Residency {
                 true
             }
             _ => false,
+        }
+    }
+
+    /// Nothing is known any more of a version: its pages were seen to be gone. O(windows).
+    pub(super) fn forget(&mut self, version: &FileVersion) {
+        let mut window = Some(Window::at(*version, 0));
+        while let Some(gone) = window {
+            self.used.pop(&gone);
+            window = gone.next_before(version.length);
         }
     }
 

@@ -20,7 +20,7 @@ const EVENT_NS: u64 = 100;
 /// After a turn of this length the kernel is asked at once whether it held a sleep.
 const LONG_TURN_MIN: Duration = Duration::from_millis(1);
 /// Otherwise it is asked after a wait, this often.
-const ASK_INTERVAL: Duration = Duration::from_millis(100);
+const ASK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// What a turn was busy with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

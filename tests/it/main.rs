@@ -8,10 +8,13 @@
 mod cli;
 mod connections;
 mod counts;
+mod faults;
 mod files;
 mod freshness;
 mod harness;
+mod same_answers;
 mod slow_disk;
+mod slow_tree;
 mod status;
 mod tidy;
 mod traversal;

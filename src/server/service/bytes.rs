@@ -111,6 +111,7 @@ impl Service {
         }
         self.maps.release(version);
         self.watch.remove(version);
+        self.residency.forget(version);
         self.mappings_gone += 1;
         None
     }
@@ -129,41 +130,51 @@ impl Service {
         }
         let mut window = Window::at(segment.version, segment.bytes.start);
         if !self.residency.is_resident(window, now.monotonic) {
-            let waiter = Waiter {
-                id: asker.id,
-                entry: None,
-            };
-            // Where the queue is full this one is let in: it is half-way through its answer.
-            if self.residency.join(window, Some(waiter)).is_none() {
-                let job = Job::Warm(Warm::new(Arc::clone(&segment.file), window.bytes()));
-                let job = self.disk.insist(asker.owner, job, now.monotonic);
-                let waiter = Waiter {
-                    id: asker.id,
-                    entry: None,
-                };
-                let file = Arc::clone(&segment.file);
-                self.residency.begin(window, job, file, Some(waiter));
-            }
+            self.wait_for(window, segment, asker, now);
+            self.read_ahead(window, segment, asker, now);
             return Ready::Later;
         }
         loop {
             let ready = window.bytes().end.min(segment.bytes.end) - segment.bytes.start;
-            let next = window
-                .next()
-                .filter(|next| next.bytes().start < segment.bytes.end);
-            let Some(next) = next else {
-                return Ready::Bytes(ready);
-            };
-            if !self.residency.is_resident(next, now.monotonic) {
-                if self.residency.may_read_ahead() {
-                    self.warm(&segment.file, next, None, asker.owner, now);
+            match window.next_before(segment.bytes.end) {
+                None => return Ready::Bytes(ready),
+                Some(next)
+                    if ready < READY_LENGTH_MAX
+                        && self.residency.is_resident(next, now.monotonic) =>
+                {
+                    window = next;
                 }
-                return Ready::Bytes(ready);
+                Some(_) => {
+                    self.read_ahead(window, segment, asker, now);
+                    return Ready::Bytes(ready);
+                }
             }
-            if ready >= READY_LENGTH_MAX {
-                return Ready::Bytes(ready);
-            }
-            window = next;
+        }
+    }
+
+    /// Has a window read that an answer cannot go on without. Where the queue is full this one is
+    /// let in.
+    fn wait_for(&mut self, window: Window, segment: &FileSegment, asker: Asker, now: &Now) {
+        let waiter = || Waiter {
+            id: asker.id,
+            entry: None,
+        };
+        if self.residency.join(window, Some(waiter())).is_none() {
+            let file = Arc::clone(&segment.file);
+            let job = Job::Warm(Warm::new(Arc::clone(&file), window.bytes()));
+            let job = self.disk.insist(asker.owner, job, now.monotonic);
+            self.residency.begin(window, job, file, Some(waiter()));
+        }
+    }
+
+    /// Has the window after this one read, unless it is there, being read, or past the end.
+    fn read_ahead(&mut self, window: Window, segment: &FileSegment, asker: Asker, now: &Now) {
+        if let Some(next) = window.next_before(segment.bytes.end)
+            && self.residency.may_read_ahead()
+            && !self.residency.is_pending(next)
+            && !self.residency.is_resident(next, now.monotonic)
+        {
+            self.warm(&segment.file, next, None, asker.owner, now);
         }
     }
 

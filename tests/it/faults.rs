@@ -1,0 +1,256 @@
+//! What the disk, the kernel and clients may do wrong to disk jobs, and what is left of the server.
+
+use std::collections::BTreeMap;
+use std::net::TcpStream;
+use std::process::Command;
+
+use rustix::process::Signal;
+use seccompiler::{SeccompAction, SeccompFilter};
+
+use super::harness::{Client, Content, Server, Site, engines, wait_until};
+use super::slow_tree::{SMALL_LENGTH, SlowTree};
+
+/// Engines that never make the loop wait.
+const FREE_ENGINES: [&str; 2] = ["uring", "threads"];
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
+}
+
+/// Asks and does not wait for the answer.
+fn ask(server: &Server, path: &str) -> Client {
+    let mut client = server.connect();
+    client.send(get(path).as_bytes());
+    client
+}
+
+fn disk_number(server: &Server, name: &str) -> u64 {
+    server.numbers()["disk"][name].as_u64().unwrap()
+}
+
+/// Starts a server that may not make a ring, as Docker's default profile has it.
+fn without_io_uring(site: &Site, words: &[&str]) -> Server {
+    let rules = BTreeMap::from([(libc::SYS_io_uring_setup, vec![])]);
+    let refused = SeccompAction::Errno(u32::try_from(libc::EPERM).unwrap());
+    let architecture = std::env::consts::ARCH.try_into().unwrap();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refused, architecture);
+    let program: seccompiler::BpfProgram = filter.unwrap().try_into().unwrap();
+    // The filter is that of a thread, and what the thread starts inherits it.
+    std::thread::scope(|scope| {
+        let started = scope.spawn(|| {
+            seccompiler::apply_filter(&program).unwrap();
+            Server::start(site, words)
+        });
+        started.join().unwrap()
+    })
+}
+
+#[test]
+fn where_io_uring_is_refused_threads_take_over_and_say_why() {
+    let site = Site::new();
+    site.file("a", "fine");
+    let server = without_io_uring(&site, &[]);
+    let text = server.lines().join("\n");
+    assert!(
+        text.contains("disk engine threads (no io_uring: io_uring_setup:"),
+        "{text}"
+    );
+    assert_eq!(server.get("/a").body, b"fine");
+    let disk = &server.numbers()["disk"];
+    assert_eq!(disk["engine"], "threads");
+    assert!(
+        disk["reason"]
+            .as_str()
+            .unwrap()
+            .contains("Operation not permitted"),
+        "{disk}"
+    );
+}
+
+#[test]
+fn an_engine_that_was_asked_for_and_cannot_be_had_is_one_line_and_code_1() {
+    let mut server = without_io_uring(&Site::new(), &["--disk", "uring"]);
+    assert_eq!(server.wait(), Some(1));
+    let [line] = server.lines() else {
+        panic!("one line: {:?}", server.lines());
+    };
+    assert!(line.starts_with("spede: cannot use --disk uring:") && line.contains("--disk threads"));
+}
+
+#[test]
+fn a_job_that_never_ends_is_504_and_hits_go_on() {
+    let Some(tree) = SlowTree::mount() else {
+        return;
+    };
+    for (round, engine) in FREE_ENGINES.into_iter().enumerate() {
+        let words = [
+            "--disk-timeout",
+            "400ms",
+            "--disk-depth",
+            "3",
+            "--disk-queue",
+            "4",
+        ];
+        let server = tree.serve(engine, &words);
+        let mut hot = server.connect();
+        assert_eq!(hot.get("/hot/file", &[]).status, 200);
+        // Three that the disk never answers take all places; one is asked for twice.
+        let stuck = |index| format!("/cold/stuck{round}{index}");
+        let mut waiting: Vec<Client> = [0, 1, 2, 2].map(|at| ask(&server, &stuck(at))).into();
+        wait_until("they are at the disk", || tree.held_count() == 3);
+        for index in 0..4 {
+            waiting.push(ask(&server, &format!("/cold/small4{round}{index}")));
+        }
+        wait_until("four more wait in line", || {
+            disk_number(&server, "waiting") == 4
+        });
+        let refused = server.get(&format!("/cold/small5{round}"));
+        assert_eq!(refused.status, 503, "{engine}");
+        assert_eq!(refused.field("retry-after"), Some("1"));
+        for client in &mut waiting {
+            assert_eq!(
+                client.response(Content::Expected).unwrap().status,
+                504,
+                "{engine}"
+            );
+            assert_eq!(hot.get("/hot/file", &[]).status, 200);
+        }
+        // The connection is good for another request, and what comes late is nobody's answer.
+        let mut late = waiting.remove(0);
+        late.send(get("/hot/file").as_bytes());
+        assert_eq!(late.response(Content::Expected).unwrap().body.len(), 1_024);
+        tree.release();
+        wait_until("the disk is idle", || disk_number(&server, "depth") == 0);
+        let path = format!("/cold/small4{round}0");
+        let answer = late.get(&path, &[]);
+        assert_eq!(
+            (answer.status, answer.body.len()),
+            (200, SMALL_LENGTH),
+            "{engine}"
+        );
+    }
+}
+
+#[test]
+fn a_server_with_a_dead_disk_can_be_stopped() {
+    let Some(tree) = SlowTree::mount() else {
+        return;
+    };
+    for (round, engine) in FREE_ENGINES.into_iter().enumerate() {
+        let mut server = tree.serve(engine, &["--grace", "100ms"]);
+        let address = server.address();
+        let before = tree.held_count();
+        let _opening = ask(&server, &format!("/cold/stuck6{round}"));
+        let _reading = ask(&server, &format!("/cold/unread6{round}"));
+        wait_until("both are at the disk", || tree.held_count() >= before + 2);
+        server.signal(Signal::TERM);
+        wait_until("its port is free", || TcpStream::connect(address).is_err());
+        // The kernel keeps the process until its last call has come back.
+        tree.release();
+        assert_eq!(server.wait(), Some(0), "{engine}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_500_and_one_that_is_shorter_is_not_completed() {
+    let Some(tree) = SlowTree::mount() else {
+        return;
+    };
+    for (round, engine) in FREE_ENGINES.into_iter().enumerate() {
+        let server = tree.serve(engine, &[]);
+        let mut client = server.connect();
+        for _ in 0..2 {
+            assert_eq!(client.get(&format!("/cold/broken{round}"), &[]).status, 500);
+        }
+        client.send(get(&format!("/cold/short{round}")).as_bytes());
+        let received = client.rest();
+        let head_end = received
+            .windows(4)
+            .position(|four| four == b"\r\n\r\n")
+            .unwrap();
+        let content = &received[head_end + 4..];
+        assert_eq!(content.len(), SMALL_LENGTH / 2, "{engine}");
+        assert!(
+            content.iter().all(|byte| *byte == b'x'),
+            "nothing is padded"
+        );
+    }
+}
+
+#[test]
+fn clients_that_leave_before_their_jobs_end_leave_nothing_behind() {
+    let Some(tree) = SlowTree::mount() else {
+        return;
+    };
+    for (round, engine) in FREE_ENGINES.into_iter().enumerate() {
+        let server = tree.serve(engine, &["--disk-depth", "2"]);
+        let clients: Vec<Client> = (0..40)
+            .map(|index| ask(&server, &format!("/cold/small7{round}{index}")))
+            .collect();
+        wait_until("they wait in line", || {
+            disk_number(&server, "waiting") >= 30
+        });
+        for client in &clients {
+            // Without a word of farewell: one who closes well may still wait for the answer.
+            let at_once = Some(std::time::Duration::ZERO);
+            rustix::net::sockopt::set_socket_linger(client.stream(), at_once).unwrap();
+        }
+        drop(clients);
+        wait_until("nothing is left of them", || {
+            let numbers = server.numbers();
+            let disk = &numbers["disk"];
+            numbers["connections"]["open"] == 1
+                && disk["depth"] == 0
+                && disk["waiting"] == 0
+                && disk["look_ups"] == 0
+        });
+        let insertions = server.numbers()["caches"][0]["insertions"]
+            .as_u64()
+            .unwrap();
+        assert!(
+            insertions < 20,
+            "most of their jobs were not begun: {insertions}"
+        );
+    }
+}
+
+#[test]
+fn jobs_that_use_up_all_descriptors_are_503_and_nothing_breaks() {
+    let Some(tree) = SlowTree::mount() else {
+        return;
+    };
+    for (round, engine) in engines().iter().enumerate() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -n 48; exec \"$0\" \"$@\""]);
+        command.arg(env!("CARGO_BIN_EXE_spede"));
+        command.args([
+            "--listen",
+            "127.0.0.1:0",
+            "--disk",
+            engine,
+            "--descriptors",
+            "1",
+        ]);
+        let server = Server::spawn(command.arg(tree.path("")));
+        let mut hot = server.connect();
+        assert_eq!(hot.get("/hot/file", &[]).status, 200);
+        let mut clients: Vec<Client> = (0..30)
+            .map(|index| ask(&server, &format!("/cold/small8{round}{index}")))
+            .collect();
+        let mut served = 0;
+        for client in &mut clients {
+            let answer = client.response(Content::Expected).unwrap();
+            match answer.status {
+                200 => served += 1,
+                status => assert_eq!(status, 503, "{engine}"),
+            }
+            client.finish();
+        }
+        drop(clients);
+        assert!(served > 0, "{engine}");
+        assert_eq!(hot.get("/hot/file", &[]).status, 200, "{engine}");
+        wait_until("descriptors are free again", || {
+            server.get(&format!("/cold/small9{round}")).status == 200
+        });
+    }
+}

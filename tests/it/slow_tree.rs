@@ -1,0 +1,342 @@
+//! A file system of our own (FUSE) on which everything below `/cold` takes its time.
+//!
+//! Names below `/cold` are a kind and a number, `small7`, so that there is always one that nobody has
+//! asked for. What a kind is like stands in [`Kind`].
+
+use std::ffi::OsStr;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, UNIX_EPOCH};
+
+use fuser::{
+    BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
+    Generation, INodeNo, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEmpty,
+    ReplyEntry, ReplyOpen, ReplyWrite, Request, SessionACL, WriteFlags,
+};
+use tempfile::TempDir;
+
+use super::harness::{Server, is_root, skip};
+
+/// How long each operation below `/cold` takes.
+pub const DELAY: Duration = Duration::from_millis(150);
+/// Bytes of a small file.
+pub const SMALL_LENGTH: usize = 4_096;
+/// Bytes of a big file.
+pub const BIG_LENGTH: usize = 4 << 20;
+
+const HOT_FILE: u64 = 10;
+const COLD: u64 = 3;
+
+/// What is below `/cold`. The inode of a name is its kind above 2^32 and its number below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A file of 4 KiB.
+    Small,
+    /// A file of 4 MiB.
+    Big,
+    /// A directory with an index.
+    Dir,
+    /// A directory without one, with two names in it.
+    Bare,
+    /// A file whose `close` takes its time.
+    Flushing,
+    /// A file that cannot be read.
+    Broken,
+    /// A file that is shorter than it says.
+    Short,
+    /// A file that is never opened, until [`SlowTree::release`].
+    Stuck,
+    /// A file that is opened and never read, until then.
+    Unread,
+    /// A log.
+    Log,
+}
+
+const KINDS: [(Kind, &str); 10] = [
+    (Kind::Small, "small"),
+    (Kind::Big, "big"),
+    (Kind::Dir, "dir"),
+    (Kind::Bare, "bare"),
+    (Kind::Flushing, "flushing"),
+    (Kind::Broken, "broken"),
+    (Kind::Short, "short"),
+    (Kind::Stuck, "stuck"),
+    (Kind::Unread, "unread"),
+    (Kind::Log, "log"),
+];
+
+/// The kind of a cold inode.
+fn kind_of(inode: u64) -> Option<Kind> {
+    let index = usize::try_from(inode >> 32).unwrap().checked_sub(1)?;
+    Some(KINDS[index].0)
+}
+
+fn inode_of(parent: u64, name: &OsStr) -> Option<u64> {
+    let name = name.to_str()?;
+    match (parent, name) {
+        (1, "hot") => return Some(2),
+        (1, "cold") => return Some(COLD),
+        (2, "file") => return Some(HOT_FILE),
+        _ => {}
+    }
+    let (number, name) = match (parent, kind_of(parent)) {
+        (COLD, _) => {
+            let digits = name.trim_start_matches(|c: char| c.is_ascii_lowercase());
+            (digits.parse().ok()?, name.strip_suffix(digits)?)
+        }
+        (_, Some(Kind::Dir)) if name == "index.html" => (parent & 0xffff_ffff, "small"),
+        (_, Some(Kind::Bare)) if name == "a" || name == "b" => (parent & 0xffff_ffff, "small"),
+        _ => return None,
+    };
+    let index = KINDS.iter().position(|(_, known)| *known == name)?;
+    Some((index as u64 + 1) << 32 | number)
+}
+
+fn describe(inode: u64) -> FileAttr {
+    let (kind, size) = match (inode, kind_of(inode)) {
+        (HOT_FILE, _) => (FileType::RegularFile, 1_024),
+        (_, None | Some(Kind::Dir | Kind::Bare)) => (FileType::Directory, 0),
+        (_, Some(Kind::Big)) => (FileType::RegularFile, BIG_LENGTH as u64),
+        (_, Some(Kind::Log)) => (FileType::RegularFile, 0),
+        (_, Some(_)) => (FileType::RegularFile, SMALL_LENGTH as u64),
+    };
+    let time = UNIX_EPOCH + Duration::from_secs(1_500_000_000);
+    FileAttr {
+        ino: INodeNo(inode),
+        size,
+        blocks: size.div_ceil(512),
+        atime: time,
+        mtime: time,
+        ctime: time,
+        crtime: time,
+        kind,
+        perm: 0o777,
+        nlink: 1,
+        uid: 0,
+        gid: 0,
+        rdev: 0,
+        blksize: 4_096,
+        flags: 0,
+    }
+}
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// What tests see of the tree.
+#[derive(Default)]
+pub struct Seen {
+    /// Slow closes that have begun.
+    pub closes_begun: AtomicUsize,
+    /// Slow closes that are over.
+    pub closes_over: AtomicUsize,
+    /// Writes to a log that are over.
+    pub writes: AtomicUsize,
+    held: Mutex<Vec<Work>>,
+}
+
+struct Tree(Arc<Seen>);
+
+impl Tree {
+    /// Does something now, or for cold inodes on another thread after the delay.
+    fn after_delay(&self, inode: u64, work: impl FnOnce() + Send + 'static) {
+        if kind_of(inode).is_none() && inode != COLD {
+            return work();
+        }
+        std::thread::spawn(move || {
+            std::thread::park_timeout(DELAY);
+            work();
+        });
+    }
+
+    fn hold(&self, work: impl FnOnce() + Send + 'static) {
+        self.0.held.lock().unwrap().push(Box::new(work));
+    }
+}
+
+impl Filesystem for Tree {
+    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let parent = u64::from(parent);
+        let found = inode_of(parent, name);
+        self.after_delay(parent, move || {
+            let (entry, attributes) = (Duration::from_secs(60), Duration::ZERO);
+            match found {
+                Some(inode) => {
+                    let what = describe(inode);
+                    reply.entry_with_ttls(&attributes, &entry, &what, Generation(0));
+                }
+                None => reply.error(Errno::ENOENT),
+            }
+        });
+    }
+
+    fn getattr(&self, _: &Request, inode: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        // Attributes are asked for again each time: an entry that is checked costs a delay.
+        let inode = u64::from(inode);
+        let lifetime = Duration::from_secs(if kind_of(inode).is_some() { 0 } else { 60 });
+        self.after_delay(inode, move || reply.attr(&lifetime, &describe(inode)));
+    }
+
+    fn open(&self, _: &Request, inode: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        let inode = u64::from(inode);
+        let open = move || reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE);
+        match kind_of(inode) {
+            Some(Kind::Stuck) => self.hold(open),
+            _ => self.after_delay(inode, open),
+        }
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        inode: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let inode = u64::from(inode);
+        let length = match kind_of(inode) {
+            Some(Kind::Short) => SMALL_LENGTH as u64 / 2,
+            _ => describe(inode).size,
+        };
+        let left = length.saturating_sub(offset).min(size.into());
+        let left = usize::try_from(left).unwrap();
+        match kind_of(inode) {
+            Some(Kind::Unread) => self.hold(move || reply.data(&vec![b'x'; left])),
+            Some(Kind::Broken) => self.after_delay(inode, move || reply.error(Errno::EIO)),
+            _ => self.after_delay(inode, move || reply.data(&vec![b'x'; left])),
+        }
+    }
+
+    fn write(
+        &self,
+        _: &Request,
+        inode: INodeNo,
+        _: FileHandle,
+        _: u64,
+        data: &[u8],
+        _: WriteFlags,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        let length = u32::try_from(data.len()).unwrap();
+        let seen = Arc::clone(&self.0);
+        self.after_delay(inode.into(), move || {
+            seen.writes.fetch_add(1, Ordering::AcqRel);
+            reply.written(length);
+        });
+    }
+
+    fn flush(&self, _: &Request, inode: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        let inode = u64::from(inode);
+        if kind_of(inode) != Some(Kind::Flushing) {
+            return reply.ok();
+        }
+        self.0.closes_begun.fetch_add(1, Ordering::AcqRel);
+        let seen = Arc::clone(&self.0);
+        self.after_delay(inode, move || {
+            seen.closes_over.fetch_add(1, Ordering::AcqRel);
+            reply.ok();
+        });
+    }
+
+    fn readdir(
+        &self,
+        _: &Request,
+        inode: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        let inode = u64::from(inode);
+        self.after_delay(inode, move || {
+            let names = ["a", "b"].iter().enumerate();
+            let from = usize::try_from(offset).unwrap();
+            for (index, name) in names.skip(from) {
+                let file = inode_of(inode, name.as_ref()).unwrap_or(HOT_FILE);
+                let next = index as u64 + 1;
+                assert!(!reply.add(INodeNo(file), next, FileType::RegularFile, name));
+            }
+            reply.ok();
+        });
+    }
+}
+
+/// A mounted tree; unmounted when dropped.
+pub struct SlowTree {
+    directory: TempDir,
+    session: Option<BackgroundSession>,
+    /// What it has seen.
+    pub seen: Arc<Seen>,
+}
+
+impl SlowTree {
+    /// Mounts it, where that can be done.
+    pub fn mount() -> Option<SlowTree> {
+        if !is_root() || !std::path::Path::new("/dev/fuse").exists() {
+            skip("a FUSE tree takes root and /dev/fuse");
+            return None;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.acl = SessionACL::All;
+        let seen = Arc::new(Seen::default());
+        let tree = Tree(Arc::clone(&seen));
+        match fuser::spawn_mount(tree, directory.path(), &config) {
+            Ok(session) => Some(SlowTree {
+                directory,
+                session: Some(session),
+                seen,
+            }),
+            Err(error) => {
+                skip(&format!("FUSE cannot be mounted here: {error}"));
+                None
+            }
+        }
+    }
+
+    /// A path below it.
+    pub fn path(&self, name: &str) -> String {
+        self.directory.path().join(name).display().to_string()
+    }
+
+    /// Serves it.
+    pub fn serve(&self, engine: &str, words: &[&str]) -> Server {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_spede"));
+        // Short trust, so that what was seen before is checked.
+        command.env("SPEDE_REVALIDATE", "50ms");
+        command.args(["--listen", "127.0.0.1:0", "--disk", engine]);
+        command.args(words);
+        Server::spawn(command.arg(self.directory.path()))
+    }
+
+    /// Lets everything go on that was held.
+    pub fn release(&self) {
+        for work in self.seen.held.lock().unwrap().drain(..) {
+            work();
+        }
+    }
+
+    /// Operations that are held.
+    pub fn held_count(&self) -> usize {
+        self.seen.held.lock().unwrap().len()
+    }
+
+    /// Takes the pages of a cold file out of memory, as the kernel would under pressure.
+    pub fn evict(&self, name: &str) {
+        let inode = inode_of(COLD, name.as_ref()).unwrap();
+        let notifier = self.session.as_ref().unwrap().notifier();
+        notifier.inval_inode(INodeNo(inode), 0, 0).unwrap();
+    }
+}
+
+impl Drop for SlowTree {
+    fn drop(&mut self) {
+        self.release();
+        drop(self.session.take());
+    }
+}
