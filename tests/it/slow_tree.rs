@@ -22,6 +22,8 @@ use super::harness::{Server, is_root, skip};
 pub const DELAY: Duration = Duration::from_millis(150);
 /// Bytes of a small file.
 pub const SMALL_LENGTH: usize = 4_096;
+/// Bytes that are in a file that was said to be a small one.
+pub const SHORT_LENGTH: usize = SMALL_LENGTH / 2;
 /// Bytes of a big file.
 pub const BIG_LENGTH: usize = 4 << 20;
 
@@ -43,7 +45,7 @@ enum Kind {
     Flushing,
     /// A file that cannot be read.
     Broken,
-    /// A file that is shorter than it says.
+    /// A file that is shorter than it is said to be when it is looked up.
     Short,
     /// A file that is never opened, until [`SlowTree::release`].
     Stuck,
@@ -174,7 +176,12 @@ impl Filesystem for Tree {
         // Attributes are asked for again each time: an entry that is checked costs a delay.
         let inode = u64::from(inode);
         let lifetime = Duration::from_secs(if kind_of(inode).is_some() { 0 } else { 60 });
-        self.after_delay(inode, move || reply.attr(&lifetime, &describe(inode)));
+        let mut what = describe(inode);
+        if kind_of(inode) == Some(Kind::Short) {
+            // Else the kernel, asked again, would believe the old length and fill up with zeros.
+            what.size = SHORT_LENGTH as u64;
+        }
+        self.after_delay(inode, move || reply.attr(&lifetime, &what));
     }
 
     fn open(&self, _: &Request, inode: INodeNo, _: OpenFlags, reply: ReplyOpen) {
@@ -199,7 +206,7 @@ impl Filesystem for Tree {
     ) {
         let inode = u64::from(inode);
         let length = match kind_of(inode) {
-            Some(Kind::Short) => SMALL_LENGTH as u64 / 2,
+            Some(Kind::Short) => SHORT_LENGTH as u64,
             _ => describe(inode).size,
         };
         let left = length.saturating_sub(offset).min(size.into());
