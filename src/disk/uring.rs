@@ -29,6 +29,8 @@ pub struct Uring {
     finished: Vec<(JobId, Done)>,
     aside: Threads,
     depth_max: usize,
+    /// How much of what is in the bin was there a turn ago.
+    due: usize,
 }
 
 impl Uring {
@@ -48,6 +50,7 @@ impl Uring {
             finished: Vec::new(),
             aside,
             depth_max,
+            due: 0,
         })
     }
 
@@ -132,12 +135,18 @@ impl Disk for Uring {
     }
 
     fn flush(&mut self) -> io::Result<usize> {
-        while self.has_room()
+        // The kernel lets go of the file of a call a moment after the call has returned, and it does
+        // so on this thread. Were the file closed by then, this thread would have the last of it,
+        // and wait for the disk where the file was deleted. So what is dropped lies for a turn.
+        while self.due > 0
+            && self.has_room()
             && let Some(discarded) = self.root.bin().take()
         {
+            self.due -= 1;
             // There is room, as was just seen.
             let _ = self.submit(JobId::OWN, Job::Discard(Some(discarded)));
         }
+        self.due = self.root.bin().count();
         self.ring.submit()
     }
 
@@ -163,7 +172,7 @@ impl Disk for Uring {
     }
 
     fn has_results(&self) -> bool {
-        !self.finished.is_empty() || self.ring.is_ready()
+        !self.finished.is_empty() || self.ring.is_ready() || (self.due > 0 && self.has_room())
     }
 
     fn has_room(&self) -> bool {

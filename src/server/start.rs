@@ -22,7 +22,7 @@ use crate::disk::threads::Threads;
 use crate::disk::uring::Uring;
 use crate::http::request::HeadLimits;
 use crate::sys::beneath::Root;
-use crate::sys::limits::{raise_descriptor_limit, raise_lock_limit};
+use crate::sys::limits::{raise_descriptor_limit, raise_lock_limit, reserve_descriptors};
 use crate::sys::ring::RingError;
 
 /// Descriptors for listeners, epoll, signals, the log, and files that are just being opened.
@@ -31,6 +31,8 @@ const DESCRIPTORS_APART: usize = 32;
 const FILE_SHARE: usize = 4;
 /// The share of all descriptors that disk jobs may hold besides.
 const OPENING_SHARE: usize = 8;
+/// Descriptors that the kernel's table has room for from the start: it takes 8 bytes for each.
+const DESCRIPTORS_RESERVED_MAX: u64 = 1 << 16;
 /// Bytes that an inbox has beyond the longest head, so that it is never full with less than one.
 const INBOX_SLACK: usize = 1_024;
 
@@ -107,6 +109,8 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     })?;
     let listeners = bind_all(settings)?;
     let descriptors = Descriptors::share(settings, listeners.len());
+    let count = (descriptors.files + descriptors.connections + DESCRIPTORS_APART) as u64;
+    reserve_descriptors(count.min(DESCRIPTORS_RESERVED_MAX));
     prepare_lock(settings);
     let chosen = choose_engine(settings, Arc::new(root))?;
     announce(settings, &listeners, &chosen, &descriptors);

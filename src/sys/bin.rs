@@ -34,8 +34,13 @@ impl Bin {
         self.0.push(discarded);
     }
 
-    /// Takes something out; whoever has it waits for it.
+    /// Takes what has been in it for longest out; whoever has it waits for it.
     pub fn take(&self) -> Option<Discarded> {
         self.0.pop()
+    }
+
+    /// How much is in it.
+    pub fn count(&self) -> usize {
+        self.0.len()
     }
 }

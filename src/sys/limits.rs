@@ -1,5 +1,8 @@
 //! The limits of the process on descriptors and locked memory, `getrlimit(2)`.
 
+use std::os::fd::RawFd;
+
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::process::{Resource, Rlimit};
 
 /// Descriptors to assume where the kernel sets no limit at all.
@@ -15,6 +18,17 @@ pub fn raise_descriptor_limit() -> u64 {
     match rustix::process::setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum.unwrap_or(UNLIMITED),
         Err(_) => limit.current.unwrap_or(UNLIMITED),
+    }
+}
+
+/// Has the kernel make its table of descriptors long enough for `count` of them. A table that grows
+/// once the process has a second thread makes whoever opens something wait for all processors (RCU),
+/// and that would be the loop in `accept4`. To be called before there is one. A refusal is no error.
+pub fn reserve_descriptors(count: u64) {
+    let last = RawFd::try_from(count.saturating_sub(1)).unwrap_or(RawFd::MAX);
+    // Any descriptor will do, and both are closed at once: the table never shrinks.
+    if let Ok(any) = eventfd(0, EventfdFlags::CLOEXEC) {
+        drop(rustix::io::fcntl_dupfd_cloexec(any, last));
     }
 }
 

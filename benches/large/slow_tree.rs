@@ -1,0 +1,109 @@
+//! A file system (FUSE) on which each read takes its time, for the cold half of the bench `large`.
+//!
+//! Whatever number a file is asked for by, there is one, and it is another one: so there is always a
+//! file of which no byte is in the page cache. Only reads are slow; names and attributes are not.
+
+use std::ffi::OsStr;
+use std::io::{self, Read as _};
+use std::thread;
+use std::time::{Duration, UNIX_EPOCH};
+
+use fuser::{
+    Config, Errno, FileAttr, FileHandle, FileType, Filesystem, Generation, INodeNo, KernelConfig,
+    LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyEntry, Request,
+};
+
+use super::{FILE_LENGTH, byte_at};
+
+/// Bytes that one read brings at most.
+pub(crate) const READ_LENGTH_MAX: u32 = 128 << 10;
+/// How long each read takes.
+const READ_DELAY: Duration = Duration::from_millis(20);
+/// Reads that are under way at once.
+const READS_AT_ONCE_MAX: u16 = 32;
+
+/// The process of the file system: says in a line what became of the mount, and unmounts at the end
+/// of its input.
+pub(crate) fn run(directory: &str) -> io::Result<()> {
+    match fuser::spawn_mount(SlowTree, directory, &Config::default()) {
+        Ok(session) => {
+            println!("mounted");
+            io::stdin().read_to_end(&mut Vec::new())?;
+            drop(session);
+        }
+        Err(error) => println!("{error}"),
+    }
+    Ok(())
+}
+
+/// Files of which no byte is in the page cache, whatever number they are asked for by.
+struct SlowTree;
+
+fn describe(inode: u64) -> FileAttr {
+    let (kind, size) = match inode {
+        1 => (FileType::Directory, 0),
+        _ => (FileType::RegularFile, FILE_LENGTH),
+    };
+    FileAttr {
+        ino: INodeNo(inode),
+        size,
+        blocks: size.div_ceil(512),
+        atime: UNIX_EPOCH,
+        mtime: UNIX_EPOCH,
+        ctime: UNIX_EPOCH,
+        crtime: UNIX_EPOCH,
+        kind,
+        perm: 0o755,
+        nlink: 1,
+        uid: 0,
+        gid: 0,
+        rdev: 0,
+        blksize: 4_096,
+        flags: 0,
+    }
+}
+
+impl Filesystem for SlowTree {
+    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        let refused = |most| io::Error::other(format!("at most {most}"));
+        config.set_max_readahead(READ_LENGTH_MAX).map_err(refused)?;
+        let background = config.set_max_background(READS_AT_ONCE_MAX);
+        background.map(|_| ()).map_err(|most| refused(most.into()))
+    }
+
+    fn lookup(&self, _: &Request, _: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        match name.to_str().and_then(|name| name.parse::<u64>().ok()) {
+            Some(number) => {
+                let what = describe(number + 2);
+                reply.entry(&Duration::from_secs(60), &what, Generation(0));
+            }
+            None => reply.error(Errno::ENOENT),
+        }
+    }
+
+    fn getattr(&self, _: &Request, inode: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        reply.attr(&Duration::from_secs(60), &describe(inode.into()));
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        start: u64,
+        length: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        assert!(
+            length <= READ_LENGTH_MAX,
+            "the kernel keeps to what it was told"
+        );
+        let end = FILE_LENGTH.min(start + u64::from(length));
+        thread::spawn(move || {
+            thread::sleep(READ_DELAY * length.div_ceil(READ_LENGTH_MAX));
+            reply.data(&(start..end).map(byte_at).collect::<Vec<u8>>());
+        });
+    }
+}
