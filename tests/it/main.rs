@@ -12,6 +12,7 @@ mod faults;
 mod files;
 mod freshness;
 mod harness;
+mod listing;
 mod same_answers;
 mod slow_disk;
 mod slow_tree;

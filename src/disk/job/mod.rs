@@ -4,6 +4,8 @@
 mod append;
 mod read;
 mod resolve;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::CStr;
 use std::fs::File;

@@ -1,0 +1,179 @@
+//! Jobs as pure machines: what a disk may answer, and what is made of it.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::*;
+use crate::sys::READ_LENGTH_MAX;
+use crate::sys::beneath::Root;
+
+/// A file to read from that nobody reads: the machine is told what reading gave.
+fn any_file() -> (tempfile::TempDir, Arc<OpenFile>) {
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(directory.path().join("a"), "x").expect("a file");
+    let root = Root::open(directory.path()).expect("a root");
+    let file = root.open_file(c"a").expect("a file");
+    (directory, Arc::new(file))
+}
+
+fn count(bytes: u64) -> io::Result<usize> {
+    Ok(usize::try_from(bytes).expect("few bytes"))
+}
+
+/// Runs a job that only reads; gives what was asked for, in order, and the end.
+fn reads(
+    mut job: Job,
+    mut answer: impl FnMut(usize, &Range<u64>) -> io::Result<usize>,
+) -> (Vec<Range<u64>>, Done) {
+    let mut asked = Vec::new();
+    loop {
+        match job.step() {
+            Step::Read(_, bytes) => {
+                let result = answer(asked.len(), &bytes);
+                asked.push(bytes);
+                job.answer(Answer::Read(result));
+            }
+            Step::Finished => return (asked, job.finish()),
+            step => panic!("not a read: {step:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_short_read_is_gone_on_from_where_it_ended() {
+    let (_directory, file) = any_file();
+    let (asked, done) = reads(
+        Job::Warm(Warm::new(file, 100..1_000)),
+        |at, bytes| match at {
+            0 => count(1),
+            1 => count(300),
+            _ => count(bytes.end - bytes.start),
+        },
+    );
+    assert_eq!(asked, [100..1_000, 101..1_000, 401..1_000]);
+    assert!(matches!(done, Done::Warmed(Ok(()))));
+}
+
+#[test]
+fn a_long_window_is_read_in_pieces_that_fit() {
+    let (_directory, file) = any_file();
+    let end = 2 * READ_LENGTH_MAX as u64 + 7;
+    let (asked, _) = reads(Job::Warm(Warm::new(file, 0..end)), |_, bytes| {
+        count(bytes.end - bytes.start)
+    });
+    assert_eq!(asked.len(), 3);
+    assert!(
+        asked
+            .iter()
+            .all(|bytes| bytes.end - bytes.start <= READ_LENGTH_MAX as u64)
+    );
+    assert_eq!(asked.last().map(|bytes| bytes.end), Some(end));
+}
+
+#[test]
+fn an_interrupted_read_is_made_again_and_the_end_of_a_file_is_no_error() {
+    let (_directory, file) = any_file();
+    let (asked, done) = reads(Job::Warm(Warm::new(file, 0..50)), |at, _| match at {
+        0 => Err(io::ErrorKind::Interrupted.into()),
+        1 => count(20),
+        _ => count(0),
+    });
+    assert_eq!(asked, [0..50, 0..50, 20..50]);
+    assert!(matches!(done, Done::Warmed(Ok(()))));
+}
+
+#[test]
+fn a_disk_that_fails_ends_the_job_with_its_error() {
+    let (_directory, file) = any_file();
+    let broken = || io::Error::from_raw_os_error(libc::EIO);
+    let (asked, done) = reads(Job::Warm(Warm::new(Arc::clone(&file), 0..50)), |_, _| {
+        Err(broken())
+    });
+    assert_eq!(asked.len(), 1);
+    assert!(matches!(done, Done::Warmed(Err(error)) if error.raw_os_error() == Some(libc::EIO)));
+
+    // Nothing is mapped that could not be read.
+    let version = file.describe().expect("a description").version;
+    let map = Map::new(file, version, Locking::Unlocked);
+    let (_, done) = reads(Job::Map(map), |_, _| Err(broken()));
+    assert!(matches!(
+        done,
+        Done::Mapped {
+            mapping: Err(_),
+            ..
+        }
+    ));
+}
+
+#[test]
+fn a_file_is_read_before_it_is_mapped_and_not_mapped_if_it_changed() {
+    let (directory, file) = any_file();
+    let version = file.describe().expect("a description").version;
+    let mut job = Job::Map(Map::new(Arc::clone(&file), version, Locking::Unlocked));
+    assert!(matches!(job.step(), Step::Read(_, bytes) if bytes == (0..1)));
+    job.answer(Answer::Read(Ok(1)));
+    std::fs::write(directory.path().join("a"), "another").expect("a file");
+    let Step::Map(map) = job.step() else {
+        panic!("it is mapped now");
+    };
+    let mapped = map.map();
+    assert!(matches!(&mapped, Err(error) if error.raw_os_error() == Some(libc::ESTALE)));
+    job.answer(Answer::Mapped(mapped));
+    assert!(matches!(
+        job.finish(),
+        Done::Mapped {
+            mapping: Err(_),
+            ..
+        }
+    ));
+}
+
+/// Appends `lines` to a log that answers as told; gives how much each write had left, and the end.
+fn appends(
+    lines: &[u8],
+    answers: Vec<io::Result<usize>>,
+) -> (Vec<usize>, Option<(u64, io::Error)>) {
+    let log = Arc::new(File::open("/dev/null").expect("/dev/null"));
+    let mut job = Job::Append(Append::new(log, lines.to_vec()));
+    let mut left = Vec::new();
+    for answer in answers {
+        assert!(matches!(job.step(), Step::Write(_)), "it goes on");
+        let (buffer, from) = job.lend_buffer();
+        left.push(buffer.len() - from);
+        job.answer(Answer::Written(buffer, answer));
+    }
+    assert!(matches!(job.step(), Step::Finished), "it is over");
+    match job.finish() {
+        Done::Appended { buffer, lost } => {
+            assert!(buffer.is_empty());
+            (left, lost)
+        }
+        done => panic!("{done:?}"),
+    }
+}
+
+#[test]
+fn lines_are_written_to_their_end_and_what_is_lost_is_counted() {
+    let (left, lost) = appends(
+        b"0123456789",
+        vec![Ok(4), Err(io::ErrorKind::Interrupted.into()), Ok(6)],
+    );
+    assert_eq!((left, lost.is_none()), (vec![10, 6, 6], true));
+    let full = io::Error::from_raw_os_error(libc::ENOSPC);
+    let (_, lost) = appends(b"0123456789", vec![Ok(4), Err(full)]);
+    assert!(matches!(lost, Some((6, error)) if error.raw_os_error() == Some(libc::ENOSPC)));
+    let (_, lost) = appends(b"0123456789", vec![Ok(0)]);
+    assert!(matches!(lost, Some((10, error)) if error.kind() == io::ErrorKind::WriteZero));
+}
+
+#[test]
+fn a_log_that_cannot_be_opened_says_so() {
+    let job = Job::Reopen("/nowhere/log".into(), None);
+    assert!(matches!(job.step(), Step::Reopen(path) if path == Path::new("/nowhere/log")));
+    let mut job = job;
+    job.answer(Answer::Reopened(Err(io::ErrorKind::NotFound.into())));
+    assert!(matches!(job.step(), Step::Finished));
+    assert!(matches!(job.finish(), Done::Reopened(Err(_))));
+}
