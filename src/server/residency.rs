@@ -1,9 +1,9 @@
 //! Which windows of open files are known to be in the page cache, and which are being brought there.
 //!
-//! `sendfile` waits for the disk whatever flags its file has, and the kernel does not tell an
-//! unprivileged process which pages of a file are resident (`mincore` and `cachestat` lie or
-//! refuse). So windows are read once by a job before they are sent, and a window that was sent or
-//! read a moment ago is taken to be there still: the kernel lets go of what was used longest ago.
+//! `sendfile` waits for the disk whatever flags its file has. So windows are read once by a job before
+//! they are sent. Whether one that was read or sent before is there still, `cachestat` tells those
+//! who own the file; others it refuses, as `mincore` lies to them. For them a window that was used a
+//! moment ago is taken to be there: the kernel lets go of what was used longest ago, mostly.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -19,10 +19,13 @@ use super::connections::ConnectionId;
 use crate::cache::entry::Entry;
 use crate::disk::JobId;
 use crate::disk::job::Opened;
+use crate::sys::cachestat::is_cached;
 use crate::sys::file::{FileVersion, OpenFile};
 
 /// Length of a window in bytes: what one job reads, and what one connection has ready to be sent.
 pub(super) const WINDOW_LENGTH: u64 = 512 * 1024;
+/// How long after its last use nobody asks whether a window is still there.
+const TRUST_UNASKED: Duration = Duration::from_millis(20);
 /// How long after its last use a page is taken to be resident where nobody can be asked.
 pub(super) const TRUST: Duration = Duration::from_secs(5);
 /// How long after its last use a mapping is sent without asking whether its pages are still there.
@@ -111,15 +114,20 @@ impl Residency {
         }
     }
 
-    /// Whether a window may be sent now; if so it counts as used.
-    pub(super) fn is_resident(&mut self, window: Window, now: Instant) -> bool {
-        match self.used.get_mut(&window) {
-            Some(used) if now.saturating_duration_since(*used) <= TRUST => {
-                *used = now;
-                true
-            }
-            _ => false,
+    /// Whether a window of `file` may be sent now; if so it counts as used.
+    pub(super) fn is_resident(&mut self, window: Window, file: &OpenFile, now: Instant) -> bool {
+        let Some(used) = self.used.get_mut(&window) else {
+            return false;
+        };
+        let idle = now.saturating_duration_since(*used);
+        let is_there = idle <= TRUST_UNASKED
+            || is_cached(file, &window.bytes()).unwrap_or_else(|| idle <= TRUST);
+        if is_there {
+            *used = now;
+        } else {
+            self.used.pop(&window);
         }
+        is_there
     }
 
     /// Nothing is known any more of a version: its pages were seen to be gone. O(windows).

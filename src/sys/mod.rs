@@ -5,6 +5,7 @@
 
 pub mod beneath;
 pub mod bin;
+pub mod cachestat;
 pub mod file;
 pub mod limits;
 pub mod mapping;

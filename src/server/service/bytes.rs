@@ -61,7 +61,7 @@ impl Service {
         };
         let window = Window::at(version, first);
         if self.disk.engine.sending() == Sending::WhatIsResident
-            && !self.residency.is_resident(window, now.monotonic)
+            && !self.residency.is_resident(window, &file, now.monotonic)
         {
             let waiter = Waiter {
                 id: asker.id,
@@ -129,7 +129,8 @@ impl Service {
             return Ready::Bytes(left);
         }
         let mut window = Window::at(segment.version, segment.bytes.start);
-        if !self.residency.is_resident(window, now.monotonic) {
+        let file = &segment.file;
+        if !self.residency.is_resident(window, file, now.monotonic) {
             self.wait_for(window, segment, asker, now);
             self.read_ahead(window, segment, asker, now);
             return Ready::Later;
@@ -140,7 +141,7 @@ impl Service {
                 None => return Ready::Bytes(ready),
                 Some(next)
                     if ready < READY_LENGTH_MAX
-                        && self.residency.is_resident(next, now.monotonic) =>
+                        && self.residency.is_resident(next, file, now.monotonic) =>
                 {
                     window = next;
                 }
@@ -172,7 +173,9 @@ impl Service {
         if let Some(next) = window.next_before(segment.bytes.end)
             && self.residency.may_read_ahead()
             && !self.residency.is_pending(next)
-            && !self.residency.is_resident(next, now.monotonic)
+            && !self
+                .residency
+                .is_resident(next, &segment.file, now.monotonic)
         {
             self.warm(&segment.file, next, None, asker.owner, now);
         }
