@@ -1,0 +1,191 @@
+//! The two beds on which servers are measured, mounted anew for each measurement, and their files.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fuser::{BackgroundSession, Config, Filesystem, MountOption, SessionACL};
+
+use crate::command::run;
+use crate::disk::Disk;
+use crate::image::{self, LoopDevice, SlowImage};
+use crate::tree::SlowTree;
+
+/// The file that is asked for again and again.
+pub(crate) const HOT_PATH: &str = "/hot/1k.bin";
+pub(crate) const HOT_LENGTH: u64 = 1 << 10;
+pub(crate) const SMALL_LENGTH: u64 = 4 << 10;
+pub(crate) const BIG_LENGTH: u64 = 8 << 20;
+/// Small files in one directory, which costs a look-up of its own.
+pub(crate) const DIRECTORY_FILES: u64 = 100;
+
+/// Tries to unmount what is still in use, a tenth of a second apart, before it is taken by force.
+const UNMOUNT_TRIES: u32 = 20;
+
+/// Which cold files are fetched.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Size {
+    Small,
+    Big,
+}
+
+impl Size {
+    pub(crate) const ALL: [Size; 2] = [Size::Small, Size::Big];
+
+    /// Files that there are; a measurement that has fetched them all ends early.
+    pub(crate) fn count(self) -> u64 {
+        match self {
+            Size::Small => 8_000,
+            Size::Big => 96,
+        }
+    }
+
+    pub(crate) fn length(self) -> u64 {
+        match self {
+            Size::Small => SMALL_LENGTH,
+            Size::Big => BIG_LENGTH,
+        }
+    }
+
+    pub(crate) fn path(self, number: u64) -> String {
+        let (directory, place) = (number / DIRECTORY_FILES, number % DIRECTORY_FILES);
+        match self {
+            Size::Small => format!("/cold/{directory:03}/{place:02}.bin"),
+            Size::Big => format!("/cold/big/{number:03}.bin"),
+        }
+    }
+}
+
+/// A kind of slow file system.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Bed {
+    /// Each look-up, open and read below `/cold` takes its time, as on a network file system.
+    Fuse,
+    /// Each read of the block device takes its time.
+    Ext4,
+}
+
+impl Bed {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Bed::Fuse => "fuse",
+            Bed::Ext4 => "ext4",
+        }
+    }
+
+    /// Mounts it cold below `work`; `image` is what [`image::build`] made.
+    ///
+    /// # Errors
+    /// When the kernel or a tool refuses; whatever was mounted until then is unmounted.
+    pub(crate) fn mount(self, work: &Path, image: Option<&Path>) -> Result<Mounted, String> {
+        let disk = Arc::new(Disk::new());
+        let root = work.join("root");
+        if self == Bed::Fuse {
+            let tree = SlowTree {
+                disk: Arc::clone(&disk),
+            };
+            return Ok(Mounted {
+                _ext4: None,
+                _fuse: FuseMount::new(tree, &root)?,
+                root,
+                disk,
+            });
+        }
+        let file = File::open(image.ok_or("no image was made")?).map_err(|e| e.to_string())?;
+        let length = file.metadata().map_err(|error| error.to_string())?.len();
+        let slow = SlowImage {
+            disk: Arc::clone(&disk),
+            image: Arc::new(file),
+            length,
+        };
+        let device = work.join("device");
+        let fuse = FuseMount::new(slow, &device)?;
+        let ext4 = Ext4Mount::new(LoopDevice::attach(&device.join(image::NAME))?, &root)?;
+        Ok(Mounted {
+            _ext4: Some(ext4),
+            _fuse: fuse,
+            root,
+            disk,
+        })
+    }
+}
+
+/// A bed that is mounted; unmounted when dropped. The order of the fields is the order of that.
+pub(crate) struct Mounted {
+    _ext4: Option<Ext4Mount>,
+    _fuse: FuseMount,
+    /// What servers serve.
+    pub(crate) root: PathBuf,
+    pub(crate) disk: Arc<Disk>,
+}
+
+struct FuseMount {
+    directory: PathBuf,
+    session: Option<BackgroundSession>,
+}
+
+impl FuseMount {
+    fn new(files: impl Filesystem, directory: &Path) -> Result<FuseMount, String> {
+        fs::create_dir_all(directory).map_err(|error| error.to_string())?;
+        let mut config = Config::default();
+        config.mount_options = vec![MountOption::RO, MountOption::FSName("stall".into())];
+        config.acl = SessionACL::All;
+        let session = fuser::spawn_mount(files, directory, &config)
+            .map_err(|error| format!("FUSE cannot be mounted: {error}"))?;
+        Ok(FuseMount {
+            directory: directory.into(),
+            session: Some(session),
+        })
+    }
+}
+
+impl Drop for FuseMount {
+    fn drop(&mut self) {
+        unmount(&self.directory);
+        if let Some(session) = self.session.take() {
+            // It is unmounted by now: what is left is to wait for the thread.
+            let _ = session.umount_and_join();
+        }
+    }
+}
+
+struct Ext4Mount {
+    directory: PathBuf,
+    _device: LoopDevice,
+}
+
+impl Ext4Mount {
+    fn new(device: LoopDevice, directory: &Path) -> Result<Ext4Mount, String> {
+        fs::create_dir_all(directory).map_err(|error| error.to_string())?;
+        // Without read-ahead of inode tables, which would make cold inodes of one group warm.
+        run(Command::new("mount")
+            .args(["-t", "ext4", "-o", "ro,noatime,inode_readahead_blks=0"])
+            .arg(&device.0)
+            .arg(directory))?;
+        Ok(Ext4Mount {
+            directory: directory.into(),
+            _device: device,
+        })
+    }
+}
+
+impl Drop for Ext4Mount {
+    fn drop(&mut self) {
+        unmount(&self.directory);
+    }
+}
+
+/// Unmounts; what stays in use is detached from the tree of files, so that nothing is in the way.
+fn unmount(directory: &Path) {
+    for _ in 0..UNMOUNT_TRIES {
+        if run(Command::new("umount").arg(directory)).is_ok() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    if let Err(error) = run(Command::new("umount").arg("-l").arg(directory)) {
+        println!("left behind: {error}");
+    }
+}

@@ -1,0 +1,233 @@
+//! The disk-bound experiment: what a slow disk does to requests that need no disk.
+//!
+//! `cargo bench --bench stall` serves a file system whose disk takes 20 ms a request, 32 at a time.
+//! One hot file is asked for 1,000 times a second, and latency counts from the moment each request
+//! was due. Meanwhile cold clients fetch files that nobody asked for before. A server whose loop
+//! waits for the disk holds the hot requests up; how much is what is measured. Everything is mounted
+//! anew for each measurement, and undone in the end. It takes root, `/dev/fuse` and, for the bed
+//! `ext4`, `mkfs.ext4` and a loop device; a server that is not installed is named and left out.
+//!
+//! Options: words that select servers by name, `--bed=fuse|ext4`, `--kinds=idle,small,big,depth`,
+//! `--seconds=N` (8), `--rounds=N` (1; servers in turn, medians) and `--write=DIR` for tables and plots.
+
+mod bed;
+mod cold;
+mod command;
+mod disk;
+mod hot;
+mod image;
+mod load;
+mod options;
+mod plot;
+mod report;
+mod servers;
+mod tree;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bed::{Bed, Mounted, Size};
+use load::Phase;
+use options::{Kind, Options};
+use report::{Figure, Outcome, Report};
+use servers::{Running, Server};
+
+/// Time between the decision to begin and the first request: every thread stands ready by then.
+const LEAD: Duration = Duration::from_millis(100);
+/// Files that the bench and each server may have open; no server here needs more.
+const DESCRIPTORS: u64 = 65_536;
+
+fn main() {
+    let options = match Options::parse(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(reason) => return println!("{reason}"),
+    };
+    if !rustix::process::geteuid().is_root() || !Path::new("/dev/fuse").exists() {
+        return println!("skipped: a slow file system takes root and /dev/fuse");
+    }
+    if let Err(reason) = measure_all(&options) {
+        println!("stopped: {reason}");
+        std::process::exit(1);
+    }
+}
+
+fn measure_all(options: &Options) -> Result<(), String> {
+    let work = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let bench = Bench {
+        seconds: options.seconds,
+        work: work.path().into(),
+        interrupted: Arc::new(AtomicBool::new(false)),
+    };
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&bench.interrupted))
+            .map_err(|error| error.to_string())?;
+    }
+    allow_descriptors();
+    let servers = bench.servers(options);
+    let mut report = Report::new(&servers);
+    for bed in &options.beds {
+        bench.measure_bed(*bed, options, &servers, &mut report)?;
+    }
+    println!("\n{}", report.tables());
+    if let Some(directory) = &options.write {
+        report
+            .write(directory, options)
+            .and_then(|()| plot::write(directory, &report))?;
+    }
+    Ok(())
+}
+
+/// Raises the limit of open files as far as is allowed and useful; servers inherit it.
+fn allow_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let allowed = limit.maximum.unwrap_or(DESCRIPTORS).min(DESCRIPTORS);
+    let raised = Rlimit {
+        current: limit.current.map(|current| current.max(allowed)),
+        maximum: limit.maximum,
+    };
+    // A limit may be raised up to its maximum by anybody.
+    setrlimit(Resource::Nofile, raised).expect("a limit within its maximum");
+}
+
+/// What all measurements share.
+struct Bench {
+    seconds: u64,
+    work: PathBuf,
+    interrupted: Arc<AtomicBool>,
+}
+
+/// What is asked of servers in one measurement.
+#[derive(Clone, Copy)]
+struct Plan {
+    is_hot: bool,
+    cold: Option<(usize, Size)>,
+    seconds: u64,
+}
+
+impl Bench {
+    /// The servers that were asked for and that can be started here.
+    fn servers(&self, options: &Options) -> Vec<Server> {
+        let mut servers = servers::ALL.to_vec();
+        servers.retain(|server| options.selects(server.name));
+        servers.retain(|server| match server.probe(&self.work) {
+            Ok(()) => true,
+            Err(reason) => {
+                println!("skipped: {}: {reason}", server.name);
+                false
+            }
+        });
+        servers
+    }
+
+    fn measure_bed(
+        &self,
+        bed: Bed,
+        options: &Options,
+        servers: &[Server],
+        report: &mut Report,
+    ) -> Result<(), String> {
+        let image = match bed {
+            Bed::Fuse => None,
+            Bed::Ext4 => match image::build(&self.work) {
+                Ok(image) => Some(image),
+                Err(reason) => {
+                    println!("skipped: bed ext4: {reason}");
+                    return Ok(());
+                }
+            },
+        };
+        for kind in options.kinds() {
+            for _ in 0..options.rounds {
+                for server in servers.iter().filter(|server| kind.suits(**server)) {
+                    match self.measure(bed, image.as_deref(), kind, *server) {
+                        Ok(outcome) => report.add(bed, kind, *server, outcome),
+                        Err(reason) => println!("failed: {} {}: {reason}", server.name, bed.name()),
+                    }
+                    if self.interrupted.load(Ordering::Relaxed) {
+                        return Err("interrupted".into());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One server on one bed, from the mount to the end.
+    fn measure(
+        &self,
+        bed: Bed,
+        image: Option<&Path>,
+        kind: Kind,
+        server: Server,
+    ) -> Result<Outcome, String> {
+        let plan = self.plan(kind);
+        let mounted = bed.mount(&self.work, image)?;
+        let running = server.start(&mounted.root, &self.work)?;
+        let beside = match kind {
+            Kind::Beside => Some(server.start(&mounted.root, &self.work)?),
+            _ => None,
+        };
+        let hot = beside.as_ref().unwrap_or(&running);
+        hot.warm()?;
+        let mut outcome = self.load(&plan, &mounted, hot, &running)?;
+        outcome.note_numbers(running.numbers().as_ref());
+        Ok(outcome)
+    }
+
+    fn plan(&self, kind: Kind) -> Plan {
+        let half = self.seconds.div_ceil(2);
+        let (is_hot, cold, seconds) = match kind {
+            Kind::Idle => (true, None, half),
+            Kind::Small => (true, Some((16, Size::Small)), self.seconds),
+            Kind::Big | Kind::Beside => (true, Some((4, Size::Big)), self.seconds),
+            Kind::Depth(clients) => (false, Some((clients, Size::Small)), half),
+        };
+        Plan {
+            is_hot,
+            cold,
+            seconds,
+        }
+    }
+
+    /// Loads the servers: `hot` with hot requests, `cold` with cold ones.
+    fn load(
+        &self,
+        plan: &Plan,
+        mounted: &Mounted,
+        hot: &Running,
+        cold: &Running,
+    ) -> Result<Outcome, String> {
+        let cut = AtomicBool::new(false);
+        let phase = Phase {
+            start: Instant::now() + LEAD,
+            length: Duration::from_secs(plan.seconds),
+            cut: &cut,
+            interrupted: &self.interrupted,
+        };
+        mounted.disk.take_deepest();
+        let mut outcome = Outcome::new();
+        thread::scope(|scope| {
+            let hot_load = scope.spawn(|| plan.is_hot.then(|| hot::run(hot.port, &phase)));
+            let cold_load = scope.spawn(|| {
+                plan.cold
+                    .map(|(clients, size)| cold::run(cold.port, clients, size, &phase))
+            });
+            thread::sleep(LEAD + phase.length / 2);
+            outcome.set(Figure::Threads, cold.threads() as f64);
+            let hot = hot_load.join().expect("the hot load does not panic");
+            let cold = cold_load.join().expect("the cold load does not panic");
+            outcome.set(Figure::Deepest, mounted.disk.take_deepest() as f64);
+            if let Some(hot) = hot {
+                outcome.note_hot(&hot.map_err(|error| format!("the hot load: {error}"))?);
+            }
+            if let Some(cold) = cold {
+                outcome.note_cold(&cold);
+            }
+            Ok(outcome)
+        })
+    }
+}
