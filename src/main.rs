@@ -6,6 +6,11 @@ use std::process::ExitCode;
 use spede::config::{self, Usage};
 use spede::server;
 
+/// The loop and helper threads free what the other has allocated. The allocator of the C library takes a
+/// lock for that, and the loop would sleep for it now and then; this one takes none.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let settings = match config::parse(std::env::args_os()) {
         Ok(settings) => settings,

@@ -38,7 +38,8 @@ pub(crate) fn prepare(server: &Running, workload: &Workload, script: &Path) -> R
     let field = |wanted: &str| {
         head.lines().find_map(|line| {
             let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case(wanted).then(|| value.trim().to_owned())
+            name.eq_ignore_ascii_case(wanted)
+                .then(|| value.trim().to_owned())
         })
     };
     let validator = match workload.shape {
@@ -122,7 +123,9 @@ fn children_us() -> f64 {
 
 /// A time as wrk writes it.
 fn milliseconds_of(word: &str) -> f64 {
-    let split = word.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(word.len());
+    let split = word
+        .find(|c: char| c.is_ascii_alphabetic())
+        .unwrap_or(word.len());
     let (value, unit) = word.split_at(split);
     let value: f64 = value.parse().unwrap_or(0.0);
     match unit {

@@ -42,7 +42,10 @@ pub(crate) fn write(directory: &Path, parts: &[Part]) -> Result<(), Box<dyn Erro
     let bottom = -f64::from(count) + 0.5;
     let mut chart = ChartBuilder::on(&area)
         .margin(10)
-        .caption("Server CPU per request, in multiples of spede's", (FONT, 17))
+        .caption(
+            "Server CPU per request, in multiples of spede's",
+            (FONT, 17),
+        )
         .x_label_area_size(45)
         .y_label_area_size(NAME_WIDTH)
         .build_cartesian_2d((0.5..RATIO_MAX).log_scale(), bottom..0.5)?;
@@ -62,14 +65,21 @@ pub(crate) fn write(directory: &Path, parts: &[Part]) -> Result<(), Box<dyn Erro
             .filter_map(|(place, part)| {
                 let row = part.rows.iter().find(|row| row.program == program)?;
                 let ratio = part.ratio(row, |sample| sample.cpu_us);
-                Some((ratio.clamp(0.5, RATIO_MAX), -f64::from(u32::try_from(place).ok()?)))
+                Some((
+                    ratio.clamp(0.5, RATIO_MAX),
+                    -f64::from(u32::try_from(place).ok()?),
+                ))
             })
             .collect();
         if points.is_empty() {
             continue;
         }
         chart
-            .draw_series(points.iter().map(|point| Circle::new(*point, 5, shade.filled())))?
+            .draw_series(
+                points
+                    .iter()
+                    .map(|point| Circle::new(*point, 5, shade.filled())),
+            )?
             .label(program.name())
             .legend(move |at| Circle::new(at, 5, shade.filled()));
     }

@@ -107,7 +107,13 @@ impl Program {
             Program::StaticWebServer => command
                 .args(["--host", "127.0.0.1", "--port", &port.to_string()])
                 .args(["--threads-multiplier", "1", "--log-level", "error"])
-                .args(["--compression", "false", "--compression-static", "true", "-d"])
+                .args([
+                    "--compression",
+                    "false",
+                    "--compression-static",
+                    "true",
+                    "-d",
+                ])
                 .arg(root),
         };
         let said = directory.join(format!("{}.said", self.name()));

@@ -144,11 +144,8 @@ const FILES: &[(&str, usize)] = &[
 /// Those of writing them.
 pub(crate) fn make_files(root: &Path) -> io::Result<()> {
     fs::create_dir_all(root.join("many"))?;
-    let bytes = |length: usize| -> Vec<u8> {
-        (0..length)
-            .map(|at| b"abcdefghijklmnop"[at % 16])
-            .collect()
-    };
+    let bytes =
+        |length: usize| -> Vec<u8> { (0..length).map(|at| b"abcdefghijklmnop"[at % 16]).collect() };
     for (name, length) in FILES {
         fs::write(root.join(name), bytes(*length))?;
     }
