@@ -8,7 +8,7 @@
 //! file or a clock:
 //!
 //! ```text
-//! config → server → disk → conn → cache → site, clock → http, sys
+//! config → simulate, server → disk → conn → cache → site, clock → http, sys
 //! ```
 
 #[cfg(not(target_os = "linux"))]
@@ -21,5 +21,6 @@ pub mod conn;
 pub mod disk;
 pub mod http;
 pub mod server;
+pub mod simulate;
 pub mod site;
 pub mod sys;

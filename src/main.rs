@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use spede::config::{self, Usage};
-use spede::server;
+use spede::config::{self, Task, Usage};
+use spede::{server, simulate};
 
 /// The loop and helper threads free what the other has allocated. The allocator of the C library takes a
 /// lock for that, and the loop would sleep for it now and then; this one takes none.
@@ -12,19 +12,29 @@ use spede::server;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let settings = match config::parse(std::env::args_os()) {
-        Ok(settings) => settings,
+    let task = match config::parse(std::env::args_os()) {
+        Ok(task) => task,
         Err(Usage::Help(text) | Usage::Version(text)) => {
-            // A closed pipe is the reader's choice.
-            let _ = std::io::stdout().write_all(text.as_bytes());
+            print(&text);
             return ExitCode::SUCCESS;
         }
         Err(Usage::Wrong(line)) => return complain(&line, 2),
     };
-    match server::run(&settings) {
+    let done = match task {
+        Task::Serve(settings) => server::run(&settings).map_err(|error| error.to_string()),
+        Task::Simulate(settings) => simulate::run(&settings)
+            .map(|report| print(&report.to_string()))
+            .map_err(|error| error.to_string()),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => complain(&error.to_string(), 1),
+        Err(line) => complain(&line, 1),
     }
+}
+
+/// Text on standard output. A closed pipe is the reader's choice.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 /// One line on standard error, and the exit code.

@@ -15,3 +15,6 @@ pub mod entry;
 pub mod held;
 pub mod path;
 pub mod stats;
+
+/// Requests for a path after which its file is mapped: a file asked for once never enters the map.
+pub const MAP_AFTER_REQUEST_COUNT: u32 = 2;

@@ -22,16 +22,23 @@ use crate::server::settings::{
 /// Longest file that is mapped: where `writev` of a mapping and `sendfile` cost the same.
 pub(super) const MAP_FILE_LENGTH_DEFAULT: &str = "16KiB";
 
+/// Sizes and times that `spede simulate` takes for today's as well.
+pub(super) const MAP_CACHE_DEFAULT: &str = "256MiB";
+pub(super) const MAP_COUNT_DEFAULT: &str = "32768";
+pub(super) const PATH_CACHE_DEFAULT: &str = "65536";
+pub(super) const REVALIDATE_DEFAULT: &str = "1";
+pub(super) const INDEX_DEFAULT: &str = "index.html";
+
 /// Most disk jobs at once: each may take a thread.
 const DISK_DEPTH_MAX: usize = 1_024;
 
 /// Columns of the help.
-const HELP_WIDTH: usize = 80;
+pub(super) const HELP_WIDTH: usize = 80;
 
 /// Most of anything that is counted, 16 Mi: far past what a machine holds, far below overflow.
-const COUNT_MAX: usize = 1 << 24;
+pub(super) const COUNT_MAX: usize = 1 << 24;
 /// Most bytes of mappings: half of the address space of a process on x86-64.
-const MAP_BYTES_MAX: u64 = 1 << 46;
+pub(super) const MAP_BYTES_MAX: u64 = 1 << 46;
 /// Longest head, and so longest target: a connection buffers one in memory.
 const HEAD_LENGTH_MAX: u32 = 1 << 20;
 /// Shortest head: room for a request line and the fields that no client leaves out.
@@ -44,7 +51,7 @@ const RANGE_COUNT_MAX: usize = 1 << 10;
 /// Shortest time-out of a peer: none at all would close every connection.
 const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 /// Longest of all times: a mistyped unit should be seen.
-const TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 const SERVE: &str = "What to serve";
 const CACHES: &str = "Caches";
@@ -55,7 +62,8 @@ const OBSERVATION: &str = "Observation";
 const HELP: &str = "Help";
 
 const AFTER_HELP: &str = "\
-Each option is read from the environment too: --map-cache is SPEDE_MAP_CACHE.";
+Each option is read from the environment too: --map-cache is SPEDE_MAP_CACHE.
+spede simulate ACCESS_LOG… says what other cache sizes would have given.";
 
 const AFTER_LONG_HELP: &str = "\
 Sizes: bytes, or a number with KiB, MiB or GiB (K, M, G mean the same: units are
@@ -64,6 +72,9 @@ Times: seconds, or a number with ms, s, m or h, as in 10, 250ms or 1.5m.
 
 Environment: each option is read from it too, --map-cache from SPEDE_MAP_CACHE,
 ROOT from SPEDE_ROOT. What is on the command line wins. Lists take commas.
+
+spede simulate ACCESS_LOG… replays access logs through the caches at several
+sizes; see spede simulate --help. A root of that name is ./simulate.
 
 Exit codes: 0 served and stopped, 1 could not start or go on, 2 wrong options.
 
@@ -108,7 +119,7 @@ pub(super) struct Args {
     /// another look at the disk for each directory that lacks the first. Several names: the option
     /// again, or commas.
     #[arg(long, value_name = "NAME", env = "SPEDE_INDEX", help_heading = SERVE)]
-    #[arg(value_parser = index_name(), value_delimiter = ',', default_value = "index.html")]
+    #[arg(value_parser = index_name(), value_delimiter = ',', default_value = INDEX_DEFAULT)]
     pub(super) index: Vec<String>,
 
     /// Names that start with a dot: refuse or serve.
@@ -131,7 +142,7 @@ pub(super) struct Args {
     /// A mapped file is answered by one send, without a look at the disk. The pages belong to the page
     /// cache of the kernel, so this is not memory taken twice.
     #[arg(long, value_name = "SIZE", env = "SPEDE_MAP_CACHE", help_heading = CACHES)]
-    #[arg(value_parser = size(0..=MAP_BYTES_MAX), default_value = "256MiB")]
+    #[arg(value_parser = size(0..=MAP_BYTES_MAX), default_value = MAP_CACHE_DEFAULT)]
     pub(super) map_cache: u64,
 
     /// Longest file that is mapped.
@@ -147,7 +158,7 @@ pub(super) struct Args {
     /// The kernel bounds the mappings of a process (vm.max_map_count, 65530 unless raised); the
     /// default leaves half of them to everything else.
     #[arg(long, value_name = "N", env = "SPEDE_MAP_COUNT", help_heading = CACHES)]
-    #[arg(value_parser = count(1..=COUNT_MAX), default_value = "32768")]
+    #[arg(value_parser = count(1..=COUNT_MAX), default_value = MAP_COUNT_DEFAULT)]
     pub(super) map_count: usize,
 
     /// Keep mapped files in memory.
@@ -164,7 +175,7 @@ pub(super) struct Args {
     /// A remembered path is answered without a look at the disk, 404s as well. Paths that no file
     /// has take room here too: a scan pushes out what was used longest ago.
     #[arg(long, value_name = "N", env = "SPEDE_PATH_CACHE", help_heading = CACHES)]
-    #[arg(value_parser = count(1..=COUNT_MAX), default_value = "65536")]
+    #[arg(value_parser = count(1..=COUNT_MAX), default_value = PATH_CACHE_DEFAULT)]
     pub(super) path_cache: usize,
 
     /// Most files kept open [default: a quarter of RLIMIT_NOFILE].
@@ -180,7 +191,7 @@ pub(super) struct Args {
     /// An entry older than this is compared with the file before it is used again: a change may be
     /// served this much late. 0 looks at every request.
     #[arg(long, value_name = "SECONDS", env = "SPEDE_REVALIDATE", help_heading = CACHES)]
-    #[arg(value_parser = duration(Duration::ZERO..=TIME_MAX), default_value = "1")]
+    #[arg(value_parser = duration(Duration::ZERO..=TIME_MAX), default_value = REVALIDATE_DEFAULT)]
     pub(super) revalidate: Duration,
 
     /// How files are read: auto, uring, threads or blocking.

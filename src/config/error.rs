@@ -93,6 +93,9 @@ pub enum ValueError {
         "is not the name of a visible file; write one such as index.html, without / or first ."
     )]
     NotIndexName,
+    /// Not a path.
+    #[error("is not a path")]
+    NotPath,
     /// Not a directory.
     #[error("is not a path; name the directory to serve, such as www")]
     NotRoot,
@@ -102,6 +105,7 @@ pub enum ValueError {
 pub(super) fn one_line(error: &clap::Error, command: &Command, words: &[OsString]) -> String {
     let flag = context(error, ContextKind::InvalidArg).map_or("", flag_of);
     let value = context(error, ContextKind::InvalidValue).unwrap_or_default();
+    let program = command.get_name();
     match error.kind() {
         ErrorKind::ValueValidation => {
             let origin = origin(flag, command, words);
@@ -109,13 +113,13 @@ pub(super) fn one_line(error: &clap::Error, command: &Command, words: &[OsString
             let reason = reason.as_deref().unwrap_or("is not allowed");
             format!("{flag}{origin}: {} {reason}", quote(value))
         }
-        ErrorKind::InvalidValue => format!("{flag}: needs a value; see spede --help"),
+        ErrorKind::InvalidValue => format!("{flag}: needs a value; see {program} --help"),
         ErrorKind::ArgumentConflict => format!("{flag}: is given more than once"),
         ErrorKind::TooManyValues => format!("{flag}: takes no value, not even {}", quote(value)),
         ErrorKind::UnknownArgument if flag.starts_with('-') => {
             match context(error, ContextKind::SuggestedArg) {
                 Some(known) => format!("{}: is not an option; did you mean {known}?", show(flag)),
-                None => format!("{}: is not an option; see spede --help", show(flag)),
+                None => format!("{}: is not an option; see {program} --help", show(flag)),
             }
         }
         ErrorKind::UnknownArgument => {

@@ -1,4 +1,4 @@
-//! From words and the environment to [`Settings`]: flags, defaults, units, and what is refused.
+//! From words and the environment to [`Settings`] (of the server, or of a simulation): flags, defaults, units, and what is refused.
 //!
 //! Everything that can be told from the words alone is checked here, once; below, the types say
 //! it. Nothing is opened, bound or looked up: whether a root is there, a port free or an engine
@@ -7,6 +7,7 @@
 mod args;
 mod error;
 mod listen;
+mod simulate;
 mod value;
 
 pub mod units;
@@ -48,14 +49,30 @@ pub enum Usage {
     Wrong(String),
 }
 
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub enum Task {
+    /// Serve a directory.
+    Serve(Box<Settings>),
+    /// Replay access logs.
+    Simulate(Box<crate::simulate::Settings>),
+}
+
 /// Makes settings of words, the first of which is the name of the program as in
 /// [`std::env::args_os`], and of the environment. A word wins over a variable.
 ///
 /// # Errors
-/// [`Usage`] when there is nothing to serve: help or version was asked for, or the first thing that
+/// [`Usage`] when there is nothing to do: help or version was asked for, or the first thing that
 /// is wrong.
-pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Settings, Usage> {
-    parse_with(args::command(), words.into_iter().collect())
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Task, Usage> {
+    let words: Vec<OsString> = words.into_iter().collect();
+    match words.get(1) {
+        Some(word) if word == simulate::WORD => {
+            let settings = simulate::parse_with(simulate::command(), &words[1..])?;
+            Ok(Task::Simulate(Box::new(settings)))
+        }
+        _ => Ok(Task::Serve(Box::new(parse_with(args::command(), words)?))),
+    }
 }
 
 fn parse_with(mut command: Command, words: Vec<OsString>) -> Result<Settings, Usage> {
@@ -73,14 +90,21 @@ fn parse_with(mut command: Command, words: Vec<OsString>) -> Result<Settings, Us
         }
         Ok(args)
     });
-    let settings = args.map(settings).map_err(|error| match error.kind() {
-        ErrorKind::DisplayHelp => Usage::Help(trimmed(&error.to_string())),
-        ErrorKind::DisplayVersion => Usage::Version(error.to_string()),
-        _ => Usage::Wrong(error::one_line(&error, &command, &words)),
-    })?;
+    let settings = args
+        .map(settings)
+        .map_err(|error| usage(&error, &command, &words))?;
     match conflict(&settings) {
         Some(line) => Err(Usage::Wrong(line)),
         None => Ok(settings),
+    }
+}
+
+/// What clap did not take as settings.
+fn usage(error: &clap::Error, command: &Command, words: &[OsString]) -> Usage {
+    match error.kind() {
+        ErrorKind::DisplayHelp => Usage::Help(trimmed(&error.to_string())),
+        ErrorKind::DisplayVersion => Usage::Version(error.to_string()),
+        _ => Usage::Wrong(error::one_line(error, command, words)),
     }
 }
 

@@ -81,6 +81,14 @@ pub(super) fn root() -> impl TypedValueParser<Value = PathBuf> {
     })
 }
 
+/// The path of something that `spede simulate` reads or writes.
+pub(super) fn path() -> impl TypedValueParser<Value = PathBuf> {
+    word(|word| match word.is_empty() {
+        true => Err(ValueError::NotPath),
+        false => Ok(PathBuf::from(word)),
+    })
+}
+
 /// A file name that stands for its directory.
 pub(super) fn index_name() -> impl TypedValueParser<Value = String> {
     text(|name| {

@@ -18,4 +18,5 @@ mod status;
 mod turns;
 mod watch;
 
+pub use service::STATUS_PATH;
 pub use start::{StartError, run};

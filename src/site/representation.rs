@@ -16,7 +16,7 @@ const RACY_MS: i128 = 20;
 const RACY_WHOLE_SECONDS_MS: i128 = 2_000;
 
 /// A response head with everything but the moment: its Date is filled in when it is sent.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RenderedHead {
     bytes: Box<[u8]>,
     date_offset: usize,

@@ -30,6 +30,7 @@ fn layer(module: &str) -> Option<u32> {
     Some(match module {
         "main" => 70,
         "config" => 60,
+        "simulate" => 55,
         "server" => 50,
         "disk" => 40,
         "conn" => 30,

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::{Service, Supply};
+use crate::cache::MAP_AFTER_REQUEST_COUNT;
 use crate::cache::entry::Entry;
 use crate::clock::Now;
 use crate::conn::outbox::{FileSegment, Source};
@@ -16,8 +17,6 @@ use crate::site::representation::Representation;
 use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::mapping::Mapping;
 
-/// Requests for a path after which its file is mapped: a file asked for once never enters the map.
-const MAP_AFTER_REQUEST_COUNT: u32 = 2;
 /// Bytes that may be handed to one `sendfile` call.
 const READY_LENGTH_MAX: u64 = 1 << 20;
 

@@ -43,7 +43,7 @@ use crate::sys::mapping::Mapping;
 use crate::sys::pagemap::Pagemap;
 
 /// The path of the status page.
-pub(super) const STATUS_PATH: &[u8] = b"/status";
+pub const STATUS_PATH: &[u8] = b"/status";
 
 /// What a request leads to.
 #[derive(Debug)]

@@ -1,0 +1,221 @@
+//! The flags of `spede simulate`: what is replayed, through which sizes, and where the curve goes.
+//!
+//! Limits that the server has too have its names, its defaults and its variables, so that a service's
+//! environment file says what today's sizes are.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser};
+
+use super::args::{
+    COUNT_MAX, HELP_WIDTH, INDEX_DEFAULT, MAP_BYTES_MAX, MAP_CACHE_DEFAULT, MAP_COUNT_DEFAULT,
+    MAP_FILE_LENGTH_DEFAULT, PATH_CACHE_DEFAULT, REVALIDATE_DEFAULT, TIME_MAX,
+};
+use super::value::{count, dot_files, duration, index_name, path, size};
+use super::{Usage, index_conflict, usage};
+use crate::server::settings::{CacheBudget, DotFiles};
+use crate::simulate::{LogSource, Settings};
+use crate::site::resolve::{Directories, Naming};
+
+/// The first word that makes a simulation of it; a root of this name is `./simulate`.
+pub(super) const WORD: &str = "simulate";
+
+/// Most sizes of one cache: each is a run over the whole log.
+const SIZE_COUNT_MAX: usize = 64;
+/// Without a list of sizes: today's, and so many halves and doubles of it.
+const DOUBLINGS: u32 = 3;
+
+const LOGS: &str = "What to replay";
+const SIZES: &str = "Sizes to try";
+const TODAY: &str = "The server as it is today";
+const OUTPUT: &str = "Output";
+const HELP: &str = "Help";
+
+const AFTER_HELP: &str = "\
+Sizes: bytes, or a number with KiB, MiB or GiB. Exit codes: 0 done, 1 not
+possible, 2 wrong options.
+
+Examples:
+  spede simulate access.log
+  spede simulate --root /srv/www --plot hits.svg access.log.1.gz access.log
+  spede simulate --map-cache 1GiB,2GiB --today-map-cache 1GiB --map-max 64KiB -";
+
+/// Replays access logs through the caches at several sizes.
+///
+/// Says what another size of the map cache and of the path cache would have given, in requests and in
+/// bytes. The code of the caches is that of the server, the time is that of the log. Lines may be in
+/// the common or the combined format, or objects of JSON; those that are none are counted and named.
+#[derive(Debug, Parser)]
+#[command(name = "spede simulate", bin_name = "spede simulate", term_width = HELP_WIDTH)]
+#[command(disable_help_flag = true, allow_negative_numbers = true, after_help = AFTER_HELP)]
+struct Args {
+    /// Access logs in the order of time, plain or gzip; - is standard input.
+    #[arg(value_name = "ACCESS_LOG", help_heading = LOGS)]
+    logs: Vec<OsString>,
+
+    /// The directory that was served, for the lengths of files.
+    ///
+    /// Without it a file is as long as the longest whole answer (200) with it in the log. With it, a
+    /// file that is there has its real length.
+    #[arg(long, value_name = "DIR", help_heading = LOGS, value_parser = path())]
+    root: Option<PathBuf>,
+
+    /// Sizes of the map cache [default: 1/8 to 8 times today's].
+    #[arg(long, value_name = "SIZE,…", help_heading = SIZES, value_delimiter = ',')]
+    #[arg(value_parser = size(0..=MAP_BYTES_MAX))]
+    map_cache: Vec<u64>,
+
+    /// Sizes of the path cache [default: 1/8 to 8 times today's].
+    #[arg(long, value_name = "N,…", help_heading = SIZES, value_delimiter = ',')]
+    #[arg(value_parser = count(1..=COUNT_MAX))]
+    path_cache: Vec<usize>,
+
+    /// The server's --map-cache.
+    ///
+    /// It is tried as well, and marked. Sizes of the path cache are tried with this map cache.
+    #[arg(long, value_name = "SIZE", env = "SPEDE_MAP_CACHE", help_heading = TODAY)]
+    #[arg(value_parser = size(0..=MAP_BYTES_MAX), default_value = MAP_CACHE_DEFAULT)]
+    today_map_cache: u64,
+
+    /// The server's --path-cache.
+    ///
+    /// It is tried as well, and marked. Sizes of the map cache are tried with this path cache.
+    #[arg(long, value_name = "N", env = "SPEDE_PATH_CACHE", help_heading = TODAY)]
+    #[arg(value_parser = count(1..=COUNT_MAX), default_value = PATH_CACHE_DEFAULT)]
+    today_path_cache: usize,
+
+    /// Longest file that is mapped.
+    #[arg(long, value_name = "SIZE", env = "SPEDE_MAP_MAX", help_heading = TODAY)]
+    #[arg(value_parser = size(1..=MAP_BYTES_MAX), default_value = MAP_FILE_LENGTH_DEFAULT)]
+    map_max: u64,
+
+    /// Most files mapped at once.
+    #[arg(long, value_name = "N", env = "SPEDE_MAP_COUNT", help_heading = TODAY)]
+    #[arg(value_parser = count(1..=COUNT_MAX), default_value = MAP_COUNT_DEFAULT)]
+    map_count: usize,
+
+    /// Most files kept open [default: a quarter of RLIMIT_NOFILE].
+    #[arg(long, value_name = "N", env = "SPEDE_DESCRIPTORS", help_heading = TODAY)]
+    #[arg(value_parser = count(1..=COUNT_MAX))]
+    descriptors: Option<usize>,
+
+    /// How long an entry is trusted without a check.
+    #[arg(long, value_name = "SECONDS", env = "SPEDE_REVALIDATE", help_heading = TODAY)]
+    #[arg(value_parser = duration(Duration::ZERO..=TIME_MAX), default_value = REVALIDATE_DEFAULT)]
+    revalidate: Duration,
+
+    /// The file that stands for its directory, repeatable.
+    #[arg(long, value_name = "NAME", env = "SPEDE_INDEX", help_heading = TODAY)]
+    #[arg(value_parser = index_name(), value_delimiter = ',', default_value = INDEX_DEFAULT)]
+    index: Vec<String>,
+
+    /// Names that start with a dot: refuse or serve.
+    #[arg(long, value_name = "WHAT", env = "SPEDE_DOTFILES", help_heading = TODAY)]
+    #[arg(value_parser = dot_files(), default_value = "refuse")]
+    dotfiles: DotFiles,
+
+    /// Draws hit ratios by size into this file, as SVG.
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT, value_parser = path())]
+    plot: Option<PathBuf>,
+}
+
+/// The command line as clap takes it. Reads the environment.
+pub(super) fn command() -> Command {
+    let help = Arg::new("help")
+        .short('h')
+        .long("help")
+        .action(ArgAction::Help);
+    Args::command()
+        .mut_args(|argument| argument.hide_env(true))
+        .arg(
+            help.help_heading(HELP)
+                .help("Prints a summary with -h, the reasons too with --help"),
+        )
+}
+
+/// Makes settings of words, the first of which stands for the name of the program.
+///
+/// # Errors
+/// [`Usage`], as for the server.
+pub(super) fn parse_with(mut command: Command, words: &[OsString]) -> Result<Settings, Usage> {
+    let parsed = command.try_get_matches_from_mut(words);
+    let args = parsed
+        .and_then(|matches| Args::from_arg_matches(&matches))
+        .map_err(|error| usage(&error, &command, words))?;
+    match conflict(&args) {
+        Some(line) => Err(Usage::Wrong(line)),
+        None => Ok(settings(args)),
+    }
+}
+
+fn conflict(args: &Args) -> Option<String> {
+    if args.logs.is_empty() {
+        return Some(
+            "ACCESS_LOG: name at least one access log, or - for standard input".to_owned(),
+        );
+    }
+    let inputs = args.logs.iter().filter(|log| *log == OsStr::new("-"));
+    if inputs.count() > 1 {
+        return Some("ACCESS_LOG: - is given twice; standard input can be read once".to_owned());
+    }
+    if args.logs.iter().any(|log| log.is_empty()) {
+        return Some("ACCESS_LOG: '' is not a path; name an access log".to_owned());
+    }
+    let lists = [
+        ("--map-cache", args.map_cache.len()),
+        ("--path-cache", args.path_cache.len()),
+    ];
+    lists
+        .iter()
+        .find(|(_, count)| *count > SIZE_COUNT_MAX)
+        .map(|(flag, _)| format!("{flag}: at most {SIZE_COUNT_MAX} sizes can be given"))
+        .or_else(|| index_conflict(&args.index))
+}
+
+fn settings(args: Args) -> Settings {
+    let source = |log: OsString| match log == OsStr::new("-") {
+        true => LogSource::StandardInput,
+        false => LogSource::File(PathBuf::from(log)),
+    };
+    let paths = args.path_cache.into_iter().map(|count| count as u64);
+    Settings {
+        logs: args.logs.into_iter().map(source).collect(),
+        root: args.root,
+        naming: Naming {
+            index: args.index,
+            dot_files: args.dotfiles,
+            directories: Directories::Hidden,
+        },
+        map_sizes: or_around(args.map_cache, args.today_map_cache, MAP_BYTES_MAX),
+        path_sizes: or_around(
+            paths.collect(),
+            args.today_path_cache as u64,
+            COUNT_MAX as u64,
+        ),
+        today: CacheBudget {
+            map_bytes_max: args.today_map_cache,
+            map_file_length_max: args.map_max,
+            map_count_max: args.map_count,
+            path_count_max: args.today_path_cache,
+            descriptor_count_max: args.descriptors,
+            revalidate: args.revalidate,
+        },
+        plot: args.plot,
+    }
+}
+
+/// The sizes asked for, or halves and doubles of today's as far as the server would take them.
+fn or_around(asked: Vec<u64>, today: u64, max: u64) -> Vec<u64> {
+    if !asked.is_empty() {
+        return asked;
+    }
+    let below = (1..=DOUBLINGS).map(|times| today >> times);
+    let above = (1..=DOUBLINGS).map(|times| today.saturating_mul(1 << times).min(max));
+    below
+        .filter(|size| *size > 0)
+        .chain([today])
+        .chain(above)
+        .collect()
+}

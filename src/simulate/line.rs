@@ -1,0 +1,193 @@
+//! One line of an access log: the common and the combined format, and objects of JSON.
+//!
+//! Takes what Apache httpd, nginx and this server write, and is lenient where it costs nothing: a
+//! virtual host before the address, fields after the length, quotes that were not escaped. What a
+//! request means for a cache is not decided here.
+
+use std::borrow::Cow;
+
+use memchr::{memchr, memchr_iter, memmem};
+
+use super::json;
+use super::time::{self, COMMON_LENGTH};
+
+/// What a line says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Line<'a> {
+    /// When, in milliseconds since 1970.
+    pub time_ms: i64,
+    /// The request line as it was received: method, target, perhaps a version, perhaps garbage.
+    pub request: Cow<'a, [u8]>,
+    /// The status that was sent.
+    pub status: u16,
+    /// Bytes of content that were sent.
+    pub bytes: u64,
+}
+
+/// Why a line is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum LineError {
+    /// No `[10/Oct/2000:13:55:36 -0700]`.
+    #[error("no time such as [10/Oct/2000:13:55:36 +0000]")]
+    NoTime,
+    /// No request in quotes after the time.
+    #[error("no request in quotes after the time")]
+    NoRequest,
+    /// No three digits after the request.
+    #[error("no status after the request")]
+    NoStatus,
+    /// Neither digits nor `-` after the status.
+    #[error("no length after the status")]
+    NoLength,
+    /// Starts like an object and is none.
+    #[error("not an object of JSON: {0}")]
+    NotJson(String),
+    /// An object without one of its members.
+    #[error("no usable member {0}")]
+    NoMember(&'static str),
+    /// Longer than is read.
+    #[error("longer than {max} bytes")]
+    TooLong {
+        /// The most.
+        max: usize,
+    },
+}
+
+/// Reads a line without its end. `O(line.len())`; allocates only where something was escaped.
+///
+/// # Errors
+/// What a line of a log has and this one has not, see [`LineError`].
+pub(super) fn parse(line: &[u8]) -> Result<Line<'_>, LineError> {
+    match line.trim_ascii_start().first() {
+        Some(b'{') => json::parse(line),
+        _ => common(line),
+    }
+}
+
+/// Method and target of a request line. A line without a version, as HTTP/0.9 has it, ends with its
+/// target; blanks within a target stay. `None` where there are no two words.
+pub(super) fn split_request(request: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (method, rest) = request.split_at(memchr(b' ', request)?);
+    let rest = rest.trim_ascii();
+    let target = match memmem::rfind(rest, b" HTTP/") {
+        Some(end) => rest[..end].trim_ascii_end(),
+        None => rest,
+    };
+    (!method.is_empty() && !target.is_empty()).then_some((method, target))
+}
+
+fn common(line: &[u8]) -> Result<Line<'_>, LineError> {
+    let (time_ms, rest) = memchr_iter(b'[', line)
+        .find_map(|at| stamp(&line[at + 1..]))
+        .ok_or(LineError::NoTime)?;
+    let rest = rest.trim_ascii_start();
+    let rest = rest.strip_prefix(b"\"").ok_or(LineError::NoRequest)?;
+    let (request, rest) = quoted(rest)?;
+    let (status, rest) = word(rest);
+    let (length, _) = word(rest);
+    Ok(Line {
+        time_ms,
+        request,
+        status: status_of(status).ok_or(LineError::NoStatus)?,
+        bytes: length_of(length).ok_or(LineError::NoLength)?,
+    })
+}
+
+/// The time at the start of `bytes`, and what follows its bracket.
+fn stamp(bytes: &[u8]) -> Option<(i64, &[u8])> {
+    let (stamp, rest) = bytes.split_at_checked(COMMON_LENGTH)?;
+    let rest = rest.strip_prefix(b"]")?;
+    Some((time::parse_common(stamp)?, rest))
+}
+
+/// What stands up to the closing quote, unescaped, and what follows it. Some servers escape nothing,
+/// so a quote closes only where a status or `-` can follow; if none does, the first one.
+fn quoted(bytes: &[u8]) -> Result<(Cow<'_, [u8]>, &[u8]), LineError> {
+    let mut first = None;
+    let mut is_escaped = false;
+    let mut at = 0;
+    while let Some(next) = memchr::memchr2(b'"', b'\\', &bytes[at..]) {
+        at += next;
+        if bytes[at] == b'\\' {
+            is_escaped = true;
+            at = (at + 2).min(bytes.len());
+            continue;
+        }
+        first.get_or_insert(at);
+        if matches!(bytes[at + 1..], [b' ', b'0'..=b'9' | b'-', ..]) {
+            first = Some(at);
+            break;
+        }
+        at += 1;
+    }
+    let end = first.ok_or(LineError::NoRequest)?;
+    let request = &bytes[..end];
+    let request = match is_escaped {
+        true => Cow::Owned(unescape(request)),
+        false => Cow::Borrowed(request),
+    };
+    Ok((request, &bytes[end + 1..]))
+}
+
+/// Takes `\"`, `\\` and `\xff` back; another escape stays as it is.
+fn unescape(text: &[u8]) -> Vec<u8> {
+    let digit = |byte: u8| {
+        char::from(byte)
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok())
+    };
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    loop {
+        rest = match rest {
+            [] => return out,
+            [b'\\', byte @ (b'"' | b'\\'), tail @ ..] => {
+                out.push(*byte);
+                tail
+            }
+            [b'\\', b'x', high, low, tail @ ..] => match (digit(*high), digit(*low)) {
+                (Some(high), Some(low)) => {
+                    out.push(high << 4 | low);
+                    tail
+                }
+                _ => {
+                    out.extend_from_slice(b"\\x");
+                    &rest[2..]
+                }
+            },
+            [byte, tail @ ..] => {
+                out.push(*byte);
+                tail
+            }
+        };
+    }
+}
+
+/// The next word between blanks, and what follows it.
+fn word(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let bytes = bytes.trim_ascii_start();
+    bytes.split_at(memchr(b' ', bytes).unwrap_or(bytes.len()))
+}
+
+/// Three digits; 0 for the `-` of a connection that got no answer.
+pub(super) fn status_of(word: &[u8]) -> Option<u16> {
+    match word {
+        b"-" => Some(0),
+        [_, _, _] => length_of(word).and_then(|status| u16::try_from(status).ok()),
+        _ => None,
+    }
+}
+
+/// Digits; 0 for `-`.
+pub(super) fn length_of(word: &[u8]) -> Option<u64> {
+    if word == b"-" {
+        return Some(0);
+    }
+    if word.is_empty() {
+        return None;
+    }
+    word.iter().try_fold(0_u64, |sum, byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        sum.checked_mul(10)?.checked_add(digit)
+    })
+}

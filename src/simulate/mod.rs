@@ -1,0 +1,206 @@
+//! `spede simulate`: yesterday's access logs through the caches of this server, at several sizes.
+//!
+//! The caches are the real ones (`cache/`), the time is that of the log. Nothing is served; what a
+//! log does not tell is not guessed at, and the report says what was left out.
+//!
+//! ```text
+//! read → line, json → trace → replay (caches) → report, plot
+//! ```
+
+mod caches;
+mod json;
+mod line;
+mod plot;
+mod read;
+mod replay;
+mod report;
+mod time;
+mod trace;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use self::replay::Row;
+pub use self::report::{BadLine, Report};
+
+use self::line::LineError;
+use self::trace::Tracer;
+use crate::server::settings::CacheBudget;
+use crate::site::resolve::Naming;
+use crate::sys::beneath::Root;
+use crate::sys::limits;
+
+/// Bad lines that are named; the others are only counted.
+const BAD_LINES_NAMED_MAX: usize = 5;
+
+/// Where a log comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogSource {
+    /// A file, plain or gzip.
+    File(PathBuf),
+    /// Standard input, plain or gzip.
+    StandardInput,
+}
+
+impl fmt::Display for LogSource {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LogSource::File(path) => write!(out, "{}", path.display()),
+            LogSource::StandardInput => out.write_str("standard input"),
+        }
+    }
+}
+
+/// What is to be replayed, and how.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The logs, in the order of time; at least one.
+    pub logs: Vec<LogSource>,
+    /// The site, to take lengths of files from.
+    pub root: Option<PathBuf>,
+    /// What paths mean.
+    pub naming: Naming,
+    /// The sizes that the server has today, with all that is the same in each run.
+    pub today: CacheBudget,
+    /// Sizes of the map cache in bytes; today's is added.
+    pub map_sizes: Vec<u64>,
+    /// Sizes of the path cache in paths; today's is added.
+    pub path_sizes: Vec<u64>,
+    /// Where the curve is drawn.
+    pub plot: Option<PathBuf>,
+}
+
+/// Why there is no report. Each displays as one line that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulateError {
+    /// A log that cannot be read to its end.
+    #[error("{log}: {error}; name an access log, plain or gzip, or - for standard input")]
+    Log {
+        /// Which.
+        log: LogSource,
+        /// Why not.
+        error: io::Error,
+    },
+    /// A root that cannot be opened.
+    #[error("--root {}: {error}; name the directory that was served", .root.display())]
+    Root {
+        /// Which.
+        root: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// Nothing that the caches would be asked for.
+    #[error("nothing to replay: {why}")]
+    Nothing {
+        /// What was there instead.
+        why: String,
+    },
+    /// More than is kept in memory.
+    #[error("more than {max} requests; give fewer logs at once")]
+    TooMany {
+        /// The most.
+        max: usize,
+    },
+    /// A curve that cannot be drawn or written.
+    #[error("--plot {}: {why}; name a file that can be written", .file.display())]
+    Plot {
+        /// Where to.
+        file: PathBuf,
+        /// Why not.
+        why: String,
+    },
+}
+
+/// Reads the logs, replays them, and draws the curve if one is asked for.
+///
+/// # Errors
+/// [`SimulateError`]. A line that is none of an access log is no error: it is counted.
+///
+/// # Blocking
+/// Takes as long as it takes: about a second for a million lines.
+pub fn run(settings: &Settings) -> Result<Report, SimulateError> {
+    let root = settings.root.as_deref().map(open_root).transpose()?;
+    let mut report = Report::new(settings);
+    let mut tracer = Tracer::new(settings.naming.clone());
+    let bar = read::bar(&settings.logs);
+    for log in &settings.logs {
+        tracer.begin_log();
+        read_log(log, &bar, &mut tracer, &mut report)?;
+    }
+    bar.finish_and_clear();
+    let trace = tracer.finish(root.as_ref());
+    report.describe(&trace);
+    if trace.requests.is_empty() {
+        return Err(SimulateError::Nothing {
+            why: report.why_nothing(),
+        });
+    }
+    let (map_sizes, path_sizes) = (&report.map_sizes, &report.path_sizes);
+    let runs = map_sizes.len() + path_sizes.len();
+    let bar = read::replay_bar((trace.requests.len() as u64).saturating_mul(runs as u64));
+    let descriptor_count_max = match settings.today.descriptor_count_max {
+        Some(count) => count,
+        None => usize::try_from(limits::raise_descriptor_limit() / 4).unwrap_or(usize::MAX),
+    };
+    let (map, path) = replay::replay(
+        &trace,
+        &settings.today,
+        descriptor_count_max,
+        map_sizes,
+        path_sizes,
+        &bar,
+    );
+    bar.finish_and_clear();
+    (report.map, report.path) = (map, path);
+    if let Some(file) = &settings.plot {
+        let refused = |why: String| SimulateError::Plot {
+            file: file.clone(),
+            why,
+        };
+        let svg = plot::draw(&report).map_err(refused)?;
+        std::fs::write(file, svg).map_err(|error| refused(error.to_string()))?;
+    }
+    Ok(report)
+}
+
+fn open_root(root: &Path) -> Result<Root, SimulateError> {
+    Root::open(root).map_err(|error| SimulateError::Root {
+        root: root.to_owned(),
+        error,
+    })
+}
+
+fn read_log(
+    log: &LogSource,
+    bar: &indicatif::ProgressBar,
+    tracer: &mut Tracer,
+    report: &mut Report,
+) -> Result<(), SimulateError> {
+    let mut number = 0_u64;
+    let mut failed = None;
+    let read = read::each_line(log, bar, |taken| {
+        number += 1;
+        let line = match taken {
+            Some(line) if line.trim_ascii().is_empty() => return,
+            Some(line) => line::parse(line),
+            None => Err(LineError::TooLong {
+                max: read::LINE_LENGTH_MAX,
+            }),
+        };
+        report.line_count += 1;
+        match line {
+            Ok(line) if failed.is_none() => failed = tracer.take(&line).err(),
+            Ok(_) => {}
+            Err(error) => report.add_bad(log, number, &error),
+        }
+    });
+    read.map_err(|error| SimulateError::Log {
+        log: log.clone(),
+        error,
+    })?;
+    failed.map_or(Ok(()), Err)
+}

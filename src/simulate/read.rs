@@ -1,0 +1,157 @@
+//! Lines out of files and standard input, unpacked if they are gzip, with a progress bar.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Cursor, ErrorKind, Read};
+use std::path::Path;
+
+use flate2::bufread::MultiGzDecoder;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::LogSource;
+
+/// Longest line that is read; the longest that any server writes is a head of some 16 KiB, escaped.
+pub(super) const LINE_LENGTH_MAX: usize = 128 << 10;
+/// Bytes read at once.
+const BUFFER_LENGTH: usize = 256 << 10;
+/// The first bytes of gzip, RFC 1952 §2.3.1.
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// Logs shorter than this are read before a bar could be looked at.
+const PROGRESS_LENGTH_MIN: u64 = 8 << 20;
+
+/// A line, or that it was too long.
+pub(super) type Taken<'a> = Option<&'a [u8]>;
+
+/// Gives each line of a log to `each`, without its end, in order.
+///
+/// # Errors
+/// Those of opening and reading, and of bytes that are not gzip although they start so.
+pub(super) fn each_line(
+    source: &LogSource,
+    bar: &ProgressBar,
+    each: impl FnMut(Taken<'_>),
+) -> io::Result<()> {
+    let input: Box<dyn Read> = match source {
+        LogSource::File(path) => Box::new(bar.wrap_read(File::open(path)?)),
+        LogSource::StandardInput => Box::new(bar.wrap_read(io::stdin().lock())),
+    };
+    each_line_of(input, each)
+}
+
+/// The same for anything that can be read.
+pub(super) fn each_line_of(mut input: impl Read, each: impl FnMut(Taken<'_>)) -> io::Result<()> {
+    let mut start = Vec::with_capacity(GZIP_MAGIC.len());
+    input
+        .by_ref()
+        .take(GZIP_MAGIC.len() as u64)
+        .read_to_end(&mut start)?;
+    let is_gzip = start == GZIP_MAGIC;
+    let input = BufReader::with_capacity(BUFFER_LENGTH, Cursor::new(start).chain(input));
+    match is_gzip {
+        true => split(
+            BufReader::with_capacity(BUFFER_LENGTH, MultiGzDecoder::new(input)),
+            each,
+        ),
+        false => split(input, each),
+    }
+}
+
+/// A bar over the bytes of all logs as they lie on disk; hidden where nobody would see it or the
+/// logs are short. Standard input has no known end: it only counts.
+pub(super) fn bar(sources: &[LogSource]) -> ProgressBar {
+    let length = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+    let total = sources.iter().try_fold(0, |sum: u64, source| match source {
+        LogSource::File(path) => Some(sum.saturating_add(length(path))),
+        LogSource::StandardInput => None,
+    });
+    let style = |template| ProgressStyle::with_template(template);
+    match total {
+        Some(total) if total < PROGRESS_LENGTH_MIN => ProgressBar::hidden(),
+        Some(total) => with_style(
+            ProgressBar::new(total),
+            style("reading {wide_bar} {bytes} of {total_bytes}, {eta} left"),
+        ),
+        None => with_style(
+            ProgressBar::new_spinner(),
+            style("reading {bytes}, {bytes_per_sec}"),
+        ),
+    }
+}
+
+/// A bar over the requests that are replayed.
+pub(super) fn replay_bar(requests: u64) -> ProgressBar {
+    if requests < PROGRESS_LENGTH_MIN {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("replaying {wide_bar} {percent} %, {eta} left");
+    with_style(ProgressBar::new(requests), style)
+}
+
+/// A bar with a template of ours, which is well-formed; the bar's own look if it were not.
+fn with_style<E>(bar: ProgressBar, style: Result<ProgressStyle, E>) -> ProgressBar {
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+fn split(mut input: impl BufRead, mut each: impl FnMut(Taken<'_>)) -> io::Result<()> {
+    let mut line = Line::default();
+    loop {
+        let buffer = match input.fill_buf() {
+            Ok(buffer) => buffer,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        if buffer.is_empty() {
+            if line.is_begun() {
+                line.end(b"", &mut each);
+            }
+            return Ok(());
+        }
+        let mut start = 0;
+        for end in memchr::memchr_iter(b'\n', buffer) {
+            line.end(&buffer[start..end], &mut each);
+            start = end + 1;
+        }
+        line.begin(&buffer[start..]);
+        let length = buffer.len();
+        input.consume(length);
+    }
+}
+
+/// The start of a line whose end is not read yet.
+#[derive(Default)]
+struct Line {
+    bytes: Vec<u8>,
+    is_too_long: bool,
+}
+
+impl Line {
+    fn is_begun(&self) -> bool {
+        self.is_too_long || !self.bytes.is_empty()
+    }
+
+    fn begin(&mut self, bytes: &[u8]) {
+        if self.bytes.len() + bytes.len() > LINE_LENGTH_MAX {
+            self.is_too_long = true;
+            self.bytes.clear();
+        }
+        if !self.is_too_long {
+            self.bytes.extend_from_slice(bytes);
+        }
+    }
+
+    fn end(&mut self, bytes: &[u8], each: &mut impl FnMut(Taken<'_>)) {
+        let whole = if self.is_begun() {
+            self.begin(bytes);
+            &self.bytes[..]
+        } else {
+            bytes
+        };
+        let is_too_long = self.is_too_long || whole.len() > LINE_LENGTH_MAX;
+        let whole = whole.strip_suffix(b"\r").unwrap_or(whole);
+        each((!is_too_long).then_some(whole));
+        self.bytes.clear();
+        self.is_too_long = false;
+    }
+}

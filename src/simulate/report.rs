@@ -1,0 +1,416 @@
+//! What came of it, as tables and in words.
+
+use std::fmt;
+
+use super::line::LineError;
+use super::replay::Row;
+use super::time;
+use super::trace::{Length, Trace};
+use super::{BAD_LINES_NAMED_MAX, LogSource, Settings};
+
+/// Two hit ratios that differ by less are the same to an operator: a tenth of a per cent.
+const SAME: f64 = 0.001;
+
+const KIB: u64 = 1 << 10;
+
+/// A line that was passed over because it is none of an access log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadLine {
+    /// `FILE:LINE`.
+    pub place: String,
+    /// Why.
+    pub why: String,
+}
+
+/// The outcome; displays as the text that `spede simulate` prints.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Lines in all, empty ones left out.
+    pub line_count: u64,
+    /// Lines that are none of an access log.
+    pub bad_count: u64,
+    /// The first of them.
+    pub bad: Vec<BadLine>,
+    /// Rows by size of the map cache, in ascending order.
+    pub map: Vec<Row>,
+    /// Rows by size of the path cache, in ascending order.
+    pub path: Vec<Row>,
+    /// Today's sizes: bytes of mappings, and paths.
+    pub today: (u64, u64),
+    pub(super) map_sizes: Vec<u64>,
+    pub(super) path_sizes: Vec<u64>,
+    map_file_length_max: u64,
+    map_count_max: u64,
+    has_root: bool,
+    facts: Facts,
+}
+
+/// What the trace itself tells.
+#[derive(Clone, Debug, Default)]
+struct Facts {
+    requests: u64,
+    first_ms: i64,
+    last_ms: i64,
+    paths: u64,
+    passed_over: u64,
+    of_status_page: u64,
+    out_of_order: u64,
+    /// Files that may be mapped, and their bytes.
+    mappable: (u64, u64),
+    /// Files sent whose length is not known.
+    unknown_files: u64,
+    /// Files whose length is only that of answers, although there is a root.
+    not_below_root: u64,
+    /// Bytes sent, and those of them of files too long to be mapped.
+    bytes: u64,
+    long_bytes: u64,
+}
+
+impl Report {
+    pub(super) fn new(settings: &Settings) -> Report {
+        let today = &settings.today;
+        let (map, path) = (today.map_bytes_max, today.path_count_max as u64);
+        Report {
+            line_count: 0,
+            bad_count: 0,
+            bad: Vec::new(),
+            map: Vec::new(),
+            path: Vec::new(),
+            today: (map, path),
+            map_sizes: with(&settings.map_sizes, map),
+            path_sizes: with(&settings.path_sizes, path),
+            map_file_length_max: today.map_file_length_max,
+            map_count_max: today.map_count_max as u64,
+            has_root: settings.root.is_some(),
+            facts: Facts::default(),
+        }
+    }
+
+    pub(super) fn add_bad(&mut self, log: &LogSource, number: u64, error: &LineError) {
+        self.bad_count += 1;
+        if self.bad.len() < BAD_LINES_NAMED_MAX {
+            self.bad.push(BadLine {
+                place: format!("{log}:{number}"),
+                why: error.to_string(),
+            });
+        }
+    }
+
+    pub(super) fn describe(&mut self, trace: &Trace) {
+        let facts = &mut self.facts;
+        facts.requests = trace.requests.len() as u64;
+        facts.first_ms = trace.requests.first().map_or(0, |first| first.time_ms);
+        facts.last_ms = trace.requests.last().map_or(0, |last| last.time_ms);
+        facts.paths = trace.paths.len() as u64;
+        facts.passed_over = trace.passed_over;
+        facts.of_status_page = trace.of_status_page;
+        facts.out_of_order = trace.out_of_order;
+        let longest = self.map_file_length_max;
+        for file in trace.files.iter().filter(|file| file.is_sent) {
+            match file.length {
+                Length::Unknown => facts.unknown_files += 1,
+                _ if file.version.length <= longest => {
+                    facts.mappable.0 += 1;
+                    facts.mappable.1 += file.version.length;
+                }
+                _ => {}
+            }
+            facts.not_below_root += u64::from(self.has_root && file.length != Length::OfFile);
+        }
+        for request in &trace.requests {
+            let path = &trace.paths[request.path as usize];
+            let file = path
+                .file
+                .and_then(|number| trace.files.get(number as usize));
+            if let Some(file) = file
+                && request.answered == super::trace::Answered::Content
+            {
+                facts.bytes += request.bytes;
+                if file.version.length > longest && file.length != Length::Unknown {
+                    facts.long_bytes += request.bytes;
+                }
+            }
+        }
+    }
+
+    /// Why there is nothing to replay.
+    pub(super) fn why_nothing(&self) -> String {
+        match (self.line_count, self.bad.first()) {
+            (0, _) => "the logs are empty".to_owned(),
+            (lines, Some(bad)) => format!(
+                "{} of {lines} lines are not of an access log, the first is {}: {}",
+                self.bad_count, bad.place, bad.why
+            ),
+            (lines, None) => format!("none of {lines} lines asks for a file by GET or HEAD"),
+        }
+    }
+
+    fn write_head(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let facts = &self.facts;
+        writeln!(
+            out,
+            "{} lines, {} requests replayed, {} to {} UTC, {} paths",
+            grouped(self.line_count),
+            grouped(facts.requests),
+            time::render(facts.first_ms),
+            time::render(facts.last_ms),
+            grouped(facts.paths)
+        )?;
+        let mut note = |count: u64, text: &str| match count {
+            0 => Ok(()),
+            count => writeln!(out, "note: {} {text}", grouped(count)),
+        };
+        note(
+            facts.passed_over,
+            "lines ask the caches for nothing (other methods, errors, malformed requests)",
+        )?;
+        note(
+            facts.of_status_page,
+            "requests for /status are left out: it is answered without the caches",
+        )?;
+        note(
+            facts.out_of_order,
+            "logs start before the end of the log before them: give them in order of time",
+        )?;
+        note(
+            facts.unknown_files,
+            "files have only partial answers (206) in the log: their length is not known, so they are left out of the map cache; --root DIR tells it",
+        )?;
+        note(
+            facts.not_below_root,
+            "files are not below --root: their lengths are the largest answers in the log",
+        )?;
+        note(
+            self.bad_count,
+            "lines are not of an access log and were passed over:",
+        )?;
+        for bad in &self.bad {
+            writeln!(out, "  {}: {}", bad.place, bad.why)?;
+        }
+        let more = self.bad_count - self.bad.len() as u64;
+        if more > 0 {
+            writeln!(out, "  and {} more", grouped(more))?;
+        }
+        Ok(())
+    }
+
+    fn write_map(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let longest = size_text(self.map_file_length_max);
+        writeln!(
+            out,
+            "\nMap cache, of requests for content of files up to --map-max {longest}:"
+        )?;
+        writeln!(
+            out,
+            "  {:>12} {:>10} {:>10} {:>10} {:>8} {:>12}",
+            "size", "files", "in use", "requests", "bytes", "evictions"
+        )?;
+        for row in &self.map {
+            writeln!(
+                out,
+                "{} {:>12} {:>10} {:>10} {:>8.2} % {:>6.2} % {:>12}",
+                mark(row.size == self.today.0),
+                size_text(row.size),
+                grouped(row.entry_count),
+                approximately(row.bytes_used),
+                100.0 * row.hit_ratio(),
+                100.0 * row.byte_hit_ratio(),
+                grouped(row.stats.evictions)
+            )?;
+        }
+        let (files, bytes) = self.facts.mappable;
+        let all = format!(
+            "the log's {} files that may be mapped are {} in all",
+            grouped(files),
+            approximately(bytes)
+        );
+        writeln!(
+            out,
+            "{}",
+            advice(&self.map, self.today.0, &all, size_text, "--map-cache")
+        )?;
+        if let Some(last) = self.map.last()
+            && last.stats.evictions > 0
+            && last.entry_count >= self.map_count_max
+        {
+            writeln!(
+                out,
+                "--map-count {} is what binds: more bytes need more mappings too.",
+                self.map_count_max
+            )?;
+        }
+        if self.facts.long_bytes > 0 {
+            writeln!(
+                out,
+                "{:.1} % of the bytes are in longer files, which are sent by sendfile at any size.",
+                100.0 * ratio(self.facts.long_bytes, self.facts.bytes)
+            )?;
+        }
+        Ok(())
+    }
+
+    fn write_path(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            out,
+            "\nPath cache, of all requests (found, also if checked first):"
+        )?;
+        writeln!(
+            out,
+            "  {:>12} {:>10} {:>10} {:>10} {:>8} {:>12}",
+            "size", "paths", "checked", "requests", "bytes", "evictions"
+        )?;
+        for row in &self.path {
+            writeln!(
+                out,
+                "{} {:>12} {:>10} {:>8.2} % {:>8.2} % {:>6.2} % {:>12}",
+                mark(row.size == self.today.1),
+                row.size,
+                grouped(row.entry_count),
+                100.0 * ratio(row.checks, row.requests),
+                100.0 * row.hit_ratio(),
+                100.0 * row.byte_hit_ratio(),
+                grouped(row.stats.evictions)
+            )?;
+        }
+        let all = format!("the log has {} paths in all", grouped(self.facts.paths));
+        let words = advice(
+            &self.path,
+            self.today.1,
+            &all,
+            |size| size.to_string(),
+            "--path-cache",
+        );
+        writeln!(out, "{words}")
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_head(out)?;
+        self.write_map(out)?;
+        self.write_path(out)?;
+        writeln!(out, "\n* today's size")
+    }
+}
+
+impl Row {
+    /// Hits in requests, 0 to 1.
+    pub fn hit_ratio(&self) -> f64 {
+        ratio(self.hits, self.requests)
+    }
+
+    /// Hits in bytes of content, 0 to 1.
+    pub fn byte_hit_ratio(&self) -> f64 {
+        ratio(self.hit_bytes, self.bytes)
+    }
+}
+
+/// What to choose, in one or two sentences.
+fn advice(rows: &[Row], today: u64, all: &str, text: impl Fn(u64) -> String, flag: &str) -> String {
+    let best = rows.iter().map(Row::hit_ratio).fold(0.0, f64::max);
+    let now = rows.iter().find(|row| row.size == today);
+    let enough = rows.iter().find(|row| row.hit_ratio() > best - SAME);
+    let (Some(now), Some(enough)) = (now, enough) else {
+        return String::new();
+    };
+    if now.requests == 0 {
+        return format!("No request of this log is one for this cache; {all}.");
+    }
+    let percent = |row: &Row| format!("{:.1} %", 100.0 * row.hit_ratio());
+    let mut words = format!("{} (today): {} of requests", text(today), percent(now));
+    if best == 0.0 {
+        return format!(
+            "{words}, and no size gives more: {all}, and none was asked for often enough."
+        );
+    }
+    let between = rows.iter().find(|row| row.size > today);
+    if let Some(next) = between.filter(|next| next.size < enough.size) {
+        words += &format!("; {} would give {}", text(next.size), percent(next));
+    }
+    if enough.size > today {
+        words += &format!("; {} would give {}", text(enough.size), percent(enough));
+    }
+    let is_open =
+        rows.last().is_some_and(|last| last.size == enough.size) && enough.stats.evictions > 0;
+    if is_open {
+        words += &format!("; no larger size was tried, and {all}.");
+    } else if enough.size < today {
+        words += &format!("; {} would give the same: {all}.", text(enough.size));
+    } else {
+        words += &format!("; beyond {} nothing is gained: {all}.", text(enough.size));
+    }
+    if enough.size != today {
+        let value: String = text(enough.size).replace(' ', "");
+        words += &format!(" Choose {flag} {value}.");
+    } else if is_open {
+        words += &format!(" Try larger sizes with {flag}.");
+    }
+    words
+}
+
+/// All sizes once, in ascending order, today's among them.
+fn with(sizes: &[u64], today: u64) -> Vec<u64> {
+    let mut sizes = sizes.to_vec();
+    sizes.push(today);
+    sizes.sort_unstable();
+    sizes.dedup();
+    sizes
+}
+
+fn mark(is_today: bool) -> char {
+    if is_today { '*' } else { ' ' }
+}
+
+// Counts stay far below 2^52, where f64 is exact.
+#[allow(clippy::cast_precision_loss)]
+fn ratio(part: u64, whole: u64) -> f64 {
+    match whole {
+        0 => 0.0,
+        whole => part as f64 / whole as f64,
+    }
+}
+
+/// Exactly, in the largest whole unit: `256 MiB`, `1000 B`.
+pub(super) fn size_text(bytes: u64) -> String {
+    for (shift, unit) in [(30, "GiB"), (20, "MiB"), (10, "KiB")] {
+        if bytes > 0 && bytes.is_multiple_of(1 << shift) {
+            return format!("{} {unit}", bytes >> shift);
+        }
+    }
+    format!("{bytes} B")
+}
+
+/// To three digits or so: `901 MiB`, `1.4 GiB`.
+fn approximately(bytes: u64) -> String {
+    if bytes < KIB {
+        return format!("{bytes} B");
+    }
+    // Rounded anyway.
+    #[allow(clippy::cast_precision_loss)]
+    let mut value = bytes as f64;
+    let mut unit = "";
+    for next in ["KiB", "MiB", "GiB", "TiB"] {
+        if value < 1_000.0 {
+            break;
+        }
+        value /= 1_024.0;
+        unit = next;
+    }
+    match value {
+        value if value < 10.0 => format!("{value:.1} {unit}"),
+        value => format!("{value:.0} {unit}"),
+    }
+}
+
+/// `12345678` as `12,345,678`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() * 4 / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}

@@ -1,0 +1,290 @@
+//! From lines to a trace: who asked for what and when, with names as numbers, 24 bytes a request.
+//!
+//! A line counts as far as the caches of this server would be asked: GET and HEAD, with a status
+//! that a file, a redirect or nothing at that place leads to.
+
+use std::ffi::CString;
+
+use foldhash::HashMap;
+
+use super::SimulateError;
+use super::line::{Line, split_request};
+use crate::cache::path::PATH_LENGTH_MAX;
+use crate::http::status::Status;
+use crate::http::target::{MethodShape, Target};
+use crate::server::STATUS_PATH;
+use crate::site::resolve::{self, Naming};
+use crate::sys::beneath::Root;
+use crate::sys::file::{FileKind, FileTime, FileVersion};
+
+/// Most requests in a trace, which is kept in memory: 3 GiB of them.
+const REQUEST_COUNT_MAX: usize = 1 << 27;
+
+/// What a request was answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answered {
+    /// Content of a file: GET with 200 or 206.
+    Content,
+    /// A file, but none of its bytes: HEAD, 304, 412, 416.
+    Head,
+    /// A redirect.
+    Moved,
+    /// Nothing that is served: 403, 404, 410.
+    Missing,
+}
+
+/// One request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request {
+    /// Since 1970; never less than that of the request before it.
+    pub time_ms: i64,
+    /// Bytes of content sent.
+    pub bytes: u64,
+    /// Which of [`Trace::paths`].
+    pub path: u32,
+    /// What with.
+    pub answered: Answered,
+}
+
+/// A raw path.
+#[derive(Clone, Debug)]
+pub(super) struct TracePath {
+    /// As it was sent, without its query.
+    pub raw: Box<[u8]>,
+    /// Which of [`Trace::files`]; `None` where no file can be meant, which is never remembered.
+    pub file: Option<u32>,
+}
+
+/// A file that paths lead to.
+#[derive(Clone, Debug)]
+pub(super) struct TraceFile {
+    /// Its version: that below the root, else one made of its number and length.
+    pub version: FileVersion,
+    /// Whether its length is known.
+    pub length: Length,
+    /// Whether content of it was sent.
+    pub is_sent: bool,
+}
+
+/// How the length of a file is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Length {
+    /// It is not: there were only parts of it, or none of its bytes.
+    Unknown,
+    /// The most bytes that an answer with all of it had.
+    LargestSent,
+    /// The file is there.
+    OfFile,
+}
+
+/// What was asked for, in order.
+#[derive(Debug, Default)]
+pub(super) struct Trace {
+    /// The requests.
+    pub requests: Vec<Request>,
+    /// All paths, each once.
+    pub paths: Vec<TracePath>,
+    /// All files, each once.
+    pub files: Vec<TraceFile>,
+    /// Lines that ask the caches for nothing: other methods and statuses, malformed requests.
+    pub passed_over: u64,
+    /// Lines that ask for the status page.
+    pub of_status_page: u64,
+    /// Logs that start earlier than the one before them ends.
+    pub out_of_order: u64,
+}
+
+/// Makes a trace of lines.
+#[derive(Debug)]
+pub(super) struct Tracer {
+    naming: Naming,
+    trace: Trace,
+    path_numbers: HashMap<Box<[u8]>, u32>,
+    file_numbers: HashMap<CString, u32>,
+    /// Where each file may lie, in order.
+    candidates: Vec<Vec<CString>>,
+    /// Added to all times of this log, so that time goes on from the log before it.
+    shift_ms: i64,
+    is_log_begun: bool,
+}
+
+impl Tracer {
+    /// An empty trace of a site with this naming.
+    pub(super) fn new(naming: Naming) -> Tracer {
+        Tracer {
+            naming,
+            trace: Trace::default(),
+            path_numbers: HashMap::default(),
+            file_numbers: HashMap::default(),
+            candidates: Vec::new(),
+            shift_ms: 0,
+            is_log_begun: false,
+        }
+    }
+
+    /// What follows is of another log.
+    pub(super) fn begin_log(&mut self) {
+        self.shift_ms = 0;
+        self.is_log_begun = false;
+    }
+
+    /// Takes a line in.
+    ///
+    /// # Errors
+    /// [`SimulateError::TooMany`] requests or paths.
+    pub(super) fn take(&mut self, line: &Line<'_>) -> Result<(), SimulateError> {
+        let time_ms = self.time_of(line);
+        let Some((method, target)) = split_request(&line.request) else {
+            self.trace.passed_over += 1;
+            return Ok(());
+        };
+        let raw = match Target::parse(target, MethodShape::Other) {
+            Ok(target) => target.path,
+            Err(_) => {
+                self.trace.passed_over += 1;
+                return Ok(());
+            }
+        };
+        if raw == STATUS_PATH {
+            self.trace.of_status_page += 1;
+            return Ok(());
+        }
+        let answered = match (method, line.status) {
+            (b"GET", 200 | 206) => Answered::Content,
+            (b"GET" | b"HEAD", 200 | 206 | 304 | 412 | 416) => Answered::Head,
+            (b"GET" | b"HEAD", 301 | 302 | 307 | 308) => Answered::Moved,
+            (b"GET" | b"HEAD", 403 | 404 | 410) => Answered::Missing,
+            // Only a path that names nothing is looked up before it is refused.
+            (b"GET" | b"HEAD", 400) if self.is_refused(raw) => Answered::Missing,
+            _ => {
+                self.trace.passed_over += 1;
+                return Ok(());
+            }
+        };
+        let path = self.path_number(raw)?;
+        if let Some(number) = self.trace.paths[path as usize].file {
+            let file = &mut self.trace.files[number as usize];
+            if answered == Answered::Content {
+                file.is_sent = true;
+                if line.status == 200 {
+                    file.length = Length::LargestSent;
+                    file.version.length = file.version.length.max(line.bytes);
+                }
+            }
+        }
+        if self.trace.requests.len() == REQUEST_COUNT_MAX {
+            return Err(SimulateError::TooMany {
+                max: REQUEST_COUNT_MAX,
+            });
+        }
+        self.trace.requests.push(Request {
+            time_ms,
+            bytes: line.bytes,
+            path,
+            answered,
+        });
+        Ok(())
+    }
+
+    /// The whole trace; lengths are those of the files below `root`, where they are there.
+    pub(super) fn finish(mut self, root: Option<&Root>) -> Trace {
+        let mut paths: Vec<_> = self.path_numbers.into_iter().collect();
+        paths.sort_unstable_by_key(|(_, number)| *number);
+        for ((raw, _), path) in paths.into_iter().zip(&mut self.trace.paths) {
+            path.raw = raw;
+        }
+        if let Some(root) = root {
+            for (candidates, file) in self.candidates.iter().zip(&mut self.trace.files) {
+                // Nothing is sent from here, so a length is all that a way out could give.
+                let found = candidates.iter().find_map(|path| {
+                    let description = root.describe(path).ok()?;
+                    (description.kind == FileKind::Regular).then_some(description.version)
+                });
+                if let Some(version) = found {
+                    file.version = version;
+                    file.length = Length::OfFile;
+                }
+            }
+        }
+        self.trace
+    }
+
+    /// Lines are written when answers have gone, so their times go back and forth a little; the
+    /// clock of the replay stands still then. A log that starts before the end of the one before
+    /// it is taken to come after it.
+    fn time_of(&mut self, line: &Line<'_>) -> i64 {
+        let last = self
+            .trace
+            .requests
+            .last()
+            .map_or(i64::MIN, |request| request.time_ms);
+        if !self.is_log_begun {
+            self.is_log_begun = true;
+            if line.time_ms < last {
+                self.trace.out_of_order += 1;
+                self.shift_ms = last - line.time_ms;
+            }
+        }
+        // Both are within a few thousand years.
+        (line.time_ms + self.shift_ms).max(last)
+    }
+
+    fn is_refused(&self, raw: &[u8]) -> bool {
+        resolve::plan(raw, &self.naming) == Err(Status::BadRequest)
+    }
+
+    fn path_number(&mut self, raw: &[u8]) -> Result<u32, SimulateError> {
+        // Longer ones are never remembered, and all of them are as good as one.
+        let key = &raw[..raw.len().min(PATH_LENGTH_MAX + 1)];
+        if let Some(number) = self.path_numbers.get(key) {
+            return Ok(*number);
+        }
+        let number = next_number(self.trace.paths.len())?;
+        let file = match resolve::plan(raw, &self.naming) {
+            Ok(lookup) => {
+                let candidates: Vec<_> =
+                    lookup.candidates.into_iter().map(|one| one.path).collect();
+                Some(self.file_number(candidates)?)
+            }
+            Err(_) => None,
+        };
+        self.path_numbers.insert(key.into(), number);
+        self.trace.paths.push(TracePath {
+            raw: Box::default(),
+            file,
+        });
+        Ok(number)
+    }
+
+    fn file_number(&mut self, candidates: Vec<CString>) -> Result<u32, SimulateError> {
+        let first = candidates.first().cloned().unwrap_or_default();
+        if let Some(number) = self.file_numbers.get(&first) {
+            return Ok(*number);
+        }
+        let number = next_number(self.trace.files.len())?;
+        let never = FileTime {
+            seconds: 0,
+            nanoseconds: 0,
+        };
+        self.trace.files.push(TraceFile {
+            version: FileVersion {
+                device: 0,
+                inode: number.into(),
+                length: 0,
+                modified: never,
+                changed: never,
+            },
+            length: Length::Unknown,
+            is_sent: false,
+        });
+        self.candidates.push(candidates);
+        self.file_numbers.insert(first, number);
+        Ok(number)
+    }
+}
+
+fn next_number(count: usize) -> Result<u32, SimulateError> {
+    u32::try_from(count).map_err(|_| SimulateError::TooMany {
+        max: REQUEST_COUNT_MAX,
+    })
+}
