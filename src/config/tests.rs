@@ -12,6 +12,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::server::settings::{AccessLog, Directories, DotFiles, EngineChoice, MapLock};
+use crate::simulate::LogSource;
 
 /// The command line without its environment, so that no variable of the tester's plays along.
 fn hermetic() -> Command {
@@ -442,7 +443,11 @@ fn a_variable_is_honoured_and_a_word_wins() {
 }
 
 fn within_an_environment() {
-    let words = |words: &[&str]| parse(["spede"].iter().chain(words).map(OsString::from));
+    let words = |words: &[&str]| match parse(["spede"].iter().chain(words).map(OsString::from)) {
+        Ok(Task::Serve(settings)) => Ok(*settings),
+        Ok(task) => panic!("{words:?}: {task:?}"),
+        Err(usage) => Err(usage),
+    };
     let want = "--disk (from SPEDE_DISK): 'disc' is not a disk engine; write auto, uring, threads or blocking";
     assert_eq!(words(&["-l", "81"]), Err(Usage::Wrong(want.to_owned())));
     let want = "--disk: 'x' is not a disk engine; write auto, uring, threads or blocking";
@@ -459,6 +464,43 @@ fn within_an_environment() {
         [tcp("127.0.0.1:81")],
         "words replace a list, not add to it"
     );
+}
+
+#[test]
+fn only_the_first_word_makes_a_simulation() {
+    let task = |words: &[&str]| parse(["spede"].iter().chain(words).map(OsString::from));
+    let Ok(Task::Simulate(settings)) = task(&["simulate", "-", "a", "--map-cache", "1K,2K"]) else {
+        panic!("no simulation");
+    };
+    let logs = [LogSource::StandardInput, LogSource::File("a".into())];
+    assert_eq!(settings.logs, logs);
+    assert_eq!(settings.map_sizes, [1_024, 2_048]);
+    for words in [
+        &["./simulate"][..],
+        &["-l", "81", "simulate"],
+        &["--", "simulate"],
+    ] {
+        assert!(matches!(task(words), Ok(Task::Serve(_))), "{words:?}");
+    }
+    let refused: [(&[&str], &str); 4] = [
+        (&[], "ACCESS_LOG: name at least one access log"),
+        (&["-", "-"], "ACCESS_LOG: - is given twice"),
+        (
+            &["a", "--path-cache", "0"],
+            "--path-cache: '0' is not a whole number",
+        ),
+        (
+            &["a", "--plot"],
+            "--plot: needs a value; see spede simulate --help",
+        ),
+    ];
+    for (words, want) in refused {
+        let words = [&["simulate"][..], words].concat();
+        match task(&words) {
+            Err(Usage::Wrong(line)) => assert!(line.starts_with(want), "{line}"),
+            other => panic!("{words:?}: {other:?}"),
+        }
+    }
 }
 
 proptest! {

@@ -7,12 +7,13 @@
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::replay::Row;
 use crate::cache::MAP_AFTER_REQUEST_COUNT;
 use crate::cache::entry::{Entry, Resolution};
 use crate::cache::held::{Budget, HeldCache};
 use crate::cache::path::{Known, PathCache};
-use crate::cache::stats::CacheStats;
 use crate::clock::Now;
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
@@ -37,182 +38,26 @@ pub(super) enum LeadsTo {
 
 /// What the caches gave to the requests that were asked of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Given {
+struct Given {
     /// Requests that could be answered from the cache.
-    pub requests: u64,
+    requests: u64,
     /// Those that were.
-    pub hits: u64,
+    hits: u64,
     /// Those of the hits that needed a check with the disk first.
-    pub checks: u64,
+    checks: u64,
     /// Bytes of content of the requests, and of the hits.
-    pub bytes: u64,
-    pub hit_bytes: u64,
+    bytes: u64,
+    hit_bytes: u64,
 }
 
-/// The caches of one server.
-#[derive(Debug)]
-pub(super) struct Caches {
-    paths: PathCache,
-    maps: HeldCache<()>,
-    descriptors: HeldCache<()>,
-    budget: CacheBudget,
-    /// A file's facts, without the heads that nobody will be sent.
-    blank: Representation,
-    /// By path and by map cache.
-    pub by_path: Given,
-    pub by_map: Given,
-}
-
-impl Caches {
-    /// Empty ones. `descriptor_count_max` bounds the files that are kept open.
-    pub(super) fn new(budget: CacheBudget, descriptor_count_max: usize, now: &Now) -> Caches {
-        let held = |bytes_max, count_max| {
-            HeldCache::new(Budget {
-                bytes_max,
-                count_max,
-            })
-        };
-        Caches {
-            paths: PathCache::new(
-                NonZeroUsize::new(budget.path_count_max).unwrap_or(NonZeroUsize::MIN),
-            ),
-            maps: held(budget.map_bytes_max, budget.map_count_max),
-            descriptors: held(u64::MAX, descriptor_count_max),
-            budget,
-            blank: blank(now),
-            by_path: Given::default(),
-            by_map: Given::default(),
-        }
-    }
-
-    /// One request, as `Service::find` handles it.
-    pub(super) fn request(&mut self, raw_path: &[u8], leads_to: LeadsTo, now: &Now) {
-        let content = match leads_to {
-            LeadsTo::File(_, Some(bytes)) => bytes,
-            _ => 0,
-        };
-        self.by_path.requests += 1;
-        self.by_path.bytes += content;
-        let (entry, is_known) = match self.paths.look_up(raw_path, now) {
-            Known::Fresh(entry) => (Some(entry), true),
-            Known::Expired(entry) => {
-                self.by_path.checks += 1;
-                (Some(entry), false)
-            }
-            Known::Unknown => (None, false),
-        };
-        if let Some(entry) = &entry {
-            entry.count_request();
-            self.by_path.hits += 1;
-            self.by_path.hit_bytes += content;
-        }
-        match entry {
-            // A check only compares; what is no file is looked for anew.
-            Some(entry) if is_of(&entry, leads_to) && (is_known || has_file(&entry)) => {
-                if !is_known {
-                    entry.renew(now, self.budget.revalidate);
-                }
-                self.answer(raw_path, &entry, leads_to, Opened::No, now);
-            }
-            _ => {
-                if let Some(entry) = self.resolve(raw_path, leads_to, now) {
-                    self.answer(raw_path, &entry, leads_to, Opened::Yes, now);
-                }
-            }
-        }
-    }
-
-    /// A look-up at the disk, as `Service::resolved` takes its result in.
-    fn resolve(&mut self, raw_path: &[u8], leads_to: LeadsTo, now: &Now) -> Option<Rc<Entry>> {
-        let resolution = match leads_to {
-            LeadsTo::NoName => return None,
-            LeadsTo::Nothing => Resolution::Refused(Status::NotFound),
-            LeadsTo::Redirect => Resolution::Moved(String::new()),
-            LeadsTo::File(version, _) => {
-                if version.length > 0 && !self.maps.holds(&version) {
-                    self.descriptors.insert(version, ());
-                }
-                Resolution::File {
-                    variants: Variants {
-                        identity: Representation {
-                            version,
-                            ..self.blank.clone()
-                        },
-                        coded: Vec::new(),
-                    },
-                    expectations: Arc::default(),
-                }
-            }
-        };
-        let lookup = Lookup {
-            candidates: Vec::new(),
-            on_directory: OnDirectory::Missing,
-            listing: None,
-        };
-        let lifetime = self.budget.revalidate;
-        let entry = Rc::new(Entry::new(resolution, lookup, now, lifetime));
-        entry.count_request();
-        self.paths.insert(raw_path, Rc::clone(&entry));
-        Some(entry)
-    }
-
-    /// Where the bytes come from, as `Service::supply` finds them.
-    fn answer(
-        &mut self,
-        raw_path: &[u8],
-        entry: &Rc<Entry>,
-        leads_to: LeadsTo,
-        opened: Opened,
-        now: &Now,
-    ) {
-        let LeadsTo::File(version, Some(bytes)) = leads_to else {
-            return;
-        };
-        if version.length == 0 {
-            return;
-        }
-        let is_mappable = version.length <= self.budget.map_file_length_max;
-        if is_mappable {
-            self.by_map.requests += 1;
-            self.by_map.bytes += bytes;
-            if self.maps.look_up(&version).is_some() {
-                self.by_map.hits += 1;
-                self.by_map.hit_bytes += bytes;
-                return;
-            }
-        }
-        let mut entry = Rc::clone(entry);
-        if opened == Opened::No && self.descriptors.look_up(&version).is_none() {
-            // Nothing holds its bytes: it is opened, and both caches are asked once more.
-            if let Some(again) = self.resolve(raw_path, leads_to, now) {
-                entry = again;
-            }
-            if is_mappable {
-                self.maps.look_up(&version);
-            }
-        }
-        if is_mappable
-            && entry.request_count() >= MAP_AFTER_REQUEST_COUNT
-            && self.maps.has_room_for(version.length)
-        {
-            self.maps.insert(version, ());
-            self.descriptors.release(&version);
-        }
-    }
-
-    /// Paths, mappings, and bytes of mappings now.
-    pub(super) fn fill(&self) -> (usize, usize, u64) {
-        (
-            self.paths.entry_count(),
-            self.maps.entry_count(),
-            self.maps.bytes(),
-        )
-    }
-
-    /// The counters that a server would show, of paths and of mappings.
-    pub(super) fn stats(&self) -> (CacheStats, CacheStats) {
-        (self.paths.stats(), self.maps.stats())
-    }
+/// What the path cache decided about one request, for map caches of other sizes: nothing of it
+/// depends on them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    /// Whether the file was opened, because its path was not known.
+    opened: Opened,
+    /// Whether it has been asked for often enough to be mapped.
+    may_map: bool,
 }
 
 /// Whether the file has just been opened for this answer.
@@ -220,6 +65,225 @@ impl Caches {
 enum Opened {
     Yes,
     No,
+}
+
+/// What holds the bytes of files: mappings and descriptors.
+#[derive(Debug)]
+pub(super) struct Store {
+    maps: HeldCache<()>,
+    descriptors: HeldCache<()>,
+    map_file_length_max: u64,
+    bytes_peak: u64,
+    given: Given,
+}
+
+impl Store {
+    /// An empty one. `descriptor_count_max` bounds the files that are kept open.
+    pub(super) fn new(budget: &CacheBudget, descriptor_count_max: usize) -> Store {
+        let held = |bytes_max, count_max| {
+            HeldCache::new(Budget {
+                bytes_max,
+                count_max,
+            })
+        };
+        Store {
+            maps: held(budget.map_bytes_max, budget.map_count_max),
+            descriptors: held(u64::MAX, descriptor_count_max),
+            map_file_length_max: budget.map_file_length_max,
+            bytes_peak: 0,
+            given: Given::default(),
+        }
+    }
+
+    /// One request of which the path cache has decided.
+    pub(super) fn request(&mut self, leads_to: LeadsTo, step: Step) {
+        if let LeadsTo::File(version, content) = leads_to {
+            if step.opened == Opened::Yes {
+                self.keep_open(&version);
+            }
+            if let Some(bytes) = content {
+                self.supply(&version, bytes, step);
+            }
+        }
+    }
+
+    /// Where the bytes come from, as `Service::supply` finds them. Whether nothing held them, so that
+    /// the file had to be opened.
+    fn supply(&mut self, version: &FileVersion, bytes: u64, step: Step) -> Opened {
+        let mut reopened = Opened::No;
+        if version.length == 0 {
+            return reopened;
+        }
+        let is_mappable = version.length <= self.map_file_length_max;
+        if is_mappable {
+            self.given.requests += 1;
+            self.given.bytes += bytes;
+            if self.maps.look_up(version).is_some() {
+                self.given.hits += 1;
+                self.given.hit_bytes += bytes;
+                return reopened;
+            }
+        }
+        if step.opened == Opened::No && self.descriptors.look_up(version).is_none() {
+            reopened = Opened::Yes;
+            self.keep_open(version);
+            if is_mappable {
+                // The answer starts anew, and asks once more.
+                self.maps.look_up(version);
+            }
+        }
+        if is_mappable && step.may_map && self.maps.has_room_for(version.length) {
+            self.maps.insert(*version, ());
+            self.descriptors.release(version);
+            self.bytes_peak = self.bytes_peak.max(self.maps.bytes());
+        }
+        reopened
+    }
+
+    fn keep_open(&mut self, version: &FileVersion) {
+        if version.length > 0 && !self.maps.holds(version) {
+            self.descriptors.insert(*version, ());
+        }
+    }
+
+    /// What the map cache of this size gave.
+    pub(super) fn row(&self, size: u64) -> Row {
+        let given = &self.given;
+        Row {
+            size,
+            entry_count: self.maps.entry_count() as u64,
+            bytes_used: self.maps.bytes(),
+            bytes_peak: self.bytes_peak,
+            requests: given.requests,
+            hits: given.hits,
+            checks: given.checks,
+            bytes: given.bytes,
+            hit_bytes: given.hit_bytes,
+            stats: self.maps.stats(),
+        }
+    }
+}
+
+/// The caches of one server.
+#[derive(Debug)]
+pub(super) struct Caches {
+    paths: PathCache,
+    /// What holds the bytes; `None` where only paths are of interest. Without it an entry is not
+    /// renewed when its file has to be opened again, which moves checks by next to nothing.
+    pub store: Option<Store>,
+    revalidate: Duration,
+    /// A file's facts, without the heads that nobody will be sent.
+    blank: Representation,
+    given: Given,
+}
+
+impl Caches {
+    /// Empty ones.
+    pub(super) fn new(budget: &CacheBudget, store: Option<Store>, now: &Now) -> Caches {
+        let count_max = NonZeroUsize::new(budget.path_count_max).unwrap_or(NonZeroUsize::MIN);
+        Caches {
+            paths: PathCache::new(count_max),
+            store,
+            revalidate: budget.revalidate,
+            blank: blank(now),
+            given: Given::default(),
+        }
+    }
+
+    /// One request, as `Service::find` handles it.
+    pub(super) fn request(&mut self, raw_path: &[u8], leads_to: LeadsTo, now: &Now) -> Step {
+        let content = match leads_to {
+            LeadsTo::File(_, Some(bytes)) => bytes,
+            _ => 0,
+        };
+        self.given.requests += 1;
+        self.given.bytes += content;
+        let (known, is_fresh) = match self.paths.look_up(raw_path, now) {
+            Known::Fresh(entry) => (Some(entry), true),
+            Known::Expired(entry) => {
+                self.given.checks += 1;
+                (Some(entry), false)
+            }
+            Known::Unknown => (None, false),
+        };
+        if let Some(entry) = &known {
+            entry.count_request();
+            self.given.hits += 1;
+            self.given.hit_bytes += content;
+        }
+        let (entry, opened) = match known {
+            // A check only compares; what is no file is looked for anew.
+            Some(entry) if is_of(&entry, leads_to) && (is_fresh || has_file(&entry)) => {
+                if !is_fresh {
+                    entry.renew(now, self.revalidate);
+                }
+                (Some(entry), Opened::No)
+            }
+            _ => {
+                if let (LeadsTo::File(version, _), Some(store)) = (leads_to, &mut self.store) {
+                    store.keep_open(&version);
+                }
+                (self.remember(raw_path, leads_to, now), Opened::Yes)
+            }
+        };
+        let requests = entry.map_or(0, |entry| entry.request_count());
+        let step = Step {
+            opened,
+            may_map: requests >= MAP_AFTER_REQUEST_COUNT,
+        };
+        if let LeadsTo::File(version, Some(bytes)) = leads_to
+            && let Some(store) = &mut self.store
+            && store.supply(&version, bytes, step) == Opened::Yes
+        {
+            self.remember(raw_path, leads_to, now);
+        }
+        step
+    }
+
+    /// What a look-up at the disk came to, as `Service::remember` takes it in.
+    fn remember(&mut self, raw_path: &[u8], leads_to: LeadsTo, now: &Now) -> Option<Rc<Entry>> {
+        let resolution = match leads_to {
+            LeadsTo::NoName => return None,
+            LeadsTo::Nothing => Resolution::Refused(Status::NotFound),
+            LeadsTo::Redirect => Resolution::Moved(String::new()),
+            LeadsTo::File(version, _) => Resolution::File {
+                variants: Variants {
+                    identity: Representation {
+                        version,
+                        ..self.blank.clone()
+                    },
+                    coded: Vec::new(),
+                },
+                expectations: Arc::default(),
+            },
+        };
+        let lookup = Lookup {
+            candidates: Vec::new(),
+            on_directory: OnDirectory::Missing,
+            listing: None,
+        };
+        let entry = Rc::new(Entry::new(resolution, lookup, now, self.revalidate));
+        entry.count_request();
+        self.paths.insert(raw_path, Rc::clone(&entry));
+        Some(entry)
+    }
+
+    /// What the path cache of this size gave.
+    pub(super) fn row(&self, size: u64) -> Row {
+        let given = &self.given;
+        Row {
+            size,
+            entry_count: self.paths.entry_count() as u64,
+            bytes_used: 0,
+            bytes_peak: 0,
+            requests: given.requests,
+            hits: given.hits,
+            checks: given.checks,
+            bytes: given.bytes,
+            hit_bytes: given.hit_bytes,
+            stats: self.paths.stats(),
+        }
+    }
 }
 
 fn has_file(entry: &Entry) -> bool {

@@ -61,10 +61,10 @@ fn panel(
     let across = extent(panel.rows);
     let today = position(panel.today);
     let mut chart = ChartBuilder::on(area)
-        .caption(panel.title, ("sans-serif", 20))
-        .margin(12)
-        .x_label_area_size(44)
-        .y_label_area_size(56)
+        .caption(panel.title, ("sans-serif", 22))
+        .margin(14)
+        .x_label_area_size(52)
+        .y_label_area_size(60)
         .build_cartesian_2d(across.clone(), 0.0..100.0)
         .map_err(words)?;
     let text = panel.text;
@@ -79,6 +79,8 @@ fn panel(
         .light_line_style(TRANSPARENT)
         .x_label_formatter(&label)
         .y_label_formatter(&|percent| format!("{percent:.0} %"))
+        .label_style(("sans-serif", 15))
+        .axis_desc_style(("sans-serif", 16))
         .x_desc(panel.what)
         .draw()
         .map_err(words)?;
@@ -110,6 +112,7 @@ fn panel(
         .legend(|(x, y)| PathElement::new([(x, y), (x + 18, y)], TODAY.stroke_width(1)));
     chart
         .configure_series_labels()
+        .label_font(("sans-serif", 15))
         .position(SeriesLabelPosition::LowerRight)
         .background_style(WHITE.mix(0.85))
         .border_style(TODAY)

@@ -1,12 +1,12 @@
 //! The same trace through caches of several sizes, on as many threads as there are processors.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 
-use super::caches::{Caches, Given, LeadsTo};
+use super::caches::{Caches, LeadsTo, Step, Store};
 use super::trace::{Answered, Length, Request, Trace};
 use crate::cache::stats::CacheStats;
 use crate::clock::Now;
@@ -25,6 +25,8 @@ pub struct Row {
     pub entry_count: u64,
     /// Bytes of mappings at the end; 0 for paths.
     pub bytes_used: u64,
+    /// The most bytes of mappings at any time.
+    pub bytes_peak: u64,
     /// Requests that it could have answered.
     pub requests: u64,
     /// Requests that it answered.
@@ -39,23 +41,21 @@ pub struct Row {
     pub stats: CacheStats,
 }
 
-/// Which cache has another size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Varied {
-    Map,
-    Path,
-}
-
-/// One run: the cache that has another size, and that size.
-#[derive(Clone, Copy, Debug)]
-struct Run {
-    varied: Varied,
-    size: u64,
+/// What all runs share.
+struct Plan<'a> {
+    trace: &'a Trace,
+    today: &'a CacheBudget,
+    descriptor_count_max: usize,
+    bar: &'a ProgressBar,
 }
 
 /// Replays the trace for each size of the map cache with the path cache of `today`, and for each
-/// size of the path cache with the map cache of `today`. Sizes are in ascending order, and so are
-/// the rows. `O(requests × sizes)`, less where a smaller cache already held everything.
+/// size of the path cache with the map cache of `today`, both of which are among the sizes. Sizes
+/// are in ascending order, and so are the rows. `O(requests × sizes)`, less where a smaller cache
+/// already held everything.
+///
+/// The path cache does not depend on the size of the map cache, except for when its entries are
+/// checked; so what it decided today is written down once, for the map caches of all sizes.
 pub(super) fn replay(
     trace: &Trace,
     today: &CacheBudget,
@@ -64,102 +64,148 @@ pub(super) fn replay(
     path_sizes: &[u64],
     bar: &ProgressBar,
 ) -> (Vec<Row>, Vec<Row>) {
-    let run = |varied| {
-        move |size: &u64| Run {
-            varied,
-            size: *size,
-        }
+    let plan = Plan {
+        trace,
+        today,
+        descriptor_count_max,
+        bar,
     };
-    let mut runs: Vec<Run> = map_sizes.iter().map(run(Varied::Map)).collect();
-    runs.extend(path_sizes.iter().map(run(Varied::Path)));
-    // Small ones first: what fits into one fits into all larger ones.
-    runs.sort_by_key(|run| match run.varied {
-        Varied::Map => map_sizes.iter().position(|size| *size == run.size),
-        Varied::Path => path_sizes.iter().position(|size| *size == run.size),
+    let steps: Mutex<Vec<Step>> = Mutex::default();
+    let map_today: Mutex<Option<Row>> = Mutex::default();
+    let is_today = |size: u64| size == today.path_count_max as u64;
+    let path = for_each_size(path_sizes, is_today, |size, enough: &[Row]| {
+        let held_all = |row: &&Row| row.stats.evictions == 0 && row.entry_count < row.size;
+        match enough.iter().find(held_all) {
+            Some(row) if !is_today(size) => plan.passed(row, size),
+            _ if is_today(size) => {
+                let mut taken = Vec::with_capacity(trace.requests.len());
+                let store = Store::new(today, descriptor_count_max);
+                let caches = plan.run(size, Some(store), |step| taken.push(step));
+                *locked(&steps) = taken;
+                let map = caches
+                    .store
+                    .as_ref()
+                    .map(|store| store.row(today.map_bytes_max));
+                *locked(&map_today) = map;
+                caches.row(size)
+            }
+            _ => plan.run(size, None, |_| {}).row(size),
+        }
     });
-    let rows: Mutex<Vec<(Varied, Row)>> = Mutex::new(Vec::new());
+    let steps = steps.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let map_today = locked(&map_today).take();
+    let map = for_each_size(
+        map_sizes,
+        |_| false,
+        |size, smaller| {
+            // The bound on bytes was never reached, so a larger one is not either.
+            let longest = today.map_file_length_max;
+            let held_all = |row: &&Row| row.bytes_peak.saturating_add(longest) <= row.size;
+            match (
+                map_today.filter(|row| row.size == size),
+                smaller.iter().find(held_all),
+            ) {
+                (Some(row), _) => plan.passed(&row, size),
+                (None, Some(row)) => plan.passed(row, size),
+                (None, None) => plan.run_store(size, &steps),
+            }
+        },
+    );
+    (map, path)
+}
+
+/// A row for each size, made by as many threads as there are processors. Those that are `first` are
+/// begun first, then small ones; `make` is given the rows of smaller sizes that are there already.
+fn for_each_size(
+    sizes: &[u64],
+    first: impl Fn(u64) -> bool,
+    make: impl Fn(u64, &[Row]) -> Row + Sync,
+) -> Vec<Row> {
+    let mut order = sizes.to_vec();
+    order.sort_by_key(|size| (!first(*size), *size));
+    let rows: Mutex<Vec<Row>> = Mutex::default();
     let next = AtomicUsize::new(0);
     let work = || {
-        while let Some(run) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let enough = locked(&rows).iter().find_map(|(varied, row)| {
-                let is_enough = *varied == run.varied && holds_all(run.varied, row, today);
-                (is_enough && row.size <= run.size).then_some(*row)
-            });
-            let row = match enough {
-                Some(row) => {
-                    bar.inc(trace.requests.len() as u64);
-                    Row {
-                        size: run.size,
-                        ..row
-                    }
-                }
-                None => one(trace, *run, today, descriptor_count_max, bar),
-            };
-            locked(&rows).push((run.varied, row));
+        while let Some(size) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let mut smaller = locked(&rows).clone();
+            smaller.retain(|row| row.size < *size);
+            let row = make(*size, &smaller);
+            locked(&rows).push(row);
         }
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
-        for _ in 1..threads.min(runs.len()) {
+        for _ in 1..threads.min(order.len()) {
             scope.spawn(work);
         }
         work();
     });
-    let rows = rows.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let of = |wanted| {
-        let mut rows: Vec<Row> = rows
-            .iter()
-            .filter(|(varied, _)| *varied == wanted)
-            .map(|(_, row)| *row)
-            .collect();
-        rows.sort_by_key(|row| row.size);
-        rows
-    };
-    (of(Varied::Map), of(Varied::Path))
+    let mut rows = rows.into_inner().unwrap_or_else(PoisonError::into_inner);
+    rows.sort_by_key(|row| row.size);
+    rows
 }
 
-fn locked(rows: &Mutex<Vec<(Varied, Row)>>) -> std::sync::MutexGuard<'_, Vec<(Varied, Row)>> {
-    rows.lock().unwrap_or_else(PoisonError::into_inner)
+fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether a cache never had to push anything out or turn it away, so that more room gives the same.
-fn holds_all(varied: Varied, row: &Row, today: &CacheBudget) -> bool {
-    let is_used_up = match varied {
-        Varied::Map => row.size < today.map_file_length_max,
-        Varied::Path => row.entry_count >= row.size,
-    };
-    row.stats.evictions == 0 && !is_used_up
-}
-
-fn one(
-    trace: &Trace,
-    run: Run,
-    today: &CacheBudget,
-    descriptor_count_max: usize,
-    bar: &ProgressBar,
-) -> Row {
-    let mut budget = *today;
-    match run.varied {
-        Varied::Map => budget.map_bytes_max = run.size,
-        Varied::Path => budget.path_count_max = usize::try_from(run.size).unwrap_or(usize::MAX),
+impl Plan<'_> {
+    /// The row of a size that gives what another one gave.
+    fn passed(&self, row: &Row, size: u64) -> Row {
+        self.bar.inc(self.trace.requests.len() as u64);
+        Row { size, ..*row }
     }
-    let start_ms = trace.requests.first().map_or(0, |first| first.time_ms);
-    let epoch = FileTime {
-        seconds: start_ms.div_euclid(1_000),
-        nanoseconds: 0,
-    };
-    let start = Now::at(Instant::now(), epoch);
-    let mut caches = Caches::new(budget, descriptor_count_max, &start);
-    for (count, request) in trace.requests.iter().enumerate() {
-        if count % PROGRESS_EVERY == PROGRESS_EVERY - 1 {
-            bar.inc(PROGRESS_EVERY as u64);
+
+    /// The whole trace through a path cache of this size.
+    fn run(&self, path_count_max: u64, store: Option<Store>, mut each: impl FnMut(Step)) -> Caches {
+        let budget = CacheBudget {
+            path_count_max: usize::try_from(path_count_max).unwrap_or(usize::MAX),
+            ..*self.today
+        };
+        let trace = self.trace;
+        let start_ms = trace.requests.first().map_or(0, |first| first.time_ms);
+        let epoch = FileTime {
+            seconds: start_ms.div_euclid(1_000),
+            nanoseconds: 0,
+        };
+        let start = Now::at(Instant::now(), epoch);
+        let mut caches = Caches::new(&budget, store, &start);
+        for (count, request) in trace.requests.iter().enumerate() {
+            self.progress(count);
+            let path = &trace.paths[request.path as usize];
+            let now = moment(&start, start_ms, request.time_ms);
+            // Its number stands for a path: it is as good a key, and nearer at hand.
+            let number = request.path.to_ne_bytes();
+            let key = match &path.too_long {
+                Some(raw) => &raw[..],
+                None => &number[..],
+            };
+            each(caches.request(key, leads_to(trace, request, path.file), &now));
         }
-        let path = &trace.paths[request.path as usize];
-        let now = moment(&start, start_ms, request.time_ms);
-        caches.request(&path.raw, leads_to(trace, request, path.file), &now);
+        caches
     }
-    bar.inc((trace.requests.len() % PROGRESS_EVERY) as u64);
-    row(&caches, run)
+
+    /// The whole trace through a map cache of this size, with what the path cache decided.
+    fn run_store(&self, map_bytes_max: u64, steps: &[Step]) -> Row {
+        let budget = CacheBudget {
+            map_bytes_max,
+            ..*self.today
+        };
+        let trace = self.trace;
+        let mut store = Store::new(&budget, self.descriptor_count_max);
+        for (count, (request, step)) in trace.requests.iter().zip(steps).enumerate() {
+            self.progress(count);
+            let file = trace.paths[request.path as usize].file;
+            store.request(leads_to(trace, request, file), *step);
+        }
+        store.row(map_bytes_max)
+    }
+
+    fn progress(&self, count: usize) {
+        if count % PROGRESS_EVERY == PROGRESS_EVERY - 1 {
+            self.bar.inc(PROGRESS_EVERY as u64);
+        }
+    }
 }
 
 /// The moment of a request; its rendered Date is never looked at, so it stays that of the start.
@@ -194,25 +240,5 @@ fn leads_to(trace: &Trace, request: &Request, file: Option<u32>) -> LeadsTo {
             let content = (answered == Answered::Content).then_some(request.bytes);
             LeadsTo::File(version, content)
         }
-    }
-}
-
-fn row(caches: &Caches, run: Run) -> Row {
-    let (path_count, map_count, map_bytes) = caches.fill();
-    let (path_stats, map_stats) = caches.stats();
-    let (entries, bytes_used, given, stats): (_, _, Given, _) = match run.varied {
-        Varied::Map => (map_count, map_bytes, caches.by_map, map_stats),
-        Varied::Path => (path_count, 0, caches.by_path, path_stats),
-    };
-    Row {
-        size: run.size,
-        entry_count: entries as u64,
-        bytes_used,
-        requests: given.requests,
-        hits: given.hits,
-        checks: given.checks,
-        bytes: given.bytes,
-        hit_bytes: given.hit_bytes,
-        stats,
     }
 }

@@ -1,1 +1,182 @@
-//! What access logs say.
+//! What access logs say, in all their spellings; and that no bytes are too odd.
+
+#![allow(clippy::unwrap_used)]
+
+use std::io::{Cursor, Write};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use proptest::prelude::*;
+
+use super::line::{Line, LineError, parse, split_request};
+use super::read::{LINE_LENGTH_MAX, each_line_of};
+
+/// 23 November 2026, 16:00:59 UTC.
+const TIME_MS: i64 = 1_795_449_659_000;
+const COMBINED: &str = r#"192.0.2.1 - - [23/Nov/2026:16:00:59 +0000] "GET /a?b HTTP/1.1" 200 42 "http://x/\"y\"" "test""#;
+const JSON: &str =
+    r#"{"time":"2026-11-23T16:00:59Z","request":"GET /a?b HTTP/1.1","status":200,"bytes":42}"#;
+
+#[test]
+fn a_line_says_when_what_and_how_much() {
+    #[rustfmt::skip]
+    let cases: &[(&str, &str, u16, u64, &str)] = &[
+        // Line                                                                               request               status bytes
+        (COMBINED, "GET /a?b HTTP/1.1", 200, 42, "combined, as this server writes it"),
+        (r#"192.0.2.1 - - [23/Nov/2026:16:00:59 +0000] "GET / HTTP/1.0" 304 -"#,              "GET / HTTP/1.0",     304, 0,  "common, no content"),
+        (r#"2001:db8::1 - - [23/Nov/2026:17:00:59 +0100] "HEAD / HTTP/1.1" 200 0"#,           "HEAD / HTTP/1.1",    200, 0,  "IPv6, another zone"),
+        (r#"host:80 ::1 - a[b c [23/Nov/2026:16:00:59 +0000] "GET / HTTP/1.1" 206 7 x y"#,    "GET / HTTP/1.1",     206, 7,  "virtual host, odd user, more fields"),
+        (r#"- - - [23/Nov/2026:16:00:59 +0000] "-" 408 - "-" "-""#,                           "-",                  408, 0,  "nothing was asked"),
+        (r#"- - - [23/Nov/2026:16:00:59 +0000] "-" - -"#,                                     "-",                  0,   0,  "nothing was answered"),
+        (r#"- - - [23/Nov/2026:16:00:59 +0000] "GET /old" 200 5"#,                            "GET /old",           200, 5,  "HTTP/0.9"),
+        (r#"- - - [23/Nov/2026:16:00:59 +0000] "GET /\"q\" HTTP/1.1" 404 5"#,                 "GET /\"q\" HTTP/1.1", 404, 5, "escaped quotes"),
+        (r#"- - - [23/Nov/2026:16:00:59 +0000] "GET /"q" HTTP/1.1" 404 5"#,                   "GET /\"q\" HTTP/1.1", 404, 5, "quotes that were not escaped"),
+        (r#"- - - [23/Nov/2026:16:00:59 +0000] "GET /\x41\\\n\xZZ HTTP/1.1" 404 5"#,          "GET /A\\\\n\\xZZ HTTP/1.1", 404, 5, "other escapes"),
+        (r#"- - - [23/Nov/2026:16:00:59 +0000] "" 400 0"#,                                    "",                   400, 0,  "an empty request"),
+        (JSON, "GET /a?b HTTP/1.1", 200, 42, "an object"),
+        (r#" {"msec":"1795449659.000","method":"GET","uri":"/a","status":"200","body_bytes_sent":"7","x":{"y":[1]}}"#, "GET /a HTTP/", 200, 7, "nginx, all in quotes"),
+        (r#"{"time":1795449659,"request":"GET /\u0041 HTTP/1.1","status":206,"length":0}"#,  "GET /A HTTP/1.1",    206, 0,  "numbers and an escape"),
+        (r#"{"time":"23/Nov/2026:16:00:59 +0000","request":null,"status":408,"bytes":null}"#, "-",                 408, 0,  "nothing was asked"),
+    ];
+    for (text, request, status, bytes, because) in cases {
+        let line = parse(text.as_bytes()).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let want = Line {
+            time_ms: TIME_MS,
+            request: request.as_bytes().into(),
+            status: *status,
+            bytes: *bytes,
+        };
+        assert_eq!(line, want, "{text}: {because}");
+    }
+}
+
+#[test]
+fn a_line_that_is_none_says_what_it_lacks() {
+    #[rustfmt::skip]
+    let cases: &[(&str, LineError)] = &[
+        ("hello",                                                               LineError::NoTime),
+        (r#"- - - [23/Nov/2026 16:00:59 +0000] "GET / HTTP/1.1" 200 1"#,        LineError::NoTime),
+        (r#"- - - [23/Nov/2026:16:00:59 +0000"#,                                LineError::NoTime),
+        (r#"- - - [23/Nov/2026:16:00:59 +0000] GET / HTTP/1.1 200 1"#,          LineError::NoRequest),
+        (r#"- - - [23/Nov/2026:16:00:59 +0000] "GET / HTTP/1.1 200 1"#,         LineError::NoRequest),
+        (r#"- - - [23/Nov/2026:16:00:59 +0000] "GET / HTTP/1.1\"#,              LineError::NoRequest),
+        (r#"- - - [23/Nov/2026:16:00:59 +0000] "GET / HTTP/1.1" OK 1"#,         LineError::NoStatus),
+        (r#"- - - [23/Nov/2026:16:00:59 +0000] "GET / HTTP/1.1" 2000 1"#,       LineError::NoStatus),
+        (r#"- - - [23/Nov/2026:16:00:59 +0000] "GET / HTTP/1.1""#,              LineError::NoStatus),
+        (r#"- - - [23/Nov/2026:16:00:59 +0000] "GET / HTTP/1.1" 200"#,          LineError::NoLength),
+        (r#"- - - [23/Nov/2026:16:00:59 +0000] "GET / HTTP/1.1" 200 1k"#,       LineError::NoLength),
+        (r#"- - - [23/Nov/2026:16:00:59 +0000] "GET / HTTP/1.1" 200 99999999999999999999"#, LineError::NoLength),
+        (r#"{"request":"GET / HTTP/1.1","status":200,"bytes":1}"#,              LineError::NoMember("time")),
+        (r#"{"time":"yesterday","request":"","status":200,"bytes":1}"#,         LineError::NoMember("time")),
+        (r#"{"time":1,"method":"GET","status":200,"bytes":1}"#,                 LineError::NoMember("request (or method and target)")),
+        (r#"{"time":1,"request":"GET /","status":20.5,"bytes":1}"#,             LineError::NoMember("status")),
+        (r#"{"time":1,"request":"GET /","status":200,"bytes":-1}"#,             LineError::NoMember("bytes")),
+    ];
+    for (text, want) in cases {
+        assert_eq!(parse(text.as_bytes()).as_ref(), Err(want), "{text}");
+    }
+    for text in ["{", "{\"time\":[1]}", "{} {}", "{\"a\":\"\u{7f}"] {
+        assert!(parse(text.as_bytes()).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn a_request_is_a_method_and_a_target() {
+    let cases: [(&str, Option<(&str, &str)>); 8] = [
+        ("GET /a?b HTTP/1.1", Some(("GET", "/a?b"))),
+        ("GET /a b HTTP/1.1", Some(("GET", "/a b"))),
+        ("GET http://x/a HTTP/1.1", Some(("GET", "http://x/a"))),
+        ("GET /a", Some(("GET", "/a"))),
+        ("-", None),
+        ("", None),
+        ("GET ", None),
+        (" /a", None),
+    ];
+    for (request, want) in cases {
+        let want = want.map(|(method, target)| (method.as_bytes(), target.as_bytes()));
+        assert_eq!(split_request(request.as_bytes()), want, "{request}");
+    }
+}
+
+fn lines_of(bytes: &[u8]) -> Vec<Option<Vec<u8>>> {
+    let mut lines = Vec::new();
+    each_line_of(Cursor::new(bytes), |line| {
+        lines.push(line.map(<[u8]>::to_vec));
+    })
+    .unwrap();
+    lines
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn lines_are_the_same_plain_and_packed_however_long_they_are() {
+    let long = vec![b'x'; LINE_LENGTH_MAX];
+    let mut text = b"one\r\n\ntwo\n".to_vec();
+    text.extend_from_slice(&long);
+    text.push(b'\n');
+    text.extend_from_slice(&long);
+    text.extend_from_slice(b"y\nlast");
+    let some = |bytes: &[u8]| Some(bytes.to_vec());
+    let want = vec![
+        some(b"one"),
+        some(b""),
+        some(b"two"),
+        some(&long),
+        None,
+        some(b"last"),
+    ];
+    assert_eq!(lines_of(&text), want);
+    assert_eq!(lines_of(&gzip(&text)), want);
+    let twice = [gzip(&text[..9]), gzip(&text[9..])].concat();
+    assert_eq!(
+        lines_of(&twice),
+        want,
+        "two members, as rotated logs are joined"
+    );
+    assert_eq!(lines_of(b""), Vec::<Option<Vec<u8>>>::new());
+    assert_eq!(
+        lines_of(&[0x1f]),
+        vec![some(&[0x1f])],
+        "half of the magic bytes"
+    );
+    let cut = &gzip(&text)[..40];
+    assert!(
+        each_line_of(Cursor::new(cut), |_| {}).is_err(),
+        "gzip that was cut"
+    );
+}
+
+proptest! {
+    #[test]
+    fn no_line_is_too_odd_to_be_refused(line: Vec<u8>) {
+        let _ = parse(&line);
+        let _ = split_request(&line);
+    }
+
+    #[test]
+    fn no_change_of_a_line_is_too_odd(
+        is_json: bool,
+        at in 0..100_usize,
+        cut in 0..20_usize,
+        put in proptest::collection::vec(prop_oneof![any::<u8>(), Just(b'"'), Just(b'\\'), Just(b'[')], 0..6),
+    ) {
+        let mut line = if is_json { JSON } else { COMBINED }.as_bytes().to_vec();
+        let start = at.min(line.len());
+        let end = (start + cut).min(line.len());
+        line.splice(start..end, put);
+        if let Ok(line) = parse(&line) {
+            let _ = split_request(&line.request);
+        }
+    }
+
+    #[test]
+    fn no_log_is_too_odd_to_be_read(bytes: Vec<u8>, magic: bool) {
+        let start: &[u8] = if magic { &[0x1f, 0x8b] } else { &[] };
+        let _ = each_line_of(Cursor::new([start, &bytes].concat()), |_| {});
+    }
+}

@@ -49,8 +49,8 @@ pub(super) struct Request {
 /// A raw path.
 #[derive(Clone, Debug)]
 pub(super) struct TracePath {
-    /// As it was sent, without its query.
-    pub raw: Box<[u8]>,
+    /// Its bytes if it is too long to be remembered; else its number is enough.
+    pub too_long: Option<Box<[u8]>>,
     /// Which of [`Trace::files`]; `None` where no file can be meant, which is never remembered.
     pub file: Option<u32>,
 }
@@ -188,11 +188,6 @@ impl Tracer {
 
     /// The whole trace; lengths are those of the files below `root`, where they are there.
     pub(super) fn finish(mut self, root: Option<&Root>) -> Trace {
-        let mut paths: Vec<_> = self.path_numbers.into_iter().collect();
-        paths.sort_unstable_by_key(|(_, number)| *number);
-        for ((raw, _), path) in paths.into_iter().zip(&mut self.trace.paths) {
-            path.raw = raw;
-        }
         if let Some(root) = root {
             for (candidates, file) in self.candidates.iter().zip(&mut self.trace.files) {
                 // Nothing is sent from here, so a length is all that a way out could give.
@@ -250,7 +245,7 @@ impl Tracer {
         };
         self.path_numbers.insert(key.into(), number);
         self.trace.paths.push(TracePath {
-            raw: Box::default(),
+            too_long: (key.len() > PATH_LENGTH_MAX).then(|| key.into()),
             file,
         });
         Ok(number)

@@ -14,6 +14,7 @@ mod freshness;
 mod harness;
 mod listing;
 mod same_answers;
+mod simulate;
 mod slow_disk;
 mod slow_tree;
 mod status;

@@ -1,0 +1,431 @@
+//! `spede simulate`: against a small model, against a server that really ran, and as a program.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use spede::server::settings::CacheBudget;
+use spede::simulate::{self, LogSource, Report, Settings};
+use spede::site::resolve::{Directories, DotFiles, Naming};
+
+use super::harness::{Server, Site, wait_until};
+
+/// Longest file that is mapped in these tests.
+const MAP_MAX: u64 = 4_096;
+
+fn settings(log: &Path, map_bytes_max: u64, path_count_max: usize) -> Settings {
+    Settings {
+        logs: vec![LogSource::File(log.to_owned())],
+        root: None,
+        naming: Naming {
+            index: vec!["index.html".to_owned()],
+            dot_files: DotFiles::Refused,
+            directories: Directories::Hidden,
+        },
+        today: CacheBudget {
+            map_bytes_max,
+            map_file_length_max: MAP_MAX,
+            map_count_max: 1_000,
+            path_count_max,
+            descriptor_count_max: Some(1_000),
+            revalidate: Duration::from_secs(3_600),
+        },
+        map_sizes: Vec::new(),
+        path_sizes: Vec::new(),
+        plot: None,
+    }
+}
+
+/// A generator that is the same everywhere; small numbers come often.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (self.0 >> 33) % bound
+    }
+
+    fn often_small(&mut self, bound: u64) -> u64 {
+        let bound = 1 + self.below(bound);
+        self.below(bound)
+    }
+}
+
+fn length_of(file: u64) -> u64 {
+    1 + file * 977 % 6_000
+}
+
+/// Lines within one second, so that nothing expires.
+fn line(request: &str, status: u16, bytes: u64) -> String {
+    format!("::1 - - [23/Nov/2026:16:00:00 +0000] \"{request}\" {status} {bytes} \"-\" \"-\"\n")
+}
+
+/// A log of content, validations, HEAD and what is missing, with the path of each line, and what
+/// content of it was sent: the file and the bytes.
+fn log(count: u64) -> (String, Vec<(String, Option<(u64, u64)>)>) {
+    let mut random = Random(1);
+    let (mut text, mut asked) = (String::new(), Vec::new());
+    for _ in 0..count {
+        let file = random.often_small(300);
+        let (length, path) = (length_of(file), format!("/d{}/f{file}.png", file % 7));
+        let (request, status, bytes) = match random.below(10) {
+            0 => (format!("HEAD {path} HTTP/1.1"), 200, 0),
+            1 => (format!("GET {path}?x={file} HTTP/1.1"), 304, 0),
+            2 => (format!("GET http://host{path} HTTP/1.1"), 206, length / 2),
+            3 => {
+                let path = format!("/none/{}", random.below(500));
+                text += &line(&format!("GET {path} HTTP/1.1"), 404, 9);
+                asked.push((path, None));
+                continue;
+            }
+            _ => (format!("GET {path}?q HTTP/1.1"), 200, length),
+        };
+        text += &line(&request, status, bytes);
+        asked.push((path, (bytes > 0).then_some((file, bytes))));
+    }
+    (text, asked)
+}
+
+/// Hits of paths, hits of mappings, bytes of those; by plain lists, the last one used at the end.
+fn model(
+    asked: &[(String, Option<(u64, u64)>)],
+    map_bytes_max: u64,
+    path_count_max: usize,
+) -> (u64, u64, u64) {
+    let mut paths: Vec<(&str, u32)> = Vec::new();
+    let mut maps: Vec<u64> = Vec::new();
+    let (mut path_hits, mut map_hits, mut hit_bytes) = (0, 0, 0);
+    for (path, content) in asked {
+        let known = paths.iter().position(|(other, _)| other == path);
+        path_hits += u64::from(known.is_some());
+        let requests = 1 + known.map_or(0, |at| paths.remove(at).1);
+        if paths.len() == path_count_max {
+            paths.remove(0);
+        }
+        paths.push((path, requests));
+        let Some((file, bytes)) = content else {
+            continue;
+        };
+        if length_of(*file) > MAP_MAX {
+            continue;
+        }
+        if let Some(at) = maps.iter().position(|other| other == file) {
+            map_hits += 1;
+            hit_bytes += bytes;
+            maps.remove(at);
+        } else if requests < 2 {
+            continue;
+        }
+        let used = |maps: &[u64]| maps.iter().map(|file| length_of(*file)).sum::<u64>();
+        while used(&maps) + length_of(*file) > map_bytes_max {
+            maps.remove(0);
+        }
+        maps.push(*file);
+    }
+    (path_hits, map_hits, hit_bytes)
+}
+
+#[test]
+fn hits_are_those_of_a_plain_model_at_every_size() {
+    let site = Site::new();
+    let (text, asked) = log(20_000);
+    let file = site.beside("log");
+    fs::write(&file, &text).unwrap();
+    let mut settings = settings(&file, 100_000, 200);
+    settings.map_sizes = vec![20_000, 50_000, 1_000_000];
+    settings.path_sizes = vec![50, 2_000];
+    let report = simulate::run(&settings).unwrap();
+    assert_eq!((report.line_count, report.bad_count), (20_000, 0));
+    assert_eq!((report.map.len(), report.path.len()), (4, 3));
+    for row in &report.map {
+        let (_, hits, hit_bytes) = model(&asked, row.size, 200);
+        assert_eq!((row.hits, row.hit_bytes), (hits, hit_bytes), "{row:?}");
+        assert!(row.hits > 100 && row.hits < row.requests, "{row:?}");
+    }
+    for row in &report.path {
+        let path_count_max = usize::try_from(row.size).unwrap();
+        let (hits, ..) = model(&asked, 100_000, path_count_max);
+        assert_eq!((row.hits, row.requests), (hits, 20_000), "{row:?}");
+    }
+    let words = report.to_string();
+    assert!(words.contains("Choose --map-cache 1000000B."), "{words}");
+    assert!(words.contains("Choose --path-cache 2000."), "{words}");
+}
+
+#[test]
+fn entries_that_are_too_old_are_checks_and_no_misses() {
+    let site = Site::new();
+    let file = site.beside("log");
+    let mut text = String::new();
+    for second in [0, 0, 1, 5, 5, 30] {
+        writeln!(
+            text,
+            r#"{{"time":{second},"request":"GET /a HTTP/1.1","status":200,"bytes":9}}"#
+        )
+        .unwrap();
+    }
+    fs::write(&file, text).unwrap();
+    let mut settings = settings(&file, 1_000, 10);
+    settings.today.revalidate = Duration::from_secs(3);
+    let report = simulate::run(&settings).unwrap();
+    let (path, map) = (report.path[0], report.map[0]);
+    assert_eq!((path.hits, path.checks, path.requests), (5, 2, 6));
+    assert_eq!((path.stats.hits, path.stats.misses), (3, 1));
+    assert_eq!((map.hits, map.requests), (4, 6));
+}
+
+/// The counters that both have.
+fn counters(cache: &serde_json::Value) -> HashMap<&str, u64> {
+    ["hits", "misses", "expired", "evictions"]
+        .into_iter()
+        .map(|name| (name, cache[name].as_u64().unwrap()))
+        .collect()
+}
+
+#[test]
+fn a_replay_counts_what_the_server_counted() {
+    let site = Site::new();
+    for file in 0..80 {
+        let length = usize::try_from(length_of(file)).unwrap();
+        site.file(&format!("d/f{file}.png"), vec![b'x'; length]);
+    }
+    site.file("d/index.html", "hello");
+    let log = site.beside("log");
+    // On the loop, so that a file is mapped before the next request is read.
+    let words = "--disk blocking --revalidate 1h --map-cache 60000 --map-max 4096 --path-cache 60 \
+                 --descriptors 1000";
+    let mut words: Vec<&str> = words.split_whitespace().collect();
+    words.extend(["--access-log", log.to_str().unwrap()]);
+    let server = Server::start(&site, &words);
+    let mut client = server.connect();
+    let mut random = Random(7);
+    let count = 3_000;
+    for _ in 0..count {
+        let path = format!("/d/f{}.png", random.often_small(80));
+        match random.below(12) {
+            0 => client.request("HEAD", &path, &[]),
+            1 => client.get(&path, &["If-None-Match: *"]),
+            2 => client.get(&path, &["Range: bytes=0-0"]),
+            3 => client.get("/d", &[]),
+            4 => client.get("/d/?x", &[]),
+            5 => client.get(&format!("/none/{}", random.below(99)), &[]),
+            6 => client.get("/d/.hidden", &[]),
+            7 => client.request("POST", &path, &[]),
+            _ => client.get(&path, &[]),
+        };
+    }
+    let numbers = server.numbers();
+    let lines = || fs::read_to_string(&log).map_or(0, |text| text.lines().count());
+    wait_until("the log is written", || lines() > count);
+    for root in [None, Some(site.root())] {
+        let mut settings = settings(&log, 60_000, 60);
+        settings.root = root;
+        let report = simulate::run(&settings).unwrap();
+        for (index, row) in [(0, report.path[0]), (1, report.map[0])] {
+            let ours = serde_json::to_value(row.stats).unwrap();
+            let (ours, its) = (counters(&ours), counters(&numbers["caches"][index]));
+            assert_eq!(ours, its, "cache {index}");
+            assert!(ours["hits"] > 100 && ours["evictions"] > 10, "{ours:?}");
+        }
+    }
+}
+
+#[test]
+fn a_root_tells_lengths_that_the_log_does_not() {
+    let site = Site::new();
+    site.file("index.html", vec![b'x'; 1_000]);
+    let log = site.beside("log");
+    fs::write(&log, line("GET / HTTP/1.1", 206, 10).repeat(5)).unwrap();
+    let mut settings = settings(&log, 60_000, 60);
+    let report = simulate::run(&settings).unwrap();
+    assert_eq!(report.map[0].requests, 0);
+    assert!(
+        report
+            .to_string()
+            .contains("1 files have only partial answers")
+    );
+    settings.root = Some(site.root());
+    let report = simulate::run(&settings).unwrap();
+    let row = report.map[0];
+    assert_eq!((row.requests, row.hits, row.bytes_used), (5, 3, 1_000));
+}
+
+fn run(words: &[&str], input: &[u8]) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_spede"))
+        .arg("simulate")
+        .args(words)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A program that refuses its words reads nothing.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap()
+}
+
+fn text_of(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn gzip_plain_and_standard_input_say_the_same() {
+    let site = Site::new();
+    let (text, _) = log(3_000);
+    let (plain, packed) = (site.beside("log"), site.beside("packed"));
+    fs::write(&plain, &text).unwrap();
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(text.as_bytes()).unwrap();
+    fs::write(&packed, encoder.finish().unwrap()).unwrap();
+    let want = text_of(&run(&[plain.to_str().unwrap()], b""));
+    assert!(want.contains("256 MiB (today)"), "{want}");
+    assert_eq!(text_of(&run(&[packed.to_str().unwrap()], b"")), want);
+    assert_eq!(text_of(&run(&["-"], text.as_bytes())), want);
+    assert_eq!(text_of(&run(&["-"], &fs::read(&packed).unwrap())), want);
+    let half = text.len() / 2 + text[text.len() / 2..].find('\n').unwrap() + 1;
+    fs::write(&plain, &text[..half]).unwrap();
+    let both = [plain.to_str().unwrap(), "-"];
+    assert_eq!(text_of(&run(&both, &text.as_bytes()[half..])), want);
+}
+
+#[test]
+fn bad_lines_are_counted_and_named() {
+    let site = Site::new();
+    let log = site.beside("log");
+    let mut bytes = line("GET / HTTP/1.1", 200, 10).into_bytes();
+    bytes.extend_from_slice(b"\xff\xfe\x00 garbage\n\n{\"no\":1}\n");
+    bytes.extend_from_slice(line("GET / HTTP/1.1", 200, 10).as_bytes());
+    bytes.extend_from_slice(&b"no\n".repeat(9));
+    fs::write(&log, bytes).unwrap();
+    let name = log.to_str().unwrap();
+    let text = text_of(&run(&[name], b""));
+    for words in [
+        "13 lines, 2 requests replayed".to_owned(),
+        "11 lines are not of an access log".to_owned(),
+        format!("{name}:2: no time such as ["),
+        format!("{name}:4: no usable member time"),
+        "and 6 more".to_owned(),
+    ] {
+        assert!(text.contains(&words), "{words} is not in {text}");
+    }
+}
+
+#[test]
+fn the_plot_has_both_curves_and_the_size_of_today() {
+    let site = Site::new();
+    let (log_file, plot) = (site.beside("log"), site.beside("hits.svg"));
+    fs::write(&log_file, log(3_000).0).unwrap();
+    let words = [
+        "--plot",
+        plot.to_str().unwrap(),
+        "--today-map-cache",
+        "64KiB",
+        log_file.to_str().unwrap(),
+    ];
+    text_of(&run(&words, b""));
+    let svg = fs::read_to_string(&plot).unwrap();
+    assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
+    for word in [
+        "today: 64 KiB",
+        "today: 65536",
+        "requests",
+        "bytes",
+        "512 KiB",
+    ] {
+        assert!(svg.contains(word), "{word} is not in the plot");
+    }
+    // A curve is a line through seven sizes.
+    let curves = svg
+        .split("points=\"")
+        .filter(|line| line.split('"').next().unwrap().split_whitespace().count() == 7);
+    assert_eq!(curves.count(), 4);
+}
+
+#[test]
+fn what_cannot_be_replayed_is_said_in_one_line() {
+    let site = Site::new();
+    let (good, empty) = (site.beside("good"), site.beside("empty"));
+    fs::write(&good, line("GET / HTTP/1.1", 200, 10)).unwrap();
+    fs::write(&empty, "").unwrap();
+    let bad = site.beside("bad");
+    fs::write(&bad, "what\n").unwrap();
+    let cut = site.beside("cut.gz");
+    fs::write(&cut, [0x1f, 0x8b, 8, 0, 0]).unwrap();
+    let name = |path: &PathBuf| path.to_str().unwrap().to_owned();
+    let root = site.root();
+    let (good, empty, bad, cut) = (name(&good), name(&empty), name(&bad), name(&cut));
+    let cases: [(&[&str], i32, &str); 11] = [
+        (&["/no/such/log"], 1, "/no/such/log"),
+        (&[&good, "/no/such/log"], 1, "/no/such/log"),
+        (&[root.to_str().unwrap()], 1, "directory"),
+        (&[&empty], 1, "empty"),
+        (&[&bad], 1, "bad:1"),
+        (&[&cut], 1, "cut.gz"),
+        (&["--root", "/no/such/root", &good], 1, "/no/such/root"),
+        (
+            &["--plot", "/no/such/place/x.svg", &good],
+            1,
+            "/no/such/place/x.svg",
+        ),
+        (&[], 2, "ACCESS_LOG"),
+        (&["--map-cache", "1MiB,lots", &good], 2, "lots"),
+        (&["--no-such-flag", &good], 2, "spede simulate --help"),
+    ];
+    for (words, code, wanted) in cases {
+        let output = run(words, b"");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {text}");
+        assert_eq!(text.lines().count(), 1, "{words:?}: {text}");
+        assert!(
+            text.contains(wanted),
+            "{words:?}: {wanted} is not in {text}"
+        );
+    }
+}
+
+#[test]
+fn each_flag_of_it_is_in_its_help_and_in_the_readme() {
+    let help = text_of(&run(&["--help"], b""));
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(manifest.join("README.md")).unwrap();
+    let section = readme.split("### spede simulate").nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let flags: Vec<_> = help
+        .lines()
+        .filter_map(|line| {
+            line.trim_start()
+                .split(' ')
+                .find(|word| word.starts_with("--"))
+        })
+        .filter(|flag| help.lines().any(|line| line.trim_start().starts_with(flag)))
+        .collect();
+    assert!(flags.len() >= 12, "{flags:?}");
+    for flag in flags {
+        assert!(section.contains(flag), "{flag} is not in the README");
+    }
+}
+
+#[test]
+fn logs_that_go_back_in_time_are_named() {
+    let site = Site::new();
+    let (one, two) = (site.beside("one"), site.beside("two"));
+    fs::write(&one, line("GET / HTTP/1.1", 200, 10)).unwrap();
+    fs::write(
+        &two,
+        line("GET / HTTP/1.1", 200, 10).replace("16:00:00", "15:00:00"),
+    )
+    .unwrap();
+    let mut settings = settings(&one, 1_000, 10);
+    settings.logs.push(LogSource::File(two));
+    let report: Report = simulate::run(&settings).unwrap();
+    assert!(report.to_string().contains("give them in order of time"));
+}
