@@ -340,7 +340,7 @@ pub(super) fn command() -> Command {
 }
 
 /// Keeps arguments in the order in which they stand here; clap would put ROOT last.
-fn in_order() -> impl FnMut(Arg) -> Arg {
+pub(super) fn in_order() -> impl FnMut(Arg) -> Arg {
     let mut order = 0;
     move |argument| {
         order += 1;

@@ -11,7 +11,7 @@ use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser};
 
 use super::args::{
     COUNT_MAX, HELP_WIDTH, INDEX_DEFAULT, MAP_BYTES_MAX, MAP_CACHE_DEFAULT, MAP_COUNT_DEFAULT,
-    MAP_FILE_LENGTH_DEFAULT, PATH_CACHE_DEFAULT, REVALIDATE_DEFAULT, TIME_MAX,
+    MAP_FILE_LENGTH_DEFAULT, PATH_CACHE_DEFAULT, REVALIDATE_DEFAULT, TIME_MAX, in_order,
 };
 use super::value::{count, dot_files, duration, index_name, path, size};
 use super::{Usage, index_conflict, usage};
@@ -34,8 +34,9 @@ const OUTPUT: &str = "Output";
 const HELP: &str = "Help";
 
 const AFTER_HELP: &str = "\
-Sizes: bytes, or a number with KiB, MiB or GiB. Exit codes: 0 done, 1 not
-possible, 2 wrong options.
+Sizes: bytes, or a number with KiB, MiB or GiB. The server as it is today is read
+from its environment too: --today-map-cache from SPEDE_MAP_CACHE, --map-max from
+SPEDE_MAP_MAX. Exit codes: 0 done, 1 not possible, 2 wrong options.
 
 Examples:
   spede simulate access.log
@@ -49,6 +50,7 @@ Examples:
 /// the common or the combined format, or objects of JSON; those that are none are counted and named.
 #[derive(Debug, Parser)]
 #[command(name = "spede simulate", bin_name = "spede simulate", term_width = HELP_WIDTH)]
+#[command(override_usage = "spede simulate [OPTIONS] ACCESS_LOG…")]
 #[command(disable_help_flag = true, allow_negative_numbers = true, after_help = AFTER_HELP)]
 struct Args {
     /// Access logs in the order of time, plain or gzip; - is standard input.
@@ -129,6 +131,7 @@ pub(super) fn command() -> Command {
         .action(ArgAction::Help);
     Args::command()
         .mut_args(|argument| argument.hide_env(true))
+        .mut_args(in_order())
         .arg(
             help.help_heading(HELP)
                 .help("Prints a summary with -h, the reasons too with --help"),

@@ -14,6 +14,9 @@ const REQUESTS: RGBColor = RGBColor(31, 119, 180);
 const BYTES: RGBColor = RGBColor(214, 108, 20);
 const TODAY: RGBColor = RGBColor(110, 110, 110);
 
+/// What a curve shows of a row, 0 to 1.
+type Ratio = fn(&Row) -> f64;
+
 /// One cache.
 struct Panel<'a> {
     title: &'static str,
@@ -84,7 +87,7 @@ fn panel(
         .x_desc(panel.what)
         .draw()
         .map_err(words)?;
-    let curves: [(&str, RGBColor, fn(&Row) -> f64); 2] = [
+    let curves: [(&str, RGBColor, Ratio); 2] = [
         ("requests", REQUESTS, Row::hit_ratio),
         ("bytes", BYTES, Row::byte_hit_ratio),
     ];

@@ -156,34 +156,33 @@ impl Report {
             time::render(facts.last_ms),
             grouped(facts.paths)
         )?;
-        let mut note = |count: u64, text: &str| match count {
-            0 => Ok(()),
-            count => writeln!(out, "note: {} {text}", grouped(count)),
-        };
-        note(
-            facts.passed_over,
-            "lines ask the caches for nothing (other methods, errors, malformed requests)",
-        )?;
-        note(
-            facts.of_status_page,
-            "requests for /status are left out: it is answered without the caches",
-        )?;
-        note(
-            facts.out_of_order,
-            "logs start before the end of the log before them: give them in order of time",
-        )?;
-        note(
-            facts.unknown_files,
-            "files have only partial answers (206) in the log: their length is not known, so they are left out of the map cache; --root DIR tells it",
-        )?;
-        note(
-            facts.not_below_root,
-            "files are not below --root: their lengths are the largest answers in the log",
-        )?;
-        note(
-            self.bad_count,
-            "lines are not of an access log and were passed over:",
-        )?;
+        let notes = [
+            (
+                facts.passed_over,
+                "lines that ask the caches for nothing (other methods, errors, malformed requests)",
+            ),
+            (
+                facts.of_status_page,
+                "requests for /status, which is answered without the caches",
+            ),
+            (
+                facts.out_of_order,
+                "logs that start before the end of the one before (give them in order of time)",
+            ),
+            (
+                facts.unknown_files,
+                "files with only partial answers (206), of unknown length and so left out of the map \
+                 cache (--root DIR tells it)",
+            ),
+            (
+                facts.not_below_root,
+                "files that are not below --root, as long as the largest answer in the log",
+            ),
+            (self.bad_count, "not lines of an access log, passed over"),
+        ];
+        for (count, text) in notes.iter().filter(|(count, _)| *count > 0) {
+            writeln!(out, "note: {text}: {}", grouped(*count))?;
+        }
         for bad in &self.bad {
             writeln!(out, "  {}: {}", bad.place, bad.why)?;
         }
@@ -219,26 +218,19 @@ impl Report {
             )?;
         }
         let (files, bytes) = self.facts.mappable;
-        let all = format!(
+        let mut all = format!(
             "the log's {} files that may be mapped are {} in all",
             grouped(files),
             approximately(bytes)
         );
-        writeln!(
-            out,
-            "{}",
-            advice(&self.map, self.today.0, &all, size_text, "--map-cache")
-        )?;
         if let Some(last) = self.map.last()
             && last.stats.evictions > 0
             && last.entry_count >= self.map_count_max
         {
-            writeln!(
-                out,
-                "--map-count {} is what binds: more bytes need more mappings too.",
-                self.map_count_max
-            )?;
+            all += &format!(", and --map-count {} is what binds", self.map_count_max);
         }
+        let words = advice(&self.map, self.today.0, &all, size_text, "--map-cache");
+        writeln!(out, "{words}")?;
         if self.facts.long_bytes > 0 {
             writeln!(
                 out,
@@ -339,7 +331,9 @@ fn advice(rows: &[Row], today: u64, all: &str, text: impl Fn(u64) -> String, fla
     } else {
         words += &format!("; beyond {} nothing is gained: {all}.", text(enough.size));
     }
-    if enough.size != today {
+    if enough.size < today {
+        words += " Today's size is enough.";
+    } else if enough.size > today {
         let value: String = text(enough.size).replace(' ', "");
         words += &format!(" Choose {flag} {value}.");
     } else if is_open {

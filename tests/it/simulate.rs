@@ -67,9 +67,11 @@ fn line(request: &str, status: u16, bytes: u64) -> String {
     format!("::1 - - [23/Nov/2026:16:00:00 +0000] \"{request}\" {status} {bytes} \"-\" \"-\"\n")
 }
 
-/// A log of content, validations, HEAD and what is missing, with the path of each line, and what
-/// content of it was sent: the file and the bytes.
-fn log(count: u64) -> (String, Vec<(String, Option<(u64, u64)>)>) {
+/// The path of a line, and what content was sent: the file and the bytes.
+type Asked = (String, Option<(u64, u64)>);
+
+/// A log of content, validations, HEAD and what is missing, and what its lines ask for.
+fn log(count: u64) -> (String, Vec<Asked>) {
     let mut random = Random(1);
     let (mut text, mut asked) = (String::new(), Vec::new());
     for _ in 0..count {
@@ -94,11 +96,7 @@ fn log(count: u64) -> (String, Vec<(String, Option<(u64, u64)>)>) {
 }
 
 /// Hits of paths, hits of mappings, bytes of those; by plain lists, the last one used at the end.
-fn model(
-    asked: &[(String, Option<(u64, u64)>)],
-    map_bytes_max: u64,
-    path_count_max: usize,
-) -> (u64, u64, u64) {
+fn model(asked: &[Asked], map_bytes_max: u64, path_count_max: usize) -> (u64, u64, u64) {
     let mut paths: Vec<(&str, u32)> = Vec::new();
     let mut maps: Vec<u64> = Vec::new();
     let (mut path_hits, mut map_hits, mut hit_bytes) = (0, 0, 0);
@@ -253,7 +251,7 @@ fn a_root_tells_lengths_that_the_log_does_not() {
     assert!(
         report
             .to_string()
-            .contains("1 files have only partial answers")
+            .contains("left out of the map cache (--root DIR tells it): 1\n")
     );
     settings.root = Some(site.root());
     let report = simulate::run(&settings).unwrap();
@@ -314,7 +312,7 @@ fn bad_lines_are_counted_and_named() {
     let text = text_of(&run(&[name], b""));
     for words in [
         "13 lines, 2 requests replayed".to_owned(),
-        "11 lines are not of an access log".to_owned(),
+        "not lines of an access log, passed over: 11\n".to_owned(),
         format!("{name}:2: no time such as ["),
         format!("{name}:4: no usable member time"),
         "and 6 more".to_owned(),
