@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 
 use super::caches::{Caches, LeadsTo, Step, Store};
-use super::trace::{Answered, Length, Request, Trace};
+use super::trace::{Answered, Request, Trace};
 use crate::cache::stats::CacheStats;
 use crate::clock::Now;
 use crate::server::settings::CacheBudget;
-use crate::sys::file::FileTime;
+use crate::sys::file::{FileTime, FileVersion};
 
 /// Requests between two movements of the bar.
 const PROGRESS_EVERY: usize = 1 << 16;
@@ -180,7 +180,7 @@ impl Plan<'_> {
                 Some(raw) => &raw[..],
                 None => &number[..],
             };
-            each(caches.request(key, leads_to(trace, request, path.file), &now));
+            each(caches.request(key, leads_to(request, path.version), &now));
         }
         caches
     }
@@ -195,8 +195,8 @@ impl Plan<'_> {
         let mut store = Store::new(&budget, self.descriptor_count_max);
         for (count, (request, step)) in trace.requests.iter().zip(steps).enumerate() {
             self.progress(count);
-            let file = trace.paths[request.path as usize].file;
-            store.request(leads_to(trace, request, file), *step);
+            let version = trace.paths[request.path as usize].version;
+            store.request(leads_to(request, version), *step);
         }
         store.row(map_bytes_max)
     }
@@ -224,21 +224,14 @@ fn moment(start: &Now, start_ms: i64, time_ms: i64) -> Now {
     }
 }
 
-fn leads_to(trace: &Trace, request: &Request, file: Option<u32>) -> LeadsTo {
-    let Some(number) = file else {
+fn leads_to(request: &Request, version: Option<FileVersion>) -> LeadsTo {
+    let Some(version) = version else {
         return LeadsTo::NoName;
     };
     match request.answered {
         Answered::Missing => LeadsTo::Nothing,
         Answered::Moved => LeadsTo::Redirect,
-        answered => {
-            let file = &trace.files[number as usize];
-            let mut version = file.version;
-            if file.length == Length::Unknown && file.is_sent {
-                version.length = u64::MAX;
-            }
-            let content = (answered == Answered::Content).then_some(request.bytes);
-            LeadsTo::File(version, content)
-        }
+        Answered::Head => LeadsTo::File(version, None),
+        Answered::Content => LeadsTo::File(version, Some(request.bytes)),
     }
 }

@@ -3,13 +3,20 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io::{Cursor, Write};
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use indicatif::ProgressBar;
 use proptest::prelude::*;
 
+use super::Row;
 use super::line::{Line, LineError, parse, split_request};
 use super::read::{LINE_LENGTH_MAX, each_line_of};
+use super::replay::replay;
+use super::trace::Tracer;
+use crate::server::settings::CacheBudget;
+use crate::site::resolve::{Directories, DotFiles, Naming};
 
 /// 23 November 2026, 16:00:59 UTC.
 const TIME_MS: i64 = 1_795_449_659_000;
@@ -151,6 +158,30 @@ fn lines_are_the_same_plain_and_packed_however_long_they_are() {
     );
 }
 
+/// The rows of a line that stands in its log four times.
+fn replayed(line: &Line<'_>) -> Vec<Row> {
+    let mut tracer = Tracer::new(Naming {
+        index: vec!["index.html".to_owned()],
+        dot_files: DotFiles::Refused,
+        directories: Directories::Hidden,
+    });
+    for _ in 0..4 {
+        tracer.take(line).unwrap();
+    }
+    let today = CacheBudget {
+        map_bytes_max: 100,
+        map_file_length_max: 50,
+        map_count_max: 2,
+        path_count_max: 2,
+        descriptor_count_max: None,
+        revalidate: Duration::ZERO,
+    };
+    let trace = tracer.finish(None);
+    let bar = ProgressBar::hidden();
+    let (map, path) = replay(&trace, &today, 1, &[0, 100, 200], &[1, 2], &bar);
+    [map, path].concat()
+}
+
 proptest! {
     #[test]
     fn no_line_is_too_odd_to_be_refused(line: Vec<u8>) {
@@ -170,7 +201,8 @@ proptest! {
         let end = (start + cut).min(line.len());
         line.splice(start..end, put);
         if let Ok(line) = parse(&line) {
-            let _ = split_request(&line.request);
+            let rows = replayed(&line);
+            prop_assert!(rows.iter().all(|row| row.hits <= row.requests));
         }
     }
 

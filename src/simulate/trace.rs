@@ -53,6 +53,9 @@ pub(super) struct TracePath {
     pub too_long: Option<Box<[u8]>>,
     /// Which of [`Trace::files`]; `None` where no file can be meant, which is never remembered.
     pub file: Option<u32>,
+    /// The version of that file, once all lengths are known; `u64::MAX` is the length of one that
+    /// was sent and whose length is not known. Kept here too, so that a request needs one look.
+    pub version: Option<FileVersion>,
 }
 
 /// A file that paths lead to.
@@ -201,6 +204,18 @@ impl Tracer {
                 }
             }
         }
+        for path in &mut self.trace.paths {
+            let file = path
+                .file
+                .and_then(|number| self.trace.files.get(number as usize));
+            path.version = file.map(|file| match file.length {
+                Length::Unknown if file.is_sent => FileVersion {
+                    length: u64::MAX,
+                    ..file.version
+                },
+                _ => file.version,
+            });
+        }
         self.trace
     }
 
@@ -247,6 +262,7 @@ impl Tracer {
         self.trace.paths.push(TracePath {
             too_long: (key.len() > PATH_LENGTH_MAX).then(|| key.into()),
             file,
+            version: None,
         });
         Ok(number)
     }
