@@ -12,7 +12,8 @@ use super::report::{Report, size_text};
 const EXTENT: (u32, u32) = (900, 760);
 const REQUESTS: RGBColor = RGBColor(31, 119, 180);
 const BYTES: RGBColor = RGBColor(214, 108, 20);
-const TODAY: RGBColor = RGBColor(110, 110, 110);
+const TODAY: RGBColor = RGBColor(176, 32, 72);
+const BORDER: RGBColor = RGBColor(110, 110, 110);
 
 /// What a curve shows of a row, 0 to 1.
 type Ratio = fn(&Row) -> f64;
@@ -66,6 +67,7 @@ fn panel(
     let mut chart = ChartBuilder::on(area)
         .caption(panel.title, ("sans-serif", 22))
         .margin(14)
+        .margin_right(32)
         .x_label_area_size(52)
         .y_label_area_size(60)
         .build_cartesian_2d(across.clone(), 0.0..100.0)
@@ -109,16 +111,16 @@ fn panel(
     }
     let line = [(today, 0.0), (today, 100.0)];
     chart
-        .draw_series(LineSeries::new(line, TODAY.stroke_width(1)))
+        .draw_series(LineSeries::new(line, TODAY.stroke_width(2)))
         .map_err(words)?
         .label(format!("today: {}", text(panel.today)))
-        .legend(|(x, y)| PathElement::new([(x, y), (x + 18, y)], TODAY.stroke_width(1)));
+        .legend(|(x, y)| PathElement::new([(x, y), (x + 18, y)], TODAY.stroke_width(2)));
     chart
         .configure_series_labels()
         .label_font(("sans-serif", 15))
         .position(SeriesLabelPosition::LowerRight)
         .background_style(WHITE.mix(0.85))
-        .border_style(TODAY)
+        .border_style(BORDER)
         .draw()
         .map_err(words)
 }
