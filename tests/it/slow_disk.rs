@@ -176,7 +176,8 @@ fn a_mapped_file_whose_pages_are_gone_holds_nobody_up() {
             assert!(count <= HELD_COUNT_MAX, "{engine}: {count}");
         } else {
             assert!(count >= FREE_COUNT_MIN, "{engine}: {count}");
-            assert_eq!(server.numbers()["disk"]["mappings_gone"], 1);
+            // The hot one too, if it happened to rest for a second before it was first sent.
+            assert!(server.numbers()["disk"]["mappings_gone"].as_u64() >= Some(1));
             assert_eq!(sleeps(&server), 0, "{engine}");
         }
     }
