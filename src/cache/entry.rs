@@ -1,9 +1,10 @@
 //! What a path leads to.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::dependents::Ticket;
 use crate::clock::Now;
 use crate::http::status::Status;
 use crate::site::representation::Variants;
@@ -44,38 +45,63 @@ pub struct Entry {
     /// How it is looked for again.
     pub lookup: Lookup,
     expires: Cell<Instant>,
+    generation: Cell<u32>,
+    /// Its place among those that are told of changes.
+    ticket: RefCell<Option<Ticket>>,
     requests: Cell<u32>,
 }
 
+/// How long an entry is trusted.
+#[derive(Clone, Copy, Debug)]
+pub struct Trust {
+    /// Without a look at the disk.
+    pub lifetime: Duration,
+    /// In no later generation than this, which is the one in which the disk was asked.
+    pub generation: u32,
+}
+
 impl Entry {
-    /// An entry that was true at `now` and is trusted for `lifetime`; shorter while its entity
-    /// tags are weak, so that they become strong when they may.
-    pub fn new(resolution: Resolution, lookup: Lookup, now: &Now, lifetime: Duration) -> Entry {
-        let settles_in_ms = match &resolution {
-            Resolution::File { variants, .. } => variants.settles_in_ms(now),
-            Resolution::Moved(_) | Resolution::Refused(_) => None,
-        };
-        let lifetime = match settles_in_ms {
-            Some(ms) => lifetime.min(Duration::from_millis(ms)),
-            None => lifetime,
-        };
-        let expires = Cell::new(now.monotonic + lifetime);
+    /// An entry that nobody trusts yet.
+    pub fn new(resolution: Resolution, lookup: Lookup, now: &Now) -> Entry {
         Entry {
             resolution,
             lookup,
-            expires,
+            expires: Cell::new(now.monotonic),
+            generation: Cell::new(0),
+            ticket: RefCell::new(None),
             requests: Cell::new(0),
         }
     }
 
     /// Whether it is too old to be trusted without a look at the disk.
-    pub fn is_expired(&self, now: &Now) -> bool {
-        self.expires.get() <= now.monotonic
+    pub fn is_expired(&self, now: &Now, generation: u32) -> bool {
+        self.expires.get() <= now.monotonic || self.generation.get() != generation
     }
 
-    /// Trusts the entry for another `lifetime`: the disk was asked and nothing had changed.
-    pub fn renew(&self, now: &Now, lifetime: Duration) {
+    /// Whether the disk was asked in this generation.
+    pub fn is_of(&self, generation: u32) -> bool {
+        self.generation.get() == generation
+    }
+
+    /// Trusts the entry: the disk was asked. For less time while its entity tags are weak, so that
+    /// they become strong when they may.
+    pub fn trust(&self, trust: Trust, ticket: Ticket, now: &Now) {
+        let settles_in_ms = match &self.resolution {
+            Resolution::File { variants, .. } => variants.settles_in_ms(now),
+            Resolution::Moved(_) | Resolution::Refused(_) => None,
+        };
+        let lifetime = match settles_in_ms {
+            Some(ms) => trust.lifetime.min(Duration::from_millis(ms)),
+            None => trust.lifetime,
+        };
         self.expires.set(now.monotonic + lifetime);
+        self.generation.set(trust.generation);
+        self.ticket.replace(Some(ticket));
+    }
+
+    /// Trusts the entry no longer: something that it depends on has changed.
+    pub fn distrust(&self, now: &Now) {
+        self.expires.set(now.monotonic);
     }
 
     /// Counts a request and gives how many there have been.

@@ -11,6 +11,7 @@
 //! Nothing here opens, reads or looks at a clock. What is in use is reference-counted: eviction
 //! forgets it, the last user closes or unmaps it.
 
+pub mod dependents;
 pub mod entry;
 pub mod held;
 pub mod path;

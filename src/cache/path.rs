@@ -32,6 +32,8 @@ pub enum Known {
 #[derive(Debug)]
 pub struct PathCache {
     entries: LruCache<Box<[u8]>, Rc<Entry>, RandomState>,
+    /// Entries of an earlier generation have expired.
+    generation: u32,
     stats: CacheStats,
 }
 
@@ -43,6 +45,7 @@ impl PathCache {
         entries.resize(entry_count_max);
         PathCache {
             entries,
+            generation: 0,
             stats: CacheStats::default(),
         }
     }
@@ -50,7 +53,7 @@ impl PathCache {
     /// Looks a raw path up and marks it as used.
     pub fn look_up(&mut self, raw_path: &[u8], now: &Now) -> Known {
         match self.entries.get(raw_path) {
-            Some(entry) if entry.is_expired(now) => {
+            Some(entry) if entry.is_expired(now, self.generation) => {
                 self.stats.expired += 1;
                 Known::Expired(Rc::clone(entry))
             }
@@ -88,6 +91,22 @@ impl PathCache {
         if self.entries.pop(raw_path).is_some() {
             self.stats.changed += 1;
         }
+    }
+
+    /// Forgets everything: another site is served.
+    pub fn clear(&mut self) {
+        self.stats.changed += self.entries.len() as u64;
+        self.entries.clear();
+    }
+
+    /// Has every entry checked before it is used again. O(1).
+    pub fn distrust_all(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
+    }
+
+    /// The generation whose entries are trusted.
+    pub fn generation(&self) -> u32 {
+        self.generation
     }
 
     /// Entries now.

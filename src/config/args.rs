@@ -186,10 +186,20 @@ pub(super) struct Args {
     #[arg(value_parser = count(1..=COUNT_MAX))]
     pub(super) descriptors: Option<usize>,
 
-    /// How long an entry is trusted without a look at the disk.
+    /// Most directories watched for changes; 0 watches none.
     ///
-    /// An entry older than this is compared with the file before it is used again: a change may be
-    /// served this much late. 0 looks at every request.
+    /// A change in a watched directory is seen by the next request, and without one nothing is
+    /// looked at again. Each takes about 1 KiB of the kernel, as do the files of the map cache, and
+    /// counts for fs.inotify.max_user_watches.
+    #[arg(long, value_name = "N", env = "SPEDE_WATCH_DIRECTORIES", help_heading = CACHES)]
+    #[arg(value_parser = count(0..=COUNT_MAX), default_value = "16384")]
+    pub(super) watch_directories: usize,
+
+    /// How long an entry that is not watched is trusted.
+    ///
+    /// Where no events come (network and overlay file systems, files with several names, more
+    /// directories than are watched), an entry older than this is compared with the file before it
+    /// is used again: a change may be served this much late. 0 looks at every request.
     #[arg(long, value_name = "SECONDS", env = "SPEDE_REVALIDATE", help_heading = CACHES)]
     #[arg(value_parser = duration(Duration::ZERO..=TIME_MAX), default_value = REVALIDATE_DEFAULT)]
     pub(super) revalidate: Duration,

@@ -132,6 +132,7 @@ fn settings(args: Args) -> Settings {
             map_count_max: args.map_count,
             path_count_max: args.path_cache,
             descriptor_count_max: args.descriptors,
+            watched_directory_count_max: args.watch_directories,
             revalidate: args.revalidate,
         },
         limits: Limits {

@@ -80,6 +80,7 @@ fn without_words_the_defaults_are_the_documented_ones() {
             map_count_max: 32_768,
             path_count_max: 65_536,
             descriptor_count_max: None,
+            watched_directory_count_max: 16_384,
             revalidate: Duration::from_secs(1),
         },
         limits: Limits {
@@ -116,7 +117,7 @@ fn each_flag_sets_what_it_names() {
     let settings = settings_of(&[
         "--listen", "[::1]:81", "-l82", "--index=a.htm", "--index", "b.htm", "--dotfiles", "serve",
         "--map-cache", "1GiB", "--map-max", "1MiB", "--map-count", "3", "--path-cache", "4",
-        "--descriptors", "5", "--revalidate", "0", "--disk", "uring", "--disk-depth", "7", "--connections", "6",
+        "--descriptors", "5", "--watch-directories", "9", "--revalidate", "0", "--disk", "uring", "--disk-depth", "7", "--connections", "6",
         "--disk-queue", "8", "--disk-timeout", "250ms", "--lock", "--directories", "list",
         "--target-max", "2000", "--head-max", "4000", "--fields-max", "256", "--body-max", "0",
         "--ranges-max", "0", "--head-timeout", "1", "--body-timeout", "2s",
@@ -139,6 +140,7 @@ fn each_flag_sets_what_it_names() {
             map_count_max: 3,
             path_count_max: 4,
             descriptor_count_max: Some(5),
+            watched_directory_count_max: 9,
             revalidate: Duration::ZERO,
         },
         limits: Limits {

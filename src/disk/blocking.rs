@@ -5,25 +5,24 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::sync::Arc;
 
 use super::job::{Done, Job};
 use super::run::run;
 use super::{Disk, JobId, Saturated, Sending};
-use crate::sys::beneath::Root;
+use crate::sys::bin::Bin;
 
 /// The engine.
 #[derive(Debug)]
 pub struct Blocking {
-    root: Arc<Root>,
+    bin: Bin,
     done: Vec<(JobId, Done)>,
 }
 
 impl Blocking {
-    /// An engine for files beneath `root`.
-    pub fn new(root: Arc<Root>) -> Blocking {
+    /// An engine which empties this bin.
+    pub fn new(bin: Bin) -> Blocking {
         Blocking {
-            root,
+            bin,
             done: Vec::new(),
         }
     }
@@ -31,13 +30,13 @@ impl Blocking {
 
 impl Disk for Blocking {
     fn submit(&mut self, id: JobId, job: Job) -> Result<(), Saturated> {
-        let done = run(job, &self.root);
+        let done = run(job);
         self.done.push((id, done));
         Ok(())
     }
 
     fn flush(&mut self) -> io::Result<usize> {
-        while let Some(discarded) = self.root.bin().take() {
+        while let Some(discarded) = self.bin.take() {
             drop(discarded);
         }
         Ok(0)

@@ -1,22 +1,31 @@
 //! Makes the calls of a job on the thread that calls: what the engines without a ring have in
 //! common, and what no ring can do.
 
+use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
 
 use super::job::{Answer, Done, Job, Step};
 use crate::site::listing::{Listing, NAME_COUNT_MAX, Name};
 use crate::sys::beneath::Root;
 use crate::sys::file::{Description, OpenFile};
+use crate::sys::watches::Watches;
 
 /// Makes the calls of a job, from where it stands to its end, waiting for the disk as long as it
 /// takes.
-pub(super) fn run(mut job: Job, root: &Root) -> Done {
+pub(super) fn run(mut job: Job) -> Done {
     loop {
         let answer = match job.step() {
-            Step::Open(path) => Answer::Opened(root.open_file(path).and_then(with_description)),
-            Step::Describe(path) => Answer::Described(root.describe(path)),
+            Step::Open(root, path, links) => {
+                Answer::Opened(root.open_file(path, links).and_then(with_description))
+            }
+            Step::Describe(root, path, links) => Answer::Described(root.describe(path, links)),
+            Step::Walk(resolve) => Answer::Walked(resolve.walk()),
+            Step::FindRoot(root, watches) => find_root(root, watches),
             Step::Read(file, bytes) => Answer::Read(file.read_through(&bytes)),
             Step::Map(map) => Answer::Mapped(map.map()),
             Step::List(directory) => Answer::Listed(list(directory)),
@@ -24,7 +33,7 @@ pub(super) fn run(mut job: Job, root: &Root) -> Done {
                 Answer::Reopened(OpenOptions::new().append(true).create(true).open(path))
             }
             Step::Write(log) => {
-                let log = std::sync::Arc::clone(log);
+                let log = Arc::clone(log);
                 let (buffer, from) = job.lend_buffer();
                 let count = (&*log).write(buffer.get(from..).unwrap_or_default());
                 Answer::Written(buffer, count)
@@ -44,6 +53,17 @@ pub(super) fn run(mut job: Job, root: &Root) -> Done {
 pub(super) fn with_description(file: OpenFile) -> rustix::io::Result<(OpenFile, Description)> {
     let description = file.describe()?;
     Ok((file, description))
+}
+
+/// Opens the path of a root again, watched first if it is to be.
+fn find_root(root: &Root, watches: Option<&Arc<Watches>>) -> Answer {
+    let path = root.path();
+    let walk = watches.map(|watches| watches.walk_to_root(path.to_bytes()));
+    let found = Root::open(
+        Path::new(OsStr::from_bytes(path.to_bytes())),
+        root.bin().clone(),
+    );
+    Answer::RootFound(walk.unwrap_or_default(), found)
 }
 
 fn list(directory: &OpenFile) -> io::Result<Listing> {

@@ -18,7 +18,7 @@ use rustix::event::EventfdFlags;
 use super::job::{Done, Job};
 use super::run::run;
 use super::{Disk, JobId, Saturated, Sending};
-use crate::sys::beneath::Root;
+use crate::sys::bin::Bin;
 
 /// Stack of a helper in bytes: it makes system calls and little else.
 const STACK_LENGTH: usize = 128 * 1024;
@@ -35,7 +35,7 @@ pub struct Threads {
 /// What the loop and its helpers have in common.
 #[derive(Debug)]
 struct Shared {
-    root: Arc<Root>,
+    bin: Bin,
     jobs: SegQueue<(JobId, Job)>,
     results: SegQueue<(JobId, Done)>,
     /// Counts the jobs that were put in and not taken; helpers wait for it.
@@ -50,16 +50,16 @@ struct Shared {
 }
 
 impl Threads {
-    /// An engine of at most `depth_max` helpers for files beneath `root`, one to begin with.
+    /// An engine of at most `depth_max` helpers which empties this bin, one to begin with.
     ///
     /// # Errors
     /// When the kernel gives no eventfd or no thread.
-    pub fn new(root: Arc<Root>, depth_max: usize) -> io::Result<Threads> {
+    pub fn new(bin: Bin, depth_max: usize) -> io::Result<Threads> {
         let cloexec = EventfdFlags::CLOEXEC;
         let jobs_there = rustix::event::eventfd(0, cloexec | EventfdFlags::SEMAPHORE)?;
         let results_there = rustix::event::eventfd(0, cloexec | EventfdFlags::NONBLOCK)?;
         let shared = Arc::new(Shared {
-            root,
+            bin,
             jobs: SegQueue::new(),
             results: SegQueue::new(),
             jobs_there,
@@ -120,7 +120,7 @@ fn help(shared: &Arc<Shared>) {
             // Where the system has no thread to give, those who are there do the work.
             let _ = add_helper(shared);
         }
-        let done = run(job, &shared.root);
+        let done = run(job);
         shared.results.push((id, done));
         shared.idle_count.fetch_add(1, Ordering::Relaxed);
         signal(&shared.results_there);
@@ -145,7 +145,7 @@ impl Disk for Threads {
 
     fn flush(&mut self) -> io::Result<usize> {
         while self.has_room()
-            && let Some(discarded) = self.shared.root.bin().take()
+            && let Some(discarded) = self.shared.bin.take()
         {
             // There is room, as was just seen.
             let _ = self.submit(JobId::OWN, Job::Discard(Some(discarded)));

@@ -1,7 +1,7 @@
 //! io_uring: the kernel's own workers make the calls that wait, and the ring wakes the loop.
 //!
 //! Calls that were pushed in a turn begin with one system call before the wait. What io_uring has no
-//! call for, `mmap`, `munmap`, `getdents` and the open of a log, is made by helper threads beside
+//! call for, `mmap`, `munmap`, `getdents`, watches and the open of a log, is made by helper threads beside
 //! the ring. A call under way cannot be recalled: whoever waited for it may go, its result is
 //! dropped when it comes, and what it points to lives until then (`sys/ring.rs`).
 
@@ -15,14 +15,13 @@ use super::job::{Answer, Done, Job, Step};
 use super::run::with_description;
 use super::threads::Threads;
 use super::{Disk, JobId, Saturated, Sending};
-use crate::sys::beneath::Root;
-use crate::sys::bin::Discarded;
+use crate::sys::bin::{Bin, Discarded};
 use crate::sys::ring::{Call, Returned, Ring, RingError};
 
 /// The engine.
 #[derive(Debug)]
 pub struct Uring {
-    root: Arc<Root>,
+    bin: Bin,
     ring: Ring,
     jobs: Slab<(JobId, Job)>,
     /// Jobs that came to an end without a call.
@@ -34,17 +33,17 @@ pub struct Uring {
 }
 
 impl Uring {
-    /// An engine of at most `depth_max` jobs at once for files beneath `root`. To be used on the
+    /// An engine of at most `depth_max` jobs at once which empties this bin. To be used on the
     /// thread that makes it.
     ///
     /// # Errors
     /// When there is no ring, or no helper thread beside it; see [`RingError`].
-    pub fn new(root: Arc<Root>, depth_max: usize) -> Result<Uring, RingError> {
+    pub fn new(bin: Bin, depth_max: usize) -> Result<Uring, RingError> {
         let depth = u32::try_from(depth_max).unwrap_or(u32::MAX);
         let ring = Ring::new(depth)?;
-        let aside = Threads::new(Arc::clone(&root), depth_max).map_err(RingError::Refused)?;
+        let aside = Threads::new(bin.clone(), depth_max).map_err(RingError::Refused)?;
         Ok(Uring {
-            root,
+            bin,
             ring,
             jobs: Slab::new(),
             finished: Vec::new(),
@@ -60,8 +59,10 @@ impl Uring {
             return;
         };
         let call = match job.step() {
-            Step::Open(path) => Call::Open(Arc::clone(&self.root), path.to_owned()),
-            Step::Describe(path) => Call::Describe(Arc::clone(&self.root), path.to_owned()),
+            Step::Open(root, path, links) => Call::Open(Arc::clone(root), path.to_owned(), links),
+            Step::Describe(root, path, links) => {
+                Call::Describe(Arc::clone(root), path.to_owned(), links)
+            }
             Step::Read(file, bytes) => Call::Read(Arc::clone(file), bytes),
             Step::Write(log) => {
                 let log = Arc::clone(log);
@@ -76,6 +77,7 @@ impl Uring {
                 }
                 None => return self.finish(slot),
             },
+            Step::Walk(_) | Step::FindRoot(..) => return self.put_aside(slot),
             Step::Map(_) | Step::List(_) | Step::Reopen(_) => return self.put_aside(slot),
             Step::Finished => return self.finish(slot),
         };
@@ -140,13 +142,13 @@ impl Disk for Uring {
         // and wait for the disk where the file was deleted. So what is dropped lies for a turn.
         while self.due > 0
             && self.has_room()
-            && let Some(discarded) = self.root.bin().take()
+            && let Some(discarded) = self.bin.take()
         {
             self.due -= 1;
             // There is room, as was just seen.
             let _ = self.submit(JobId::OWN, Job::Discard(Some(discarded)));
         }
-        self.due = self.root.bin().count();
+        self.due = self.bin.count();
         self.ring.submit()
     }
 

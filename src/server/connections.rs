@@ -36,6 +36,18 @@ pub(super) enum Flow {
     Blocked,
 }
 
+/// What is known of the changes that were made before the bytes of a connection were sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Abreast {
+    /// One whole request may be answered: it was there when the loop woke, before changes were
+    /// taken in.
+    Once,
+    /// They may not all have been taken in.
+    No,
+    /// They have been taken in.
+    Yes,
+}
+
 /// A connection and its socket.
 #[derive(Debug)]
 pub(super) struct Connected {
@@ -47,6 +59,10 @@ pub(super) struct Connected {
     pub role: Role,
     /// Whether bytes may be received.
     pub input: Flow,
+    /// The turn in which bytes were said to be there, until they are received.
+    pub noted_in: Option<u64>,
+    /// Whether the changes are known that were made before its bytes were sent.
+    pub abreast: Abreast,
     /// Whether the peer has finished sending; bytes may still be there before the end.
     pub input_ended: bool,
     /// Whether the connection is gone in both directions: nobody would receive an answer.
@@ -71,6 +87,8 @@ impl Connected {
             connection,
             role,
             input: Flow::Ready,
+            noted_in: None,
+            abreast: Abreast::No,
             input_ended: false,
             hung_up: false,
             output: Flow::Ready,

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use rustix::net::Shutdown;
 
-use super::connections::{Connected, ConnectionId, Flow};
+use super::connections::{Abreast, Connected, ConnectionId, Flow};
 use super::disk_queue::Owner;
 use super::service::{Answer, Asker, Completed, Ready, Resolved, Service};
 use crate::cache::entry::Resolution;
@@ -40,6 +40,8 @@ pub(super) enum After {
 /// What connections are driven with.
 #[derive(Debug)]
 pub(super) struct Driver {
+    /// Counts the turns of the loop.
+    pub turn: u64,
     /// The rules.
     pub policy: Policy,
     /// What is reported.
@@ -97,6 +99,15 @@ impl Driver {
                     self.receive(connected, now);
                 }
                 Want::Resolve(request) => {
+                    connected.abreast = match connected.abreast {
+                        Abreast::Once => Abreast::No,
+                        Abreast::No | Abreast::Yes => {
+                            if connected.abreast == Abreast::No {
+                                service.drop_changed(now);
+                            }
+                            Abreast::Yes
+                        }
+                    };
                     let peer = connected.connection.peer();
                     let answer = service.find(&request, id, peer, connected.role, now);
                     self.answer(connected, &answer, now);
@@ -198,6 +209,7 @@ impl Driver {
         let answer = match &completed.result {
             Resolved::Failed(status) => Answer::Fixed(Fixed::Error(*status)),
             Resolved::Document(document) => Answer::Document(Rc::clone(document)),
+            Resolved::Again => service.find(&request, id, connection.peer(), connected.role, now),
             Resolved::Entry(entry) => {
                 let owner = Owner::from(connection.peer());
                 let asker = Asker { id, owner };
@@ -211,7 +223,15 @@ impl Driver {
 
     /// Receives once. A read that fills less than the buffer has emptied the socket, so nobody
     /// asks again only to hear `WouldBlock`; the next bytes raise an event.
+    ///
+    /// Bytes that were there when the loop woke were sent before changes were taken in. Of others, and
+    /// of all but the first request among them, that is not known: see [`Abreast`].
     fn receive(&mut self, connected: &mut Connected, now: &Now) {
+        let is_first = connected.noted_in.take() == Some(self.turn);
+        connected.abreast = match is_first && connected.connection.is_idle() {
+            true => Abreast::Once,
+            false => Abreast::No,
+        };
         let space = connected.connection.space();
         let room = space.len();
         let input = match socket::receive(connected.socket.as_fd(), space) {

@@ -22,7 +22,6 @@ use super::driver::{After, Driver};
 use super::service::{Completed, Service};
 use super::status::{ConnectionNumbers, LoopNumbers, SentNumbers, Snapshot, TurnNumbers};
 use super::turns::{Cause, Turns};
-use super::watch::Change;
 use crate::clock::Now;
 use crate::conn::Input;
 use crate::disk::JobId;
@@ -121,7 +120,6 @@ struct Scratch {
     done: Vec<(JobId, Done)>,
     completed: Vec<Completed>,
     more: Vec<(ConnectionId, Result<(), Status>)>,
-    changes: Vec<Change>,
 }
 
 impl EventLoop {
@@ -191,6 +189,7 @@ impl EventLoop {
             let woke = Instant::now();
             self.turns.begin(woke, events.iter().count());
             self.now = self.now.moved_to(woke, wall_time());
+            self.driver.turn += 1;
             self.turn(&events)?;
         }
         self.finish(&mut events);
@@ -268,7 +267,7 @@ impl EventLoop {
         }
         // A full list of events may have left the watch's for later.
         if watch || count == EVENT_COUNT_MAX {
-            self.service.drop_changed(&mut self.scratch.changes);
+            self.service.drop_changed(&self.now);
             self.turns.mark(Cause::Changes);
         }
         if signals {
@@ -294,6 +293,7 @@ impl EventLoop {
         };
         if noted.readable {
             connected.input = Flow::Ready;
+            connected.noted_in = Some(self.driver.turn);
         }
         if noted.writable {
             connected.output = Flow::Ready;
@@ -537,6 +537,7 @@ impl EventLoop {
                 (SIGHUP, _) => {
                     let now = self.now.monotonic;
                     self.log.reopen(&mut self.service.disk, now);
+                    self.service.distrust_all();
                 }
                 (_, Phase::Serving) => self.begin_drain(),
                 _ => self.phase = Phase::Over,

@@ -1,7 +1,8 @@
 //! Look-ups that are at the disk, and who waits for them.
 //!
 //! The first request for a path submits the job, later ones join it: a thousand clients that ask
-//! for one cold file cost one open.
+//! for one cold file cost one open. But whoever asks after a change was told of does not join a
+//! look-up from before it, which may not have seen it.
 
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
@@ -9,6 +10,7 @@ use std::rc::Rc;
 use foldhash::fast::RandomState;
 
 use super::connections::ConnectionId;
+use super::watch::directories::{Moment, Way};
 use crate::cache::entry::Entry;
 use crate::disk::JobId;
 
@@ -21,6 +23,21 @@ pub(super) struct Pending {
     pub entry: Option<Rc<Entry>>,
     /// Who waits, in the order of asking.
     pub waiters: VecDeque<ConnectionId>,
+    /// When it was submitted.
+    pub since: Since,
+    /// The way to its directory, if that was watched already.
+    pub way: Option<Rc<Way>>,
+}
+
+/// What held when a look-up was submitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Since {
+    /// Which events had been taken in.
+    pub moment: Moment,
+    /// The generation of entries.
+    pub generation: u32,
+    /// How many roots there had been.
+    pub root: u32,
 }
 
 /// All look-ups under way.
@@ -31,10 +48,19 @@ pub(super) struct Fetches {
 }
 
 impl Fetches {
-    /// Joins the look-up of a path, if one is under way.
-    pub(super) fn join(&mut self, raw_path: &[u8], id: ConnectionId) -> Option<JobId> {
+    /// Joins the look-up of a path, if one is under way and nothing has happened since.
+    pub(super) fn join(
+        &mut self,
+        raw_path: &[u8],
+        id: ConnectionId,
+        since: Since,
+    ) -> Option<JobId> {
         let job = *self.by_path.get(raw_path)?;
-        self.by_job.get_mut(&job)?.waiters.push_back(id);
+        let pending = self
+            .by_job
+            .get_mut(&job)
+            .filter(|pending| pending.since == since)?;
+        pending.waiters.push_back(id);
         Some(job)
     }
 
@@ -60,11 +86,14 @@ impl Fetches {
             .is_some_and(|pending| !pending.waiters.is_empty())
     }
 
-    /// Takes a look-up out that is done.
-    pub(super) fn finish(&mut self, job: JobId) -> Option<Pending> {
+    /// Takes a look-up out that is done, and whether it is the latest of its path.
+    pub(super) fn finish(&mut self, job: JobId) -> Option<(Pending, bool)> {
         let pending = self.by_job.remove(&job)?;
-        self.by_path.remove(&pending.raw_path);
-        Some(pending)
+        let is_latest = self.by_path.get(&pending.raw_path) == Some(&job);
+        if is_latest {
+            self.by_path.remove(&pending.raw_path);
+        }
+        Some((pending, is_latest))
     }
 
     /// Look-ups under way.

@@ -93,7 +93,10 @@ pub struct CacheBudget {
     pub path_count_max: usize,
     /// Descriptors kept open; `None`: a quarter of the limit on descriptors.
     pub descriptor_count_max: Option<usize>,
-    /// How long an entry is trusted without a look at the disk.
+    /// Directories watched for changes; none: everything is looked at after `revalidate`.
+    pub watched_directory_count_max: usize,
+    /// How long an entry is trusted without a look at the disk, where its directories are not
+    /// watched.
     pub revalidate: Duration,
 }
 

@@ -22,6 +22,7 @@ use crate::disk::threads::Threads;
 use crate::disk::uring::Uring;
 use crate::http::request::HeadLimits;
 use crate::sys::beneath::Root;
+use crate::sys::bin::Bin;
 use crate::sys::limits::{raise_descriptor_limit, raise_lock_limit, reserve_descriptors};
 use crate::sys::ring::RingError;
 
@@ -96,9 +97,11 @@ fn listen_advice(cause: &io::Error) -> &'static str {
 /// # Errors
 /// When something that was asked for cannot be had; see [`StartError`].
 pub fn run(settings: &Settings) -> Result<(), StartError> {
-    let root = Root::open(&settings.root).map_err(|cause| StartError::Root {
-        root: settings.root.clone(),
-        cause,
+    let root = Root::open(&absolute(&settings.root), Bin::default()).map_err(|cause| {
+        StartError::Root {
+            root: settings.root.clone(),
+            cause,
+        }
     })?;
     let log = LogWriter::open(&settings.access_log).map_err(|cause| {
         let path = match &settings.access_log {
@@ -114,7 +117,14 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     prepare_lock(settings);
     let chosen = choose_engine(settings, Arc::new(root))?;
     announce(settings, &listeners, &chosen, &descriptors);
-    let service = Service::new(settings, descriptors.files, chosen);
+    let mut service = Service::new(settings, descriptors.files, chosen);
+    if !service.watch.is_there() && settings.cache.watched_directory_count_max > 0 {
+        warn(
+            "changes are not told here: no inotify instance; raise fs.inotify.max_user_instances \
+             (sysctl); everything is looked at every --revalidate instead",
+        );
+    }
+    service.begin_following();
     let acceptor = Acceptor::new(listeners, descriptors.connections);
     let event_loop = EventLoop::new(acceptor, driver(settings), service, log, settings.grace)?;
     Ok(event_loop.run()?)
@@ -124,16 +134,18 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
 pub(super) struct Chosen {
     pub(super) disk: Box<dyn Disk>,
     pub(super) reason: String,
+    pub(super) root: Arc<Root>,
 }
 
 /// The engine that was asked for; `auto` is the best that works here.
 fn choose_engine(settings: &Settings, root: Arc<Root>) -> Result<Chosen, StartError> {
     let depth = settings.disk_depth;
-    let uring = || Uring::new(Arc::clone(&root), depth);
-    let threads = || Threads::new(Arc::clone(&root), depth);
+    let bin = root.bin();
+    let uring = || Uring::new(bin.clone(), depth);
+    let threads = || Threads::new(bin.clone(), depth);
     let asked = String::from("as asked for");
     let (disk, reason): (Box<dyn Disk>, String) = match settings.engine {
-        EngineChoice::Blocking => (Box::new(Blocking::new(root)), asked),
+        EngineChoice::Blocking => (Box::new(Blocking::new(bin.clone())), asked),
         EngineChoice::Threads => (Box::new(threads()?), asked),
         EngineChoice::Uring => (Box::new(uring().map_err(StartError::Uring)?), asked),
         EngineChoice::Auto => match uring() {
@@ -141,7 +153,7 @@ fn choose_engine(settings: &Settings, root: Arc<Root>) -> Result<Chosen, StartEr
             Err(error) => (Box::new(threads()?), format!("no io_uring: {error}")),
         },
     };
-    Ok(Chosen { disk, reason })
+    Ok(Chosen { disk, reason, root })
 }
 
 /// Makes room for locked mappings, and says so if there is too little.
@@ -161,7 +173,7 @@ fn prepare_lock(settings: &Settings) {
 }
 
 /// Says what does not stop the server.
-fn warn(line: &str) {
+pub(super) fn warn(line: &str) {
     // A closed standard error does not stop it either.
     let _ = writeln!(io::stderr(), "spede: {line}");
 }
@@ -183,6 +195,7 @@ fn driver(settings: &Settings) -> Driver {
     };
     let pool = Pool::new(limits.head_length_max + INBOX_SLACK);
     Driver {
+        turn: 0,
         policy,
         ledger: Ledger::new(logging),
         pool,

@@ -59,6 +59,34 @@ pub struct Lookup {
     pub listing: Option<CString>,
 }
 
+impl Lookup {
+    /// The directory that the candidates are in, relative to the root; empty for the root.
+    pub fn directory(&self) -> &[u8] {
+        match self.candidates.first() {
+            Some(candidate) => split(candidate.path.as_bytes()).0,
+            None => b"",
+        }
+    }
+
+    /// The names in it that are looked at: candidates and their twins.
+    pub fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.candidates.iter().flat_map(|candidate| {
+            let twins = candidate.twins.iter().map(|(_, path)| path);
+            std::iter::once(&candidate.path)
+                .chain(twins)
+                .map(|path| split(path.as_bytes()).1)
+        })
+    }
+}
+
+/// A path without its last name, and that name.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|byte| *byte == b'/') {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (b"", path),
+    }
+}
+
 /// What to do with a directory where a file was looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OnDirectory {

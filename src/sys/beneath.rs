@@ -5,15 +5,17 @@
 //! while the path is walked. Links that stay inside are followed. Absolute links are refused even
 //! when they point inside; that is the price of asking the kernel.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{Advice, AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags};
 
 use super::bin::Bin;
-use super::file::{Description, OpenFile};
+use super::file::{Description, FileKind, OpenFile};
+use super::watches::{Walk, Watches};
 
 /// How a file is opened.
 ///
@@ -26,11 +28,23 @@ const OPEN_FLAGS: OFlags = OFlags::RDONLY
 /// How a path is walked.
 const RESOLVE_FLAGS: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
 
+/// What becomes of links on a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Links {
+    /// They are followed, as long as they stay beneath the root.
+    Followed,
+    /// An open of a path with any of them fails with ELOOP; a description of a path that ends in one
+    /// is that of the link.
+    Noticed,
+}
+
 /// The directory that is served.
 #[derive(Debug)]
 pub struct Root {
     directory: OwnedFd,
     bin: Bin,
+    path: CString,
+    identity: (u64, u64),
 }
 
 impl Root {
@@ -39,11 +53,34 @@ impl Root {
     ///
     /// # Errors
     /// Those of `open(2)`: ENOENT, ENOTDIR, EACCES.
-    pub fn open(path: &Path) -> io::Result<Root> {
+    pub fn open(path: &Path, bin: Bin) -> io::Result<Root> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
-        let bin = Bin::default();
-        Ok(Root { directory, bin })
+        let flags = AtFlags::EMPTY_PATH;
+        let stat = rustix::fs::statx(&directory, c"", flags, StatxFlags::BASIC_STATS)?;
+        let version = Description::from(stat).version;
+        Ok(Root {
+            directory,
+            bin,
+            path: CString::new(path.as_os_str().as_bytes())?,
+            identity: (version.device, version.inode),
+        })
+    }
+
+    /// The path that it was opened by.
+    pub fn path(&self) -> &CStr {
+        &self.path
+    }
+
+    /// Whether something described is this directory.
+    pub fn is(&self, description: &Description) -> bool {
+        let version = description.version;
+        description.kind == FileKind::Directory && self.identity == (version.device, version.inode)
+    }
+
+    /// Whether two are the same directory.
+    pub fn is_same(&self, other: &Root) -> bool {
+        self.identity == other.identity
     }
 
     /// Opens a path below the root for reading.
@@ -55,16 +92,29 @@ impl Root {
     ///
     /// # Blocking
     /// Waits for the disk when the names or the inode are not cached.
-    pub fn open_file(&self, path: &CStr) -> rustix::io::Result<OpenFile> {
+    pub fn open_file(&self, path: &CStr, links: Links) -> rustix::io::Result<OpenFile> {
         let directory = &self.directory;
         let mode = Mode::empty();
-        rustix::fs::openat2(directory, path, OPEN_FLAGS, mode, RESOLVE_FLAGS)
+        rustix::fs::openat2(directory, path, OPEN_FLAGS, mode, resolve_flags(links))
             .map(|descriptor| self.adopt(descriptor))
     }
 
     /// The same as numbers, for a ring.
-    pub(super) fn open_how() -> (u64, u64) {
-        (OPEN_FLAGS.bits().into(), RESOLVE_FLAGS.bits())
+    pub(super) fn open_how(links: Links) -> (u64, u64) {
+        (OPEN_FLAGS.bits().into(), resolve_flags(links).bits())
+    }
+
+    /// Finds and watches the directories that a look-up depends on: see [`Watches`].
+    ///
+    /// # Blocking
+    /// Waits for the disk.
+    pub fn walk<'a>(
+        &self,
+        watches: &Watches,
+        directory: &[u8],
+        names: impl Iterator<Item = &'a [u8]>,
+    ) -> Walk {
+        watches.walk_beneath(self.directory.as_fd(), directory, names)
     }
 
     /// Takes a descriptor that was opened below the root over.
@@ -87,7 +137,7 @@ impl Root {
         &self.bin
     }
 
-    /// Describes what a path below the root leads to, links followed.
+    /// Describes what a path below the root leads to; an absolute path leads wherever it does.
     ///
     /// This does not hold the walk beneath the root, so the answer may only be *compared* with
     /// what an [`open_file`](Root::open_file) gave before.
@@ -97,9 +147,24 @@ impl Root {
     ///
     /// # Blocking
     /// Waits for the disk, or for the server of a network file system.
-    pub fn describe(&self, path: &CStr) -> rustix::io::Result<Description> {
+    pub fn describe(&self, path: &CStr, links: Links) -> rustix::io::Result<Description> {
         let mask = StatxFlags::BASIC_STATS;
-        let stat = rustix::fs::statx(&self.directory, path, AtFlags::empty(), mask)?;
+        let stat = rustix::fs::statx(&self.directory, path, stat_flags(links), mask)?;
         Ok(Description::from(stat))
+    }
+}
+
+fn resolve_flags(links: Links) -> ResolveFlags {
+    match links {
+        Links::Followed => RESOLVE_FLAGS,
+        Links::Noticed => RESOLVE_FLAGS | ResolveFlags::NO_SYMLINKS,
+    }
+}
+
+/// How a path is described.
+pub(super) fn stat_flags(links: Links) -> AtFlags {
+    match links {
+        Links::Followed => AtFlags::empty(),
+        Links::Noticed => AtFlags::SYMLINK_NOFOLLOW,
     }
 }

@@ -75,6 +75,8 @@ pub struct Description {
     pub kind: FileKind,
     /// Which version of its content.
     pub version: FileVersion,
+    /// Its names. Where there are several, it may be written to through one that is not watched.
+    pub link_count: u32,
 }
 
 impl From<Statx> for Description {
@@ -96,7 +98,11 @@ impl From<Statx> for Description {
             modified: time(stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec),
             changed: time(stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec),
         };
-        Description { kind, version }
+        Description {
+            kind,
+            version,
+            link_count: stat.stx_nlink,
+        }
     }
 }
 

@@ -14,5 +14,6 @@ pub mod ring;
 pub mod socket;
 pub mod usage;
 mod void;
+pub mod watches;
 
 pub use void::READ_LENGTH_MAX;

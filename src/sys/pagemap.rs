@@ -120,9 +120,11 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let mut file = File::create(directory.path().join("file")).expect("a file");
         file.write_all(&[7; 5 * 4_096 + 1]).expect("bytes");
-        let root = Root::open(directory.path()).expect("a root");
+        let root = Root::open(directory.path(), crate::sys::bin::Bin::default()).expect("a root");
         let name = CString::new("file").expect("a name");
-        let open = root.open_file(&name).expect("it opens");
+        let open = root
+            .open_file(&name, super::super::beneath::Links::Followed)
+            .expect("it opens");
         let mapping = Mapping::of(&open, 5 * 4_096 + 1).expect("it maps");
         assert!(!pagemap.is_resident(&mapping), "nothing was touched yet");
         // The kernel touches all pages when it is to write them somewhere.

@@ -25,7 +25,7 @@ use rustix::fs::{Statx, StatxFlags};
 use rustix::io::Errno;
 use slab::Slab;
 
-use super::beneath::Root;
+use super::beneath::{Links, Root, stat_flags};
 use super::file::{Description, OpenFile};
 use super::void;
 
@@ -33,9 +33,9 @@ use super::void;
 #[derive(Debug)]
 pub enum Call {
     /// `openat2` beneath the root.
-    Open(Arc<Root>, CString),
+    Open(Arc<Root>, CString, Links),
     /// `statx` of a path below the root.
-    Describe(Arc<Root>, CString),
+    Describe(Arc<Root>, CString, Links),
     /// `preadv` of bytes that nobody wants: see [`OpenFile::read_through`].
     Read(Arc<OpenFile>, Range<u64>),
     /// `write` to the end of a log, from the given byte of the buffer on.
@@ -154,7 +154,11 @@ impl Ring {
         if self.ring.submission().is_full() && self.submit().is_err() {
             return Err(call);
         }
-        let (flags, resolve) = Root::open_how();
+        let links = match &call {
+            Call::Open(_, _, links) => *links,
+            _ => Links::Followed,
+        };
+        let (flags, resolve) = Root::open_how(links);
         let boxed = Box::new(InFlight {
             token,
             call,
@@ -242,14 +246,15 @@ fn entry(in_flight: &mut InFlight) -> Entry {
         call, how, stat, ..
     } = in_flight;
     match call {
-        Call::Open(root, path) => {
+        Call::Open(root, path, _) => {
             let directory = Fd(root.raw_directory());
             opcode::OpenAt2::new(directory, path.as_ptr(), &raw const *how).build()
         }
-        Call::Describe(root, path) => {
+        Call::Describe(root, path, links) => {
             let directory = Fd(root.raw_directory());
             opcode::Statx::new(directory, path.as_ptr(), stat.as_mut_ptr().cast())
                 .mask(StatxFlags::BASIC_STATS.bits())
+                .flags(i32::try_from(stat_flags(*links).bits()).unwrap_or(0))
                 .build()
         }
         Call::Read(file, bytes) => {
@@ -277,7 +282,7 @@ fn returned(in_flight: InFlight, result: i32) -> Returned {
         || usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(result.wrapping_neg()));
     let error = || Errno::from_raw_os_error(result.wrapping_neg());
     match in_flight.call {
-        Call::Open(root, _) => Returned::Opened(match result {
+        Call::Open(root, ..) => Returned::Opened(match result {
             0.. => {
                 // SAFETY: the kernel has just opened it for this call, so nobody else has it.
                 let descriptor = unsafe { OwnedFd::from_raw_fd(result) };

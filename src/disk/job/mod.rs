@@ -2,6 +2,7 @@
 //! came of it. Every engine runs the same machine, so they cannot differ in what they find.
 
 mod append;
+mod follow;
 mod read;
 mod resolve;
 #[cfg(test)]
@@ -15,14 +16,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use append::Append;
+pub use follow::Follow;
 pub use read::{Locking, Map, Warm};
-pub use resolve::{FoundFile, Opened, Outcome, Resolve};
+pub use resolve::{Footing, FoundFile, Ground, Opened, Outcome, Resolve, Site};
 
 use crate::http::status::Status;
 use crate::site::listing::Listing;
+use crate::sys::beneath::{Links, Root};
 use crate::sys::bin::Discarded;
 use crate::sys::file::{Description, FileVersion, OpenFile};
 use crate::sys::mapping::Mapping;
+use crate::sys::watches::{Walk, Watches};
 
 /// What is asked of the disk.
 #[derive(Debug)]
@@ -30,6 +34,8 @@ pub enum Job {
     /// Find the file that a look-up leads to, or what is in a directory. With expectations: first
     /// see whether everything is as it was, and if so look no further.
     Resolve(Resolve),
+    /// See whether the path of the root leads elsewhere.
+    Follow(Follow),
     /// Make a file resident and map it.
     Map(Map),
     /// Make part of a file resident.
@@ -46,7 +52,14 @@ pub enum Job {
 #[derive(Debug)]
 pub enum Done {
     /// Of [`Job::Resolve`].
-    Resolved(Outcome),
+    Resolved(Outcome, Footing),
+    /// Of [`Job::Follow`].
+    Followed {
+        /// What the path depends on.
+        walk: Walk,
+        /// Another directory, if it leads to one.
+        root: Option<Arc<Root>>,
+    },
     /// Of [`Job::Map`].
     Mapped {
         /// The version that was asked for.
@@ -73,9 +86,13 @@ pub enum Done {
 #[derive(Debug)]
 pub enum Step<'a> {
     /// `openat2` beneath the root, then `statx` of what was opened.
-    Open(&'a CStr),
+    Open(&'a Arc<Root>, &'a CStr, Links),
     /// `statx` of a path.
-    Describe(&'a CStr),
+    Describe(&'a Arc<Root>, &'a CStr, Links),
+    /// `inotify_add_watch` on all directories that a look-up depends on: [`Resolve::walk`].
+    Walk(&'a Resolve),
+    /// The same on the way to the root if that is to be watched, then its `open`.
+    FindRoot(&'a Arc<Root>, Option<&'a Arc<Watches>>),
     /// A read of bytes that nobody wants: [`OpenFile::read_through`].
     Read(&'a Arc<OpenFile>, Range<u64>),
     /// `write` of what [`Job::lend_buffer`] gives.
@@ -99,6 +116,10 @@ pub enum Answer {
     Opened(rustix::io::Result<(OpenFile, Description)>),
     /// Of [`Step::Describe`].
     Described(rustix::io::Result<Description>),
+    /// Of [`Step::Walk`].
+    Walked(Walk),
+    /// Of [`Step::FindRoot`].
+    RootFound(Walk, io::Result<Root>),
     /// Of [`Step::Read`]: bytes read.
     Read(io::Result<usize>),
     /// Of [`Step::Write`]: the buffer, and bytes written.
@@ -118,6 +139,7 @@ impl Job {
     pub fn step(&self) -> Step<'_> {
         match self {
             Job::Resolve(resolve) => resolve.step(),
+            Job::Follow(follow) => follow.step(),
             Job::Map(map) => map.step(),
             Job::Warm(warm) => warm.step(),
             Job::Append(append) => append.step(),
@@ -133,6 +155,9 @@ impl Job {
             (Job::Resolve(resolve), Answer::Opened(opened)) => resolve.opened(opened),
             (Job::Resolve(resolve), Answer::Described(described)) => resolve.described(described),
             (Job::Resolve(resolve), Answer::Listed(listed)) => resolve.listed(listed),
+            (Job::Resolve(resolve), Answer::Walked(walk)) => resolve.walked(walk),
+            (Job::Resolve(resolve), Answer::RootFound(_, root)) => resolve.root_found(root),
+            (Job::Follow(follow), Answer::RootFound(walk, root)) => follow.found(walk, root),
             (Job::Map(map), Answer::Read(read)) => map.read(read),
             (Job::Map(map), Answer::Mapped(mapped)) => map.mapped(mapped),
             (Job::Warm(warm), Answer::Read(read)) => warm.read(read),
@@ -162,7 +187,8 @@ impl Job {
     /// What came of it, once [`step`](Job::step) says that it is there.
     pub fn finish(self) -> Done {
         match self {
-            Job::Resolve(resolve) => Done::Resolved(resolve.finish()),
+            Job::Resolve(resolve) => resolve.finish(),
+            Job::Follow(follow) => follow.finish(),
             Job::Map(map) => map.finish(),
             Job::Warm(warm) => Done::Warmed(warm.finish()),
             Job::Append(append) => append.finish(),
@@ -177,7 +203,8 @@ impl Job {
     pub fn abandon(self, status: Status) -> Done {
         let error = || io::Error::from(io::ErrorKind::TimedOut);
         match self {
-            Job::Resolve(_) => Done::Resolved(Outcome::Failed(status)),
+            Job::Resolve(resolve) => resolve.abandon(status),
+            Job::Follow(follow) => follow.finish(),
             Job::Map(Map { version, .. }) => Done::Mapped {
                 version,
                 mapping: Err(error()),

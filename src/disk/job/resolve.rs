@@ -1,5 +1,9 @@
 //! The look-up of one path: which file it leads to, which twins that has, and what must stay as it
 //! is for this to hold.
+//!
+//! Where the directories that it goes through are to be watched, they are so before anything is
+//! looked at. The walk that does it takes a helper, so it is left out where the loop knows that the
+//! directory is watched already; then a link, which may lead out of it, is noticed and walked after all.
 
 use std::ffi::CString;
 use std::io;
@@ -7,13 +11,15 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use super::Step;
+use super::{Done, Step};
 use crate::cache::entry::Expectation;
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
 use crate::site::listing::Listing;
 use crate::site::resolve::{Candidate, Lookup, OnDirectory};
+use crate::sys::beneath::{Links, Root};
 use crate::sys::file::{Description, FileKind, FileVersion, OpenFile};
+use crate::sys::watches::{Walk, Watches};
 
 /// How often a path is walked again after a rename elsewhere disturbed the walk (EAGAIN). The
 /// kernel gives up only when a rename or mount happens during `..`, so a few tries are many.
@@ -43,6 +49,39 @@ pub enum Outcome {
     Refused(Status),
     /// The disk could not say: 500 or 503. Not a fact.
     Failed(Status),
+    /// The path of the root leads to another directory by now; the look-up is to be made there.
+    Elsewhere(Arc<Root>),
+}
+
+/// What is known of the directories that a look-up goes through.
+#[derive(Clone, Debug)]
+pub enum Ground {
+    /// Nobody watches them.
+    Unwatched,
+    /// They are watched from before the look-up on, and no link leads to the last of them.
+    Watched(Arc<Watches>),
+    /// They are to be watched.
+    Unknown(Arc<Watches>),
+}
+
+/// Where a look-up is made.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Beneath this directory.
+    pub root: Arc<Root>,
+    /// Whether that is still the root has to be seen first, because its path is not watched.
+    pub is_root_compared: bool,
+    /// The directories below.
+    pub ground: Ground,
+}
+
+/// What a look-up rests on.
+#[derive(Debug)]
+pub struct Footing {
+    /// What was walked, if a walk was needed.
+    pub walk: Option<Walk>,
+    /// Whether one of the files has another name, through which it may be changed unseen.
+    pub is_linked: bool,
 }
 
 /// A file that a look-up led to.
@@ -61,6 +100,12 @@ pub struct FoundFile {
 /// Where a look-up stands.
 #[derive(Debug)]
 enum Stage {
+    /// Comparing the path of the root with the root.
+    ComparingRoot,
+    /// Opening what it leads to by now.
+    OpeningRoot,
+    /// Watching all directories on the way.
+    Walking,
     /// Comparing with what was expected; the next to compare.
     Checking(usize),
     /// Opening a candidate.
@@ -88,43 +133,116 @@ pub struct Resolve {
     seen: Vec<Expectation>,
     stage: Stage,
     walks: u32,
+    site: Site,
+    footing: Footing,
 }
 
 impl Resolve {
     /// A look-up that starts from nothing.
-    pub fn new(lookup: Lookup) -> Resolve {
-        Resolve {
-            stage: first_stage(&lookup),
-            lookup,
-            expected: None,
-            seen: Vec::new(),
-            walks: 0,
-        }
+    pub fn new(lookup: Lookup, site: Site) -> Resolve {
+        Resolve::with(lookup, None, site)
     }
 
     /// A look-up that may end early if all is as expected.
-    pub fn checking(lookup: Lookup, expected: Arc<[Expectation]>) -> Resolve {
-        Resolve {
-            stage: Stage::Checking(0),
+    pub fn checking(lookup: Lookup, expected: Arc<[Expectation]>, site: Site) -> Resolve {
+        Resolve::with(lookup, Some(expected), site)
+    }
+
+    fn with(lookup: Lookup, expected: Option<Arc<[Expectation]>>, site: Site) -> Resolve {
+        let mut resolve = Resolve {
+            stage: Stage::ComparingRoot,
             lookup,
-            expected: Some(expected),
+            expected,
             seen: Vec::new(),
             walks: 0,
+            footing: Footing {
+                walk: None,
+                is_linked: false,
+            },
+            site,
+        };
+        if !resolve.site.is_root_compared {
+            resolve.stage = resolve.after_root();
+        }
+        resolve
+    }
+
+    fn after_root(&self) -> Stage {
+        match self.site.ground {
+            Ground::Unknown(_) => Stage::Walking,
+            Ground::Unwatched | Ground::Watched(_) => self.after_walk(),
         }
     }
 
+    fn after_walk(&self) -> Stage {
+        match &self.expected {
+            Some(expected) if !expected.is_empty() => Stage::Checking(0),
+            _ => first_stage(&self.lookup),
+        }
+    }
+
+    /// What becomes of links: where there was no walk, one must not go unnoticed.
+    fn links(&self) -> Links {
+        match self.site.ground {
+            Ground::Watched(_) => Links::Noticed,
+            Ground::Unwatched | Ground::Unknown(_) => Links::Followed,
+        }
+    }
+
+    /// There is a link after all: everything from the start, with a walk.
+    fn walk_first(&mut self) {
+        if let Ground::Watched(watches) = &self.site.ground {
+            self.site.ground = Ground::Unknown(Arc::clone(watches));
+        }
+        self.seen.clear();
+        self.stage = Stage::Walking;
+    }
+
+    /// Makes the calls of [`Step::Walk`].
+    ///
+    /// # Blocking
+    /// Waits for the disk.
+    pub fn walk(&self) -> Walk {
+        let Ground::Unknown(watches) = &self.site.ground else {
+            return Walk::default();
+        };
+        let names = self.lookup.names();
+        self.site.root.walk(watches, self.lookup.directory(), names)
+    }
+
+    /// What came of [`Step::Walk`].
+    pub(super) fn walked(&mut self, walk: Walk) {
+        self.footing.walk = Some(walk);
+        self.stage = self.after_walk();
+    }
+
+    /// What came of [`Step::FindRoot`]. A root that is not there for a moment stays what it was.
+    pub(super) fn root_found(&mut self, root: io::Result<Root>) {
+        self.stage = match root {
+            Ok(root) if !root.is_same(&self.site.root) => {
+                Stage::Finished(Outcome::Elsewhere(Arc::new(root)))
+            }
+            _ => self.after_root(),
+        };
+    }
+
     pub(super) fn step(&self) -> Step<'_> {
+        let (root, links) = (&self.site.root, self.links());
+        let open = |path| Step::Open(root, path, links);
         match &self.stage {
+            Stage::ComparingRoot => Step::Describe(root, root.path(), Links::Followed),
+            Stage::OpeningRoot => Step::FindRoot(root, None),
+            Stage::Walking => Step::Walk(self),
             Stage::Checking(at) => match self.expected.as_deref().and_then(|all| all.get(*at)) {
-                Some(expectation) => Step::Describe(&expectation.path),
+                Some(expectation) => Step::Describe(root, &expectation.path, links),
                 None => Step::Finished,
             },
-            Stage::Opening { candidate } => Step::Open(&self.lookup.candidates[*candidate].path),
+            Stage::Opening { candidate } => open(&self.lookup.candidates[*candidate].path),
             Stage::Twins {
                 candidate, twin, ..
-            } => Step::Open(&self.lookup.candidates[*candidate].twins[*twin].1),
+            } => open(&self.lookup.candidates[*candidate].twins[*twin].1),
             Stage::OpeningDirectory => match &self.lookup.listing {
-                Some(directory) => Step::Open(directory),
+                Some(directory) => open(directory),
                 None => Step::Finished,
             },
             Stage::Listing(directory) => Step::List(directory),
@@ -134,16 +252,34 @@ impl Resolve {
 
     /// What came of [`Step::Describe`]. Anything but what was expected starts the look-up anew.
     pub(super) fn described(&mut self, description: rustix::io::Result<Description>) {
-        let Stage::Checking(at) = self.stage else {
-            return;
+        let at = match self.stage {
+            Stage::Checking(at) => at,
+            Stage::ComparingRoot => {
+                self.stage = match description {
+                    Ok(description) if !self.site.root.is(&description) => Stage::OpeningRoot,
+                    _ => self.after_root(),
+                };
+                return;
+            }
+            _ => return,
         };
+        if let Ok(description) = &description {
+            self.footing.is_linked |= description.link_count > 1;
+            if description.kind == FileKind::Link {
+                return self.walk_first();
+            }
+        }
         let version = description
             .ok()
             .filter(|description| description.kind == FileKind::Regular)
             .map(|description| description.version);
         let expected = self.expected.as_deref().unwrap_or_default();
         self.stage = match expected.get(at) {
-            Some(expectation) if expectation.version != version => first_stage(&self.lookup),
+            Some(expectation) if expectation.version != version => {
+                self.expected = None;
+                self.footing.is_linked = false;
+                first_stage(&self.lookup)
+            }
             _ if at + 1 < expected.len() => Stage::Checking(at + 1),
             _ => Stage::Finished(Outcome::Unchanged),
         };
@@ -156,6 +292,13 @@ impl Resolve {
         {
             self.walks += 1;
             return;
+        }
+        match &opened {
+            Err(Errno::LOOP) if self.links() == Links::Noticed => return self.walk_first(),
+            Ok((_, what)) if what.kind == FileKind::Regular => {
+                self.footing.is_linked |= what.link_count > 1;
+            }
+            _ => {}
         }
         let stage = std::mem::replace(&mut self.stage, Stage::Finished(Outcome::Unchanged));
         self.stage = match stage {
@@ -187,11 +330,17 @@ impl Resolve {
     }
 
     /// The outcome, once [`step`](Resolve::step) says that it is there.
-    pub(super) fn finish(self) -> Outcome {
-        match self.stage {
+    pub(super) fn finish(self) -> Done {
+        let outcome = match self.stage {
             Stage::Finished(outcome) => outcome,
             _ => Outcome::Unchanged,
-        }
+        };
+        Done::Resolved(outcome, self.footing)
+    }
+
+    /// Gives it up where it stands.
+    pub(super) fn abandon(self, status: Status) -> Done {
+        Done::Resolved(Outcome::Failed(status), self.footing)
     }
 
     fn candidate_opened(
@@ -206,6 +355,7 @@ impl Resolve {
                 Description {
                     kind: FileKind::Regular,
                     version,
+                    ..
                 },
             )) => {
                 let identity = Opened {

@@ -52,7 +52,7 @@ impl Service {
     ) -> Supply {
         let version = representation.version;
         let mappable = version.length <= self.map_file_length_max;
-        if mappable && let Some(mapping) = self.mapping(&version, now) {
+        if mappable && let Some(mapping) = self.mapping(entry, &version, now) {
             return Supply::Source(Source::Mapped(mapping));
         }
         let Some(file) = self.open_file(version, opened) else {
@@ -91,8 +91,20 @@ impl Service {
 
     /// The mapping of a version, if there is one whose pages are surely there. One whose pages were
     /// taken away goes the way of a cold file: it is dropped, read again, and mapped again.
-    fn mapping(&mut self, version: &FileVersion, now: &Now) -> Option<Rc<Mapping>> {
+    ///
+    /// After events were lost, a mapping is used again once its version was compared anew, as it was
+    /// for an entry of this generation.
+    fn mapping(&mut self, entry: &Entry, version: &FileVersion, now: &Now) -> Option<Rc<Mapping>> {
         let held = self.maps.look_up(version)?;
+        let generation = self.paths.generation();
+        if held.generation.get() != generation {
+            if !entry.is_of(generation) {
+                self.maps.remove(version);
+                self.watch.remove(version);
+                return None;
+            }
+            held.generation.set(generation);
+        }
         let used = held.used.replace(now.monotonic);
         let idle = now.monotonic.saturating_duration_since(used);
         if idle <= residency::TRUST_MAPPED

@@ -10,7 +10,7 @@ use crate::cache::entry::{Entry, Resolution};
 use crate::clock::Now;
 use crate::conn::Document;
 use crate::disk::JobId;
-use crate::disk::job::{Done, FoundFile, Opened, Outcome};
+use crate::disk::job::{Done, Footing, FoundFile, Opened, Outcome};
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
 use crate::server::connections::ConnectionId;
@@ -18,7 +18,7 @@ use crate::server::fetch::Pending;
 use crate::site::listing;
 use crate::site::media_type::media_type;
 use crate::site::representation::{Representation, Variants, Vary};
-use crate::site::resolve::{self, Lookup};
+use crate::site::resolve;
 use crate::sys::file::FileVersion;
 use crate::sys::mapping::Mapping;
 
@@ -34,11 +34,14 @@ impl Service {
         more: &mut Vec<(ConnectionId, Result<(), Status>)>,
     ) {
         match done {
-            Done::Resolved(outcome) => {
-                if let Some(pending) = self.fetches.finish(job) {
-                    completed.push(self.resolved(job, pending, outcome, now));
+            Done::Resolved(outcome, footing) => {
+                if let Some((pending, is_latest)) = self.fetches.finish(job) {
+                    let remembered = is_latest && self.is_current(pending.since);
+                    let found = (outcome, footing);
+                    completed.push(self.resolved(job, pending, found, remembered, now));
                 }
             }
+            Done::Followed { walk, root } => self.followed(job, &walk, root, now, completed),
             Done::Warmed(result) => {
                 let status = result.map_err(|error| match error.kind() {
                     std::io::ErrorKind::TimedOut => Status::ServiceUnavailable,
@@ -88,6 +91,7 @@ impl Service {
                 let mapped = MappedFile {
                     mapping: Rc::new(mapping),
                     used: Cell::new(now.monotonic),
+                    generation: Cell::new(self.paths.generation()),
                 };
                 for (evicted, _) in self.maps.insert(version, mapped) {
                     self.watch.remove(&evicted);
@@ -98,72 +102,91 @@ impl Service {
         }
     }
 
-    fn resolved(&mut self, job: JobId, pending: Pending, outcome: Outcome, now: &Now) -> Completed {
+    fn resolved(
+        &mut self,
+        job: JobId,
+        pending: Pending,
+        (outcome, footing): (Outcome, Footing),
+        is_remembered: bool,
+        now: &Now,
+    ) -> Completed {
         let mut completed = Completed {
             job,
-            waiters: pending.waiters,
+            waiters: VecDeque::new(),
             result: Resolved::Failed(Status::InternalServerError),
             opened: Vec::new(),
         };
-        let raw_path = pending.raw_path;
-        let previous = pending.entry;
-        let resolution = match (outcome, &previous) {
-            (Outcome::Unchanged, Some(entry)) => match settled(&entry.resolution, now) {
-                Some(resolution) => resolution,
-                None => {
-                    entry.renew(now, self.revalidate);
-                    completed.result = Resolved::Entry(Rc::clone(entry));
-                    return completed;
-                }
-            },
+        let (since, previous) = (pending.since, &pending.entry);
+        let resolution = match (outcome, previous) {
+            (Outcome::Unchanged, Some(entry)) => Ok(settled(&entry.resolution, now)),
             // Nothing is compared where nothing was known.
-            (Outcome::Unchanged, None) => return completed,
-            (Outcome::Failed(status), _) => {
-                self.paths.remove(&raw_path);
-                completed.result = Resolved::Failed(status);
-                return completed;
-            }
-            (Outcome::Listed(listing), _) => {
-                // A page of names may be long, so it is not remembered.
-                self.paths.remove(&raw_path);
-                let bytes = listing::page(&raw_path, listing, self.naming.dot_files);
-                completed.result = Resolved::Document(Rc::new(Document {
-                    media_type: listing::MEDIA_TYPE,
-                    bytes,
-                    content_security_policy: Some(listing::CONTENT_SECURITY_POLICY),
-                }));
-                return completed;
+            (Outcome::Unchanged, None) => Err(Resolved::Failed(Status::InternalServerError)),
+            (Outcome::Failed(status), _) => Err(Resolved::Failed(status)),
+            // A page of names may be long, so it is not remembered.
+            (Outcome::Listed(listing), _) => Err(Resolved::Document(Rc::new(Document {
+                media_type: listing::MEDIA_TYPE,
+                bytes: listing::page(&pending.raw_path, listing, self.naming.dot_files),
+                content_security_policy: Some(listing::CONTENT_SECURITY_POLICY),
+            }))),
+            (Outcome::Elsewhere(root), _) => {
+                if self.is_current(since) {
+                    self.serve(root);
+                }
+                Err(Resolved::Again)
             }
             (Outcome::File(found), _) => {
                 let (resolution, files) = self.found(*found, now);
                 completed.opened = files;
-                resolution
+                Ok(Some(resolution))
             }
-            (Outcome::Moved(path), _) => Resolution::Moved(path),
-            (Outcome::Refused(status), _) => Resolution::Refused(status),
+            (Outcome::Moved(path), _) => Ok(Some(Resolution::Moved(path))),
+            (Outcome::Refused(status), _) => Ok(Some(Resolution::Refused(status))),
         };
-        let lookup = match &previous {
-            Some(entry) => Ok(entry.lookup.clone()),
-            None => resolve::plan(&raw_path, &self.naming),
+        completed.result = match resolution {
+            Ok(resolution) => self.remember(&pending, resolution, &footing, is_remembered, now),
+            Err(result) => {
+                if is_remembered {
+                    self.paths.remove(&pending.raw_path);
+                }
+                self.forget(&footing, since);
+                result
+            }
         };
-        completed.result = match lookup {
-            Ok(lookup) => Resolved::Entry(self.remember(&raw_path, resolution, lookup, now)),
-            Err(status) => Resolved::Failed(status),
-        };
+        completed.waiters = pending.waiters;
         completed
     }
 
+    /// Puts an entry into the cache, or trusts the one that is there if there is no news.
     fn remember(
         &mut self,
-        raw_path: &[u8],
-        resolution: Resolution,
-        lookup: Lookup,
+        pending: &Pending,
+        news: Option<Resolution>,
+        footing: &Footing,
+        is_remembered: bool,
         now: &Now,
-    ) -> Rc<Entry> {
-        let entry = Rc::new(Entry::new(resolution, lookup, now, self.revalidate));
-        entry.count_request();
-        self.paths.insert(raw_path, Rc::clone(&entry));
-        entry
+    ) -> Resolved {
+        let lookup = match &pending.entry {
+            Some(entry) => Ok(entry.lookup.clone()),
+            None => resolve::plan(&pending.raw_path, &self.naming),
+        };
+        let entry = match (news, &pending.entry, lookup) {
+            (None, Some(entry), _) => Rc::clone(entry),
+            (Some(news), _, Ok(lookup)) => {
+                let entry = Rc::new(Entry::new(news, lookup, now));
+                entry.count_request();
+                if is_remembered {
+                    self.paths.insert(&pending.raw_path, Rc::clone(&entry));
+                }
+                entry
+            }
+            (_, _, Err(status)) => return Resolved::Failed(status),
+            (None, None, _) => return Resolved::Failed(Status::InternalServerError),
+        };
+        match is_remembered {
+            true => self.trust(&entry, footing, pending.since, pending.way.as_deref(), now),
+            false => self.forget(footing, pending.since),
+        }
+        Resolved::Entry(entry)
     }
 
     /// Describes a file that was found, and keeps its descriptors.

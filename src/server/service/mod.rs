@@ -5,6 +5,7 @@
 
 mod bytes;
 mod complete;
+mod freshness;
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use foldhash::HashSet;
 
 pub(super) use bytes::{Asker, Ready};
+use freshness::Serving;
 
 use super::connections::{ConnectionId, Role};
 use super::disk_queue::{DiskQueue, Owner};
@@ -30,13 +32,14 @@ use crate::cache::path::{Known, PathCache};
 use crate::clock::Now;
 use crate::conn::outbox::Source;
 use crate::conn::{Document, Peer};
+use crate::disk::job::Site;
 use crate::disk::job::{Job, Locking, Opened, Resolve};
 use crate::disk::{JobId, Saturated, Sending};
 use crate::http::content_coding::{self, Coding};
 use crate::http::range::RangeLimits;
 use crate::http::request::{Field, Provenance, Request};
 use crate::http::status::Status;
-use crate::site::resolve::{self, Naming};
+use crate::site::resolve::{self, Lookup, Naming};
 use crate::site::response::{self, Content, Fixed, Selected};
 use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::mapping::Mapping;
@@ -78,6 +81,8 @@ pub(super) enum Resolved {
     Document(Rc<Document>),
     /// Nothing; the status to say it with.
     Failed(Status),
+    /// Nothing yet: the request is to be looked up once more.
+    Again,
 }
 
 /// Where bytes come from.
@@ -111,6 +116,8 @@ pub(super) struct Completed {
 pub(super) struct MappedFile {
     mapping: Rc<Mapping>,
     used: Cell<Instant>,
+    /// The generation in which it was last known to be watched without a gap.
+    generation: Cell<u32>,
 }
 
 /// Caches, disk and policy of one site.
@@ -126,8 +133,14 @@ pub(super) struct Service {
     pub maps: HeldCache<MappedFile>,
     /// Open files.
     pub descriptors: HeldCache<Arc<OpenFile>>,
-    /// Changes of mapped files.
+    /// Changes.
     pub watch: Watch,
+    /// Times that the kernel lost events.
+    pub overflows: u64,
+    /// Times that another directory became the root.
+    pub roots_served: u64,
+    changes: Vec<Change>,
+    serving: Serving,
     /// Look-ups at the disk.
     pub fetches: Fetches,
     being_mapped: HashSet<FileVersion>,
@@ -157,6 +170,7 @@ impl Service {
             bytes_max: u64::MAX,
             count_max: descriptor_count_max,
         };
+        let watch = Watch::new(cache.watched_directory_count_max);
         let queue = DiskQueue::new(chosen.disk, settings.disk_queue, settings.timeouts.disk);
         let pagemap = match queue.engine.sending() {
             Sending::WhatIsResident => Pagemap::open().ok(),
@@ -168,7 +182,11 @@ impl Service {
             paths: PathCache::new(path_count_max),
             maps: HeldCache::new(maps),
             descriptors: HeldCache::new(descriptors),
-            watch: Watch::new(),
+            watch,
+            overflows: 0,
+            roots_served: 0,
+            changes: Vec::new(),
+            serving: Serving::new(chosen.root),
             fetches: Fetches::default(),
             being_mapped: HashSet::default(),
             residency: Residency::new(),
@@ -208,6 +226,9 @@ impl Service {
         {
             return answer;
         }
+        if let Some(waiting) = self.wait_for_root(asker, now) {
+            return waiting;
+        }
         match self.paths.look_up(raw_path, now) {
             Known::Fresh(entry) => {
                 entry.count_request();
@@ -215,18 +236,17 @@ impl Service {
             }
             Known::Expired(entry) => {
                 entry.count_request();
-                let job = match &entry.resolution {
+                let lookup = entry.lookup.clone();
+                let job = |lookup, site| match &entry.resolution {
                     Resolution::File { expectations, .. } => {
-                        Resolve::checking(entry.lookup.clone(), Arc::clone(expectations))
+                        Resolve::checking(lookup, Arc::clone(expectations), site)
                     }
-                    Resolution::Moved(_) | Resolution::Refused(_) => {
-                        Resolve::new(entry.lookup.clone())
-                    }
+                    Resolution::Moved(_) | Resolution::Refused(_) => Resolve::new(lookup, site),
                 };
-                self.fetch(raw_path, Some(entry), job, asker, now)
+                self.fetch(raw_path, Some(&entry), lookup, job, asker, now)
             }
             Known::Unknown => match resolve::plan(raw_path, &self.naming) {
-                Ok(lookup) => self.fetch(raw_path, None, Resolve::new(lookup), asker, now),
+                Ok(lookup) => self.fetch(raw_path, None, lookup, Resolve::new, asker, now),
                 Err(status) => Answer::Fixed(Fixed::Error(status)),
             },
         }
@@ -283,9 +303,9 @@ impl Service {
                 Supply::Later(job) => return Answer::Waiting(job),
                 Supply::Never => return Answer::Fixed(Fixed::Error(Status::ServiceUnavailable)),
                 Supply::Nothing => {
-                    let resolve = Resolve::new(entry.lookup.clone());
-                    let entry = Some(Rc::clone(entry));
-                    return self.fetch(request.path(), entry, resolve, asker, now);
+                    let lookup = entry.lookup.clone();
+                    let path = request.path();
+                    return self.fetch(path, Some(entry), lookup, Resolve::new, asker, now);
                 }
             },
         };
@@ -300,14 +320,18 @@ impl Service {
     fn fetch(
         &mut self,
         raw_path: &[u8],
-        entry: Option<Rc<Entry>>,
-        resolve: Resolve,
+        entry: Option<&Rc<Entry>>,
+        lookup: Lookup,
+        job: impl FnOnce(Lookup, Site) -> Resolve,
         asker: Asker,
         now: &Now,
     ) -> Answer {
-        if let Some(job) = self.fetches.join(raw_path, asker.id) {
+        let since = self.since();
+        if let Some(job) = self.fetches.join(raw_path, asker.id, since) {
             return Answer::Waiting(job);
         }
+        let (site, way) = self.site(&lookup);
+        let resolve = job(lookup, site);
         let submitted = self
             .disk
             .submit(asker.owner, Job::Resolve(resolve), now.monotonic);
@@ -315,8 +339,10 @@ impl Service {
             Ok(job) => {
                 let pending = Pending {
                     raw_path: raw_path.into(),
-                    entry,
+                    entry: entry.map(Rc::clone),
                     waiters: VecDeque::from([asker.id]),
+                    since,
+                    way,
                 };
                 self.fetches.begin(job, pending);
                 Answer::Waiting(job)
@@ -329,30 +355,6 @@ impl Service {
     pub(super) fn leave(&mut self, job: JobId, id: ConnectionId) {
         self.fetches.leave(job, id);
         self.residency.leave(job, id);
-    }
-
-    /// Drops the mappings whose files were written to. Called before requests are answered.
-    pub(super) fn drop_changed(&mut self, changes: &mut Vec<Change>) {
-        self.watch.drain(changes);
-        for change in changes.drain(..) {
-            match change {
-                Change::Of(version) => {
-                    self.maps.remove(&version);
-                    self.being_mapped.remove(&version);
-                    self.watch.remove(&version);
-                }
-                Change::OfAnything => {
-                    self.maps.clear();
-                    self.being_mapped.clear();
-                    self.watch.clear();
-                }
-            }
-        }
-    }
-
-    /// The bound on staleness, in milliseconds.
-    pub(super) fn revalidate_ms(&self) -> u64 {
-        u64::try_from(self.revalidate.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Closes some kept descriptors, because a connection needs one. Gives how many.

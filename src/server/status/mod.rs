@@ -219,12 +219,46 @@ impl TurnNumbers {
 /// How the caches follow the disk.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct FreshnessNumbers {
-    /// Longest time that a changed path may be answered from the old entry, in milliseconds.
+    /// Longest time that a change may go unnoticed where nothing tells of it, in milliseconds.
     pub revalidate_ms: u64,
+    /// The same for all that is remembered now: 0 when all of it is watched.
+    pub worst_staleness_ms: u64,
+    /// Directories whose changes are told by the kernel.
+    pub watched_directories: usize,
+    /// Directories with entries that are checked after `revalidate_ms`.
+    pub polled_directories: usize,
+    /// Those entries.
+    pub polled_entries: usize,
+    /// Whether changes of the way to the root are told.
+    pub root_watched: bool,
+    /// Times that another directory became the root.
+    pub root_switches: u64,
+    /// Times that the kernel lost events, so that everything was checked.
+    pub overflows: u64,
     /// Mapped files whose changes are told by the kernel.
     pub watched_files: usize,
-    /// Watches that the kernel refused; such files are not mapped.
+    /// Watches that were refused, by the kernel or by `--watch-directories`: such files are not
+    /// mapped, such directories polled.
     pub watches_refused: u64,
+}
+
+impl FreshnessNumbers {
+    fn take(service: &Service) -> FreshnessNumbers {
+        let directories = &service.watch.directories;
+        let (polled_directories, polled_entries) = directories.polled();
+        FreshnessNumbers {
+            revalidate_ms: service.revalidate_ms(),
+            worst_staleness_ms: service.worst_staleness_ms(),
+            watched_directories: directories.count(),
+            polled_directories,
+            polled_entries,
+            root_watched: directories.is_root_watched(),
+            root_switches: service.roots_served,
+            overflows: service.overflows,
+            watched_files: service.watch.count(),
+            watches_refused: service.watch.refused(),
+        }
+    }
 }
 
 /// What only the loop knows.
@@ -302,11 +336,7 @@ impl Snapshot {
                 mappings_gone: service.mappings_gone,
             },
             turns,
-            freshness: FreshnessNumbers {
-                revalidate_ms: service.revalidate_ms(),
-                watched_files: service.watch.count(),
-                watches_refused: service.watch.refused(),
-            },
+            freshness: FreshnessNumbers::take(service),
             access_log_lost_bytes,
         }
     }

@@ -29,10 +29,7 @@ pub(super) fn of(snapshot: &Snapshot) -> Markup {
                         h2 id="caches" { "Caches" }
                         (cache_table(&snapshot.caches))
                         p.note {
-                            "A changed path is noticed within "
-                            (snapshot.freshness.revalidate_ms) " ms; "
-                            (number(snapshot.freshness.watched_files as u64))
-                            " mapped files are watched for changes in place."
+                            (freshness(snapshot))
                         }
                     }
                     (section("requests", "Requests", &request_figures(snapshot)))
@@ -47,6 +44,25 @@ pub(super) fn of(snapshot: &Snapshot) -> Markup {
             }
         }
     }
+}
+
+/// How the caches follow the disk, in words.
+fn freshness(snapshot: &Snapshot) -> String {
+    let fresh = &snapshot.freshness;
+    let noticed = match fresh.worst_staleness_ms {
+        0 => String::from("Every change is noticed by the next request"),
+        ms => format!("A change is noticed within {} ms", number(ms)),
+    };
+    format!(
+        "{noticed}: {} directories and {} mapped files are watched, {} directories are looked at \
+         again after {} ms. Events were lost {} times, watches refused {} times.",
+        number(fresh.watched_directories as u64),
+        number(fresh.watched_files as u64),
+        number(fresh.polled_directories as u64),
+        number(fresh.revalidate_ms),
+        number(fresh.overflows),
+        number(fresh.watches_refused),
+    )
 }
 
 fn section(id: &str, title: &str, rows: &[(&str, String)]) -> Markup {

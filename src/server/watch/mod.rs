@@ -1,4 +1,5 @@
-//! Being told when a mapped file is changed in place (`inotify(7)`).
+//! Being told of changes (`inotify(7)`): of the names and files in directories that entries depend
+//! on ([`directories`]), and of mapped files that are written to in place.
 //!
 //! A mapping shows every later write to its inode, while the head that goes with it tells of the
 //! version that was mapped; and where a file is cut within a page, the rest of the page reads as
@@ -6,15 +7,21 @@
 //! was written to is dropped before the next request is answered. Where no watch can be had, the
 //! file is not mapped: it is served from its descriptor, whose version is compared first.
 //!
-//! Writes through another process' own shared mapping raise no event.
+//! Writes through another process' own shared mapping raise no event before it is unmapped.
+
+pub(super) mod directories;
 
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 
 use foldhash::fast::RandomState;
 use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
 
+use directories::Directories;
+
+use crate::clock::Now;
 use crate::sys::file::{FileVersion, OpenFile};
 
 /// What the kernel told.
@@ -22,13 +29,15 @@ use crate::sys::file::{FileVersion, OpenFile};
 pub(super) enum Change {
     /// This version was written to.
     Of(FileVersion),
-    /// Events were lost: any version may have been.
+    /// Events were lost: anything may have changed.
     OfAnything,
 }
 
-/// Watches on the inodes of mapped files.
+/// Watches on the inodes of mapped files, and on directories.
 #[derive(Debug)]
 pub(super) struct Watch {
+    /// Directories.
+    pub directories: Directories,
     inotify: Option<Inotify>,
     versions: HashMap<WatchDescriptor, FileVersion, RandomState>,
     descriptors: HashMap<FileVersion, WatchDescriptor, RandomState>,
@@ -36,15 +45,18 @@ pub(super) struct Watch {
     refused: u64,
 }
 
-/// Bytes of events read at a time: 256 events without names.
-const BUFFER_LENGTH: usize = 16 * 256;
+/// Bytes of events read at a time: a thousand without names, sixty with the longest names.
+const BUFFER_LENGTH: usize = 16 << 10;
 
 impl Watch {
-    /// Starts watching nothing. Where the kernel refuses (`max_user_instances`), every later watch
-    /// is refused.
-    pub(super) fn new() -> Watch {
+    /// Starts watching nothing, and no more than so many directories later. Where the kernel refuses
+    /// (`max_user_instances`), every later watch is refused.
+    pub(super) fn new(directory_count_max: usize) -> Watch {
+        let inotify = Inotify::init().ok();
+        let watches = inotify.as_ref().map(Inotify::watches);
         Watch {
-            inotify: Inotify::init().ok(),
+            directories: Directories::new(watches, directory_count_max),
+            inotify,
             versions: HashMap::default(),
             descriptors: HashMap::default(),
             buffer: vec![0; BUFFER_LENGTH],
@@ -102,16 +114,9 @@ impl Watch {
         }
     }
 
-    /// Stops watching anything; the instance stays, since the loop waits for it.
-    pub(super) fn clear(&mut self) {
-        let versions: Vec<FileVersion> = self.descriptors.keys().copied().collect();
-        for version in versions {
-            self.remove(&version);
-        }
-    }
-
-    /// Takes in all events that are there.
-    pub(super) fn drain(&mut self, changes: &mut Vec<Change>) {
+    /// Takes in all events that are there: entries that one is about are distrusted at once, what
+    /// else is to be done is appended to `changes`.
+    pub(super) fn drain(&mut self, changes: &mut Vec<Change>, now: &Now) {
         let Some(inotify) = &mut self.inotify else {
             return;
         };
@@ -123,9 +128,14 @@ impl Watch {
             for event in events {
                 count += 1;
                 if event.mask.contains(EventMask::Q_OVERFLOW) {
+                    self.directories.overflowed();
                     changes.push(Change::OfAnything);
                 } else if let Some(version) = self.versions.get(&event.wd) {
                     changes.push(Change::Of(*version));
+                } else {
+                    let directory = event.wd.get_watch_descriptor_id();
+                    let name = event.name.map(OsStrExt::as_bytes);
+                    self.directories.happened(directory, event.mask, name, now);
                 }
             }
             if count == 0 {
@@ -141,12 +151,11 @@ impl Watch {
 
     /// Watches that the kernel refused since the start.
     pub(super) fn refused(&self) -> u64 {
-        self.refused
+        self.refused + self.directories.refused()
     }
-}
 
-impl Default for Watch {
-    fn default() -> Watch {
-        Watch::new()
+    /// Whether the kernel gives events at all.
+    pub(super) fn is_there(&self) -> bool {
+        self.inotify.is_some()
     }
 }

@@ -1,0 +1,292 @@
+//! Following the disk: what changes do to what is remembered, how long a result is trusted, and
+//! which directory is the root.
+
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Answer, Asker, Completed, Resolved, Service};
+use crate::cache::entry::{Entry, Trust};
+use crate::clock::Now;
+use crate::disk::JobId;
+use crate::disk::job::{self, Follow, Ground, Job, Site};
+use crate::server::connections::ConnectionId;
+use crate::server::disk_queue::Owner;
+use crate::server::fetch::Since;
+use crate::server::start::warn;
+use crate::server::watch::Change;
+use crate::server::watch::directories::{Footing, Moment, Way};
+use crate::site::resolve::Lookup;
+use crate::sys::beneath::Root;
+use crate::sys::watches::{Unwatched, Walk};
+
+/// How long an entry is trusted whose directories are watched: a century, which is for ever.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// The directory that is served, and whether another takes its place.
+#[derive(Debug)]
+pub(super) struct Serving {
+    root: Arc<Root>,
+    /// Counts roots: a result from beneath another is not remembered.
+    number: u32,
+    /// Whether its file system tells of no changes, so that nobody walks there.
+    is_untelling: bool,
+    following: Option<Following>,
+}
+
+/// The path of the root is being looked at.
+#[derive(Debug)]
+struct Following {
+    job: JobId,
+    waiters: VecDeque<ConnectionId>,
+    since: Moment,
+}
+
+impl Serving {
+    pub(super) fn new(root: Arc<Root>) -> Serving {
+        Serving {
+            root,
+            number: 0,
+            is_untelling: false,
+            following: None,
+        }
+    }
+}
+
+impl Service {
+    /// Takes in the changes that are known by now. Called before requests are answered, so that
+    /// whoever has seen his change return is answered from what it made.
+    pub(in crate::server) fn drop_changed(&mut self, now: &Now) {
+        let mut changes = std::mem::take(&mut self.changes);
+        self.watch.drain(&mut changes, now);
+        for change in changes.drain(..) {
+            match change {
+                Change::Of(version) => {
+                    self.maps.remove(&version);
+                    self.being_mapped.remove(&version);
+                    self.watch.remove(&version);
+                }
+                Change::OfAnything => {
+                    self.being_mapped.clear();
+                    self.distrust_all();
+                    self.overflows += 1;
+                }
+            }
+        }
+        self.changes = changes;
+    }
+
+    /// Has everything checked before it is used again.
+    pub(in crate::server) fn distrust_all(&mut self) {
+        self.paths.distrust_all();
+        self.watch.directories.overflowed();
+    }
+
+    /// What holds now for a look-up that is submitted.
+    pub(super) fn since(&self) -> Since {
+        Since {
+            moment: self.watch.directories.moment(),
+            generation: self.paths.generation(),
+            root: self.serving.number,
+        }
+    }
+
+    /// Where a look-up is made, and the way there if it is watched already.
+    pub(super) fn site(&mut self, lookup: &Lookup) -> (Site, Option<Rc<Way>>) {
+        let directories = &mut self.watch.directories;
+        let mut way = None;
+        let ground = match directories.watches().map(Arc::clone) {
+            Some(watches) if !self.serving.is_untelling => {
+                way = directories.way(lookup.directory());
+                match way {
+                    Some(_) => Ground::Watched(watches),
+                    None => Ground::Unknown(watches),
+                }
+            }
+            _ => Ground::Unwatched,
+        };
+        let site = Site {
+            root: Arc::clone(&self.serving.root),
+            is_root_compared: !directories.is_root_watched(),
+            ground,
+        };
+        (site, way)
+    }
+
+    /// Trusts an entry as far as what it rests on allows.
+    pub(super) fn trust(
+        &mut self,
+        entry: &Rc<Entry>,
+        footing: &job::Footing,
+        since: Since,
+        way: Option<&Way>,
+        now: &Now,
+    ) {
+        let directory = entry.lookup.directory();
+        let directories = &mut self.watch.directories;
+        let found = match (&footing.walk, way) {
+            (Some(walk), _) => directories.walked(walk, since.moment),
+            (None, Some(way)) => directories.known(way, &entry.lookup, since.moment),
+            (None, None) => Footing::Unwatched(Unwatched::FileSystem),
+        };
+        let mut lifetime = self.revalidate;
+        let mut held = None;
+        let mut refused = None;
+        match found {
+            Footing::Firm(keys) => {
+                if let Some(walk) = &footing.walk {
+                    directories.remember(directory, walk, &entry.lookup);
+                }
+                // What has another name may be changed through it: no event here would tell.
+                if !footing.is_linked {
+                    held = directories.hold(entry, keys);
+                    refused = held.is_none().then_some(None);
+                }
+                if held.is_some() && directories.is_root_watched() {
+                    lifetime = FOR_EVER;
+                }
+            }
+            Footing::Shaken => lifetime = Duration::ZERO,
+            Footing::Unwatched(Unwatched::Refused(error)) => refused = Some(Some(error)),
+            Footing::Unwatched(_) => {
+                let is_root = |walk: &Walk| walk.names.is_empty();
+                self.serving.is_untelling |= footing.walk.as_ref().is_some_and(is_root);
+            }
+        }
+        if let Some(line) = refused.and_then(|why| directories.refuse(why)) {
+            warn(&line);
+        }
+        let ticket = held.unwrap_or_else(|| directories.poll(directory));
+        let generation = since.generation;
+        let trust = Trust {
+            lifetime,
+            generation,
+        };
+        entry.trust(trust, ticket, now);
+        self.let_go(footing);
+    }
+
+    /// Lets go of what a look-up has watched, as far as nothing remembered needs it.
+    pub(super) fn let_go(&mut self, footing: &job::Footing) {
+        if let Some(walk) = &footing.walk {
+            self.watch.directories.let_go(walk);
+        }
+    }
+
+    /// A look-up whose result is not remembered is over.
+    pub(super) fn forget(&mut self, footing: &job::Footing, since: Since) {
+        if let Some(walk) = &footing.walk {
+            self.watch.directories.walked(walk, since.moment);
+            self.watch.directories.let_go(walk);
+        }
+    }
+
+    /// Whether a look-up was made beneath what is the root by now.
+    pub(super) fn is_current(&self, since: Since) -> bool {
+        since.root == self.serving.number
+    }
+
+    /// Serves another directory from now on: nothing that was known of the paths of the old one is
+    /// known of the new one. What is being sent is sent to its end.
+    pub(super) fn serve(&mut self, root: Arc<Root>) {
+        self.serving.root = root;
+        self.serving.number += 1;
+        self.serving.is_untelling = false;
+        self.roots_served += 1;
+        self.paths.clear();
+        self.watch.directories.leave_root();
+    }
+
+    /// Where the path of the root may lead elsewhere by now, requests wait until that is known.
+    pub(super) fn wait_for_root(&mut self, asker: Asker, now: &Now) -> Option<Answer> {
+        if !self.watch.directories.is_root_stale() && self.serving.following.is_none() {
+            return None;
+        }
+        if self.serving.following.is_none() {
+            self.follow_root(VecDeque::new(), now)?;
+        }
+        let following = self.serving.following.as_mut()?;
+        following.waiters.push_back(asker.id);
+        Some(Answer::Waiting(following.job))
+    }
+
+    fn follow_root(&mut self, waiters: VecDeque<ConnectionId>, now: &Now) -> Option<()> {
+        let directories = &mut self.watch.directories;
+        let watches = Arc::clone(directories.watches()?);
+        directories.follow_root();
+        let since = directories.moment();
+        let follow = Follow::new(Arc::clone(&self.serving.root), watches);
+        let job = self
+            .disk
+            .insist(Owner::Server, Job::Follow(follow), now.monotonic);
+        self.serving.following = Some(Following {
+            job,
+            waiters,
+            since,
+        });
+        Some(())
+    }
+
+    /// Takes in where the path of the root leads. Where that has changed again meanwhile, those who
+    /// wait go on waiting.
+    pub(super) fn followed(
+        &mut self,
+        job: JobId,
+        walk: &Walk,
+        root: Option<Arc<Root>>,
+        now: &Now,
+        completed: &mut Vec<Completed>,
+    ) {
+        let Some(following) = self.serving.following.take() else {
+            return;
+        };
+        self.watch.directories.watch_root(walk, following.since);
+        if let Some(root) = root {
+            self.serve(root);
+        }
+        if self.watch.directories.is_root_stale() {
+            // Whoever waits does so for the job that comes: those of this one are told again.
+            self.follow_root(VecDeque::new(), now);
+        }
+        completed.push(Completed {
+            job,
+            waiters: following.waiters,
+            result: Resolved::Again,
+            opened: Vec::new(),
+        });
+    }
+
+    /// Watches the way to the root from the start on.
+    pub(in crate::server) fn begin_following(&mut self) {
+        let directories = &mut self.watch.directories;
+        let Some(watches) = directories.watches().map(Arc::clone) else {
+            return;
+        };
+        let since = directories.moment();
+        let path = self.serving.root.path();
+        let walk = watches.walk_to_root(path.to_bytes());
+        directories.watch_root(&walk, since);
+        // It was opened before it was watched.
+        let bin = self.serving.root.bin().clone();
+        match Root::open(Path::new(OsStr::from_bytes(path.to_bytes())), bin) {
+            Ok(root) => self.serving.root = Arc::new(root),
+            Err(_) => directories.check_root(),
+        }
+    }
+
+    /// The bound on staleness of what is not watched, in milliseconds.
+    pub(in crate::server) fn revalidate_ms(&self) -> u64 {
+        u64::try_from(self.revalidate.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The longest that a change may go unnoticed now, in milliseconds.
+    pub(in crate::server) fn worst_staleness_ms(&self) -> u64 {
+        let directories = &self.watch.directories;
+        let all_watched = directories.is_root_watched() && directories.polled().1 == 0;
+        if all_watched { 0 } else { self.revalidate_ms() }
+    }
+}

@@ -1,0 +1,445 @@
+//! What is known to be as it was because its directories are watched.
+//!
+//! ```text
+//!   event ──► (directory, name) ──► entries: checked before they are used again
+//!                               ├─► ways to directories: walked again
+//!                               └─► the way to the root: followed again
+//! ```
+//!
+//! Directories are watched by jobs, so an event may come before the job that caused it is done: the
+//! last events are kept, and a result is compared with those that came since its job was submitted.
+//!
+//! A directory is watched for as long as an entry or a way needs it. Ways are kept in the order of
+//! use, so that a directory stays watched for the next look-up; they go first where there are too many.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::BuildHasher;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use inotify::{EventMask, WatchDescriptor};
+use lru::LruCache;
+use rustix::io::Errno;
+
+use crate::cache::dependents::{Dependents, DirectoryId, Key, Ticket};
+use crate::cache::entry::Entry;
+use crate::clock::Now;
+use crate::site::resolve::Lookup;
+use crate::sys::watches::{ITSELF, Unwatched, Walk, Watches};
+
+/// Events that are remembered. Results of jobs that were submitted before the oldest are not trusted.
+const RECENT_COUNT_MAX: usize = 4_096;
+
+/// A place in the order of events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::server) struct Moment(u64);
+
+/// The way to a directory: all the names on it, and no link among them.
+#[derive(Debug)]
+pub(in crate::server) struct Way {
+    keys: Box<[Key]>,
+    directory: DirectoryId,
+    since: Moment,
+}
+
+/// What depends on directories.
+#[derive(Debug)]
+enum Target {
+    Entry(Weak<Entry>),
+    Way(Box<[u8]>),
+    Root,
+    /// None: an entry that is checked after a time; a hash of its directory.
+    Polled(u64),
+}
+
+/// What a look-up turned out to depend on.
+#[derive(Debug)]
+pub(in crate::server) enum Footing {
+    /// On these names, and no event was about them.
+    Firm(Vec<Key>),
+    /// On something that changed meanwhile, or that is no longer watched.
+    Shaken,
+    /// On something that cannot be watched.
+    Unwatched(Unwatched),
+}
+
+/// Watched directories and those who depend on them.
+#[derive(Debug)]
+pub(in crate::server) struct Directories {
+    /// What jobs add watches through; `None`: nothing is watched.
+    watches: Option<Arc<Watches>>,
+    inotify: Option<inotify::Watches>,
+    known: HashMap<DirectoryId, WatchDescriptor, RandomState>,
+    /// Watches that were removed, until the kernel has confirmed that.
+    closing: HashSet<DirectoryId, RandomState>,
+    count_max: usize,
+    dependents: Dependents<Target>,
+    ways: LruCache<Box<[u8]>, (Rc<Way>, Ticket), RandomState>,
+    recent: VecDeque<(DirectoryId, Option<u64>)>,
+    /// Number of the next event.
+    next: u64,
+    /// The last loss of events: ways from before it are walked again.
+    lost: Moment,
+    hasher: RandomState,
+    root: Option<Ticket>,
+    root_is_stale: bool,
+    /// Entries that are checked after a time, by directory.
+    polled: HashMap<u64, usize, RandomState>,
+    polled_count: usize,
+    refused: u64,
+}
+
+impl Directories {
+    /// At most `count_max` directories, watched through this instance.
+    pub(super) fn new(inotify: Option<inotify::Watches>, count_max: usize) -> Directories {
+        let watches = inotify
+            .clone()
+            .filter(|_| count_max > 0)
+            .map(|watches| Arc::new(Watches::new(watches)));
+        Directories {
+            watches,
+            inotify,
+            known: HashMap::default(),
+            closing: HashSet::default(),
+            count_max,
+            dependents: Dependents::default(),
+            ways: LruCache::unbounded_with_hasher(RandomState::default()),
+            recent: VecDeque::new(),
+            next: 0,
+            lost: Moment(0),
+            hasher: RandomState::default(),
+            root: None,
+            root_is_stale: false,
+            polled: HashMap::default(),
+            polled_count: 0,
+            refused: 0,
+        }
+    }
+
+    /// What jobs add watches through; `None` where nothing is watched.
+    pub(in crate::server) fn watches(&self) -> Option<&Arc<Watches>> {
+        self.watches.as_ref()
+    }
+
+    /// After the events that were taken in so far.
+    pub(in crate::server) fn moment(&self) -> Moment {
+        Moment(self.next)
+    }
+
+    /// The way to a directory below the root, if it is watched.
+    pub(in crate::server) fn way(&mut self, directory: &[u8]) -> Option<Rc<Way>> {
+        let (way, _) = self.ways.get(directory)?;
+        (way.since >= self.lost).then(|| Rc::clone(way))
+    }
+
+    /// Takes an event in. `name` is that of an entry of the directory; without one it is about the
+    /// directory itself, and all that looked a name up in it is touched.
+    pub(super) fn happened(
+        &mut self,
+        directory: DirectoryId,
+        mask: EventMask,
+        name: Option<&[u8]>,
+        now: &Now,
+    ) {
+        let name = name.map(|name| self.hasher.hash_one(name));
+        self.note(directory, name);
+        let mut broken = Vec::new();
+        let mut root_is_stale = self.root_is_stale;
+        let mut touch = |target: &Target| match target {
+            Target::Entry(entry) => {
+                if let Some(entry) = entry.upgrade() {
+                    entry.distrust(now);
+                }
+            }
+            Target::Way(path) => broken.push(path.clone()),
+            Target::Root => root_is_stale = true,
+            Target::Polled(_) => {}
+        };
+        match name {
+            Some(name) => {
+                let key = Key { directory, name };
+                self.dependents.of(key).for_each(&mut touch);
+            }
+            None => self.dependents.of_directory(directory).for_each(&mut touch),
+        }
+        self.root_is_stale = root_is_stale;
+        for path in broken {
+            self.ways.pop(&path);
+        }
+        if mask.contains(EventMask::IGNORED) {
+            self.known.remove(&directory);
+            self.closing.remove(&directory);
+        }
+        self.collect();
+    }
+
+    fn note(&mut self, directory: DirectoryId, name: Option<u64>) {
+        self.next += 1;
+        if self.recent.len() == RECENT_COUNT_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((directory, name));
+    }
+
+    /// Events were lost: ways are walked again, one by one when they are asked for, and the root is
+    /// followed again. What was looked up is for the caller to distrust. O(1).
+    pub(in crate::server) fn overflowed(&mut self) {
+        self.recent.clear();
+        self.next += 1;
+        self.lost = self.moment();
+        self.closing.clear();
+        self.check_root();
+    }
+
+    /// Has the way to the root followed again before anything is answered.
+    pub(in crate::server) fn check_root(&mut self) {
+        self.root_is_stale = self.root.is_some();
+    }
+
+    /// Whether an event since then was about one of these names.
+    fn happened_since(&self, moment: Moment, keys: &[Key]) -> bool {
+        let since = usize::try_from(self.next - moment.0).unwrap_or(usize::MAX);
+        let Some(skipped) = self.recent.len().checked_sub(since) else {
+            return true;
+        };
+        self.recent.range(skipped..).any(|(directory, name)| {
+            keys.iter()
+                .any(|key| key.directory == *directory && name.is_none_or(|name| key.name == name))
+        })
+    }
+
+    /// What a look-up in a directory that was watched already depends on.
+    pub(in crate::server) fn known(&self, way: &Way, lookup: &Lookup, since: Moment) -> Footing {
+        let mut keys = way.keys.to_vec();
+        keys.extend(lookup.names().map(|name| Key {
+            directory: way.directory,
+            name: self.hasher.hash_one(name),
+        }));
+        let all_known = keys
+            .iter()
+            .all(|key| self.known.contains_key(&key.directory));
+        match all_known && !self.happened_since(since, &keys) {
+            true => Footing::Firm(keys),
+            false => Footing::Shaken,
+        }
+    }
+
+    /// What a look-up depends on for which directories were walked. They are watched from now on,
+    /// until [`let_go`](Directories::let_go) finds that nothing needs them.
+    pub(in crate::server) fn walked(&mut self, walk: &Walk, since: Moment) -> Footing {
+        let mut is_closing = false;
+        let keys: Vec<Key> = walk
+            .names
+            .iter()
+            .map(|(watch, name)| {
+                let directory = watch.get_watch_descriptor_id();
+                if self.closing.contains(&directory) {
+                    is_closing = true;
+                } else {
+                    self.known.entry(directory).or_insert_with(|| watch.clone());
+                }
+                let name = self.hasher.hash_one(&**name);
+                Key { directory, name }
+            })
+            .collect();
+        match walk.unwatched {
+            Some(unwatched) => Footing::Unwatched(unwatched),
+            None if is_closing || self.happened_since(since, &keys) => Footing::Shaken,
+            None => Footing::Firm(keys),
+        }
+    }
+
+    /// Remembers the way to a directory that was walked without meeting a link.
+    pub(in crate::server) fn remember(&mut self, path: &[u8], walk: &Walk, lookup: &Lookup) {
+        let Some(directory) = &walk.directory else {
+            return;
+        };
+        let directory = directory.get_watch_descriptor_id();
+        let own: HashSet<u64> = lookup
+            .names()
+            .map(|name| self.hasher.hash_one(name))
+            .collect();
+        let keys: Vec<Key> = walk
+            .names
+            .iter()
+            .map(|(watch, name)| Key {
+                directory: watch.get_watch_descriptor_id(),
+                name: self.hasher.hash_one(&**name),
+            })
+            .filter(|key| key.directory != directory || !own.contains(&key.name))
+            .collect();
+        // The last directory is needed too, even where nothing was looked up on the way to it.
+        let mut needed = keys.clone();
+        let name = self.hasher.hash_one(ITSELF);
+        needed.push(Key { directory, name });
+        let ticket = self.dependents.add(Target::Way(path.into()), needed);
+        let way = Way {
+            keys: keys.into(),
+            directory,
+            since: self.moment(),
+        };
+        self.ways.put(path.into(), (Rc::new(way), ticket));
+    }
+
+    /// Has an entry told of changes of these names; `None` where there would be too many directories.
+    pub(in crate::server) fn hold(&mut self, entry: &Rc<Entry>, keys: Vec<Key>) -> Option<Ticket> {
+        let target = Target::Entry(Rc::downgrade(entry));
+        let ticket = self.dependents.add(target, keys);
+        self.make_room();
+        (self.known.len() <= self.count_max).then_some(ticket)
+    }
+
+    /// Counts an entry that is checked after a time.
+    pub(in crate::server) fn poll(&mut self, directory: &[u8]) -> Ticket {
+        let directory = self.hasher.hash_one(directory);
+        *self.polled.entry(directory).or_insert(0) += 1;
+        self.polled_count += 1;
+        self.dependents.add(Target::Polled(directory), Vec::new())
+    }
+
+    fn make_room(&mut self) {
+        while self.known.len() > self.count_max && self.ways.pop_lru().is_some() {
+            self.collect();
+        }
+    }
+
+    /// Lets go of what a walk has watched, as far as nothing needs it.
+    pub(in crate::server) fn let_go(&mut self, walk: &Walk) {
+        self.collect();
+        for (watch, _) in &walk.names {
+            let directory = watch.get_watch_descriptor_id();
+            if !self.dependents.needs(directory) {
+                self.unwatch(directory);
+            }
+        }
+    }
+
+    /// Follows what depended on directories and is gone.
+    pub(super) fn collect(&mut self) {
+        let Directories {
+            dependents,
+            polled,
+            polled_count,
+            ..
+        } = self;
+        let mut unneeded = Vec::new();
+        let gone = |target| {
+            if let Target::Polled(directory) = target
+                && let Some(count) = polled.get_mut(&directory)
+            {
+                *polled_count -= 1;
+                *count -= 1;
+                if *count == 0 {
+                    polled.remove(&directory);
+                }
+            }
+        };
+        dependents.collect(gone, &mut unneeded);
+        for directory in unneeded {
+            if !self.dependents.needs(directory) {
+                self.unwatch(directory);
+            }
+        }
+    }
+
+    fn unwatch(&mut self, directory: DirectoryId) {
+        let (Some(watch), Some(inotify)) = (self.known.remove(&directory), &mut self.inotify)
+        else {
+            return;
+        };
+        // EINVAL when the directory is gone and the kernel has removed the watch itself.
+        if inotify.remove(watch).is_ok() {
+            self.closing.insert(directory);
+        }
+    }
+
+    /// Has changes of the way to the root told, where that can be done. It is stale at once if
+    /// something has changed since.
+    pub(in crate::server) fn watch_root(&mut self, walk: &Walk, since: Moment) {
+        self.root = match self.walked(walk, since) {
+            Footing::Firm(keys) => Some(self.dependents.add(Target::Root, keys)),
+            Footing::Shaken => {
+                let keys = walk.names.iter().map(|(watch, name)| Key {
+                    directory: watch.get_watch_descriptor_id(),
+                    name: self.hasher.hash_one(&**name),
+                });
+                let keys = keys.collect();
+                self.root_is_stale = true;
+                Some(self.dependents.add(Target::Root, keys))
+            }
+            Footing::Unwatched(_) => {
+                self.root_is_stale = false;
+                None
+            }
+        };
+        self.make_room();
+        if self.known.len() > self.count_max {
+            self.root = None;
+            self.root_is_stale = false;
+        }
+        self.let_go(walk);
+    }
+
+    /// Whether changes of the way to the root are told.
+    pub(in crate::server) fn is_root_watched(&self) -> bool {
+        self.root.is_some()
+    }
+
+    /// Whether the way to the root has changed since it was followed.
+    pub(in crate::server) fn is_root_stale(&self) -> bool {
+        self.root_is_stale
+    }
+
+    /// The way to the root is being followed: what changes from now on makes it stale again.
+    pub(in crate::server) fn follow_root(&mut self) {
+        self.root_is_stale = false;
+    }
+
+    /// Another root is served: the ways below the old one lead nowhere now.
+    pub(in crate::server) fn leave_root(&mut self) {
+        self.ways.clear();
+        self.collect();
+    }
+
+    /// Counts what could not be watched though its file system tells of changes. The first time,
+    /// gives what to say about it.
+    pub(in crate::server) fn refuse(&mut self, why: Option<Errno>) -> Option<String> {
+        self.refused += 1;
+        if self.refused > 1 {
+            return None;
+        }
+        let (why, advice) = match why {
+            None => (
+                format!("{} are watched already", self.count_max),
+                "raise --watch-directories",
+            ),
+            Some(error) => (
+                error.to_string(),
+                match error {
+                    Errno::NOSPC => "raise fs.inotify.max_user_watches (sysctl)",
+                    Errno::ACCESS => "make it readable for the user that runs spede",
+                    _ => "see inotify_add_watch(2)",
+                },
+            ),
+        };
+        Some(format!(
+            "a directory cannot be watched: {why}; {advice}; what is in it is looked at every --revalidate instead"
+        ))
+    }
+
+    /// Directories watched now.
+    pub(in crate::server) fn count(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Directories of entries that are checked after a time, and those entries.
+    pub(in crate::server) fn polled(&self) -> (usize, usize) {
+        (self.polled.len(), self.polled_count)
+    }
+
+    /// Times that a directory could not be watched though its file system tells of changes.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused
+    }
+}

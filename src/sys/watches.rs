@@ -1,0 +1,361 @@
+//! Watches on directories (`inotify(7)`), and the walk that finds the directories a path depends on.
+//!
+//! A walk opens nothing that is served: it says in which directories which names were looked up on
+//! the way, links included, and each directory is watched *before* a name is looked up in it. So
+//! whoever looks at the disk after the walk either sees a change or is told of it.
+//!
+//! Everything here waits for the disk, so it is for helpers and for the start.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::rc::Rc;
+use std::sync::{Mutex, PoisonError};
+
+use inotify::{WatchDescriptor, WatchMask};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, StatxFlags};
+use rustix::io::Errno;
+
+/// Links that are followed in one walk; the kernel follows as many (`path_resolution(7)`).
+const LINK_COUNT_MAX: usize = 40;
+/// Names that one walk may note; a look-up of more is not watched.
+const NAME_COUNT_MAX: usize = 256;
+/// Rounds in which the way to the root is walked, until two agree.
+const ROUND_COUNT_MAX: usize = 8;
+/// The name that stands for the directory itself: no entry has it.
+pub const ITSELF: &[u8] = b"";
+
+/// Changes of the names in a directory.
+const NAMES: WatchMask = WatchMask::CREATE
+    .union(WatchMask::DELETE)
+    .union(WatchMask::MOVE)
+    .union(WatchMask::ONLYDIR)
+    .union(WatchMask::MASK_ADD);
+/// Those, and changes of the files in it. The end of a writing is among them because a write through
+/// a shared mapping raises no other event.
+const CONTENT: WatchMask = NAMES
+    .union(WatchMask::MODIFY)
+    .union(WatchMask::ATTRIB)
+    .union(WatchMask::CLOSE_WRITE);
+/// The directory itself goes away.
+const AWAY: WatchMask = WatchMask::MOVE_SELF
+    .union(WatchMask::DELETE_SELF)
+    .union(WatchMask::ONLYDIR)
+    .union(WatchMask::MASK_ADD);
+
+/// File systems that tell all their changes: those of this machine. On a network file system others
+/// make changes that nobody tells here; FUSE is whatever its server is; the lower layers of an
+/// overlay change unseen. `statfs(2)`, `linux/magic.h`.
+const TELLING: [u64; 22] = [
+    0xEF53,      // ext2, ext3, ext4
+    0x5846_5342, // XFS
+    0x9123_683E, // Btrfs
+    0x0102_1994, // tmpfs
+    0x8584_58F6, // ramfs
+    0xF2F5_2010, // F2FS
+    0x2FC1_2FC1, // ZFS
+    0xCA45_1A4E, // bcachefs
+    0x7371_7368, // SquashFS
+    0xE0F5_E1E2, // EROFS
+    0x9660,      // ISO 9660
+    0x4D44,      // FAT
+    0x2011_BAB0, // exFAT
+    0x7366_746E, // NTFS
+    0x5346_544E, // NTFS, the older driver
+    0x3153_464A, // JFS
+    0x3434,      // NILFS
+    0x1501_3346, // UDF
+    0x5265_4973, // ReiserFS
+    0x482B,      // HFS+
+    0x7275,      // romfs
+    0x28CD_3D45, // cramfs
+];
+/// A change made through the overlay itself is told; enough for the way to the root.
+const OVERLAY: u64 = 0x794C_7630;
+
+/// Why something cannot be watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unwatched {
+    /// The file system does not tell of all changes.
+    FileSystem,
+    /// The kernel refuses: ENOSPC past `max_user_watches`, EACCES where the directory may be
+    /// searched but not read.
+    Refused(Errno),
+    /// Too many names or links on the way, or a way that does not come to rest.
+    TooLong,
+}
+
+/// The directories that something depends on, and the names in them.
+#[derive(Debug, Default)]
+pub struct Walk {
+    /// Each watched directory, and a name that was looked up in it after that.
+    pub names: Vec<(WatchDescriptor, Box<[u8]>)>,
+    /// The directory that a look-up's names are in, where no link led there.
+    pub directory: Option<WatchDescriptor>,
+    /// Why it is not all that must be watched.
+    pub unwatched: Option<Unwatched>,
+}
+
+/// What watches are added through, from any thread.
+#[derive(Debug)]
+pub struct Watches {
+    watches: inotify::Watches,
+    /// Types of file systems by device.
+    types: Mutex<HashMap<(u32, u32), u64>>,
+}
+
+/// What walks go through.
+#[derive(Debug)]
+struct Directory {
+    descriptor: OwnedFd,
+    device: (u32, u32),
+    watch: std::cell::OnceCell<WatchDescriptor>,
+}
+
+/// A name and what it leads to, the link not followed.
+enum Found {
+    Directory(Directory),
+    Link(Vec<u8>),
+    Else,
+}
+
+/// A walk ends before its path does: something is not there, is no directory, or not watched.
+struct Ended;
+
+/// Which directories a walk may go through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Within {
+    /// Those beneath the one where it began, as `RESOLVE_BENEATH`.
+    Root,
+    /// All.
+    Machine,
+}
+
+struct Walker<'a> {
+    watches: &'a Watches,
+    within: Within,
+    link_count: usize,
+    /// Which directories and links it came through.
+    trace: Vec<(u32, u32, u64)>,
+    walk: Walk,
+}
+
+impl Watches {
+    /// Adds watches to an instance.
+    pub fn new(watches: inotify::Watches) -> Watches {
+        Watches {
+            watches,
+            types: Mutex::default(),
+        }
+    }
+
+    /// Walks to a directory beneath a root and looks names up there, each of which may be a link
+    /// that leads on. Both are paths relative to the root.
+    pub(super) fn walk_beneath<'a>(
+        &self,
+        root: BorrowedFd<'_>,
+        directory: &[u8],
+        names: impl Iterator<Item = &'a [u8]>,
+    ) -> Walk {
+        let mut walker = Walker::new(self, Within::Root);
+        let Ok((begin, _)) = open(root, OsStr::new(".")) else {
+            walker.walk.unwatched = Some(Unwatched::TooLong);
+            return walker.walk;
+        };
+        let mut place = vec![Rc::new(begin)];
+        let mut direct = None;
+        if walker.follow(&mut place, directory).is_ok() {
+            if walker.link_count == 0 {
+                direct = place.last().map(Rc::clone);
+            }
+            for name in names {
+                // Where it ends early, what it depends on was noted.
+                let _ = walker.follow(&mut place.clone(), name);
+            }
+        }
+        walker.walk.directory = direct.and_then(|directory| directory.watch.get().cloned());
+        walker.walk
+    }
+
+    /// Walks an absolute path to a directory and watches for anything that would make it lead
+    /// elsewhere: parents of links for their names, directories for their own moves. Where something
+    /// is missing, its parent is watched for it.
+    ///
+    /// Walks until two walks agree, so that everything was watched before it was last looked at.
+    pub fn walk_to_root(&self, path: &[u8]) -> Walk {
+        let (mut trace, mut names) = (Vec::new(), Vec::new());
+        for round in 0..ROUND_COUNT_MAX {
+            let mut walker = Walker::new(self, Within::Machine);
+            // What was watched in a round that did not count is given out as well.
+            walker.walk.names = names;
+            match open(rustix::fs::CWD, OsStr::new("/")) {
+                Ok((begin, _)) => drop(walker.follow(&mut vec![Rc::new(begin)], path)),
+                Err(_) => walker.walk.unwatched = Some(Unwatched::TooLong),
+            }
+            if walker.walk.unwatched.is_some() || (round > 0 && walker.trace == trace) {
+                return walker.walk;
+            }
+            trace = walker.trace;
+            names = walker.walk.names;
+        }
+        Walk {
+            names,
+            directory: None,
+            unwatched: Some(Unwatched::TooLong),
+        }
+    }
+
+    fn add(&self, directory: &Directory, mask: WatchMask) -> Result<WatchDescriptor, Unwatched> {
+        let path = format!("/proc/self/fd/{}", directory.descriptor.as_raw_fd());
+        self.watches.clone().add(path, mask).map_err(|error| {
+            Unwatched::Refused(Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
+        })
+    }
+
+    /// Whether changes on the file system of a directory are told.
+    fn is_told(&self, directory: &Directory, within: Within) -> bool {
+        let mut types = self.types.lock().unwrap_or_else(PoisonError::into_inner);
+        let magic = *types.entry(directory.device).or_insert_with(|| {
+            rustix::fs::fstatfs(&directory.descriptor)
+                .map_or(0, |about| (about.f_type as u64) & u64::from(u32::MAX))
+        });
+        TELLING.contains(&magic) || (within == Within::Machine && magic == OVERLAY)
+    }
+}
+
+impl<'a> Walker<'a> {
+    fn new(watches: &'a Watches, within: Within) -> Walker<'a> {
+        Walker {
+            watches,
+            within,
+            link_count: 0,
+            trace: Vec::new(),
+            walk: Walk::default(),
+        }
+    }
+
+    /// Goes along a path from where `place` is; afterwards it is where the path leads.
+    fn follow(&mut self, place: &mut Vec<Rc<Directory>>, path: &[u8]) -> Result<(), Ended> {
+        let mut to_do: Vec<Vec<u8>> = components(path);
+        while let Some(name) = to_do.pop() {
+            match (&name[..], place.len(), self.within) {
+                (b"..", 1, Within::Root) => return Err(Ended),
+                (b"..", 1, Within::Machine) => continue,
+                (b"..", ..) => {
+                    place.pop();
+                    continue;
+                }
+                _ => {}
+            }
+            let Some(here) = place.last().map(Rc::clone) else {
+                return Err(Ended);
+            };
+            match self.look(&here, &name)? {
+                Found::Directory(directory) => place.push(Rc::new(directory)),
+                Found::Link(target) => {
+                    self.link_count += 1;
+                    if self.link_count > LINK_COUNT_MAX {
+                        return Err(Ended);
+                    }
+                    if target.first() == Some(&b'/') {
+                        if self.within == Within::Root {
+                            return Err(Ended);
+                        }
+                        place.truncate(1);
+                    }
+                    to_do.append(&mut components(&target));
+                }
+                Found::Else => return Err(Ended),
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks a name up, with everything watched that may change what it leads to.
+    fn look(&mut self, here: &Rc<Directory>, name: &[u8]) -> Result<Found, Ended> {
+        if self.within == Within::Root {
+            self.watch(here, CONTENT, name)?;
+        }
+        let (found, trace) = look_up(here, name);
+        self.trace.extend(trace);
+        if self.within == Within::Machine {
+            match &found {
+                Found::Directory(directory) => self.watch(directory, AWAY, ITSELF)?,
+                Found::Link(_) | Found::Else => self.watch(here, NAMES, name)?,
+            }
+        }
+        Ok(found)
+    }
+
+    fn watch(&mut self, directory: &Directory, mask: WatchMask, name: &[u8]) -> Result<(), Ended> {
+        let unwatched = match self.add(directory, mask) {
+            Ok(watch) => {
+                self.walk.names.push((watch, name.into()));
+                (self.walk.names.len() > NAME_COUNT_MAX).then_some(Unwatched::TooLong)
+            }
+            Err(unwatched) => Some(unwatched),
+        };
+        if unwatched.is_none() {
+            return Ok(());
+        }
+        self.walk.unwatched = unwatched;
+        Err(Ended)
+    }
+
+    fn add(&self, directory: &Directory, mask: WatchMask) -> Result<WatchDescriptor, Unwatched> {
+        if let Some(watch) = directory.watch.get() {
+            return Ok(watch.clone());
+        }
+        if !self.watches.is_told(directory, self.within) {
+            return Err(Unwatched::FileSystem);
+        }
+        let watch = self.watches.add(directory, mask)?;
+        if self.within == Within::Root {
+            // Always with the same mask, so once is enough.
+            let _ = directory.watch.set(watch.clone());
+        }
+        Ok(watch)
+    }
+}
+
+/// The names of a path, last first; without those that are nothing.
+fn components(path: &[u8]) -> Vec<Vec<u8>> {
+    path.split(|byte| *byte == b'/')
+        .rev()
+        .filter(|name| !name.is_empty() && *name != b".")
+        .map(<[u8]>::to_vec)
+        .collect()
+}
+
+fn look_up(here: &Directory, name: &[u8]) -> (Found, Option<(u32, u32, u64)>) {
+    let name = OsStr::from_bytes(name);
+    let Ok((opened, stat)) = open(here.descriptor.as_fd(), name) else {
+        return (Found::Else, None);
+    };
+    let trace = (stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino);
+    let found = match FileType::from_raw_mode(stat.stx_mode.into()) {
+        FileType::Directory => Found::Directory(opened),
+        FileType::Symlink => match rustix::fs::readlinkat(&opened.descriptor, c"", Vec::new()) {
+            Ok(target) => Found::Link(target.into_bytes()),
+            Err(_) => Found::Else,
+        },
+        _ => Found::Else,
+    };
+    (found, Some(trace))
+}
+
+fn open(at: BorrowedFd<'_>, name: &OsStr) -> io::Result<(Directory, Statx)> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let descriptor = rustix::fs::openat(at, name, flags, Mode::empty())?;
+    let about = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    let mask = StatxFlags::TYPE | StatxFlags::INO;
+    let stat = rustix::fs::statx(&descriptor, c"", about, mask)?;
+    let directory = Directory {
+        descriptor,
+        device: (stat.stx_dev_major, stat.stx_dev_minor),
+        watch: std::cell::OnceCell::new(),
+    };
+    Ok((directory, stat))
+}
