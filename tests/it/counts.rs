@@ -12,7 +12,7 @@ fn a_hit_is_two_system_calls_and_none_of_them_is_about_files() {
     for engine in engines() {
         let site = Site::new();
         site.file("a", vec![b'a'; 1_024]);
-        let server = Server::start(&site, &["--disk", engine, "--revalidate", "1h"]);
+        let server = Server::start(&site, &["--disk", engine, "--revalidate", "0"]);
         let mut client = server.connect();
         for _ in 0..4 {
             assert_eq!(client.get("/a", &[]).status, 200);

@@ -150,6 +150,11 @@ impl Server {
         &self.lines
     }
 
+    /// What it said to standard error so far.
+    pub fn errors(&self) -> String {
+        self.errors.lock().unwrap().clone()
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address

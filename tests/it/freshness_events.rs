@@ -1,0 +1,279 @@
+//! Changes are seen by the next request where the kernel tells of them, and within `--revalidate` where
+//! nobody does.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::time::Duration;
+
+use super::harness::{Client, Response, Server, Site, age, engines, is_root, skip, wait_until};
+
+/// How a server learns of changes, and what it promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// By events: the next request sees them.
+    ByEvents,
+    /// By nobody: within 20 ms.
+    Never,
+}
+
+const MODES: [Told; 2] = [Told::ByEvents, Told::Never];
+
+impl Told {
+    fn words(self) -> &'static [&'static str] {
+        match self {
+            // So long that only an event can be the reason.
+            Told::ByEvents => &["--revalidate", "1h"],
+            Told::Never => &["--watch-directories", "0", "--revalidate", "20ms"],
+        }
+    }
+
+    /// Asks until the answer is the wanted one; where events come, once.
+    fn expect(self, what: &str, client: &mut Client, ask: &Ask, wanted: &Want) {
+        match self {
+            Told::ByEvents => {
+                let response = ask.send(client);
+                assert!(wanted.is(&response), "{what}: {wanted:?}, not {response:?}");
+            }
+            Told::Never => wait_until(what, || wanted.is(&ask.send(client))),
+        }
+    }
+}
+
+struct Ask {
+    path: String,
+    fields: &'static [&'static str],
+}
+
+impl Ask {
+    fn send(&self, client: &mut Client) -> Response {
+        client.get(&self.path, self.fields)
+    }
+}
+
+#[derive(Debug)]
+enum Want {
+    Body(&'static str),
+    Status(u16),
+}
+
+impl Want {
+    fn is(&self, response: &Response) -> bool {
+        match self {
+            Body(body) => response.status == 200 && response.body == body.as_bytes(),
+            Status(status) => response.status == *status,
+        }
+    }
+}
+
+use Want::{Body, Status};
+
+fn write(directory: &Path, name: &str, bytes: &str) {
+    let path = directory.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, bytes).unwrap();
+    age(&path, Duration::from_secs(3_600));
+}
+
+/// Moves one name of a directory over another.
+fn rename(directory: &Path, from: &str, to: &str) {
+    fs::rename(directory.join(from), directory.join(to)).unwrap();
+}
+
+fn publish(directory: &Path, name: &str, bytes: &str) {
+    write(directory, "new~", bytes);
+    rename(directory, "new~", name);
+}
+
+fn link(directory: &Path, target: &str, name: &str) {
+    symlink(target, directory.join("link~")).unwrap();
+    rename(directory, "link~", name);
+}
+
+struct Case {
+    what: &'static str,
+    path: &'static str,
+    fields: &'static [&'static str],
+    prepare: fn(&Path),
+    before: Want,
+    change: fn(&Path),
+    after: Want,
+}
+
+const BR: &[&str] = &["Accept-Encoding: br"];
+const GZIP: &[&str] = &["Accept-Encoding: gzip"];
+
+#[rustfmt::skip]
+fn cases() -> Vec<Case> {
+    let case = |what, path, fields, prepare, before, change, after| Case { what, path, fields, prepare, before, change, after };
+    vec![
+        case("published by rename", "a", &[], |d| write(d, "a", "one"), Body("one"), |d| publish(d, "a", "two!"), Body("two!")),
+        case("longer in place", "a", &[], |d| write(d, "a", "one"), Body("one"), |d| fs::write(d.join("a"), "longer").unwrap(), Body("longer")),
+        case("shorter in place", "a", &[], |d| write(d, "a", "longer"), Body("longer"), |d| fs::write(d.join("a"), "one").unwrap(), Body("one")),
+        case("cut in place", "a", &[], |d| write(d, "a", "longer"), Body("longer"), |d| fs::File::options().write(true).open(d.join("a")).unwrap().set_len(2).unwrap(), Body("lo")),
+        case("of one length, its mtime kept", "a", &[], |d| write(d, "a", "one"), Body("one"), |d| {
+            let modified = fs::metadata(d.join("a")).unwrap().modified().unwrap();
+            fs::write(d.join("new"), "two").unwrap();
+            fs::File::options().write(true).open(d.join("new")).unwrap().set_modified(modified).unwrap();
+            rename(d, "new", "a");
+        }, Body("two")),
+        case("of one length in place, its mtime kept", "a", &[], |d| write(d, "a", "one"), Body("one"), |d| {
+            let modified = fs::metadata(d.join("a")).unwrap().modified().unwrap();
+            fs::write(d.join("a"), "two").unwrap();
+            fs::File::options().write(true).open(d.join("a")).unwrap().set_modified(modified).unwrap();
+        }, Body("two")),
+        case("replaced with its twin", "a.js", BR, |d| { write(d, "a.js", "plain"); write(d, "a.js.br", "br"); }, Body("br"),
+            |d| { publish(d, "a.js", "plain 2"); publish(d, "a.js.br", "br 2"); }, Body("br 2")),
+        case("replaced, its twin is older now", "a.js", BR, |d| { write(d, "a.js", "plain"); write(d, "a.js.br", "br"); }, Body("br"),
+            |d| { fs::write(d.join("new"), "plain 2").unwrap(); rename(d, "new", "a.js"); }, Body("plain 2")),
+        case("a twin appears", "a.js", GZIP, |d| write(d, "a.js", "plain"), Body("plain"), |d| fs::write(d.join("a.js.gz"), "gz").unwrap(), Body("gz")),
+        case("a twin goes", "a.js", GZIP, |d| { write(d, "a.js", "plain"); write(d, "a.js.gz", "gz"); }, Body("gz"), |d| fs::remove_file(d.join("a.js.gz")).unwrap(), Body("plain")),
+        case("deleted", "a", &[], |d| write(d, "a", "one"), Body("one"), |d| fs::remove_file(d.join("a")).unwrap(), Status(404)),
+        case("created", "a", &[], |_| (), Status(404), |d| write(d, "a", "one"), Body("one")),
+        case("created by rename", "a", &[], |_| (), Status(404), |d| publish(d, "a", "one"), Body("one")),
+        case("created with its directories", "x/y/a", &[], |_| (), Status(404), |d| write(d, "x/y/a", "one"), Body("one")),
+        case("its directory renamed away", "x/y/a", &[], |d| write(d, "x/y/a", "one"), Body("one"), |d| rename(d, "x", "z"), Status(404)),
+        case("a directory renamed into place", "x/y/a", &[], |d| write(d, "z/y/a", "one"), Status(404), |d| rename(d, "z", "x"), Body("one")),
+        case("its directory replaced", "x/y/a", &[], |d| { write(d, "x/y/a", "one"); write(d, "z/y/a", "two"); }, Body("one"),
+            |d| { rename(d, "x", "old"); rename(d, "z", "x"); }, Body("two")),
+        case("its directory renamed away and back", "x/a", &[], |d| write(d, "x/a", "one"), Body("one"),
+            |d| { rename(d, "x", "y"); write(d, "y/a", "two"); rename(d, "y", "x"); }, Body("two")),
+        case("an index appears", "", &[], |_| (), Status(404), |d| write(d, "index.html", "index"), Body("index")),
+        case("a better index appears", "", &[], |d| write(d, "index.htm", "second"), Body("second"), |d| write(d, "index.html", "first"), Body("first")),
+        case("an index goes", "x/", &[], |d| write(d, "x/index.html", "index"), Body("index"), |d| fs::remove_file(d.join("x/index.html")).unwrap(), Status(404)),
+        case("a file becomes a directory", "x", &[], |d| write(d, "x", "file"), Body("file"), |d| { fs::remove_file(d.join("x")).unwrap(); fs::create_dir(d.join("x")).unwrap(); }, Status(301)),
+        case("a directory becomes a file", "x", &[], |d| fs::create_dir(d.join("x")).unwrap(), Status(301), |d| { fs::remove_dir(d.join("x")).unwrap(); write(d, "x", "file"); }, Body("file")),
+        case("a link is switched", "a", &[], |d| { write(d, "one", "1"); write(d, "two", "2"); link(d, "one", "a"); }, Body("1"), |d| link(d, "two", "a"), Body("2")),
+        case("a linked file is edited", "a", &[], |d| { write(d, "x/one", "1"); link(d, "x/one", "a"); }, Body("1"), |d| fs::write(d.join("x/one"), "edited").unwrap(), Body("edited")),
+        case("a linked file is published", "a", &[], |d| { write(d, "x/one", "1"); link(d, "x/one", "a"); }, Body("1"), |d| publish(d, "x/one", "2"), Body("2")),
+        case("a linked directory is switched", "x/a", &[], |d| { write(d, "one/a", "1"); write(d, "two/a", "2"); link(d, "one", "x"); }, Body("1"), |d| link(d, "two", "x"), Body("2")),
+        case("what a linked directory stands in is renamed", "x/a", &[], |d| { write(d, "r/one/a", "1"); link(d, "r/one", "x"); }, Body("1"), |d| rename(d, "r", "s"), Status(404)),
+        case("a link of a link is switched", "a", &[], |d| { write(d, "one", "1"); write(d, "two", "2"); link(d, "one", "m"); link(d, "m", "a"); }, Body("1"), |d| link(d, "two", "m"), Body("2")),
+        case("a link through its parent", "x/a", &[], |d| { write(d, "b", "1"); fs::create_dir(d.join("x")).unwrap(); symlink("../b", d.join("x/a")).unwrap(); }, Body("1"), |d| publish(d, "b", "2"), Body("2")),
+        case("a file becomes a link", "a", &[], |d| { write(d, "a", "file"); write(d, "x/b", "linked"); }, Body("file"), |d| link(d, "x/b", "a"), Body("linked")),
+        case("a directory becomes a link", "x/a", &[], |d| { write(d, "x/a", "1"); write(d, "y/a", "2"); }, Body("1"), |d| { rename(d, "x", "z"); link(d, "y", "x"); }, Body("2")),
+        case("a dangling link gets its target", "a", &[], |d| link(d, "x/b", "a"), Status(404), |d| write(d, "x/b", "there"), Body("there")),
+    ]
+}
+
+#[test]
+fn every_change_is_seen_when_it_was_promised() {
+    for engine in engines() {
+        for told in MODES {
+            // Sent from a descriptor, and from a mapping.
+            for asked_before in [1, 4] {
+                let site = Site::new();
+                let words = ["--disk", engine, "--index", "index.html,index.htm"];
+                let server = Server::start(&site, &[&words[..], told.words()].concat());
+                let mut client = server.connect();
+                for (number, case) in cases().iter().enumerate() {
+                    let what = format!("{}, {told:?}, {engine}, {asked_before}", case.what);
+                    let directory = site.root().join(format!("c{number}"));
+                    fs::create_dir(&directory).unwrap();
+                    (case.prepare)(&directory);
+                    let ask = Ask {
+                        path: format!("/c{number}/{}", case.path),
+                        fields: case.fields,
+                    };
+                    for _ in 0..asked_before {
+                        let response = ask.send(&mut client);
+                        assert!(case.before.is(&response), "{what}: before: {response:?}");
+                    }
+                    (case.change)(&directory);
+                    told.expect(&what, &mut client, &ask, &case.after);
+                }
+                let numbers = &server.numbers()["freshness"];
+                let watched = numbers["watched_directories"].as_u64().unwrap();
+                let worst = numbers["worst_staleness_ms"].as_u64().unwrap();
+                match told {
+                    Told::ByEvents => assert!(watched > 30 && worst == 0, "{numbers}"),
+                    Told::Never => assert!(watched == 0 && worst == 20, "{numbers}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_that_may_no_longer_be_read_is_refused() {
+    if is_root() {
+        return skip("root may read everything");
+    }
+    for engine in engines() {
+        for told in MODES {
+            let site = Site::new();
+            site.file("a", "one").file("d/b", "two");
+            let server = Server::start(&site, &[&["--disk", engine], told.words()].concat());
+            let mut client = server.connect();
+            for (path, name) in [("/a", "a"), ("/d/b", "d")] {
+                assert_eq!(client.get(path, &[]).status, 200);
+                let allow = |mode| {
+                    let mode = fs::Permissions::from_mode(mode);
+                    fs::set_permissions(site.root().join(name), mode).unwrap();
+                };
+                allow(0);
+                let ask = Ask {
+                    path: path.into(),
+                    fields: &[],
+                };
+                told.expect("it is forbidden", &mut client, &ask, &Status(403));
+                allow(0o755);
+                told.expect("it is allowed", &mut client, &ask, &Status(200));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_with_several_names_is_looked_at_again() {
+    for engine in engines() {
+        let site = Site::new();
+        site.file("a", "one").file("other", "alone");
+        fs::hard_link(site.path("a"), site.beside("second name")).unwrap();
+        let server = Server::start(&site, &["--disk", engine, "--revalidate", "20ms"]);
+        let mut client = server.connect();
+        assert_eq!(client.get("/other", &[]).body, b"alone");
+        assert_eq!(server.numbers()["freshness"]["worst_staleness_ms"], 0);
+        assert_eq!(client.get("/a", &[]).body, b"one");
+        let numbers = &server.numbers()["freshness"];
+        assert_eq!(numbers["polled_entries"], 1, "{numbers}");
+        assert_eq!(numbers["worst_staleness_ms"], 20, "{numbers}");
+        fs::write(site.beside("second name"), "written elsewhere").unwrap();
+        wait_until("it is seen", || {
+            client.get("/a", &[]).body == b"written elsewhere"
+        });
+    }
+}
+
+#[test]
+fn what_is_watched_is_never_looked_at_without_a_change() {
+    for engine in engines() {
+        let site = Site::new();
+        site.file("a", "one").file("d/long", vec![b'x'; 100_000]);
+        let server = Server::start(&site, &["--disk", engine, "--revalidate", "0"]);
+        let mut client = server.connect();
+        let paths = ["/a", "/d/long", "/missing", "/d"];
+        let ask = |client: &mut Client| {
+            for path in paths {
+                client.get(path, &[]);
+            }
+        };
+        ask(&mut client);
+        let count = |name: &str| server.numbers()["caches"][0][name].as_u64().unwrap();
+        let (hits, misses, expired) = (count("hits"), count("misses"), count("expired"));
+        for _ in 0..200 {
+            ask(&mut client);
+        }
+        assert_eq!(count("hits"), hits + 800, "{engine}");
+        assert_eq!((count("misses"), count("expired")), (misses, expired));
+        // A change beside them touches none of them.
+        site.publish("d/unasked", "x");
+        ask(&mut client);
+        assert_eq!(count("hits"), hits + 804, "{engine}");
+        // A change of one touches that one.
+        site.publish("d/long", "short");
+        ask(&mut client);
+        assert_eq!(count("hits"), hits + 807, "{engine}");
+        assert_eq!(count("expired"), expired + 1, "{engine}");
+    }
+}

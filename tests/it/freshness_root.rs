@@ -1,0 +1,272 @@
+//! The root follows its path, and what happens when the kernel loses events or gives no watches.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::harness::{Client, Content, Server, Site, engines, is_installed, skip, wait_until};
+
+/// How the root is reached, and what makes its path lead to another release.
+type Way = (&'static str, fn(&Path), fn(&Path, &str));
+
+fn swap(link: &Path, target: &str) {
+    let new = link.with_extension("new");
+    symlink(target, &new).unwrap();
+    fs::rename(new, link).unwrap();
+}
+
+#[rustfmt::skip]
+const WAYS: [Way; 5] = [
+    ("a link", |d| swap(&d.join("current"), "releases/1"), |d, to| swap(&d.join("current"), &format!("releases/{to}"))),
+    ("an absolute link", |d| swap(&d.join("current"), d.join("releases/1").to_str().unwrap()), |d, to| swap(&d.join("current"), d.join("releases").join(to).to_str().unwrap())),
+    ("a link of links", |d| { swap(&d.join("stable"), "releases/1"); swap(&d.join("live"), "./stable"); swap(&d.join("current"), "live"); },
+        |d, to| swap(&d.join("stable"), &format!("releases/{to}"))),
+    ("a directory renamed", |d| fs::rename(d.join("releases/1"), d.join("current")).unwrap(),
+        |d, to| { fs::rename(d.join("current"), d.join(format!("before {to}"))).unwrap(); fs::rename(d.join("releases").join(to), d.join("current")).unwrap(); }),
+    ("a link that is gone for a moment", |d| swap(&d.join("current"), "releases/1"),
+        |d, to| { fs::remove_file(d.join("current")).unwrap(); symlink(format!("releases/{to}"), d.join("current")).unwrap(); }),
+];
+
+const LONG: usize = 8 << 20;
+
+fn release(site: &Site, name: &str) {
+    let letter = name.as_bytes()[0];
+    let directory = site.beside("releases").join(name);
+    fs::create_dir_all(directory.join("d")).unwrap();
+    fs::write(directory.join("a"), name).unwrap();
+    fs::write(directory.join("d/b"), name).unwrap();
+    fs::write(directory.join("long"), vec![letter; LONG]).unwrap();
+    fs::write(directory.join(format!("only{name}")), name).unwrap();
+}
+
+fn serve(site: &Site, words: &[&str]) -> Server {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_spede"));
+    command.args(["--listen", "127.0.0.1:0"]).args(words);
+    Server::spawn(command.arg(site.beside("current")))
+}
+
+#[test]
+fn swapping_the_root_switches_the_site_and_finishes_what_is_under_way() {
+    for engine in engines() {
+        for events in [true, false] {
+            for (what, prepare, change) in WAYS {
+                let site = Site::new();
+                release(&site, "1");
+                release(&site, "2");
+                prepare(&site.beside("."));
+                let words: &[&str] = match events {
+                    true => &["--revalidate", "1h"],
+                    false => &["--watch-directories", "0", "--revalidate", "20ms"],
+                };
+                let server = serve(&site, &[&["--disk", engine], words].concat());
+                let what = format!("{what}, {engine}, events: {events}");
+                let mut client = server.connect();
+                for path in ["/a", "/d/b", "/only1", "/a", "/a"] {
+                    assert_eq!(client.get(path, &[]).body, b"1", "{what}");
+                }
+                assert_eq!(client.get("/only2", &[]).status, 404, "{what}");
+                let mut slow = server.connect();
+                slow.send(b"GET /long HTTP/1.1\r\nHost: x\r\n\r\n");
+                let mut first = [0; 1_000];
+                std::io::Read::read_exact(&mut slow.stream(), &mut first).unwrap();
+                change(&site.beside("."), "2");
+                if !events {
+                    wait_until(&what, || client.get("/a", &[]).body == b"2");
+                }
+                for path in ["/a", "/d/b", "/only2"] {
+                    assert_eq!(client.get(path, &[]).body, b"2", "{what}: {path}");
+                }
+                assert_eq!(client.get("/only1", &[]).status, 404, "{what}");
+                let rest = slow.response_after(&first, LONG);
+                assert!(rest.iter().all(|byte| *byte == b'1'), "{what}: mixed");
+                assert_eq!(slow.get("/a", &[]).body, b"2", "{what}");
+                assert_eq!(server.numbers()["freshness"]["root_watched"], events);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_thousand_swaps_are_seen_by_the_next_request() {
+    for engine in engines() {
+        let site = Site::new();
+        release(&site, "1");
+        release(&site, "2");
+        let link = site.beside("current");
+        swap(&link, "releases/1");
+        let server = serve(&site, &["--disk", engine, "--revalidate", "1h"]);
+        let mut client = server.connect();
+        for round in 0..1_000 {
+            let name = ["1", "2"][round % 2];
+            swap(&link, &format!("releases/{name}"));
+            let path = ["/a", "/d/b"][round / 2 % 2];
+            let response = client.get(path, &[]);
+            assert_eq!(response.body, name.as_bytes(), "{engine}, {round}");
+        }
+    }
+}
+
+#[test]
+fn a_root_that_vanishes_is_served_until_another_is_there() {
+    for engine in engines() {
+        let site = Site::new();
+        release(&site, "1");
+        release(&site, "2");
+        let link = site.beside("current");
+        swap(&link, "releases/1");
+        let server = serve(&site, &["--disk", engine, "--revalidate", "1h"]);
+        let mut client = server.connect();
+        assert_eq!(client.get("/a", &[]).body, b"1");
+        fs::remove_file(&link).unwrap();
+        for path in ["/a", "/d/b", "/only1"] {
+            assert_eq!(client.get(path, &[]).body, b"1", "{engine}");
+        }
+        symlink("releases/2", &link).unwrap();
+        assert_eq!(client.get("/a", &[]).body, b"2", "{engine}");
+        let numbers = &server.numbers()["freshness"];
+        assert_eq!(numbers["root_switches"], 1, "{numbers}");
+    }
+}
+
+#[test]
+fn lost_events_have_everything_looked_at_again() {
+    let queue = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+    let queue: usize = queue.trim().parse().unwrap();
+    if queue > 50_000 {
+        return skip("the queue of events is too long to be filled");
+    }
+    for engine in engines() {
+        let site = Site::new();
+        let names: Vec<String> = (0..50)
+            .map(|number| format!("d{}/f{number}", number % 5))
+            .collect();
+        for name in &names {
+            site.file(name, "before");
+        }
+        let server = Server::start(&site, &["--disk", engine, "--revalidate", "1h"]);
+        let mut client = server.connect();
+        for name in names.iter().cycle().take(4 * names.len()) {
+            assert_eq!(client.get(&format!("/{name}"), &[]).body, b"before");
+        }
+        server.signal(rustix::process::Signal::STOP);
+        // Two names in turn, because equal events in a row are told once.
+        for _ in 0..queue / 2 {
+            for name in ["x", "y"] {
+                fs::write(site.root().join("d0").join(name), "").unwrap();
+            }
+        }
+        for (number, name) in names.iter().enumerate() {
+            match number % 3 {
+                0 => site.publish(name, "after!"),
+                1 => fs::write(site.path(name), "after!").unwrap(),
+                _ => fs::remove_file(site.path(name)).unwrap(),
+            }
+        }
+        server.signal(rustix::process::Signal::CONT);
+        for (number, name) in names.iter().enumerate() {
+            let response = client.get(&format!("/{name}"), &[]);
+            match number % 3 {
+                2 => assert_eq!(response.status, 404, "{engine}: {name}"),
+                _ => assert_eq!(response.body, b"after!", "{engine}: {name}"),
+            }
+        }
+        let numbers = &server.numbers()["freshness"];
+        assert!(numbers["overflows"].as_u64().unwrap() >= 1, "{numbers}");
+        // And events are told as before.
+        site.publish(&names[0], "once more");
+        assert_eq!(
+            client.get(&format!("/{}", names[0]), &[]).body,
+            b"once more"
+        );
+    }
+}
+
+/// Files in many directories, of which not all can be watched, change and are seen to.
+fn some_are_polled(site: &Site, server: &Server) {
+    let mut client = server.connect();
+    let names: Vec<String> = (0..20).map(|number| format!("d{number}/a")).collect();
+    let is = |client: &mut Client, name: &str, body: &str| {
+        client.get(&format!("/{name}"), &[]).body == body.as_bytes()
+    };
+    for name in &names {
+        site.file(name, "before");
+        wait_until("it is there", || is(&mut client, name, "before"));
+    }
+    let numbers = &server.numbers()["freshness"];
+    let number = |name: &str| numbers[name].as_u64().unwrap();
+    assert!(number("watched_directories") <= 10, "{numbers}");
+    assert!(number("polled_directories") >= 10, "{numbers}");
+    assert!(number("watches_refused") >= 1, "{numbers}");
+    assert_eq!(number("worst_staleness_ms"), 20, "{numbers}");
+    for name in &names {
+        site.publish(name, "after");
+        wait_until("its change is seen", || is(&mut client, name, "after"));
+    }
+    let said = server.errors();
+    assert_eq!(said.matches("cannot be watched").count(), 1, "{said}");
+}
+
+#[test]
+fn what_is_too_much_to_be_watched_is_looked_at_again() {
+    for engine in engines() {
+        let site = Site::new();
+        let bound = ["--revalidate", "20ms", "--watch-directories", "10"];
+        let server = Server::start(&site, &[&["--disk", engine], &bound[..]].concat());
+        some_are_polled(&site, &server);
+        assert!(server.errors().contains("--watch-directories"));
+    }
+}
+
+#[test]
+fn watches_that_the_kernel_refuses_are_done_without() {
+    // A user namespace has limits of its own, so that nobody else is disturbed.
+    let limit = "echo 10 > /proc/sys/user/max_inotify_watches";
+    let inside = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["-Ur", "sh", "-c", script, "sh"]);
+        command
+    };
+    let tried = inside(limit).stderr(Stdio::null()).status();
+    if !is_installed("unshare") || !tried.is_ok_and(|status| status.success()) {
+        return skip("no user namespace with limits of its own here");
+    }
+    for engine in engines() {
+        let site = Site::new();
+        let mut command = inside(&format!("{limit}; exec \"$@\""));
+        command.arg(env!("CARGO_BIN_EXE_spede"));
+        command.args([
+            "--listen",
+            "127.0.0.1:0",
+            "--disk",
+            engine,
+            "--revalidate",
+            "20ms",
+        ]);
+        let server = Server::spawn(command.arg(site.root()));
+        some_are_polled(&site, &server);
+        assert!(server.errors().contains("fs.inotify.max_user_watches"));
+    }
+}
+
+#[test]
+fn what_is_sent_after_a_change_is_answered_from_it_whatever_came_before() {
+    for engine in engines() {
+        let site = Site::new();
+        let server = Server::start(&site, &["--disk", engine, "--revalidate", "1h"]);
+        let mut client = server.connect();
+        for round in 0..500 {
+            let (old, new) = (format!("old {round}"), format!("the new {round}"));
+            site.publish("a", &old);
+            client.send(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+            site.publish("a", &new);
+            // The server may be anywhere in the first request by now.
+            client.send(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+            let mut next = || client.response(Content::Expected).unwrap().body;
+            let first = next();
+            assert!(first == old.as_bytes() || first == new.as_bytes());
+            assert_eq!(next(), new.as_bytes(), "{engine}, {round}");
+            assert_eq!(next(), new.as_bytes(), "{engine}, {round}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Thousands of changes, each followed by a request, while other clients hammer.
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::harness::{Client, Server, Site, engines};
+
+/// Rename, then GET: in all, over the engines.
+const PUBLISH_COUNT: usize = 10_000;
+/// The same with edits in place.
+const EDIT_COUNT: usize = 1_500;
+
+/// The content of a version: its number over and over, so that another length or another number
+/// anywhere in it shows.
+fn version(number: usize) -> Vec<u8> {
+    format!("{number:07}\n")
+        .repeat(20 + number % 90)
+        .into_bytes()
+}
+
+/// The number of the version that a body is of, if it is of one and whole.
+fn number_of(body: &[u8]) -> Option<usize> {
+    let number = std::str::from_utf8(body.get(..7)?).ok()?.parse().ok()?;
+    (version(number) == body).then_some(number)
+}
+
+/// What another client asks for, and what it may get.
+struct Hammer {
+    path: &'static str,
+    /// No version is older than this, since the change to it has returned.
+    at_least: fn(&Published) -> u64,
+}
+
+#[derive(Default)]
+struct Published {
+    a: AtomicU64,
+    b: AtomicU64,
+}
+
+/// Asks for one file until it is over: every answer is wholly of one version, no older than the last
+/// that was published before it was asked for.
+fn hammer(server: &Server, published: &Published, hammer: &Hammer, is_over: &AtomicBool) -> u64 {
+    let mut client = server.connect();
+    let mut count = 0;
+    while !is_over.load(Ordering::Relaxed) {
+        let oldest = (hammer.at_least)(published);
+        let response = client.get(hammer.path, &[]);
+        let number = number_of(&response.body);
+        let number = number.unwrap_or_else(|| panic!("mixed: {response:?}"));
+        assert!(number as u64 >= oldest, "stale: {number} after {oldest}");
+        let length = format!("-{:x}\"", response.body.len());
+        let tag = response.field("etag").unwrap();
+        assert!(tag.ends_with(&length), "{tag}: {}", response.body.len());
+        count += 1;
+    }
+    count
+}
+
+#[test]
+fn ten_thousand_publishes_are_seen_by_the_next_request_whoever_else_asks() {
+    for (engine, count) in engines().iter().zip([5_000, 3_000, 2_000]) {
+        let site = Site::new();
+        site.publish("a", version(0));
+        site.publish("d/b", version(0));
+        let server = Server::start(&site, &["--disk", engine, "--revalidate", "1h"]);
+        let (published, is_over) = (Published::default(), AtomicBool::new(false));
+        let hammers = [
+            Hammer {
+                path: "/a",
+                at_least: |published| published.a.load(Ordering::Acquire),
+            },
+            Hammer {
+                path: "/d/b",
+                at_least: |published| published.b.load(Ordering::Acquire),
+            },
+        ];
+        std::thread::scope(|scope| {
+            for one in &hammers {
+                scope.spawn(|| hammer(&server, &published, one, &is_over));
+            }
+            let mut kept = server.connect();
+            for number in 1..=count {
+                let (name, path, last) = match number % 2 {
+                    0 => ("a", "/a", &published.a),
+                    _ => ("d/b", "/d/b", &published.b),
+                };
+                site.publish(name, version(number));
+                last.store(number as u64, Ordering::Release);
+                // Some on a connection that is made after the change.
+                let mut fresh: Client;
+                let client = match number % 8 {
+                    0 | 1 => {
+                        fresh = server.connect();
+                        &mut fresh
+                    }
+                    _ => &mut kept,
+                };
+                let response = client.get(path, &[]);
+                let got = number_of(&response.body);
+                assert_eq!(got, Some(number), "{engine}: {response:?}");
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(server.numbers()["freshness"]["overflows"], 0);
+    }
+    assert_eq!(PUBLISH_COUNT, 5_000 + 3_000 + 2_000);
+}
+
+#[test]
+fn edits_in_place_are_seen_by_the_next_request_whoever_else_asks() {
+    for engine in engines() {
+        let site = Site::new();
+        fs::write(site.path("a"), version(0)).unwrap();
+        let server = Server::start(&site, &["--disk", engine, "--revalidate", "1h"]);
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let mut client = server.connect();
+                    while !is_over.load(Ordering::Relaxed) {
+                        // While it is written, it goes out as it is found: no further than it was
+                        // announced, and the connection ends where it falls short.
+                        client.send(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+                        if client.response(super::harness::Content::Expected).is_none() {
+                            client = server.connect();
+                        }
+                    }
+                });
+            }
+            let mut client = server.connect();
+            for number in 1..=EDIT_COUNT {
+                // In two writes, cut first; or over what is there, where that is no longer.
+                let bytes = version(number);
+                match number % 2 {
+                    0 => fs::write(site.path("a"), &bytes).unwrap(),
+                    _ => {
+                        let mut file = fs::File::options()
+                            .write(true)
+                            .open(site.path("a"))
+                            .unwrap();
+                        std::io::Write::write_all(&mut file, &bytes[..8]).unwrap();
+                        std::io::Write::write_all(&mut file, &bytes[8..]).unwrap();
+                        file.set_len(bytes.len() as u64).unwrap();
+                    }
+                }
+                let response = client.get("/a", &[]);
+                assert_eq!(
+                    number_of(&response.body),
+                    Some(number),
+                    "{engine}: {response:?}"
+                );
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+    }
+}
+
+/// With nobody to tell, staleness is bounded by `--revalidate`: here by every request.
+#[test]
+fn without_events_publishes_are_seen_within_the_bound() {
+    for engine in engines() {
+        let site = Site::new();
+        site.publish("a", version(0));
+        let words = ["--watch-directories", "0", "--revalidate", "0"];
+        let server = Server::start(&site, &[&["--disk", engine], &words[..]].concat());
+        let mut client = server.connect();
+        for number in 1..=700 {
+            match number % 3 {
+                0 => fs::write(site.path("a"), version(number)).unwrap(),
+                _ => site.publish("a", version(number)),
+            }
+            let response = client.get("/a", &[]);
+            assert_eq!(number_of(&response.body), Some(number), "{engine}");
+        }
+        let numbers = &server.numbers()["freshness"];
+        assert_eq!(numbers["watched_directories"], 0, "{numbers}");
+    }
+}
