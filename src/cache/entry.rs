@@ -85,7 +85,7 @@ impl Entry {
 
     /// Trusts the entry: the disk was asked. For less time while its entity tags are weak, so that
     /// they become strong when they may.
-    pub fn trust(&self, trust: Trust, ticket: Ticket, now: &Now) {
+    pub fn trust(&self, trust: Trust, ticket: Option<Ticket>, now: &Now) {
         let settles_in_ms = match &self.resolution {
             Resolution::File { variants, .. } => variants.settles_in_ms(now),
             Resolution::Moved(_) | Resolution::Refused(_) => None,
@@ -96,7 +96,7 @@ impl Entry {
         };
         self.expires.set(now.monotonic + lifetime);
         self.generation.set(trust.generation);
-        self.ticket.replace(Some(ticket));
+        self.ticket.replace(ticket);
     }
 
     /// Trusts the entry no longer: something that it depends on has changed.

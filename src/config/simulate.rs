@@ -203,6 +203,7 @@ fn settings(args: Args) -> Settings {
             map_count_max: args.map_count,
             path_count_max: args.today_path_cache,
             descriptor_count_max: args.descriptors,
+            watched_directory_count_max: 0,
             revalidate: args.revalidate,
         },
         plot: args.plot,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::replay::Row;
 use crate::cache::MAP_AFTER_REQUEST_COUNT;
-use crate::cache::entry::{Entry, Resolution};
+use crate::cache::entry::{Entry, Resolution, Trust};
 use crate::cache::held::{Budget, HeldCache};
 use crate::cache::path::{Known, PathCache};
 use crate::clock::Now;
@@ -215,7 +215,7 @@ impl Caches {
             // A check only compares; what is no file is looked for anew.
             Some(entry) if is_of(&entry, leads_to) && (is_fresh || has_file(&entry)) => {
                 if !is_fresh {
-                    entry.renew(now, self.revalidate);
+                    entry.trust(self.trust(), None, now);
                 }
                 (Some(entry), Opened::No)
             }
@@ -240,6 +240,13 @@ impl Caches {
         step
     }
 
+    fn trust(&self) -> Trust {
+        Trust {
+            lifetime: self.revalidate,
+            generation: self.paths.generation(),
+        }
+    }
+
     /// What a look-up at the disk came to, as `Service::remember` takes it in.
     fn remember(&mut self, raw_path: &[u8], leads_to: LeadsTo, now: &Now) -> Option<Rc<Entry>> {
         let resolution = match leads_to {
@@ -262,7 +269,8 @@ impl Caches {
             on_directory: OnDirectory::Missing,
             listing: None,
         };
-        let entry = Rc::new(Entry::new(resolution, lookup, now, self.revalidate));
+        let entry = Rc::new(Entry::new(resolution, lookup, now));
+        entry.trust(self.trust(), None, now);
         entry.count_request();
         self.paths.insert(raw_path, Rc::clone(&entry));
         Some(entry)

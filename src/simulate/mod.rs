@@ -32,6 +32,7 @@ use self::trace::Tracer;
 use crate::server::settings::CacheBudget;
 use crate::site::resolve::Naming;
 use crate::sys::beneath::Root;
+use crate::sys::bin::Bin;
 use crate::sys::limits;
 
 /// Bad lines that are named; the others are only counted.
@@ -168,7 +169,7 @@ pub fn run(settings: &Settings) -> Result<Report, SimulateError> {
 }
 
 fn open_root(root: &Path) -> Result<Root, SimulateError> {
-    Root::open(root).map_err(|error| SimulateError::Root {
+    Root::open(root, Bin::default()).map_err(|error| SimulateError::Root {
         root: root.to_owned(),
         error,
     })

@@ -174,6 +174,7 @@ fn replayed(line: &Line<'_>) -> Vec<Row> {
         map_count_max: 2,
         path_count_max: 2,
         descriptor_count_max: None,
+        watched_directory_count_max: 0,
         revalidate: Duration::ZERO,
     };
     let trace = tracer.finish(None);

@@ -14,7 +14,7 @@ use crate::http::status::Status;
 use crate::http::target::{MethodShape, Target};
 use crate::server::STATUS_PATH;
 use crate::site::resolve::{self, Naming};
-use crate::sys::beneath::Root;
+use crate::sys::beneath::{Links, Root};
 use crate::sys::file::{FileKind, FileTime, FileVersion};
 
 /// Most requests in a trace, which is kept in memory: 3 GiB of them.
@@ -195,7 +195,7 @@ impl Tracer {
             for (candidates, file) in self.candidates.iter().zip(&mut self.trace.files) {
                 // Nothing is sent from here, so a length is all that a way out could give.
                 let found = candidates.iter().find_map(|path| {
-                    let description = root.describe(path).ok()?;
+                    let description = root.describe(path, Links::Followed).ok()?;
                     (description.kind == FileKind::Regular).then_some(description.version)
                 });
                 if let Some(version) = found {

@@ -32,6 +32,7 @@ fn settings(log: &Path, map_bytes_max: u64, path_count_max: usize) -> Settings {
             map_count_max: 1_000,
             path_count_max,
             descriptor_count_max: Some(1_000),
+            watched_directory_count_max: 0,
             revalidate: Duration::from_secs(3_600),
         },
         map_sizes: Vec::new(),

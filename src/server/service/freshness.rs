@@ -166,7 +166,7 @@ impl Service {
             lifetime,
             generation,
         };
-        entry.trust(trust, ticket, now);
+        entry.trust(trust, Some(ticket), now);
         self.let_go(footing);
     }
 
