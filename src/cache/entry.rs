@@ -73,6 +73,24 @@ impl Entry {
         }
     }
 
+    /// One that is trusted for `lifetime` in the first generation.
+    #[cfg(test)]
+    pub(super) fn trusted(
+        resolution: Resolution,
+        lookup: Lookup,
+        now: &Now,
+        lifetime: Duration,
+    ) -> Entry {
+        let entry = Entry::new(resolution, lookup, now);
+        let generation = 0;
+        let trust = Trust {
+            lifetime,
+            generation,
+        };
+        entry.trust(trust, None, now);
+        entry
+    }
+
     /// Whether it is too old to be trusted without a look at the disk.
     pub fn is_expired(&self, now: &Now, generation: u32) -> bool {
         self.expires.get() <= now.monotonic || self.generation.get() != generation

@@ -1,11 +1,15 @@
 //! Caches of what holds the bytes of a file: mappings and descriptors.
 //!
-//! The `lru` crate bounds a table in entries; here the bound is in bytes as well, kept beside it.
+//! Bounded in bytes and in count; `ranked.rs` says who stays.
 
-use foldhash::fast::RandomState;
-use lru::LruCache;
+use std::hash::BuildHasher;
+use std::time::Instant;
 
-use super::stats::CacheStats;
+use foldhash::fast::SeedableRandomState;
+
+use super::curve::{Curve, Sampler, TakenIn, Unit};
+use super::ranked::{Departure, Ranked, Room};
+use super::stats::{CacheStats, Cause, Fate, Minute, MinuteStats};
 use crate::sys::file::FileVersion;
 
 /// How much may be held.
@@ -17,42 +21,81 @@ pub struct Budget {
     pub count_max: usize,
 }
 
-/// Holders of file content by version, the least recently used pushed out first.
+/// Holders of file content by version.
 ///
 /// `H` is a counted reference: what is pushed out lives on with those who are sending it.
 #[derive(Debug)]
 pub struct HeldCache<H> {
-    entries: LruCache<FileVersion, H, RandomState>,
+    entries: Ranked<FileVersion, H>,
     budget: Budget,
-    bytes: u64,
+    hasher: SeedableRandomState,
+    sampler: Option<Box<Sampler>>,
     stats: CacheStats,
+    minute: Minute,
 }
 
 impl<H> HeldCache<H> {
     /// An empty cache.
     pub fn new(budget: Budget) -> HeldCache<H> {
-        let entries = LruCache::unbounded_with_hasher(RandomState::default());
         HeldCache {
-            entries,
+            entries: Ranked::new(room(budget), budget.count_max.saturating_mul(2)),
             budget,
-            bytes: 0,
+            hasher: super::key_hasher(),
+            sampler: None,
             stats: CacheStats::default(),
+            minute: Minute::default(),
         }
+    }
+
+    /// The same with a [curve](HeldCache::curve). The caller takes files in as `taken_in` says.
+    #[must_use]
+    pub fn with_curve(mut self, taken_in: TakenIn) -> HeldCache<H> {
+        let Budget { bytes_max, .. } = self.budget;
+        let sampler = Sampler::new(Unit::Bytes, bytes_max, room(self.budget), taken_in);
+        self.sampler = sampler.map(Box::new);
+        self
+    }
+
+    /// Notes that time has passed; once a turn of the loop is enough.
+    pub fn tick(&mut self, now: Instant) {
+        self.minute.tick(&self.stats, now);
     }
 
     /// The holder of a version, marked as used. Counts a hit or a miss.
     pub fn look_up(&mut self, version: &FileVersion) -> Option<&H> {
-        let holder = self.entries.get(version);
-        match holder {
-            Some(_) => self.stats.hits += 1,
-            None => self.stats.misses += 1,
+        let length = version.length;
+        let held = self.entries.len();
+        match self
+            .entries
+            .look_up_or_note(version, || file_hash(&self.hasher, version))
+        {
+            Ok(slot) => {
+                self.stats.hits += 1;
+                self.stats.hit_bytes += length;
+                if let Some(sampler) = &mut self.sampler {
+                    sampler.count_hit(length);
+                    if sampler.look_ups() >= slot.due {
+                        let hash = version_hash(&self.hasher, version);
+                        slot.due = sampler.show(hash, length, length, held);
+                    }
+                }
+                Some(&slot.value)
+            }
+            Err((fate, _)) => {
+                self.stats.note_miss(fate);
+                self.stats.miss_bytes += length;
+                if let Some(sampler) = &mut self.sampler {
+                    let hash = version_hash(&self.hasher, version);
+                    sampler.count_miss(hash, length, length, held);
+                }
+                None
+            }
         }
-        holder
     }
 
     /// Whether a version is held; marks and counts nothing.
     pub fn holds(&self, version: &FileVersion) -> bool {
-        self.entries.contains(version)
+        self.entries.holds(version)
     }
 
     /// Whether something of `length` bytes can be held at all.
@@ -60,68 +103,54 @@ impl<H> HeldCache<H> {
         length <= self.budget.bytes_max && self.budget.count_max > 0
     }
 
-    /// Takes a holder in and pushes out what no longer fits. Gives what was pushed out, so that
-    /// the caller can undo what it keeps beside it.
+    /// Takes a holder in and pushes out what no longer fits, which may be this one. Gives what was
+    /// pushed out, so that the caller can undo what it keeps beside it.
     pub fn insert(&mut self, version: FileVersion, holder: H) -> Vec<(FileVersion, H)> {
         let mut out = Vec::new();
         if !self.has_room_for(version.length) {
             return out;
         }
-        self.remove_uncounted(&version);
-        while self.bytes + self.weight(&version) > self.budget.bytes_max
-            || self.entries.len() >= self.budget.count_max
-        {
-            match self.evict() {
-                Some(evicted) => out.push(evicted),
-                None => break,
-            }
-        }
-        self.bytes = self.bytes.saturating_add(self.weight(&version));
-        self.entries.put(version, holder);
+        self.entries.remove(&version, Fate::Unknown);
         self.stats.insertions += 1;
+        let (stats, now_s) = (&mut self.stats, self.minute.age_s());
+        let hash = file_hash(&self.hasher, &version);
+        let weight = weight(self.budget, version.length);
+        let mut gone = |version, slot: super::ranked::Slot<H>, departure| {
+            match departure {
+                Departure::Evicted(cause) => stats.note_eviction(cause, now_s - slot.since_s),
+                Departure::Rejected => stats.rejected += 1,
+            }
+            out.push((version, slot.value));
+        };
+        self.entries
+            .insert(version, hash, weight, holder, now_s, &mut gone);
         out
     }
 
-    /// Pushes the least recently used holder out, if there is one.
-    pub fn evict(&mut self) -> Option<(FileVersion, H)> {
-        let (version, holder) = self.entries.pop_lru()?;
-        self.bytes -= self.weight(&version);
-        self.stats.evictions += 1;
-        Some((version, holder))
+    /// Gives up the holder that is worth least, if there is one, for the sake of connections.
+    pub fn shed(&mut self) -> Option<(FileVersion, H)> {
+        let (version, slot) = self.entries.evict()?;
+        let age_s = self.minute.age_s() - slot.since_s;
+        self.stats.note_eviction(Cause::Shed, age_s);
+        Some((version, slot.value))
     }
 
     /// Drops a version because the file has changed.
     pub fn remove(&mut self, version: &FileVersion) -> Option<H> {
-        let holder = self.remove_uncounted(version);
-        self.stats.changed += u64::from(holder.is_some());
-        holder
+        let slot = self.entries.remove(version, Fate::Changed)?;
+        self.stats.changed += 1;
+        Some(slot.value)
     }
 
     /// Lets go of a version that is held better elsewhere: a descriptor once its file is mapped.
     pub fn release(&mut self, version: &FileVersion) {
-        self.remove_uncounted(version);
+        self.entries.remove(version, Fate::Unknown);
     }
 
-    /// Drops everything.
+    /// Drops everything: any file may have changed.
     pub fn clear(&mut self) {
         self.stats.changed += self.entries.len() as u64;
-        self.entries.clear();
-        self.bytes = 0;
-    }
-
-    fn remove_uncounted(&mut self, version: &FileVersion) -> Option<H> {
-        let holder = self.entries.pop(version)?;
-        self.bytes -= self.weight(version);
-        Some(holder)
-    }
-
-    /// Bytes that an entry counts for; nothing where bytes are not bounded.
-    fn weight(&self, version: &FileVersion) -> u64 {
-        if self.budget.bytes_max == u64::MAX {
-            0
-        } else {
-            version.length
-        }
+        self.entries.clear(Fate::Changed);
     }
 
     /// Entries now.
@@ -131,7 +160,7 @@ impl<H> HeldCache<H> {
 
     /// Bytes now.
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.entries.weight()
     }
 
     /// The bounds.
@@ -143,6 +172,57 @@ impl<H> HeldCache<H> {
     pub fn stats(&self) -> CacheStats {
         self.stats
     }
+
+    /// The last minute.
+    pub fn minute(&self) -> MinuteStats {
+        self.minute.stats(&self.stats)
+    }
+
+    /// What another size would give; `None` where nobody asked for it, the cache is very small, or
+    /// not enough was seen.
+    pub fn curve(&self) -> Option<Curve> {
+        self.sampler.as_ref()?.curve()
+    }
+}
+
+fn room(budget: Budget) -> Room {
+    Room {
+        weight_max: budget.bytes_max,
+        count_max: budget.count_max,
+    }
+}
+
+/// Bytes that an entry counts for; nothing where bytes are not bounded.
+fn weight(budget: Budget, length: u64) -> u64 {
+    if budget.bytes_max == u64::MAX {
+        0
+    } else {
+        length
+    }
+}
+
+/// The hash that a file is remembered by when it is not held: the next version of it, written to the
+/// same inode, is as popular.
+fn file_hash(hasher: &SeedableRandomState, version: &FileVersion) -> u64 {
+    hasher.hash_one((version.device, version.inode))
+}
+
+/// The hash that a version is sampled by.
+fn version_hash(hasher: &SeedableRandomState, version: &FileVersion) -> u64 {
+    let FileVersion {
+        device,
+        inode,
+        length,
+        modified,
+        ..
+    } = *version;
+    hasher.hash_one((
+        device,
+        inode,
+        length,
+        modified.seconds,
+        modified.nanoseconds,
+    ))
 }
 
 #[cfg(test)]
@@ -164,60 +244,96 @@ mod tests {
         }
     }
 
-    /// Against a plain list, whatever is done to it.
+    /// Whatever is done to it, by what it says has gone.
     #[test]
     fn bytes_and_count_stay_within_the_budget() {
         let budget = Budget {
             bytes_max: 100,
-            count_max: 4,
+            count_max: 6,
         };
         let mut cache = HeldCache::new(budget);
-        let mut model: Vec<(u64, u64)> = Vec::new();
-        let mut random = 12_345_u64;
-        for _ in 0..5_000 {
-            random = random
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            let inode = (random >> 33) % 8;
-            // Now and then the file has changed.
-            let length = if (random >> 50).is_multiple_of(8) {
-                (random >> 40) % 60
-            } else {
-                inode * 7
-            };
-            model.retain(|(other, old)| *other != inode || *old == length);
-            let known = model.iter().position(|entry| *entry == (inode, length));
-            assert_eq!(
-                cache.look_up(&version(inode, length)).is_some(),
-                known.is_some()
+        let mut held = std::collections::HashMap::new();
+        let mut random = crate::cache::workload::Random(7);
+        for _ in 0..20_000 {
+            let drawn = random.next();
+            let inode = drawn % 12;
+            let asked = version(
+                inode,
+                if drawn.is_multiple_of(50) {
+                    drawn >> 32 & 63
+                } else {
+                    inode * 5
+                },
             );
-            match known {
-                Some(at) => {
-                    let entry = model.remove(at);
-                    model.push(entry);
+            let key = (inode, asked.length);
+            match (drawn >> 40) % 20 {
+                0 => assert_eq!(cache.remove(&asked).is_some(), held.remove(&key).is_some()),
+                1 => {
+                    if let Some((gone, ())) = cache.shed() {
+                        held.remove(&(gone.inode, gone.length));
+                    }
                 }
-                None => {
-                    for old in 0..60 {
-                        if old != length {
-                            cache.remove(&version(inode, old));
+                _ => {
+                    assert_eq!(cache.look_up(&asked).is_some(), held.contains_key(&key));
+                    if held.insert(key, ()).is_none() {
+                        for (gone, ()) in cache.insert(asked, ()) {
+                            assert!(held.remove(&(gone.inode, gone.length)).is_some());
                         }
                     }
-                    while model.len() >= 4
-                        || model.iter().map(|entry| entry.1).sum::<u64>() + length > 100
-                    {
-                        model.remove(0);
-                    }
-                    model.push((inode, length));
-                    cache.insert(version(inode, length), ());
                 }
             }
-            assert_eq!(
-                cache.bytes(),
-                model.iter().map(|entry| entry.1).sum::<u64>()
-            );
-            assert_eq!(cache.entry_count(), model.len());
+            let bytes: u64 = held.keys().map(|key| key.1).sum();
+            assert_eq!((cache.bytes(), cache.entry_count()), (bytes, held.len()));
+            assert!(bytes <= budget.bytes_max && held.len() <= budget.count_max);
         }
-        assert!(cache.stats().evictions > 100 && cache.stats().hits > 100);
+        let stats = cache.stats();
+        let by = stats.evictions_by;
+        assert!(by.bytes > 100 && by.count > 0 && by.shed > 100, "{stats:?}");
+        assert!(stats.rejected > 100 && stats.hits > 100, "{stats:?}");
+        assert_eq!(by.bytes + by.count + by.shed, stats.evictions);
+        let missed = stats.misses_by;
+        assert_eq!(missed.cold + missed.changed + missed.evicted, stats.misses);
+        let gone = stats.evictions + stats.rejected + stats.changed;
+        assert_eq!(stats.insertions, gone + held.len() as u64);
+    }
+
+    #[test]
+    fn a_miss_says_why() {
+        let mut cache = HeldCache::new(Budget {
+            bytes_max: 10,
+            count_max: 1,
+        });
+        let by = |cache: &mut HeldCache<()>, inode, length| {
+            let before = cache.stats().misses_by;
+            assert!(cache.look_up(&version(inode, length)).is_none());
+            let now = cache.stats().misses_by;
+            let kinds = [
+                (now.cold - before.cold, "cold"),
+                (now.changed - before.changed, "changed"),
+                (now.evicted - before.evicted, "evicted"),
+            ];
+            kinds
+                .into_iter()
+                .find(|kind| kind.0 == 1)
+                .map(|kind| kind.1)
+        };
+        assert_eq!(by(&mut cache, 1, 10), Some("cold"));
+        assert_eq!(by(&mut cache, 1, 10), Some("cold"), "asked for, never held");
+        cache.insert(version(1, 10), ());
+        cache.remove(&version(1, 10));
+        assert_eq!(by(&mut cache, 1, 9), Some("changed"), "written to in place");
+        cache.insert(version(1, 9), ());
+        for _ in 0..3 {
+            assert!(cache.look_up(&version(2, 9)).is_none());
+        }
+        cache.insert(version(2, 9), ());
+        assert_eq!(cache.entry_count(), 1);
+        let gone = if cache.holds(&version(1, 9)) { 2 } else { 1 };
+        assert_eq!(
+            by(&mut cache, gone, 9),
+            Some("evicted"),
+            "there was no room for both"
+        );
     }
 
     #[test]

@@ -8,14 +8,34 @@
 //!   leads to its bytes. A changed file is another key, so a length of one version can never be
 //!   sent with bytes of another.
 //!
+//! `ranked.rs` decides for all of them who stays when there is not room for all; [`curve`] tells what
+//! another size would give; [`stats`] is what they count.
+//!
 //! Nothing here opens, reads or looks at a clock. What is in use is reference-counted: eviction
 //! forgets it, the last user closes or unmaps it.
 
+pub mod curve;
 pub mod dependents;
 pub mod entry;
+mod ghost;
 pub mod held;
 pub mod path;
+mod ranked;
 pub mod stats;
-
 /// Requests for a path after which its file is mapped: a file asked for once never enters the map.
 pub const MAP_AFTER_REQUEST_COUNT: u32 = 2;
+#[cfg(test)]
+#[allow(unreachable_pub)]
+mod workload;
+
+/// What hashes are seeded with: peers choose paths, so by chance; in tests always the same.
+#[cfg(not(test))]
+fn key_hasher() -> foldhash::fast::SeedableRandomState {
+    foldhash::fast::SeedableRandomState::random()
+}
+
+#[cfg(test)]
+fn key_hasher() -> foldhash::fast::SeedableRandomState {
+    use foldhash::SharedSeed;
+    foldhash::fast::SeedableRandomState::with_seed(1, SharedSeed::global_fixed())
+}

@@ -2,20 +2,30 @@
 //!
 //! Keyed by the bytes as they were sent, so that a hit decodes and normalises nothing. Two
 //! spellings of one path are two entries; that costs memory, never correctness.
+//!
+//! Paths that lead to a file stand apart from those that lead to none (404, 403, 301): anybody can
+//! make up a million of the latter. They have an eighth of the room at most, in order of use.
 
+use std::hash::BuildHasher;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
+use std::time::Instant;
 
-use foldhash::fast::RandomState;
+use foldhash::fast::{RandomState, SeedableRandomState};
 use lru::LruCache;
 
-use super::entry::Entry;
-use super::stats::CacheStats;
+use super::curve::{Curve, Sampler, TakenIn, Unit};
+use super::entry::{Entry, Resolution};
+use super::ranked::{Departure, Ranked, Room, Slot};
+use super::stats::{CacheStats, Cause, Fate, Minute, MinuteStats};
 use crate::clock::Now;
 
 /// Longest raw path that is remembered, in bytes. Peers choose paths: without a bound a table of
 /// 65,536 entries could be made to hold half a gigabyte of them.
 pub const PATH_LENGTH_MAX: usize = 1_024;
+
+/// The most that paths that lead to no file may take of the room: one part in so many.
+const NEGATIVE_SHARE: usize = 8;
 
 /// What a look-up gives.
 #[derive(Clone, Debug)]
@@ -28,75 +38,169 @@ pub enum Known {
     Unknown,
 }
 
-/// Raw paths and what they lead to, the least recently used pushed out first.
+/// A path that leads to no file.
+#[derive(Debug)]
+struct Negative {
+    entry: Rc<Entry>,
+    hash: u64,
+    since_s: u32,
+}
+
+/// Raw paths and what they lead to.
 #[derive(Debug)]
 pub struct PathCache {
-    entries: LruCache<Box<[u8]>, Rc<Entry>, RandomState>,
+    files: Ranked<Box<[u8]>, Rc<Entry>>,
+    negatives: LruCache<Box<[u8]>, Negative, RandomState>,
+    entry_count_max: usize,
+    hasher: SeedableRandomState,
+    sampler: Option<Box<Sampler>>,
     /// Entries of an earlier generation have expired.
     generation: u32,
     stats: CacheStats,
+    minute: Minute,
 }
 
 impl PathCache {
     /// A cache of at most `entry_count_max` paths.
     pub fn new(entry_count_max: NonZeroUsize) -> PathCache {
-        // Grown as needed: `LruCache::with_hasher` would reserve room for all entries at once.
-        let mut entries = LruCache::unbounded_with_hasher(RandomState::default());
-        entries.resize(entry_count_max);
+        let entry_count_max = entry_count_max.get();
+        let all = room(entry_count_max);
+        // The curve is about files while no names are being tried.
+        let capacity = entry_count_max as u64;
+        let sampler = Sampler::new(Unit::Entries, capacity, all, TakenIn::First);
         PathCache {
-            entries,
+            files: Ranked::new(all, entry_count_max.saturating_mul(2)),
+            negatives: LruCache::unbounded_with_hasher(RandomState::default()),
+            entry_count_max,
+            hasher: super::key_hasher(),
+            sampler: sampler.map(Box::new),
             generation: 0,
             stats: CacheStats::default(),
+            minute: Minute::default(),
         }
+    }
+
+    /// The same without a [curve](PathCache::curve).
+    #[must_use]
+    pub fn without_curve(mut self) -> PathCache {
+        self.sampler = None;
+        self
     }
 
     /// Looks a raw path up and marks it as used.
     pub fn look_up(&mut self, raw_path: &[u8], now: &Now) -> Known {
-        match self.entries.get(raw_path) {
-            Some(entry) if entry.is_expired(now, self.generation) => {
-                self.stats.expired += 1;
-                Known::Expired(Rc::clone(entry))
+        let held = self.files.len();
+        if let Some(slot) = self.files.look_up(raw_path) {
+            let bytes = content_length(&slot.value);
+            if let Some(sampler) = &mut self.sampler {
+                sampler.count_hit(bytes);
+                if sampler.look_ups() >= slot.due {
+                    slot.due = sampler.show(slot.hash, 1, bytes, held);
+                }
             }
-            Some(entry) => {
-                self.stats.hits += 1;
-                Known::Fresh(Rc::clone(entry))
-            }
-            None => {
-                self.stats.misses += 1;
-                Known::Unknown
-            }
+            let is_expired = slot.value.is_expired(now, self.generation);
+            return known(&mut self.stats, &slot.value, bytes, is_expired);
         }
+        if let Some(negative) = self.negatives.get(raw_path) {
+            let is_expired = negative.entry.is_expired(now, self.generation);
+            return known(&mut self.stats, &negative.entry, 0, is_expired);
+        }
+        let fate = self.files.note_miss(self.hasher.hash_one(raw_path));
+        self.stats.note_miss(fate);
+        Known::Unknown
     }
 
     /// Remembers what a path leads to, in place of what was known. A path longer than
-    /// [`PATH_LENGTH_MAX`] is not remembered.
+    /// [`PATH_LENGTH_MAX`] is not remembered, nor one that has to make way for those that are asked
+    /// for more often.
     pub fn insert(&mut self, raw_path: &[u8], entry: Rc<Entry>) {
         if raw_path.len() > PATH_LENGTH_MAX {
             return;
         }
         self.stats.insertions += 1;
-        if let Some((pushed_out, previous)) = self.entries.push(raw_path.into(), Rc::clone(&entry))
-        {
-            if *pushed_out == *raw_path {
-                entry.inherit_requests(&previous);
-                self.stats.changed += 1;
-            } else {
-                self.stats.evictions += 1;
+        match &entry.resolution {
+            Resolution::File { .. } => self.insert_file(raw_path, entry),
+            Resolution::Moved(_) | Resolution::Refused(_) => self.insert_negative(raw_path, entry),
+        }
+    }
+
+    fn insert_file(&mut self, raw_path: &[u8], entry: Rc<Entry>) {
+        if let Some(previous) = self.files.replace(raw_path, Rc::clone(&entry)) {
+            entry.inherit_requests(&previous);
+            self.stats.changed += 1;
+            return;
+        }
+        if let Some(previous) = self.negatives.pop(raw_path) {
+            entry.inherit_requests(&previous.entry);
+            self.stats.changed += 1;
+        }
+        let (bytes, held) = (content_length(&entry), self.files.len());
+        let hash = self.hasher.hash_one(raw_path);
+        self.stats.miss_bytes += bytes;
+        if let Some(sampler) = &mut self.sampler {
+            sampler.count_miss(hash, 1, bytes, held);
+        }
+        let left = self.entry_count_max - self.negatives.len();
+        self.files.set_room(room(left));
+        let (stats, now_s) = (&mut self.stats, self.minute.age_s());
+        let mut gone = |_, slot: Slot<_>, departure| match departure {
+            Departure::Evicted(_) => stats.note_eviction(Cause::Count, now_s - slot.since_s),
+            Departure::Rejected => stats.rejected += 1,
+        };
+        self.files
+            .insert(raw_path.into(), hash, 1, entry, now_s, &mut gone);
+    }
+
+    fn insert_negative(&mut self, raw_path: &[u8], entry: Rc<Entry>) {
+        let hash = self.hasher.hash_one(raw_path);
+        let now_s = self.minute.age_s();
+        let file = self.files.remove(raw_path, Fate::Changed);
+        let negative = Negative {
+            entry: Rc::clone(&entry),
+            hash,
+            since_s: now_s,
+        };
+        let previous = match (file, self.negatives.put(raw_path.into(), negative)) {
+            (Some(slot), _) => Some(slot.value),
+            (None, negative) => negative.map(|negative| negative.entry),
+        };
+        if let Some(previous) = previous {
+            entry.inherit_requests(&previous);
+            self.stats.changed += 1;
+        }
+        while self.negatives.len() > negative_count_max(self.entry_count_max) {
+            if let Some((_, negative)) = self.negatives.pop_lru() {
+                self.files.note_departure(negative.hash, Fate::PushedOut);
+                self.stats
+                    .note_eviction(Cause::Share, now_s - negative.since_s);
+            }
+        }
+        while self.entry_count() > self.entry_count_max {
+            match self.files.evict() {
+                Some((_, slot)) => self.stats.note_eviction(Cause::Count, now_s - slot.since_s),
+                None => break,
             }
         }
     }
 
     /// Forgets a path.
     pub fn remove(&mut self, raw_path: &[u8]) {
-        if self.entries.pop(raw_path).is_some() {
+        let file = self.files.remove(raw_path, Fate::Changed).is_some();
+        if file {
+            self.stats.changed += 1;
+        } else if let Some(negative) = self.negatives.pop(raw_path) {
+            self.files.note_departure(negative.hash, Fate::Changed);
             self.stats.changed += 1;
         }
     }
 
     /// Forgets everything: another site is served.
     pub fn clear(&mut self) {
-        self.stats.changed += self.entries.len() as u64;
-        self.entries.clear();
+        self.stats.changed += self.entry_count() as u64;
+        self.files.clear(Fate::Changed);
+        while let Some((_, negative)) = self.negatives.pop_lru() {
+            self.files.note_departure(negative.hash, Fate::Changed);
+        }
     }
 
     /// Has every entry checked before it is used again. O(1).
@@ -109,18 +213,79 @@ impl PathCache {
         self.generation
     }
 
+    /// Notes that time has passed; once a turn of the loop is enough.
+    pub fn tick(&mut self, now: Instant) {
+        self.minute.tick(&self.stats, now);
+    }
+
     /// Entries now.
     pub fn entry_count(&self) -> usize {
-        self.entries.len()
+        self.files.len() + self.negatives.len()
+    }
+
+    /// Those of them that lead to no file.
+    pub fn negative_count(&self) -> usize {
+        self.negatives.len()
     }
 
     /// Entries at most.
     pub fn entry_count_max(&self) -> usize {
-        self.entries.cap().get()
+        self.entry_count_max
     }
 
     /// The counters.
     pub fn stats(&self) -> CacheStats {
         self.stats
     }
+
+    /// The last minute.
+    pub fn minute(&self) -> MinuteStats {
+        self.minute.stats(&self.stats)
+    }
+
+    /// What another size would give to requests for files; `None` where the cache is very small or
+    /// not enough was seen.
+    pub fn curve(&self) -> Option<Curve> {
+        self.sampler.as_ref()?.curve()
+    }
 }
+
+/// Counts a look-up that found an entry.
+fn known(stats: &mut CacheStats, entry: &Rc<Entry>, bytes: u64, is_expired: bool) -> Known {
+    if is_expired {
+        stats.expired += 1;
+        stats.misses_by.expired += 1;
+        stats.miss_bytes += bytes;
+        Known::Expired(Rc::clone(entry))
+    } else {
+        stats.hits += 1;
+        stats.hit_bytes += bytes;
+        Known::Fresh(Rc::clone(entry))
+    }
+}
+
+/// Bytes of the file that an entry leads to; its twins are shorter by a little.
+fn content_length(entry: &Entry) -> u64 {
+    match &entry.resolution {
+        Resolution::File { variants, .. } => variants.identity.version.length,
+        Resolution::Moved(_) | Resolution::Refused(_) => 0,
+    }
+}
+
+fn negative_count_max(entry_count_max: usize) -> usize {
+    match entry_count_max {
+        0 | 1 => 0,
+        2..NEGATIVE_SHARE => 1,
+        more => more / NEGATIVE_SHARE,
+    }
+}
+
+fn room(entry_count_max: usize) -> Room {
+    Room {
+        weight_max: u64::MAX,
+        count_max: entry_count_max,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -244,6 +244,7 @@ impl EventLoop {
     }
 
     fn turn(&mut self, events: &Events) -> io::Result<()> {
+        self.service.tick(&self.now);
         let (mut watch, mut signals) = (false, false);
         let mut count = 0;
         for event in events {

@@ -26,6 +26,7 @@ use super::residency::Residency;
 use super::settings::{Settings, StatusAccess};
 use super::start::Chosen;
 use super::watch::{Change, Watch};
+use crate::cache::curve::TakenIn;
 use crate::cache::entry::{Entry, Resolution};
 use crate::cache::held::{Budget, HeldCache};
 use crate::cache::path::{Known, PathCache};
@@ -180,7 +181,7 @@ impl Service {
             disk: queue,
             engine_reason: chosen.reason,
             paths: PathCache::new(path_count_max),
-            maps: HeldCache::new(maps),
+            maps: HeldCache::new(maps).with_curve(TakenIn::Second),
             descriptors: HeldCache::new(descriptors),
             watch,
             overflows: 0,
@@ -357,10 +358,17 @@ impl Service {
         self.residency.leave(job, id);
     }
 
+    /// Tells the caches that time has passed.
+    pub(super) fn tick(&mut self, now: &Now) {
+        self.paths.tick(now.monotonic);
+        self.maps.tick(now.monotonic);
+        self.descriptors.tick(now.monotonic);
+    }
+
     /// Closes some kept descriptors, because a connection needs one. Gives how many.
     pub(super) fn shed_descriptors(&mut self, count: usize) -> usize {
         (0..count)
-            .take_while(|_| self.descriptors.evict().is_some())
+            .take_while(|_| self.descriptors.shed().is_some())
             .count()
     }
 }

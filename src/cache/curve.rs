@@ -1,0 +1,316 @@
+//! What another size would give: a miss-ratio curve, kept live.
+//!
+//! Miniature simulations (Waldspurger and others, *Cache Modeling and Optimization using Miniature
+//! Simulations*, USENIX ATC 2017): for each size a small copy of the real cache, of that size times
+//! the sampling rate, that is shown only the keys whose hash is below the rate. It runs the code of
+//! the real one (`ranked.rs`) with nothing in it, so it holds for any policy.
+//!
+//! Only misses are counted, and set against all look-ups (the adjustment of SHARDS, Waldspurger and
+//! others, FAST 2015): whether a hot key happens to be sampled then matters little, since it hardly
+//! ever misses. For the same reason most requests for a hot key need not be shown to the
+//! miniatures: a key that was asked for a moment ago is in each of them. An entry carries the look-up
+//! from which on it is to be shown again, so a hit that is not shown costs one comparison.
+//!
+//! At the size that the cache has, the truth is known, also for the keys that a miniature samples. So
+//! a point is not what its miniature missed, but what the cache missed, and the difference between
+//! the two for the same keys. That takes out most of what hangs on which keys were drawn.
+
+use super::ghost::{Ghost, Ghosts};
+use super::ranked::{Ranked, Room};
+use super::stats::Fate;
+
+/// Miniatures: today's size in the middle, each twice the size of the one before.
+const LEVELS: usize = 9;
+/// The one of today's size.
+const TODAY: usize = LEVELS / 2;
+/// At the start one key in `2^4` is sampled, at each size,
+const SHIFT_START: u32 = 4;
+/// or one in `2^3` where the miniature would otherwise hold fewer entries than this.
+const SHIFT_MIN: u32 = 3;
+const MINIATURE_COUNT_MIN: u64 = 64;
+/// Entries that a miniature may come to hold. More, and it samples half as many keys.
+const MINIATURE_COUNT_MAX: usize = 256;
+/// Keys remembered as asked for once, where the second request counts.
+const SEEN_COUNT: usize = 1 << 14;
+/// Entries of the smallest cache that is worth a curve: smaller ones leave no room to sample.
+const COUNT_MIN: u64 = 512;
+/// The mean length that is assumed of files before any is known, in bytes.
+const LENGTH_ASSUMED: u64 = 4_096;
+/// Look-ups before there is a curve.
+const LOOK_UPS_MIN: u64 = 4_096;
+/// Look-ups after which all that was counted is halved, so that the curve follows the workload.
+const HALVE_EVERY: u64 = 1 << 20;
+/// When a key is shown again that is not sampled.
+const NEVER: u64 = u64::MAX;
+/// A key is in every miniature for certain for this part of the entries held, in look-ups.
+const CERTAIN_SHARE: u64 = 64;
+
+/// What the capacity counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unit {
+    /// Bytes of content.
+    Bytes,
+    /// Entries.
+    Entries,
+}
+
+/// One size.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct CurvePoint {
+    /// The size; one point has that of the cache as it is.
+    pub capacity: u64,
+    /// Hits in all look-ups.
+    pub hit_ratio: f64,
+    /// The same in bytes of content.
+    pub hit_ratio_bytes: f64,
+}
+
+/// Hit ratios by size, from a sixteenth to sixteen times the size of the cache as it is.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Curve {
+    /// From the smallest size to the largest.
+    pub points: Vec<CurvePoint>,
+    /// What the sizes count.
+    pub unit: Unit,
+}
+
+/// From which request on a cache takes a key in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TakenIn {
+    /// At once.
+    First,
+    /// A file that is asked for once is not mapped.
+    Second,
+}
+
+/// Look-ups or misses, and the bytes that they were about.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    count: u64,
+    bytes: u64,
+}
+
+impl Tally {
+    fn add(&mut self, count: u64, bytes: u64) {
+        self.count += count;
+        self.bytes += count.saturating_mul(bytes);
+    }
+
+    fn halve(&mut self) {
+        self.count /= 2;
+        self.bytes /= 2;
+    }
+}
+
+/// One size, in miniature.
+#[derive(Debug)]
+struct Miniature {
+    cache: Ranked<u64, ()>,
+    room: Room,
+    shift: u32,
+    missed: Tally,
+    /// Misses of the cache itself for the keys that are sampled here.
+    missed_really: Tally,
+}
+
+impl Miniature {
+    /// Of a cache with this room, which would hold about so many entries.
+    fn new(room: Room, entries: u64) -> Miniature {
+        let shift = match entries >> SHIFT_START < MINIATURE_COUNT_MIN {
+            true => SHIFT_MIN,
+            false => SHIFT_START,
+        };
+        Miniature {
+            cache: Ranked::new(scaled(room, shift), 2 * MINIATURE_COUNT_MAX),
+            room,
+            shift,
+            missed: Tally::default(),
+            missed_really: Tally::default(),
+        }
+    }
+
+    fn samples(&self, hash: u64) -> bool {
+        hash.leading_zeros() >= self.shift
+    }
+
+    /// Shows it a sampled key.
+    fn show(&mut self, hash: u64, weight: u64, bytes: u64, may_enter: bool, look_ups: u64) {
+        self.cache.advance_to(look_ups >> self.shift);
+        if self.cache.look_up_or_note(&hash, || hash).is_ok() {
+            return;
+        }
+        self.missed.add(1 << self.shift, bytes);
+        let room = scaled(self.room, self.shift);
+        if !may_enter || weight > room.weight_max || room.count_max == 0 {
+            return;
+        }
+        self.cache
+            .insert(hash, hash, weight, (), 0, &mut |_, _, _| {});
+        while self.cache.len() > MINIATURE_COUNT_MAX {
+            self.shift += 1;
+            let (shift, room) = (self.shift, scaled(self.room, self.shift));
+            self.cache
+                .retain(room, |hash| hash.leading_zeros() >= shift);
+            self.cache.restart_clock();
+        }
+    }
+}
+
+fn scaled(room: Room, shift: u32) -> Room {
+    Room {
+        weight_max: room.weight_max >> shift,
+        count_max: room.count_max >> shift,
+    }
+}
+
+/// What is kept beside a cache to draw its curve.
+#[derive(Debug)]
+pub(super) struct Sampler {
+    miniatures: [Miniature; LEVELS],
+    seen: Option<Ghosts>,
+    unit: Unit,
+    /// Points are given in these; the rooms of the miniatures may be less by what is set apart.
+    capacity: u64,
+    all: Tally,
+    missed: Tally,
+    look_ups: u64,
+}
+
+impl Sampler {
+    /// For a cache of entries, or of files up to so many bytes and so many of them. `capacity` is
+    /// what the operator gave, `room` what this part of it has. `None`: it is too small.
+    pub(super) fn new(unit: Unit, capacity: u64, room: Room, taken_in: TakenIn) -> Option<Sampler> {
+        let entries = match unit {
+            Unit::Entries => capacity,
+            Unit::Bytes => capacity / LENGTH_ASSUMED,
+        };
+        if entries < COUNT_MIN {
+            return None;
+        }
+        let miniatures = std::array::from_fn(|level| {
+            let by_level = |size: u64| (size << level) >> TODAY;
+            let count_max = match unit {
+                Unit::Entries => by_level(room.count_max as u64),
+                Unit::Bytes => room.count_max as u64,
+            };
+            let room = Room {
+                weight_max: by_level(room.weight_max),
+                count_max: usize::try_from(count_max).unwrap_or(usize::MAX),
+            };
+            Miniature::new(room, by_level(entries))
+        });
+        Some(Sampler {
+            miniatures,
+            seen: (taken_in == TakenIn::Second).then(|| Ghosts::new(SEEN_COUNT)),
+            unit,
+            capacity,
+            all: Tally::default(),
+            missed: Tally::default(),
+            look_ups: 0,
+        })
+    }
+
+    /// Counts a look-up that was answered.
+    pub(super) fn count_hit(&mut self, bytes: u64) {
+        self.all.count += 1;
+        self.all.bytes += bytes;
+        self.look_ups += 1;
+    }
+
+    /// Counts a look-up that was not, and shows its key. Gives when to show it again.
+    pub(super) fn count_miss(&mut self, hash: u64, weight: u64, bytes: u64, held: usize) -> u64 {
+        self.count_hit(bytes);
+        self.missed.add(1, bytes);
+        for miniature in &mut self.miniatures {
+            if miniature.samples(hash) {
+                miniature.missed_really.add(1 << miniature.shift, bytes);
+            }
+        }
+        self.show(hash, weight, bytes, held)
+    }
+
+    /// Shows a key to the miniatures that sample it. Gives the look-up from which on it is to be
+    /// shown again, in a cache that holds so many entries.
+    pub(super) fn show(&mut self, hash: u64, weight: u64, bytes: u64, held: usize) -> u64 {
+        if self.all.count >= HALVE_EVERY {
+            self.halve();
+        }
+        if hash.leading_zeros() < SHIFT_MIN {
+            return NEVER;
+        }
+        let may_enter = match &mut self.seen {
+            None => true,
+            Some(seen) => {
+                let known = seen.recall(hash, 0).is_some();
+                if !known {
+                    let (fate, count) = (Fate::Unknown, 1);
+                    seen.note(hash, Ghost { fate, count }, 0);
+                }
+                known
+            }
+        };
+        let mut is_sampled = false;
+        for miniature in &mut self.miniatures {
+            if miniature.samples(hash) {
+                is_sampled = true;
+                miniature.show(hash, weight, bytes, may_enter, self.look_ups);
+            }
+        }
+        match is_sampled {
+            true => self.look_ups + held as u64 / CERTAIN_SHARE,
+            false => NEVER,
+        }
+    }
+
+    /// Look-ups so far: what [`Slot::due`](super::ranked::Slot::due) is compared with.
+    pub(super) fn look_ups(&self) -> u64 {
+        self.look_ups
+    }
+
+    fn halve(&mut self) {
+        self.all.halve();
+        self.missed.halve();
+        for miniature in &mut self.miniatures {
+            miniature.missed.halve();
+            miniature.missed_really.halve();
+        }
+    }
+
+    /// The curve; `None` until enough was seen.
+    pub(super) fn curve(&self) -> Option<Curve> {
+        if self.all.count < LOOK_UPS_MIN {
+            return None;
+        }
+        let (all, missed) = (self.all, self.missed);
+        let point = |(level, miniature): (usize, &Miniature)| {
+            let (here, really) = (miniature.missed, miniature.missed_really);
+            let ratio = |here: u64, really: u64, missed: u64, all: u64| {
+                let off = if level == TODAY {
+                    0.0
+                } else {
+                    signed(here) - signed(really)
+                };
+                (1.0 - (signed(missed) + off) / signed(all.max(1))).clamp(0.0, 1.0)
+            };
+            CurvePoint {
+                capacity: (self.capacity << level) >> TODAY,
+                hit_ratio: ratio(here.count, really.count, missed.count, all.count),
+                hit_ratio_bytes: ratio(here.bytes, really.bytes, missed.bytes, all.bytes),
+            }
+        };
+        Some(Curve {
+            points: self.miniatures.iter().enumerate().map(point).collect(),
+            unit: self.unit,
+        })
+    }
+}
+
+/// Counts stay far below 2^52, where f64 is exact; bytes may be rounded.
+#[allow(clippy::cast_precision_loss)]
+fn signed(count: u64) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,236 @@
+//! The curve against the caches themselves at each of its sizes.
+
+use std::collections::HashSet;
+use std::num::NonZeroUsize;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::{Curve, CurvePoint, Room, Sampler, TakenIn, Unit};
+use crate::cache::entry::{Entry, Resolution};
+use crate::cache::held::{Budget, HeldCache};
+use crate::cache::path::{Known, PathCache};
+use crate::cache::workload::{self, Ask, Workload};
+use crate::clock::Now;
+use crate::http::content_coding::Coding;
+use crate::site::representation::{Representation, Variants, Vary};
+use crate::site::resolve::{self, Directories, DotFiles, Naming};
+use crate::sys::file::{FileTime, FileVersion};
+
+/// Longest file that is mapped by default.
+const MAPPED_LENGTH_MAX: u64 = 16 << 10;
+
+pub(in crate::cache) fn now() -> Now {
+    let wall = FileTime {
+        seconds: 1_000_000,
+        nanoseconds: 0,
+    };
+    Now::at(Instant::now(), wall)
+}
+
+fn version(ask: &Ask) -> FileVersion {
+    let time = FileTime {
+        seconds: 1,
+        nanoseconds: 1,
+    };
+    FileVersion {
+        device: 1,
+        inode: ask.key,
+        length: ask.length,
+        modified: time,
+        changed: time,
+    }
+}
+
+/// Hit ratio of a simulation, in requests and in bytes.
+type Ratios = (f64, f64);
+
+#[derive(Default)]
+struct Tally {
+    hits: u64,
+    count: u64,
+    hit_bytes: u64,
+    bytes: u64,
+}
+
+impl Tally {
+    fn note(&mut self, is_hit: bool, length: u64) {
+        self.count += 1;
+        self.bytes += length;
+        self.hits += u64::from(is_hit);
+        self.hit_bytes += if is_hit { length } else { 0 };
+    }
+
+    #[allow(clippy::cast_precision_loss)]
+    fn ratios(&self) -> Ratios {
+        (
+            self.hits as f64 / self.count as f64,
+            self.hit_bytes as f64 / self.bytes as f64,
+        )
+    }
+}
+
+/// Mapped files, each from the second request on, as the server does it.
+fn run_maps(asks: &[Ask], bytes_max: u64) -> (Ratios, Option<Curve>) {
+    let budget = Budget {
+        bytes_max,
+        count_max: 32_768,
+    };
+    let mut cache = HeldCache::new(budget).with_curve(TakenIn::Second);
+    let (mut seen, mut tally) = (HashSet::new(), Tally::default());
+    for ask in asks.iter().filter(|ask| ask.length <= MAPPED_LENGTH_MAX) {
+        let version = version(ask);
+        let is_hit = cache.look_up(&version).is_some();
+        tally.note(is_hit, ask.length);
+        if !is_hit && !seen.insert(ask.key) {
+            cache.insert(version, ());
+        }
+    }
+    (tally.ratios(), cache.curve())
+}
+
+/// An entry for a file of about this length, shared by all of them: rendering heads takes long.
+pub(in crate::cache) fn entries(now: &Now) -> Vec<Rc<Entry>> {
+    let naming = Naming {
+        index: Vec::new(),
+        dot_files: DotFiles::Refused,
+        directories: Directories::Hidden,
+    };
+    let entry = |bits: u32| {
+        let file = Ask {
+            key: 1,
+            length: 1 << bits,
+        };
+        let identity =
+            Representation::new("a/b", version(&file), Coding::Identity, Vary::Nothing, now);
+        let resolution = Resolution::File {
+            variants: Variants {
+                identity,
+                coded: Vec::new(),
+            },
+            expectations: [].into(),
+        };
+        let lookup = resolve::plan(b"/a", &naming).expect("a path");
+        Rc::new(Entry::trusted(
+            resolution,
+            lookup,
+            now,
+            Duration::from_secs(3_600),
+        ))
+    };
+    (0..32).map(entry).collect()
+}
+
+fn run_paths(asks: &[Ask], entry_count_max: usize) -> (Ratios, Option<Curve>) {
+    let now = now();
+    let entries = entries(&now);
+    let mut cache = PathCache::new(NonZeroUsize::new(entry_count_max).expect("a size"));
+    let mut tally = Tally::default();
+    for ask in asks {
+        let path = ask.key.to_le_bytes();
+        let entry = &entries[(ask.length.ilog2() as usize).min(31)];
+        let is_hit = matches!(cache.look_up(&path, &now), Known::Fresh(_));
+        tally.note(is_hit, 1 << ask.length.ilog2().min(31));
+        if !is_hit {
+            cache.insert(&path, Rc::clone(entry));
+        }
+    }
+    (tally.ratios(), cache.curve())
+}
+
+/// Mean absolute errors of every second point, in requests and bytes.
+fn errors(curve: &Curve, exact: impl Fn(u64) -> Ratios) -> Ratios {
+    let points: Vec<&CurvePoint> = curve.points.iter().step_by(2).collect();
+    let mut sum = (0.0, 0.0);
+    for point in &points {
+        let (requests, bytes) = exact(point.capacity);
+        sum.0 += (point.hit_ratio - requests).abs();
+        sum.1 += (point.hit_ratio_bytes - bytes).abs();
+    }
+    #[allow(clippy::cast_precision_loss)]
+    let count = points.len() as f64;
+    (sum.0 / count, sum.1 / count)
+}
+
+fn working_set(workload: &Workload) -> (usize, u64) {
+    let mut keys = HashSet::new();
+    let small = |ask: &&Ask| ask.length <= MAPPED_LENGTH_MAX;
+    let all: HashSet<u64> = workload.asks.iter().map(|ask| ask.key).collect();
+    let bytes = workload
+        .asks
+        .iter()
+        .filter(small)
+        .filter(|ask| keys.insert(ask.key))
+        .map(|ask| ask.length)
+        .sum();
+    (all.len(), bytes)
+}
+
+/// The files and requests of the test: few enough for an unoptimised build.
+const FILES: usize = 40_000;
+const REQUESTS: usize = 50_000;
+/// The caches hold one part in so many of the working set.
+const SHARE: usize = 4;
+/// What is promised of requests, and what is true of bytes of mapped files. Of the bytes that paths
+/// lead to nothing is: one file of a gibibyte, sampled or not, moves them.
+const OFF_MAX: f64 = 0.02;
+const OFF_BYTES_MAX: f64 = 0.03;
+
+#[test]
+fn curves_of_paths_are_off_by_at_most_two_hundredths() {
+    for workload in workload::all(FILES, REQUESTS) {
+        let capacity = working_set(&workload).0 / SHARE;
+        let curve = run_paths(&workload.asks, capacity).1.expect("a curve");
+        assert_eq!(
+            (curve.points.len(), curve.points[4].capacity),
+            (9, capacity as u64)
+        );
+        let off = errors(&curve, |capacity| {
+            run_paths(&workload.asks, usize::try_from(capacity).expect("a size")).0
+        });
+        println!("{:20} paths {:.4} {:.4}", workload.name, off.0, off.1);
+        assert!(off.0 <= OFF_MAX, "{}: {off:?}", workload.name);
+    }
+}
+
+#[test]
+fn curves_of_mappings_are_off_by_at_most_two_hundredths() {
+    for workload in workload::all(FILES, REQUESTS) {
+        let capacity = working_set(&workload).1 / SHARE as u64;
+        let curve = run_maps(&workload.asks, capacity).1.expect("a curve");
+        let off = errors(&curve, |capacity| run_maps(&workload.asks, capacity).0);
+        println!("{:20} maps {:.4} {:.4}", workload.name, off.0, off.1);
+        let is_near = off.0 <= OFF_MAX && off.1 <= OFF_BYTES_MAX;
+        assert!(is_near, "{}: {off:?}", workload.name);
+    }
+}
+
+/// A cache that first sees what never comes back, and then one file only, is soon said to hit.
+#[test]
+fn what_was_long_ago_is_forgotten() {
+    let room = Room {
+        weight_max: u64::MAX,
+        count_max: 1_024,
+    };
+    let mut sampler = Sampler::new(Unit::Entries, 1_024, room, TakenIn::First).expect("a sampler");
+    assert_eq!(sampler.curve(), None);
+    for key in 0..100_000 {
+        sampler.count_miss(workload::mix(key), 1, 10, 1_024);
+    }
+    let ratios = |sampler: &Sampler| {
+        let curve = sampler.curve().expect("a curve");
+        curve
+            .points
+            .iter()
+            .map(|point| point.hit_ratio)
+            .collect::<Vec<f64>>()
+    };
+    assert!(ratios(&sampler).iter().all(|ratio| *ratio < 0.05));
+    for _ in 0..super::HALVE_EVERY * 4 {
+        sampler.count_hit(10);
+    }
+    sampler.show(1, 1, 10, 1_024);
+    assert!(ratios(&sampler).iter().all(|ratio| *ratio > 0.97));
+    for miniature in &sampler.miniatures {
+        assert!(miniature.cache.len() <= super::MINIATURE_COUNT_MAX);
+    }
+}

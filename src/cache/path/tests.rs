@@ -1,0 +1,115 @@
+//! Paths that lead to files, and those that do not.
+
+use super::*;
+use crate::cache::curve::tests::{entries, now};
+use crate::http::status::Status;
+use crate::site::resolve::{self, Directories, DotFiles, Naming};
+use std::time::Duration;
+
+fn missing(now: &Now) -> Rc<Entry> {
+    let naming = Naming {
+        index: Vec::new(),
+        dot_files: DotFiles::Refused,
+        directories: Directories::Hidden,
+    };
+    let lookup = resolve::plan(b"/none", &naming).expect("a path");
+    let hour = Duration::from_secs(3_600);
+    Rc::new(Entry::trusted(
+        Resolution::Refused(Status::NotFound),
+        lookup,
+        now,
+        hour,
+    ))
+}
+
+fn cache(entry_count_max: usize) -> PathCache {
+    PathCache::new(NonZeroUsize::new(entry_count_max).expect("a size"))
+}
+
+fn is_fresh(cache: &mut PathCache, path: &str, now: &Now) -> bool {
+    matches!(cache.look_up(path.as_bytes(), now), Known::Fresh(_))
+}
+
+#[test]
+fn a_scan_of_names_leaves_seven_eighths_of_the_files() {
+    let now = now();
+    let (file, missing) = (Rc::clone(&entries(&now)[10]), missing(&now));
+    let mut cache = cache(800);
+    let paths: Vec<String> = (0..800).map(|index| format!("/file/{index}")).collect();
+    for path in &paths {
+        assert!(!is_fresh(&mut cache, path, &now));
+        cache.insert(path.as_bytes(), Rc::clone(&file));
+    }
+    for index in 0..100_000 {
+        let path = format!("/random/{index}");
+        assert!(!is_fresh(&mut cache, &path, &now));
+        cache.insert(path.as_bytes(), Rc::clone(&missing));
+        assert!(cache.entry_count() <= 800 && cache.negative_count() <= 100);
+    }
+    let left = paths
+        .iter()
+        .filter(|path| is_fresh(&mut cache, path, &now))
+        .count();
+    assert_eq!((left, cache.negative_count()), (700, 100));
+    assert!(
+        is_fresh(&mut cache, "/random/99999", &now),
+        "the last ones are remembered"
+    );
+    let by = cache.stats().evictions_by;
+    assert_eq!((by.count, by.share), (100, 99_900));
+}
+
+/// The same with names that are there: a crawler.
+#[test]
+fn files_asked_for_once_leave_those_asked_for_often() {
+    let now = now();
+    let file = Rc::clone(&entries(&now)[10]);
+    let mut cache = cache(800);
+    let paths: Vec<String> = (0..600).map(|index| format!("/file/{index}")).collect();
+    for path in paths.iter().cycle().take(1_800) {
+        if !is_fresh(&mut cache, path, &now) {
+            cache.insert(path.as_bytes(), Rc::clone(&file));
+        }
+    }
+    for index in 0..4_000 {
+        let path = format!("/once/{index}");
+        assert!(!is_fresh(&mut cache, &path, &now));
+        cache.insert(path.as_bytes(), Rc::clone(&file));
+        assert!(cache.entry_count() <= 800);
+    }
+    let left = paths
+        .iter()
+        .filter(|path| is_fresh(&mut cache, path, &now))
+        .count();
+    assert_eq!(left, 600);
+}
+
+#[test]
+fn a_path_stands_where_its_latest_answer_belongs() {
+    let now = now();
+    let (file, missing) = (Rc::clone(&entries(&now)[10]), missing(&now));
+    let mut cache = cache(16);
+    cache.insert(b"/a", Rc::clone(&file));
+    cache.insert(b"/a", Rc::clone(&missing));
+    assert_eq!((cache.entry_count(), cache.negative_count()), (1, 1));
+    cache.insert(b"/a", Rc::clone(&file));
+    assert_eq!((cache.entry_count(), cache.negative_count()), (1, 0));
+    assert_eq!((cache.stats().insertions, cache.stats().changed), (3, 2));
+    cache.remove(b"/a");
+    assert!(!is_fresh(&mut cache, "/a", &now));
+    assert_eq!(cache.stats().misses_by.changed, 1);
+}
+
+#[test]
+fn the_smallest_caches_hold_what_they_may() {
+    let now = now();
+    let (file, missing) = (Rc::clone(&entries(&now)[10]), missing(&now));
+    for count_max in 1..12 {
+        let mut cache = cache(count_max);
+        for index in 0..100 {
+            let entry = if index % 3 == 0 { &missing } else { &file };
+            cache.insert(format!("/{index}").as_bytes(), Rc::clone(entry));
+            assert!((1..=count_max).contains(&cache.entry_count()) || index == 0);
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! The policy of every cache: who stays when there is not room for all.
+//!
+//! Newcomers stand in a *window*, a tenth of what is held, in order of use. Who leaves it at its far end
+//! goes to the *main part*, which takes all other room, in order of use as well. Where there is no
+//! room left, the newcomer stays only if it was asked for more often than each of those that would
+//! have to go for it, the least recently used first. If it loses, it goes, and the one that it lost
+//! to moves to the front, so that the next newcomer has another opponent.
+//!
+//! So what is asked for once cannot push out what is asked for often, and what is asked for several
+//! times within a short while is found in the window. How often a key is asked for is counted in its
+//! entry, and while it is not held among the [ghosts](super::ghost); counts are halved once an epoch,
+//! ten look-ups for each entry held. A hit moves nothing between tables and allocates nothing.
+//!
+//! docs/design.md has this compared with others.
+
+use std::borrow::Borrow;
+use std::hash::Hash;
+
+use foldhash::fast::RandomState;
+use lru::LruCache;
+
+use super::ghost::{Ghost, Ghosts, aged};
+use super::stats::{Cause, Fate};
+
+/// The share of the window: one part in so many.
+const WINDOW_SHARE: u32 = 10;
+/// Look-ups in an epoch for each entry held.
+const EPOCH_LOOK_UPS: u64 = 10;
+/// Entries held at least, for the length of an epoch.
+const EPOCH_ENTRIES_MIN: u64 = 16;
+/// Entries that a newcomer is compared with at most; it is judged by those.
+const OPPONENT_COUNT_MAX: usize = 64;
+
+/// How much may be held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Room {
+    /// The sum of all weights.
+    pub(super) weight_max: u64,
+    /// Entries.
+    pub(super) count_max: usize,
+}
+
+/// One entry.
+#[derive(Debug)]
+pub(super) struct Slot<V> {
+    /// What is held.
+    pub(super) value: V,
+    /// What it counts for.
+    pub(super) weight: u64,
+    /// By which it is remembered when it has gone.
+    pub(super) hash: u64,
+    /// The look-up from which on it is to be shown to the sampler.
+    pub(super) due: u64,
+    /// When it was put in, in seconds of the cache.
+    pub(super) since_s: u32,
+    count: u8,
+    epoch: u8,
+}
+
+/// Why an entry had to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Departure {
+    /// To make room.
+    Evicted(Cause),
+    /// It left the window, and the main part had no room for it.
+    Rejected,
+}
+
+type Part<K, V> = LruCache<K, Slot<V>, RandomState>;
+
+/// Entries in two parts, bounded in weight and count.
+#[derive(Debug)]
+pub(super) struct Ranked<K: Hash + Eq, V> {
+    main: Part<K, V>,
+    window: Part<K, V>,
+    weight: u64,
+    window_weight: u64,
+    room: Room,
+    ghosts: Ghosts,
+    look_ups: u64,
+    epoch: u8,
+    epoch_ends: u64,
+}
+
+impl<K: Hash + Eq, V> Ranked<K, V> {
+    /// Nothing yet, and `ghost_count` keys to be remembered when they have gone.
+    pub(super) fn new(room: Room, ghost_count: usize) -> Ranked<K, V> {
+        let part = || LruCache::unbounded_with_hasher(RandomState::default());
+        Ranked {
+            main: part(),
+            window: part(),
+            weight: 0,
+            window_weight: 0,
+            room,
+            ghosts: Ghosts::new(ghost_count),
+            look_ups: 0,
+            epoch: 0,
+            epoch_ends: EPOCH_LOOK_UPS * EPOCH_ENTRIES_MIN,
+        }
+    }
+
+    /// The entry of a key, marked as used.
+    pub(super) fn look_up<Q>(&mut self, key: &Q) -> Option<&mut Slot<V>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.advance_to(self.look_ups + 1);
+        let epoch = self.epoch;
+        let found = self.main.get_mut(key);
+        let slot = found.or_else(|| self.window.get_mut(key))?;
+        slot.count = aged(slot.count, slot.epoch, epoch).saturating_add(1);
+        slot.epoch = epoch;
+        Some(slot)
+    }
+
+    /// The same; a key that is not held is counted as asked for, by this hash.
+    ///
+    /// # Errors
+    /// When it is not held: what is known of it, and the hash.
+    pub(super) fn look_up_or_note(
+        &mut self,
+        key: &K,
+        hash: impl FnOnce() -> u64,
+    ) -> Result<&mut Slot<V>, (Fate, u64)> {
+        self.advance_to(self.look_ups + 1);
+        let epoch = self.epoch;
+        let found = self.main.get_mut(key);
+        match found.or_else(|| self.window.get_mut(key)) {
+            Some(slot) => {
+                slot.count = aged(slot.count, slot.epoch, epoch).saturating_add(1);
+                slot.epoch = epoch;
+                Ok(slot)
+            }
+            None => {
+                let hash = hash();
+                Err((note_miss(&mut self.ghosts, hash, epoch), hash))
+            }
+        }
+    }
+
+    /// Moves the count of look-ups on; epochs follow it.
+    pub(super) fn advance_to(&mut self, look_ups: u64) {
+        self.look_ups = look_ups;
+        if look_ups >= self.epoch_ends {
+            self.epoch = self.epoch.wrapping_add(1);
+            let entries = (self.len() as u64).max(EPOCH_ENTRIES_MIN);
+            self.epoch_ends = look_ups + EPOCH_LOOK_UPS * entries;
+        }
+    }
+
+    /// Lets the present epoch begin again, because look-ups are counted otherwise from now on.
+    pub(super) fn restart_clock(&mut self) {
+        self.epoch_ends = 0;
+    }
+
+    /// Counts a request for a key that is not held, and gives what is known of it.
+    pub(super) fn note_miss(&mut self, hash: u64) -> Fate {
+        note_miss(&mut self.ghosts, hash, self.epoch)
+    }
+
+    /// Takes an entry in; its key must not be held. Whoever has to go for it, itself perhaps, is
+    /// given to `gone`.
+    pub(super) fn insert(
+        &mut self,
+        key: K,
+        hash: u64,
+        weight: u64,
+        value: V,
+        since_s: u32,
+        gone: &mut impl FnMut(K, Slot<V>, Departure),
+    ) {
+        let ghost = self.ghosts.recall(hash, self.epoch);
+        self.ghosts.forget(hash);
+        let slot = Slot {
+            value,
+            weight,
+            hash,
+            due: 0,
+            since_s,
+            count: ghost.map_or(1, |ghost| ghost.count.max(1)),
+            epoch: self.epoch,
+        };
+        self.weight += weight;
+        if weight > self.window_room().weight_max {
+            self.contend(key, slot, gone);
+        } else {
+            self.window_weight += weight;
+            self.window.put(key, slot);
+        }
+        while lacks(self.window_weight, self.window.len(), self.window_room()).is_some() {
+            let Some((key, slot)) = self.window.pop_lru() else {
+                break;
+            };
+            self.window_weight -= slot.weight;
+            self.contend(key, slot, gone);
+        }
+        // The main part may have grown into room that the window now needs.
+        while let Some(cause) = lacks(self.weight, self.len(), self.room) {
+            match self.evict() {
+                Some((key, slot)) => gone(key, slot, Departure::Evicted(cause)),
+                None => break,
+            }
+        }
+    }
+
+    /// Takes an entry that has left the window into the main part, or not. It is counted in
+    /// `weight` already, but in no part.
+    fn contend(&mut self, key: K, slot: Slot<V>, gone: &mut impl FnMut(K, Slot<V>, Departure)) {
+        let room = self.main_room(slot.weight);
+        if !self.wins(&slot, room) {
+            self.weight -= slot.weight;
+            self.note_gone(&slot, Fate::PushedOut);
+            if let Some((winner, slot)) = self.main.pop_lru() {
+                self.main.put(winner, slot);
+            }
+            gone(key, slot, Departure::Rejected);
+            return;
+        }
+        while let Some(cause) = lacks(self.weight - self.window_weight, self.main.len() + 1, room) {
+            let Some((key, victim)) = self.main.pop_lru() else {
+                break;
+            };
+            self.weight -= victim.weight;
+            self.note_gone(&victim, Fate::PushedOut);
+            gone(key, victim, Departure::Evicted(cause));
+        }
+        self.main.put(key, slot);
+    }
+
+    /// Whether an entry was asked for more often than each of those that would have to go for it.
+    fn wins(&self, slot: &Slot<V>, room: Room) -> bool {
+        let count = aged(slot.count, slot.epoch, self.epoch);
+        let mut weight = self.weight - self.window_weight;
+        let mut entries = self.main.len() + 1;
+        for (_, opponent) in self.main.iter().rev().take(OPPONENT_COUNT_MAX) {
+            if lacks(weight, entries, room).is_none() {
+                break;
+            }
+            if aged(opponent.count, opponent.epoch, self.epoch) >= count {
+                return false;
+            }
+            weight -= opponent.weight;
+            entries -= 1;
+        }
+        true
+    }
+
+    /// A tenth of what is held: while there is room for all, hits are found in the main part.
+    fn window_room(&self) -> Room {
+        Room {
+            weight_max: self.weight / u64::from(WINDOW_SHARE),
+            count_max: (self.len() / WINDOW_SHARE as usize).max(1),
+        }
+    }
+
+    /// What the main part may take with another entry in it: the window's tenth is left alone, even
+    /// where it is not used, unless the entry is too long for the rest.
+    fn main_room(&self, weight: u64) -> Room {
+        let Room {
+            weight_max,
+            count_max,
+        } = self.room;
+        let main = weight_max - weight_max / u64::from(WINDOW_SHARE);
+        Room {
+            weight_max: match weight > main {
+                true => weight_max.saturating_sub(self.window_weight),
+                false => main.min(weight_max - self.window_weight.min(weight_max)),
+            },
+            count_max: count_max
+                .saturating_sub((count_max / WINDOW_SHARE as usize).max(self.window.len())),
+        }
+    }
+
+    /// Takes an entry out to make room: of the main part, then of the window.
+    pub(super) fn evict(&mut self) -> Option<(K, Slot<V>)> {
+        let (key, slot) = match self.main.pop_lru() {
+            Some(entry) => entry,
+            None => {
+                let entry = self.window.pop_lru()?;
+                self.window_weight -= entry.1.weight;
+                entry
+            }
+        };
+        self.weight -= slot.weight;
+        self.note_gone(&slot, Fate::PushedOut);
+        Some((key, slot))
+    }
+
+    /// Takes an entry out and remembers why.
+    pub(super) fn remove<Q>(&mut self, key: &Q, fate: Fate) -> Option<Slot<V>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let slot = match self.main.pop(key) {
+            Some(slot) => slot,
+            None => {
+                let slot = self.window.pop(key)?;
+                self.window_weight -= slot.weight;
+                slot
+            }
+        };
+        self.weight -= slot.weight;
+        self.note_gone(&slot, fate);
+        Some(slot)
+    }
+
+    /// Remembers a key that was held elsewhere.
+    pub(super) fn note_departure(&mut self, hash: u64, fate: Fate) {
+        self.ghosts.note(hash, Ghost { fate, count: 1 }, self.epoch);
+    }
+
+    fn note_gone(&mut self, slot: &Slot<V>, fate: Fate) {
+        let count = aged(slot.count, slot.epoch, self.epoch);
+        self.ghosts
+            .note(slot.hash, Ghost { fate, count }, self.epoch);
+    }
+
+    /// Gives an entry another value and keeps its rank. Gives the value that it had.
+    pub(super) fn replace<Q>(&mut self, key: &Q, value: V) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let found = self.main.peek_mut(key);
+        let slot = found.or_else(|| self.window.peek_mut(key))?;
+        Some(std::mem::replace(&mut slot.value, value))
+    }
+
+    /// Drops everything, and remembers why.
+    pub(super) fn clear(&mut self, fate: Fate) {
+        while let Some((_, slot)) = self.evict() {
+            self.note_gone(&slot, fate);
+        }
+    }
+
+    /// Drops all that `keep` does not want, and remembers nothing of it.
+    pub(super) fn retain(&mut self, room: Room, mut keep: impl FnMut(&K) -> bool) {
+        self.main.retain(|key, _| keep(key));
+        self.window.retain(|key, _| keep(key));
+        self.window_weight = self.window.iter().map(|(_, slot)| slot.weight).sum();
+        let main: u64 = self.main.iter().map(|(_, slot)| slot.weight).sum();
+        self.weight = self.window_weight + main;
+        self.set_room(room);
+    }
+
+    /// Another bound, from the next insertion on.
+    pub(super) fn set_room(&mut self, room: Room) {
+        self.room = room;
+    }
+
+    /// Whether a key is held; marks nothing.
+    pub(super) fn holds<Q>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.main.contains(key) || self.window.contains(key)
+    }
+
+    /// Entries.
+    pub(super) fn len(&self) -> usize {
+        self.main.len() + self.window.len()
+    }
+
+    /// The sum of their weights.
+    pub(super) fn weight(&self) -> u64 {
+        self.weight
+    }
+}
+
+/// What there is not room of.
+fn lacks(weight: u64, entries: usize, room: Room) -> Option<Cause> {
+    if weight > room.weight_max {
+        Some(Cause::Bytes)
+    } else if entries > room.count_max {
+        Some(Cause::Count)
+    } else {
+        None
+    }
+}
+
+/// Counts a request for a key that is not held.
+fn note_miss(ghosts: &mut Ghosts, hash: u64, epoch: u8) -> Fate {
+    let known = ghosts.recall(hash, epoch);
+    let (fate, count) = known.map_or((Fate::Unknown, 0), |ghost| (ghost.fate, ghost.count));
+    let count = count.saturating_add(1);
+    ghosts.note(hash, Ghost { fate, count }, epoch);
+    fate
+}
+
+#[cfg(test)]
+mod tests;
