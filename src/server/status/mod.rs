@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use super::service::Service;
 use super::turns::Turns;
-use crate::cache::stats::CacheStats;
+use crate::cache::curve::Curve;
+use crate::cache::stats::{CacheStats, MinuteStats};
 use crate::conn::Document;
 use crate::conn::ledger::Ledger;
 use crate::http::request::{Field, Request};
@@ -114,22 +115,27 @@ pub(super) struct CacheNumbers {
     pub stats: CacheStats,
     /// Hits in all look-ups; `null` before the first.
     pub hit_ratio: Option<f64>,
+    /// The same in bytes of content.
+    pub hit_ratio_bytes: Option<f64>,
+    /// The last minute.
+    pub minute: MinuteStats,
+    /// What another size would give; `null` until enough was seen.
+    pub curve: Option<Curve>,
 }
 
 impl CacheNumbers {
     fn new(name: &'static str, entries: usize, capacity: usize, stats: CacheStats) -> CacheNumbers {
-        let look_ups = stats.hits + stats.misses + stats.expired;
-        // Counts stay far below 2^52, where f64 is exact.
-        #[allow(clippy::cast_precision_loss)]
-        let hit_ratio = (look_ups > 0).then(|| stats.hits as f64 / look_ups as f64);
         CacheNumbers {
             name,
             entries,
             capacity,
             bytes: None,
             capacity_bytes: None,
+            hit_ratio: stats.hit_ratio(),
+            hit_ratio_bytes: stats.hit_ratio_bytes(),
             stats,
-            hit_ratio,
+            minute: MinuteStats::default(),
+            curve: None,
         }
     }
 }
@@ -292,19 +298,22 @@ impl Snapshot {
             descriptors,
             ..
         } = service;
-        let path = CacheNumbers::new(
+        let mut path = CacheNumbers::new(
             "path",
             paths.entry_count(),
             paths.entry_count_max(),
             paths.stats(),
         );
+        (path.minute, path.curve) = (paths.minute(), paths.curve());
         let count_max = maps.budget().count_max;
         let mut map = CacheNumbers::new("map", maps.entry_count(), count_max, maps.stats());
         map.bytes = Some(maps.bytes());
         map.capacity_bytes = Some(maps.budget().bytes_max);
+        (map.minute, map.curve) = (maps.minute(), maps.curve());
         let count_max = descriptors.budget().count_max;
         let count = descriptors.entry_count();
-        let descriptor = CacheNumbers::new("descriptor", count, count_max, descriptors.stats());
+        let mut descriptor = CacheNumbers::new("descriptor", count, count_max, descriptors.stats());
+        descriptor.minute = descriptors.minute();
         let [_, _, success, redirection, client_error, server_error] = ledger.by_class;
         let by_status_class = ByClass {
             success,
