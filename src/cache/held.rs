@@ -71,7 +71,7 @@ impl<H> HeldCache<H> {
         {
             Ok(slot) => {
                 self.stats.hits += 1;
-                self.stats.hit_bytes += length;
+                self.stats.hit_bytes = self.stats.hit_bytes.saturating_add(length);
                 if let Some(sampler) = &mut self.sampler {
                     sampler.count_hit(length);
                     if sampler.look_ups() >= slot.due {
@@ -83,7 +83,7 @@ impl<H> HeldCache<H> {
             }
             Err((fate, _)) => {
                 self.stats.note_miss(fate);
-                self.stats.miss_bytes += length;
+                self.stats.miss_bytes = self.stats.miss_bytes.saturating_add(length);
                 if let Some(sampler) = &mut self.sampler {
                     let hash = version_hash(&self.hasher, version);
                     sampler.count_miss(hash, length, length, held);

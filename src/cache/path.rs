@@ -136,7 +136,7 @@ impl PathCache {
         }
         let (bytes, held) = (content_length(&entry), self.files.len());
         let hash = self.hasher.hash_one(raw_path);
-        self.stats.miss_bytes += bytes;
+        self.stats.miss_bytes = self.stats.miss_bytes.saturating_add(bytes);
         if let Some(sampler) = &mut self.sampler {
             sampler.count_miss(hash, 1, bytes, held);
         }
@@ -255,11 +255,11 @@ fn known(stats: &mut CacheStats, entry: &Rc<Entry>, bytes: u64, is_expired: bool
     if is_expired {
         stats.expired += 1;
         stats.misses_by.expired += 1;
-        stats.miss_bytes += bytes;
+        stats.miss_bytes = stats.miss_bytes.saturating_add(bytes);
         Known::Expired(Rc::clone(entry))
     } else {
         stats.hits += 1;
-        stats.hit_bytes += bytes;
+        stats.hit_bytes = stats.hit_bytes.saturating_add(bytes);
         Known::Fresh(Rc::clone(entry))
     }
 }

@@ -182,7 +182,7 @@ impl Caches {
     pub(super) fn new(budget: &CacheBudget, store: Option<Store>, now: &Now) -> Caches {
         let count_max = NonZeroUsize::new(budget.path_count_max).unwrap_or(NonZeroUsize::MIN);
         Caches {
-            paths: PathCache::new(count_max),
+            paths: PathCache::new(count_max).without_curve(),
             store,
             revalidate: budget.revalidate,
             blank: blank(now),

@@ -74,7 +74,9 @@ pub(super) fn replay(
     let map_today: Mutex<Option<Row>> = Mutex::default();
     let is_today = |size: u64| size == today.path_count_max as u64;
     let path = for_each_size(path_sizes, is_today, |size, enough: &[Row]| {
-        let held_all = |row: &&Row| row.stats.evictions == 0 && row.entry_count < row.size;
+        let held_all = |row: &&Row| {
+            row.stats.evictions + row.stats.rejected == 0 && row.entry_count < row.size
+        };
         match enough.iter().find(held_all) {
             Some(row) if !is_today(size) => plan.passed(row, size),
             _ if is_today(size) => {

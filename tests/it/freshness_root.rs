@@ -203,8 +203,9 @@ fn some_are_polled(site: &Site, server: &Server) {
         site.publish(name, "after");
         wait_until("its change is seen", || is(&mut client, name, "after"));
     }
-    let said = server.errors();
-    assert_eq!(said.matches("cannot be watched").count(), 1, "{said}");
+    let lines = || server.errors().matches("cannot be watched").count();
+    wait_until("it is said", || lines() > 0);
+    assert_eq!(lines(), 1, "{}", server.errors());
 }
 
 #[test]

@@ -137,21 +137,32 @@ fn hits_are_those_of_a_plain_model_at_every_size() {
     let (text, asked) = log(20_000);
     let file = site.beside("log");
     fs::write(&file, &text).unwrap();
-    let mut settings = settings(&file, 100_000, 200);
+    let mut settings = settings(&file, 100_000, 1_000);
     settings.map_sizes = vec![20_000, 50_000, 1_000_000];
     settings.path_sizes = vec![50, 2_000];
     let report = simulate::run(&settings).unwrap();
     assert_eq!((report.line_count, report.bad_count), (20_000, 0));
     assert_eq!((report.map.len(), report.path.len()), (4, 3));
+    // The model pushes out what was used longest ago. Where all has room that is exact; else the
+    // caches choose better, or at least not much worse, and cannot beat those in which all has room.
     for row in &report.map {
-        let (_, hits, hit_bytes) = model(&asked, row.size, 200);
-        assert_eq!((row.hits, row.hit_bytes), (hits, hit_bytes), "{row:?}");
+        let (_, hits, hit_bytes) = model(&asked, row.size, 1_000);
+        let (_, hits_max, _) = model(&asked, u64::MAX, 1_000);
+        if row.stats.evictions + row.stats.rejected == 0 {
+            assert_eq!((row.hits, row.hit_bytes), (hits, hit_bytes), "{row:?}");
+        }
         assert!(row.hits > 100 && row.hits < row.requests, "{row:?}");
+        assert!(row.hits * 10 >= hits * 9 && row.hits <= hits_max, "{row:?}");
     }
     for row in &report.path {
         let path_count_max = usize::try_from(row.size).unwrap();
         let (hits, ..) = model(&asked, 100_000, path_count_max);
-        assert_eq!((row.hits, row.requests), (hits, 20_000), "{row:?}");
+        let (hits_max, ..) = model(&asked, 100_000, usize::MAX);
+        if row.stats.evictions + row.stats.rejected == 0 {
+            assert_eq!(row.hits, hits, "{row:?}");
+        }
+        assert_eq!(row.requests, 20_000, "{row:?}");
+        assert!(row.hits * 10 >= hits * 9 && row.hits <= hits_max, "{row:?}");
     }
     let words = report.to_string();
     assert!(words.contains("Choose --map-cache 1000000B."), "{words}");
@@ -234,7 +245,14 @@ fn a_replay_counts_what_the_server_counted() {
         for (index, row) in [(0, report.path[0]), (1, report.map[0])] {
             let ours = serde_json::to_value(row.stats).unwrap();
             let (ours, its) = (counters(&ours), counters(&numbers["caches"][index]));
-            assert_eq!(ours, its, "cache {index}");
+            // Which of two entries asked for equally often goes, hashes of a random seed may decide.
+            for (name, count) in &its {
+                let difference = count.abs_diff(ours[name]);
+                assert!(
+                    difference <= 10 + count / 20,
+                    "cache {index}: {ours:?} {its:?}"
+                );
+            }
             assert!(ours["hits"] > 100 && ours["evictions"] > 10, "{ours:?}");
         }
     }
