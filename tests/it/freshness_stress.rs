@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::harness::{Client, Server, Site, engines};
 
-/// Rename, then GET: in all, over the engines.
-const PUBLISH_COUNT: usize = 10_000;
-/// The same with edits in place.
-const EDIT_COUNT: usize = 1_500;
+/// Rename, then GET: ten thousand over the engines.
+const PUBLISH_COUNTS: [usize; 3] = [5_000, 3_000, 2_000];
+/// The same with edits in place, with each engine.
+const EDIT_COUNT: usize = 1_000;
 
 /// The content of a version: its number over and over, so that another length or another number
 /// anywhere in it shows.
@@ -58,7 +58,7 @@ fn hammer(server: &Server, published: &Published, hammer: &Hammer, is_over: &Ato
 
 #[test]
 fn ten_thousand_publishes_are_seen_by_the_next_request_whoever_else_asks() {
-    for (engine, count) in engines().iter().zip([5_000, 3_000, 2_000]) {
+    for (engine, count) in engines().iter().zip(PUBLISH_COUNTS) {
         let site = Site::new();
         site.publish("a", version(0));
         site.publish("d/b", version(0));
@@ -103,7 +103,6 @@ fn ten_thousand_publishes_are_seen_by_the_next_request_whoever_else_asks() {
         });
         assert_eq!(server.numbers()["freshness"]["overflows"], 0);
     }
-    assert_eq!(PUBLISH_COUNT, 5_000 + 3_000 + 2_000);
 }
 
 #[test]
@@ -164,7 +163,7 @@ fn without_events_publishes_are_seen_within_the_bound() {
         let words = ["--watch-directories", "0", "--revalidate", "0"];
         let server = Server::start(&site, &[&["--disk", engine], &words[..]].concat());
         let mut client = server.connect();
-        for number in 1..=700 {
+        for number in 1..=300 {
             match number % 3 {
                 0 => fs::write(site.path("a"), version(number)).unwrap(),
                 _ => site.publish("a", version(number)),

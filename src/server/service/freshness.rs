@@ -214,6 +214,15 @@ impl Service {
         Some(Answer::Waiting(following.job))
     }
 
+    /// Somebody no longer waits for the root.
+    pub(super) fn leave_following(&mut self, job: JobId, id: ConnectionId) {
+        if let Some(following) = &mut self.serving.following
+            && following.job == job
+        {
+            following.waiters.retain(|waiter| *waiter != id);
+        }
+    }
+
     fn follow_root(&mut self, waiters: VecDeque<ConnectionId>, now: &Now) -> Option<()> {
         let directories = &mut self.watch.directories;
         let watches = Arc::clone(directories.watches()?);

@@ -356,6 +356,7 @@ impl Service {
     pub(super) fn leave(&mut self, job: JobId, id: ConnectionId) {
         self.fetches.leave(job, id);
         self.residency.leave(job, id);
+        self.leave_following(job, id);
     }
 
     /// Tells the caches that time has passed.

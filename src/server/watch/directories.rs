@@ -13,7 +13,8 @@
 //! use, so that a directory stays watched for the next look-up; they go first where there are too many.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
+use std::num::NonZeroUsize;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
@@ -97,6 +98,8 @@ impl Directories {
             .clone()
             .filter(|_| count_max > 0)
             .map(|watches| Arc::new(Watches::new(watches)));
+        let mut ways = LruCache::unbounded_with_hasher(RandomState::default());
+        ways.resize(NonZeroUsize::new(count_max).unwrap_or(NonZeroUsize::MIN));
         Directories {
             watches,
             inotify,
@@ -104,7 +107,7 @@ impl Directories {
             closing: HashSet::default(),
             count_max,
             dependents: Dependents::default(),
-            ways: LruCache::unbounded_with_hasher(RandomState::default()),
+            ways,
             recent: VecDeque::new(),
             next: 0,
             lost: Moment(0),
@@ -115,6 +118,15 @@ impl Directories {
             polled_count: 0,
             refused: 0,
         }
+    }
+
+    /// Names that differ in the case of ASCII letters are one here: a directory may fold them.
+    fn hash(&self, name: &[u8]) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        for byte in name {
+            hasher.write_u8(byte.to_ascii_lowercase());
+        }
+        hasher.finish()
     }
 
     /// What jobs add watches through; `None` where nothing is watched.
@@ -142,7 +154,7 @@ impl Directories {
         name: Option<&[u8]>,
         now: &Now,
     ) {
-        let name = name.map(|name| self.hasher.hash_one(name));
+        let name = name.map(|name| self.hash(name));
         self.note(directory, name);
         let mut broken = Vec::new();
         let mut root_is_stale = self.root_is_stale;
@@ -214,7 +226,7 @@ impl Directories {
         let mut keys = way.keys.to_vec();
         keys.extend(lookup.names().map(|name| Key {
             directory: way.directory,
-            name: self.hasher.hash_one(name),
+            name: self.hash(name),
         }));
         let all_known = keys
             .iter()
@@ -239,7 +251,7 @@ impl Directories {
                 } else {
                     self.known.entry(directory).or_insert_with(|| watch.clone());
                 }
-                let name = self.hasher.hash_one(&**name);
+                let name = self.hash(name);
                 Key { directory, name }
             })
             .collect();
@@ -256,22 +268,19 @@ impl Directories {
             return;
         };
         let directory = directory.get_watch_descriptor_id();
-        let own: HashSet<u64> = lookup
-            .names()
-            .map(|name| self.hasher.hash_one(name))
-            .collect();
+        let own: HashSet<u64> = lookup.names().map(|name| self.hash(name)).collect();
         let keys: Vec<Key> = walk
             .names
             .iter()
             .map(|(watch, name)| Key {
                 directory: watch.get_watch_descriptor_id(),
-                name: self.hasher.hash_one(&**name),
+                name: self.hash(name),
             })
             .filter(|key| key.directory != directory || !own.contains(&key.name))
             .collect();
         // The last directory is needed too, even where nothing was looked up on the way to it.
         let mut needed = keys.clone();
-        let name = self.hasher.hash_one(ITSELF);
+        let name = self.hash(ITSELF);
         needed.push(Key { directory, name });
         let ticket = self.dependents.add(Target::Way(path.into()), needed);
         let way = Way {
@@ -292,7 +301,7 @@ impl Directories {
 
     /// Counts an entry that is checked after a time.
     pub(in crate::server) fn poll(&mut self, directory: &[u8]) -> Ticket {
-        let directory = self.hasher.hash_one(directory);
+        let directory = self.hash(directory);
         *self.polled.entry(directory).or_insert(0) += 1;
         self.polled_count += 1;
         self.dependents.add(Target::Polled(directory), Vec::new())
@@ -362,7 +371,7 @@ impl Directories {
             Footing::Shaken => {
                 let keys = walk.names.iter().map(|(watch, name)| Key {
                     directory: watch.get_watch_descriptor_id(),
-                    name: self.hasher.hash_one(&**name),
+                    name: self.hash(name),
                 });
                 let keys = keys.collect();
                 self.root_is_stale = true;
