@@ -272,7 +272,7 @@ fn announce(
     let cache = &settings.cache;
     text.push_str(&format!(
         "disk engine {} ({}), {} jobs at once; map cache {} (files up to {}, {} of them); path cache {} entries, \
-         checked after {} ms; up to {} open files, {} connections\n",
+         checked after {} ms where no changes are told; up to {} open files, {} connections\n",
         chosen.disk.name(),
         chosen.reason,
         settings.disk_depth,

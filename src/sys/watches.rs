@@ -213,8 +213,9 @@ impl Watches {
     fn is_told(&self, directory: &Directory, within: Within) -> bool {
         let mut types = self.types.lock().unwrap_or_else(PoisonError::into_inner);
         let magic = *types.entry(directory.device).or_insert_with(|| {
-            rustix::fs::fstatfs(&directory.descriptor)
-                .map_or(0, |about| about.f_type.cast_unsigned() & u64::from(u32::MAX))
+            rustix::fs::fstatfs(&directory.descriptor).map_or(0, |about| {
+                about.f_type.cast_unsigned() & u64::from(u32::MAX)
+            })
         });
         TELLING.contains(&magic) || (within == Within::Machine && magic == OVERLAY)
     }

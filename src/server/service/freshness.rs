@@ -131,18 +131,19 @@ impl Service {
         let found = match (&footing.walk, way) {
             (Some(walk), _) => directories.walked(walk, since.moment),
             (None, Some(way)) => directories.known(way, &entry.lookup, since.moment),
-            (None, None) => Footing::Unwatched(Unwatched::FileSystem),
+            (None, None) => Footing::Unwatched(Unwatched::FileSystem, Vec::new()),
         };
         let mut lifetime = self.revalidate;
-        let mut held = None;
-        let mut refused = None;
+        let (mut held, mut polled, mut refused) = (None, Vec::new(), None);
         match found {
             Footing::Firm(keys) => {
                 if let Some(walk) = &footing.walk {
                     directories.remember(directory, walk, &entry.lookup);
                 }
                 // What has another name may be changed through it: no event here would tell.
-                if !footing.is_linked {
+                if footing.is_linked {
+                    polled = keys;
+                } else {
                     held = directories.hold(entry, keys);
                     refused = held.is_none().then_some(None);
                 }
@@ -151,16 +152,20 @@ impl Service {
                 }
             }
             Footing::Shaken => lifetime = Duration::ZERO,
-            Footing::Unwatched(Unwatched::Refused(error)) => refused = Some(Some(error)),
-            Footing::Unwatched(_) => {
-                let is_root = |walk: &Walk| walk.names.is_empty();
-                self.serving.is_untelling |= footing.walk.as_ref().is_some_and(is_root);
+            Footing::Unwatched(why, keys) => {
+                // The root itself, where nothing was watched before it.
+                self.serving.is_untelling |=
+                    why == Unwatched::FileSystem && keys.is_empty() && footing.walk.is_some();
+                if let Unwatched::Refused(error) = why {
+                    refused = Some(Some(error));
+                }
+                polled = keys;
             }
         }
         if let Some(line) = refused.and_then(|why| directories.refuse(why)) {
             warn(&line);
         }
-        let ticket = held.unwrap_or_else(|| directories.poll(directory));
+        let ticket = held.unwrap_or_else(|| directories.poll(entry, polled));
         let generation = since.generation;
         let trust = Trust {
             lifetime,

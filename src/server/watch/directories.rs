@@ -47,11 +47,10 @@ pub(in crate::server) struct Way {
 /// What depends on directories.
 #[derive(Debug)]
 enum Target {
-    Entry(Weak<Entry>),
+    /// For one that is checked after a time besides: a hash of its directory.
+    Entry(Weak<Entry>, Option<u64>),
     Way(Box<[u8]>),
     Root,
-    /// None: an entry that is checked after a time; a hash of its directory.
-    Polled(u64),
 }
 
 /// What a look-up turned out to depend on.
@@ -61,8 +60,8 @@ pub(in crate::server) enum Footing {
     Firm(Vec<Key>),
     /// On something that changed meanwhile, or that is no longer watched.
     Shaken,
-    /// On something that cannot be watched.
-    Unwatched(Unwatched),
+    /// On something that cannot be watched, and on these names.
+    Unwatched(Unwatched, Vec<Key>),
 }
 
 /// Watched directories and those who depend on them.
@@ -159,14 +158,13 @@ impl Directories {
         let mut broken = Vec::new();
         let mut root_is_stale = self.root_is_stale;
         let mut touch = |target: &Target| match target {
-            Target::Entry(entry) => {
+            Target::Entry(entry, _) => {
                 if let Some(entry) = entry.upgrade() {
                     entry.distrust(now);
                 }
             }
             Target::Way(path) => broken.push(path.clone()),
             Target::Root => root_is_stale = true,
-            Target::Polled(_) => {}
         };
         match name {
             Some(name) => {
@@ -256,7 +254,7 @@ impl Directories {
             })
             .collect();
         match walk.unwatched {
-            Some(unwatched) => Footing::Unwatched(unwatched),
+            Some(unwatched) => Footing::Unwatched(unwatched, keys),
             None if is_closing || self.happened_since(since, &keys) => Footing::Shaken,
             None => Footing::Firm(keys),
         }
@@ -293,18 +291,30 @@ impl Directories {
 
     /// Has an entry told of changes of these names; `None` where there would be too many directories.
     pub(in crate::server) fn hold(&mut self, entry: &Rc<Entry>, keys: Vec<Key>) -> Option<Ticket> {
-        let target = Target::Entry(Rc::downgrade(entry));
+        let target = Target::Entry(Rc::downgrade(entry), None);
         let ticket = self.dependents.add(target, keys);
         self.make_room();
         (self.known.len() <= self.count_max).then_some(ticket)
     }
 
-    /// Counts an entry that is checked after a time.
-    pub(in crate::server) fn poll(&mut self, directory: &[u8]) -> Ticket {
-        let directory = self.hash(directory);
-        *self.polled.entry(directory).or_insert(0) += 1;
-        self.polled_count += 1;
-        self.dependents.add(Target::Polled(directory), Vec::new())
+    /// Counts an entry that is checked after a time, and has it told of changes as far as they are.
+    pub(in crate::server) fn poll(&mut self, entry: &Rc<Entry>, keys: Vec<Key>) -> Ticket {
+        let directory = self.hash(entry.lookup.directory());
+        let mut add = |keys| {
+            *self.polled.entry(directory).or_insert(0) += 1;
+            self.polled_count += 1;
+            let target = Target::Entry(Rc::downgrade(entry), Some(directory));
+            self.dependents.add(target, keys)
+        };
+        let ticket = add(keys);
+        if self.known.len() <= self.count_max {
+            return ticket;
+        }
+        // All but the last of its directories may be needed by others; it is none to make room for.
+        let without = add(Vec::new());
+        drop(ticket);
+        self.collect();
+        without
     }
 
     fn make_room(&mut self) {
@@ -334,7 +344,7 @@ impl Directories {
         } = self;
         let mut unneeded = Vec::new();
         let gone = |target| {
-            if let Target::Polled(directory) = target
+            if let Target::Entry(_, Some(directory)) = target
                 && let Some(count) = polled.get_mut(&directory)
             {
                 *polled_count -= 1;
@@ -377,7 +387,7 @@ impl Directories {
                 self.root_is_stale = true;
                 Some(self.dependents.add(Target::Root, keys))
             }
-            Footing::Unwatched(_) => {
+            Footing::Unwatched(..) => {
                 self.root_is_stale = false;
                 None
             }
