@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::harness::{Client, Content, Server, Site, engines, is_installed, skip, wait_until};
+use super::slow_tree::SlowTree;
 
 /// How the root is reached, and what makes its path lead to another release.
 type Way = (&'static str, fn(&Path), fn(&Path, &str));
@@ -130,6 +131,24 @@ fn a_root_that_vanishes_is_served_until_another_is_there() {
 }
 
 #[test]
+fn a_hangup_has_everything_looked_at_again() {
+    let site = Site::new();
+    site.file("a", "one");
+    let server = Server::start(&site, &["--revalidate", "1h"]);
+    let mut client = server.connect();
+    assert_eq!(client.get("/a", &[]).body, b"one");
+    let expired = || server.numbers()["caches"][0]["expired"].as_u64().unwrap();
+    assert_eq!(expired(), 0);
+    server.signal(rustix::process::Signal::HUP);
+    wait_until("it is checked", || {
+        client.get("/a", &[]);
+        expired() == 1
+    });
+    assert_eq!(client.get("/a", &[]).body, b"one");
+    assert_eq!(expired(), 1, "once");
+}
+
+#[test]
 fn lost_events_have_everything_looked_at_again() {
     let queue = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
     let queue: usize = queue.trim().parse().unwrap();
@@ -247,6 +266,29 @@ fn watches_that_the_kernel_refuses_are_done_without() {
         let server = Server::spawn(command.arg(site.root()));
         some_are_polled(&site, &server);
         assert!(server.errors().contains("fs.inotify.max_user_watches"));
+    }
+}
+
+#[test]
+fn a_file_system_that_tells_nothing_is_polled() {
+    let Some(tree) = SlowTree::mount() else {
+        return;
+    };
+    for engine in engines() {
+        let server = tree.serve(engine, &[]);
+        let mut client = server.connect();
+        assert_eq!(client.get("/hot/file", &[]).status, 200);
+        let numbers = &server.numbers()["freshness"];
+        assert_eq!(numbers["watched_directories"], 0, "{numbers}");
+        assert_eq!(numbers["polled_entries"], 1, "{numbers}");
+        assert_eq!(numbers["worst_staleness_ms"], 50, "{numbers}");
+        assert_eq!(numbers["root_watched"], false, "{numbers}");
+        assert_eq!(numbers["watches_refused"], 0, "{numbers}");
+        let expired = || server.numbers()["caches"][0]["expired"].as_u64().unwrap();
+        wait_until("it is checked", || {
+            client.get("/hot/file", &[]);
+            expired() > 0
+        });
     }
 }
 
