@@ -7,7 +7,7 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -41,8 +41,7 @@ pub enum Links {
 /// The directory that is served.
 #[derive(Debug)]
 pub struct Root {
-    directory: OwnedFd,
-    bin: Bin,
+    directory: OpenFile,
     path: CString,
     identity: (u64, u64),
 }
@@ -56,12 +55,10 @@ impl Root {
     pub fn open(path: &Path, bin: Bin) -> io::Result<Root> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
-        let flags = AtFlags::EMPTY_PATH;
-        let stat = rustix::fs::statx(&directory, c"", flags, StatxFlags::BASIC_STATS)?;
-        let version = Description::from(stat).version;
+        let directory = OpenFile::new(directory, bin);
+        let version = directory.describe()?.version;
         Ok(Root {
             directory,
-            bin,
             path: CString::new(path.as_os_str().as_bytes())?,
             identity: (version.device, version.inode),
         })
@@ -93,7 +90,7 @@ impl Root {
     /// # Blocking
     /// Waits for the disk when the names or the inode are not cached.
     pub fn open_file(&self, path: &CStr, links: Links) -> rustix::io::Result<OpenFile> {
-        let directory = &self.directory;
+        let directory = self.directory.descriptor();
         let mode = Mode::empty();
         rustix::fs::openat2(directory, path, OPEN_FLAGS, mode, resolve_flags(links))
             .map(|descriptor| self.adopt(descriptor))
@@ -114,7 +111,7 @@ impl Root {
         directory: &[u8],
         names: impl Iterator<Item = &'a [u8]>,
     ) -> Walk {
-        watches.walk_beneath(self.directory.as_fd(), directory, names)
+        watches.walk_beneath(self.directory.descriptor(), directory, names)
     }
 
     /// Takes a descriptor that was opened below the root over.
@@ -124,17 +121,17 @@ impl Root {
     pub(super) fn adopt(&self, descriptor: OwnedFd) -> OpenFile {
         // ESPIPE of a FIFO, which is not served anyway.
         let _ = rustix::fs::fadvise(&descriptor, 0, None, Advice::Random);
-        OpenFile::new(descriptor, self.bin.clone())
+        OpenFile::new(descriptor, self.bin().clone())
     }
 
     /// The directory itself, as a number for a ring.
     pub(super) fn raw_directory(&self) -> RawFd {
-        self.directory.as_raw_fd()
+        self.directory.descriptor().as_raw_fd()
     }
 
     /// Where files and mappings of this root go when they are dropped.
     pub fn bin(&self) -> &Bin {
-        &self.bin
+        self.directory.bin()
     }
 
     /// Describes what a path below the root leads to; an absolute path leads wherever it does.
@@ -149,7 +146,7 @@ impl Root {
     /// Waits for the disk, or for the server of a network file system.
     pub fn describe(&self, path: &CStr, links: Links) -> rustix::io::Result<Description> {
         let mask = StatxFlags::BASIC_STATS;
-        let stat = rustix::fs::statx(&self.directory, path, stat_flags(links), mask)?;
+        let stat = rustix::fs::statx(self.directory.descriptor(), path, stat_flags(links), mask)?;
         Ok(Description::from(stat))
     }
 }

@@ -3,12 +3,12 @@
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::harness::{Client, Server, Site, engines};
+use super::harness::{Client, Server, Site, engines, not_beside_others};
 
 /// Rename, then GET: ten thousand over the engines.
 const PUBLISH_COUNTS: [usize; 3] = [5_000, 3_000, 2_000];
 /// The same with edits in place, with each engine.
-const EDIT_COUNT: usize = 1_000;
+const EDIT_COUNT: usize = 600;
 
 /// The content of a version: its number over and over, so that another length or another number
 /// anywhere in it shows.
@@ -58,6 +58,7 @@ fn hammer(server: &Server, published: &Published, hammer: &Hammer, is_over: &Ato
 
 #[test]
 fn ten_thousand_publishes_are_seen_by_the_next_request_whoever_else_asks() {
+    let _alone = not_beside_others();
     for (engine, count) in engines().iter().zip(PUBLISH_COUNTS) {
         let site = Site::new();
         site.publish("a", version(0));
@@ -107,6 +108,7 @@ fn ten_thousand_publishes_are_seen_by_the_next_request_whoever_else_asks() {
 
 #[test]
 fn edits_in_place_are_seen_by_the_next_request_whoever_else_asks() {
+    let _alone = not_beside_others();
     for engine in engines() {
         let site = Site::new();
         fs::write(site.path("a"), version(0)).unwrap();
@@ -157,6 +159,7 @@ fn edits_in_place_are_seen_by_the_next_request_whoever_else_asks() {
 /// With nobody to tell, staleness is bounded by `--revalidate`: here by every request.
 #[test]
 fn without_events_publishes_are_seen_within_the_bound() {
+    let _alone = not_beside_others();
     for engine in engines() {
         let site = Site::new();
         site.publish("a", version(0));

@@ -8,7 +8,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::harness::{Client, Content, PATIENCE, Server, wait_until};
+use super::harness::{Client, Content, PATIENCE, Server, not_beside_others, wait_until};
 use super::slow_tree::{BIG_LENGTH, DELAY, SMALL_LENGTH, SlowTree};
 
 /// Hot answers during one delay: with a free loop there is time for thousands.
@@ -126,6 +126,7 @@ fn longest_turn(server: &Server) -> Duration {
 
 #[test]
 fn hot_requests_go_on_while_the_disk_crawls() {
+    let _alone = not_beside_others();
     let Some(tree) = SlowTree::mount() else {
         return;
     };
@@ -147,6 +148,7 @@ fn hot_requests_go_on_while_the_disk_crawls() {
 
 #[test]
 fn a_loop_that_reads_holds_everybody_up() {
+    let _alone = not_beside_others();
     let Some(tree) = SlowTree::mount() else {
         return;
     };

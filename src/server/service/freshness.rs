@@ -172,13 +172,10 @@ impl Service {
             generation,
         };
         entry.trust(trust, Some(ticket), now);
-        self.let_go(footing);
-    }
-
-    /// Lets go of what a look-up has watched, as far as nothing remembered needs it.
-    pub(super) fn let_go(&mut self, footing: &job::Footing) {
+        // The ticket that it had, and those of entries that were pushed out.
+        directories.collect();
         if let Some(walk) = &footing.walk {
-            self.watch.directories.let_go(walk);
+            directories.let_go(walk);
         }
     }
 
@@ -261,6 +258,10 @@ impl Service {
         self.watch.directories.watch_root(walk, following.since);
         if let Some(root) = root {
             self.serve(root);
+        }
+        if !self.watch.directories.is_root_watched() {
+            // What was trusted for ever, because a change of the root would be told, is so no more.
+            self.paths.distrust_all();
         }
         if self.watch.directories.is_root_stale() {
             // Whoever waits does so for the job that comes: those of this one are told again.

@@ -253,9 +253,11 @@ impl Directories {
                 Key { directory, name }
             })
             .collect();
+        if is_closing || self.happened_since(since, &keys) {
+            return Footing::Shaken;
+        }
         match walk.unwatched {
             Some(unwatched) => Footing::Unwatched(unwatched, keys),
-            None if is_closing || self.happened_since(since, &keys) => Footing::Shaken,
             None => Footing::Firm(keys),
         }
     }
@@ -335,7 +337,7 @@ impl Directories {
     }
 
     /// Follows what depended on directories and is gone.
-    pub(super) fn collect(&mut self) {
+    pub(in crate::server) fn collect(&mut self) {
         let Directories {
             dependents,
             polled,
