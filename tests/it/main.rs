@@ -12,6 +12,7 @@ mod faults;
 mod files;
 mod freshness;
 mod freshness_events;
+mod freshness_random;
 mod freshness_root;
 mod freshness_stress;
 mod harness;
