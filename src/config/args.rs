@@ -11,12 +11,13 @@ use clap::{Arg, ArgAction, Command, CommandFactory, Parser};
 
 use super::listen::parse_listen;
 use super::value::{
-    access_log, count, directories, dot_files, duration, engine, index_name, length, map_lock,
-    root, size, status, word,
+    access_log, count, directories, dot_files, duration, engine, index_name, length, log_format,
+    map_lock, root, server_timing, size, status, word,
 };
+use crate::conn::ServerTiming;
 use crate::http::request::FIELD_COUNT_MAX;
 use crate::server::settings::{
-    AccessLog, Directories, DotFiles, EngineChoice, ListenAddress, MapLock, StatusAccess,
+    AccessLog, Directories, DotFiles, EngineChoice, ListenAddress, LogFormat, MapLock, StatusAccess,
 };
 
 /// Longest file that is mapped: where `writev` of a mapping and `sendfile` cost the same.
@@ -317,6 +318,21 @@ pub(super) struct Args {
     #[arg(long, value_name = "WHERE", env = "SPEDE_ACCESS_LOG", help_heading = OBSERVATION)]
     #[arg(value_parser = access_log(), default_value = "off")]
     pub(super) access_log: AccessLog,
+
+    /// What its lines look like: combined or json.
+    ///
+    /// json says besides which cache knew what was needed, and how long the disk took.
+    #[arg(long, value_name = "FORMAT", env = "SPEDE_ACCESS_LOG_FORMAT", help_heading = OBSERVATION)]
+    #[arg(value_parser = log_format(), default_value = "combined")]
+    pub(super) access_log_format: LogFormat,
+
+    /// Say in each response which cache knew what was needed (Server-Timing).
+    ///
+    /// Everybody sees it, so it is for times of looking into something.
+    #[arg(long, value_name = "SWITCH", env = "SPEDE_SERVER_TIMING", help_heading = OBSERVATION)]
+    #[arg(value_parser = server_timing(), default_value = "off", num_args = 0..=1)]
+    #[arg(default_missing_value = "on", require_equals = true)]
+    pub(super) server_timing: ServerTiming,
 
     /// Who sees /status: loopback, off, all or ADDR:PORT.
     ///

@@ -82,6 +82,12 @@ pub enum ValueError {
     /// Neither of two words.
     #[error("is not on or off")]
     NotMapLock,
+    /// Neither `on` nor `off`.
+    #[error("is not on or off")]
+    NotServerTiming,
+    /// No format of log lines.
+    #[error("is not combined or json")]
+    NotLogFormat,
     /// Neither of two words.
     #[error("is not refuse or serve")]
     NotDotFiles,

@@ -153,6 +153,8 @@ fn settings(args: Args) -> Settings {
         },
         grace: args.grace,
         access_log: args.access_log,
+        log_format: args.access_log_format,
+        server_timing: args.server_timing,
         status: args.status,
     }
 }

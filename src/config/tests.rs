@@ -11,7 +11,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::server::settings::{AccessLog, Directories, DotFiles, EngineChoice, MapLock};
+use crate::conn::ServerTiming;
+use crate::server::settings::{AccessLog, Directories, DotFiles, EngineChoice, LogFormat, MapLock};
 use crate::simulate::LogSource;
 
 /// The command line without its environment, so that no variable of the tester's plays along.
@@ -101,6 +102,8 @@ fn without_words_the_defaults_are_the_documented_ones() {
         },
         grace: Duration::from_secs(30),
         access_log: AccessLog::Off,
+        log_format: LogFormat::Combined,
+        server_timing: ServerTiming::Hidden,
         status: StatusAccess::Loopback,
     };
     assert_eq!(settings_of(&[]), want);
@@ -122,7 +125,7 @@ fn each_flag_sets_what_it_names() {
         "--target-max", "2000", "--head-max", "4000", "--fields-max", "256", "--body-max", "0",
         "--ranges-max", "0", "--head-timeout", "1", "--body-timeout", "2s",
         "--idle-timeout", "3m", "--send-timeout", "4h", "--linger-timeout", "0",
-        "--grace", "1.5", "--access-log", "-", "--status", "9000", "/srv/www",
+        "--grace", "1.5", "--access-log", "-", "--access-log-format", "json", "--server-timing", "--status", "9000", "/srv/www",
     ]);
     let want = Settings {
         root: PathBuf::from("/srv/www"),
@@ -161,6 +164,8 @@ fn each_flag_sets_what_it_names() {
         },
         grace: Duration::from_millis(1_500),
         access_log: AccessLog::StandardOutput,
+        log_format: LogFormat::Json,
+        server_timing: ServerTiming::Shown,
         status: StatusAccess::Listener("127.0.0.1:9000".parse().unwrap()),
     };
     assert_eq!(settings, want);
@@ -264,6 +269,8 @@ fn a_wrong_value_is_said_in_one_line() {
         (&["--disk-depth", "0"],      "--disk-depth: '0' is not a whole number"),
         (&["--disk", "Auto"],         "--disk: 'Auto' is not a disk engine; write auto,"),
         (&["--dotfiles", "yes"],      "--dotfiles: 'yes' is not refuse or serve"),
+        (&["--access-log-format", "xml"], "--access-log-format: 'xml' is not combined or json"),
+        (&["--server-timing=maybe"], "--server-timing: 'maybe' is not on or off"),
         (&["--access-log", ""],       "--access-log: '' is not off, - or the path of a file"),
         (&["--status", "me"],         "--status: 'me' is not loopback, off, all or an ADDR:PORT"),
         (&["--status", "unix:/x"],    "--status: 'unix:/x' is not loopback, off, all or"),

@@ -12,8 +12,9 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use super::ValueError;
 use super::listen::parse_tcp;
 use super::units::{parse_duration, parse_size};
+use crate::conn::ServerTiming;
 use crate::server::settings::{
-    AccessLog, Directories, DotFiles, EngineChoice, MapLock, StatusAccess,
+    AccessLog, Directories, DotFiles, EngineChoice, LogFormat, MapLock, StatusAccess,
 };
 
 /// Longest name in a directory, `NAME_MAX` of limits.h.
@@ -126,6 +127,24 @@ pub(super) fn map_lock() -> impl TypedValueParser<Value = MapLock> {
         "on" => Ok(MapLock::On),
         "off" => Ok(MapLock::Off),
         _ => Err(ValueError::NotMapLock),
+    })
+}
+
+/// Whether responses say where they come from.
+pub(super) fn server_timing() -> impl TypedValueParser<Value = ServerTiming> {
+    text(|text| match text {
+        "on" => Ok(ServerTiming::Shown),
+        "off" => Ok(ServerTiming::Hidden),
+        _ => Err(ValueError::NotServerTiming),
+    })
+}
+
+/// What log lines look like.
+pub(super) fn log_format() -> impl TypedValueParser<Value = LogFormat> {
+    text(|text| match text {
+        "combined" => Ok(LogFormat::Combined),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(ValueError::NotLogFormat),
     })
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::outbox::{Outbox, Source};
 use crate::clock::Now;
-use crate::http::head::HeadWriter;
+use crate::http::head::{HeadWriter, LastFields};
 use crate::http::range::ByteRange;
 use crate::http::request::{Persistence, Request, Version};
 use crate::http::status::{Refusal, Status};
@@ -19,8 +19,8 @@ pub(super) struct Exchange<'a> {
     pub now: &'a Now,
     /// Whether content goes with the head.
     pub content: Content,
-    /// The Connection option that the answer carries, if one is due.
-    pub connection: Option<&'static str>,
+    /// What ends the head.
+    pub last: LastFields<'a>,
 }
 
 impl<'a> Exchange<'a> {
@@ -28,6 +28,7 @@ impl<'a> Exchange<'a> {
     pub(super) fn new(
         request: &Request<'_>,
         persistence: Persistence,
+        server_timing: Option<&'a str>,
         now: &'a Now,
     ) -> Exchange<'a> {
         let connection = match (persistence, request.head().version) {
@@ -38,7 +39,10 @@ impl<'a> Exchange<'a> {
         Exchange {
             now,
             content: Content::of(request.head().method),
-            connection,
+            last: LastFields {
+                connection,
+                server_timing,
+            },
         }
     }
 
@@ -47,7 +51,10 @@ impl<'a> Exchange<'a> {
         Exchange {
             now,
             content,
-            connection: Some("close"),
+            last: LastFields {
+                connection: Some("close"),
+                server_timing: None,
+            },
         }
     }
 }
@@ -72,12 +79,10 @@ pub(super) fn put_selected(
     selected: &Selected,
     source: Option<&Source>,
 ) -> u64 {
-    let Exchange {
-        now, connection, ..
-    } = exchange;
+    let Exchange { now, last, .. } = exchange;
     match selected {
         Selected::Whole => {
-            outbox.render(|buffer| representation.ok.append_to(buffer, now, connection));
+            outbox.render(|buffer| representation.ok.append_to(buffer, now, last));
             put_content(
                 outbox,
                 exchange,
@@ -88,9 +93,7 @@ pub(super) fn put_selected(
         }
         Selected::NotModified => {
             outbox.render(|buffer| {
-                representation
-                    .not_modified
-                    .append_to(buffer, now, connection);
+                representation.not_modified.append_to(buffer, now, last);
             });
             0
         }
@@ -127,7 +130,7 @@ pub(super) fn put_fixed(
             outbox.render(|buffer| {
                 let mut head = HeadWriter::start(buffer, Status::Ok, &exchange.now.rendered);
                 head.field("Allow", Allow::Files.field());
-                head.number("Content-Length", 0).finish(exchange.connection);
+                head.number("Content-Length", 0).finish(exchange.last);
             });
             0
         }
@@ -173,7 +176,7 @@ pub(super) fn put_document(
         if let Some(policy) = document.content_security_policy {
             head.field("Content-Security-Policy", policy.as_bytes());
         }
-        head.field("Vary", b"Accept").finish(exchange.connection);
+        head.field("Vary", b"Accept").finish(exchange.last);
         if exchange.content == Content::Sent {
             buffer.extend_from_slice(&document.bytes);
         }
@@ -207,7 +210,7 @@ fn put_page(
         head.field("Content-Type", fixed::PAGE_TYPE);
         head.number("Content-Length", page.length() as u64);
         fields(&mut head);
-        head.finish(exchange.connection);
+        head.finish(exchange.last);
         if exchange.content == Content::Sent {
             page.append_to(buffer);
         }
@@ -250,7 +253,7 @@ fn part_head(
         content_range(representation, range).as_bytes(),
     );
     representation.add_content_fields(&mut head);
-    head.finish(exchange.connection);
+    head.finish(exchange.last);
 }
 
 fn content_range(representation: &Representation, range: ByteRange) -> String {
@@ -296,7 +299,7 @@ fn put_parts(
         head.field("Content-Type", media_type.as_bytes());
         head.number("Content-Length", content_length);
         representation.add_content_fields(&mut head);
-        head.finish(exchange.connection);
+        head.finish(exchange.last);
     });
     if exchange.content == Content::Omitted {
         return 0;

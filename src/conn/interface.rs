@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::answer::Document;
+use super::explanation::{Explanation, ServerTiming};
 use super::ledger::Ledger;
 use super::outbox::Source;
 use crate::clock::Now;
@@ -39,6 +40,8 @@ pub struct Policy {
     pub body_length_max: u64,
     /// Deadlines.
     pub timeouts: Timeouts,
+    /// Whether responses say where they come from.
+    pub server_timing: ServerTiming,
 }
 
 /// What a connection is given beside each input.
@@ -80,7 +83,7 @@ pub enum Input<'a> {
     /// The look-up that was wanted goes on elsewhere; its answer comes as `Resolved`.
     Waiting,
     /// The look-up that was wanted is done.
-    Resolved(Found<'a>),
+    Resolved(Found<'a>, Explanation),
     /// So many bytes of the outbox went out.
     Sent(u64),
     /// Our direction of the stream was shut down.

@@ -1,12 +1,13 @@
 //! What connections report: statuses, bytes, and the lines of the access log.
 //!
-//! Lines are in the combined format of Apache httpd. They are written when the last byte of an
+//! Lines are in the combined format of Apache httpd or JSON objects. They are written when the last byte of an
 //! answer has gone, or when the connection ends, so that the length is what was really sent.
 
 use std::collections::VecDeque;
 use std::io::Write;
 use std::net::IpAddr;
 
+use super::explanation::Explanation;
 use crate::clock::Now;
 use crate::http::request::{Field, Request};
 use crate::http::status::Status;
@@ -16,8 +17,10 @@ use crate::http::status::Status;
 pub enum Logging {
     /// They are only counted.
     Off,
-    /// Each becomes a line.
-    On,
+    /// Each becomes a line in the combined format.
+    Combined,
+    /// Each becomes a JSON object on a line of its own.
+    Json,
 }
 
 /// Bytes of a request line or field that a log line keeps.
@@ -55,6 +58,8 @@ struct Record {
     /// The line up to the status.
     before: Vec<u8>,
     status: Status,
+    /// What stands between status and length.
+    between: &'static str,
     /// The line after the length.
     after: Vec<u8>,
     /// Where its content ends in the stream of the connection, and how long it is.
@@ -77,6 +82,8 @@ pub struct Answered {
     pub content_length: u64,
     /// Where the answer ends in the stream of the connection.
     pub end: u64,
+    /// Where it comes from.
+    pub explanation: Explanation,
 }
 
 impl Journal {
@@ -90,48 +97,21 @@ impl Journal {
         now: &Now,
     ) {
         ledger.by_class[answered.status.class()] += 1;
-        if ledger.logging == Logging::On {
-            self.record(peer, request, answered, now);
-        }
-    }
-
-    fn record(
-        &mut self,
-        peer: Option<IpAddr>,
-        request: Option<Request<'_>>,
-        answered: Answered,
-        now: &Now,
-    ) {
-        let mut before = Vec::with_capacity(128);
-        // Writing to a Vec cannot fail.
-        let _ = match peer {
-            Some(address) => write!(before, "{address}"),
-            None => write!(before, "-"),
+        let (before, after) = match ledger.logging {
+            Logging::Off => return,
+            Logging::Combined => combined(peer, request, now),
+            Logging::Json => json(peer, request, &answered.explanation, now),
         };
-        before.extend_from_slice(b" - - [");
-        before.extend_from_slice(&common_log_time(&now.rendered));
-        before.extend_from_slice(b"] ");
-        quote(&mut before, request.map(|request| request.line()));
-        let mut after = Vec::new();
-        for field in [Field::Referer, Field::UserAgent] {
-            after.push(b' ');
-            quote(
-                &mut after,
-                request.and_then(|request| request.single(field)),
-            );
-        }
-        after.push(b'\n');
-        let Answered {
-            status,
-            content_length,
-            end,
-        } = answered;
         self.records.push_back(Record {
             before,
-            status,
+            status: answered.status,
             after,
-            end,
-            content_length,
+            end: answered.end,
+            content_length: answered.content_length,
+            between: match ledger.logging {
+                Logging::Json => ",\"bytes\":",
+                _ => " ",
+            },
         });
     }
 
@@ -162,9 +142,78 @@ impl Record {
         let length = self.content_length.saturating_sub(unsent);
         let lines = &mut ledger.lines;
         lines.extend_from_slice(&self.before);
-        let _ = write!(lines, " {} {length}", self.status.code());
+        let _ = write!(lines, "{}{}{length}", self.status.code(), self.between);
         lines.extend_from_slice(&self.after);
     }
+}
+
+/// A line of the combined format: up to the status, and from after the length.
+fn combined(peer: Option<IpAddr>, request: Option<Request<'_>>, now: &Now) -> (Vec<u8>, Vec<u8>) {
+    let mut before = Vec::with_capacity(128);
+    // Writing to a Vec cannot fail.
+    let _ = match peer {
+        Some(address) => write!(before, "{address}"),
+        None => write!(before, "-"),
+    };
+    before.extend_from_slice(b" - - [");
+    before.extend_from_slice(&common_log_time(&now.rendered));
+    before.extend_from_slice(b"] ");
+    quote(&mut before, request.map(|request| request.line()));
+    before.push(b' ');
+    let mut after = Vec::new();
+    for field in [Field::Referer, Field::UserAgent] {
+        after.push(b' ');
+        quote(
+            &mut after,
+            request.and_then(|request| request.single(field)),
+        );
+    }
+    after.push(b'\n');
+    (before, after)
+}
+
+/// The same as a JSON object. What is not there is left out; bytes that are not UTF-8 become U+FFFD.
+fn json(
+    peer: Option<IpAddr>,
+    request: Option<Request<'_>>,
+    explanation: &Explanation,
+    now: &Now,
+) -> (Vec<u8>, Vec<u8>) {
+    let mut before = Vec::with_capacity(192);
+    let _ = write!(
+        before,
+        "{{\"time\":{}.{:03}",
+        now.wall.seconds,
+        now.wall.nanoseconds / 1_000_000
+    );
+    if let Some(address) = peer {
+        let _ = write!(before, ",\"remote\":\"{address}\"");
+    }
+    let text = |line: &mut Vec<u8>, name: &str, bytes: Option<&[u8]>| {
+        if let Some(bytes) = bytes {
+            let kept = &bytes[..bytes.len().min(LOGGED_LENGTH_MAX)];
+            let _ = write!(line, ",\"{name}\":");
+            let _ = serde_json::to_writer(line, &String::from_utf8_lossy(kept));
+        }
+    };
+    text(
+        &mut before,
+        "request",
+        request.map(|request| request.line()),
+    );
+    before.extend_from_slice(b",\"status\":");
+    let mut after = Vec::new();
+    let single = |field| request.and_then(|request| request.single(field));
+    text(&mut after, "referer", single(Field::Referer));
+    text(&mut after, "user_agent", single(Field::UserAgent));
+    for (name, look_up) in explanation.look_ups() {
+        let _ = write!(after, ",\"{name}\":\"{}\"", look_up.name());
+    }
+    if let Some(ms) = explanation.disk_ms() {
+        let _ = write!(after, ",\"disk_ms\":{ms:.3}");
+    }
+    after.extend_from_slice(b"}\n");
+    (before, after)
 }
 
 /// `Mon, 23 Nov 2026 16:00:00 GMT` as `23/Nov/2026:16:00:00 +0000`.

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod explanation;
 mod inbox;
 mod interface;
 pub mod ledger;
@@ -14,6 +15,7 @@ pub mod outbox;
 mod state;
 
 pub use answer::Document;
+pub use explanation::{Explanation, LookUp, ServerTiming};
 pub use interface::{CloseReason, Context, Found, Input, Peer, Policy, Timeouts, Want};
 pub use state::Connection;
 

@@ -4,6 +4,7 @@ use std::mem;
 use std::time::Instant;
 
 use super::answer::{self, Exchange};
+use super::explanation::{Explanation, ServerTiming};
 use super::inbox::Inbox;
 use super::interface::{CloseReason, Context, Found, Input, Peer, Timeouts, Want};
 use super::ledger::{Answered, Journal};
@@ -241,7 +242,9 @@ impl Connection {
                     asked: Asked::Yes,
                 }
             }
-            (Resolving { head, .. }, Input::Resolved(found)) => self.found(head, found, context),
+            (Resolving { head, .. }, Input::Resolved(found, explanation)) => {
+                self.found(head, found, explanation, context)
+            }
             (state, Input::Sent(count)) => self.sent(state, count, context),
             (Flushing(_), Input::WriteClosed) => {
                 self.since = context.now.monotonic;
@@ -359,19 +362,34 @@ impl Connection {
                 head,
                 asked: Asked::No,
             },
-            Some(fixed) => self.answer(&head, Found::Fixed(&fixed), context),
+            Some(fixed) => {
+                let nothing = Explanation::default();
+                self.answer(&head, Found::Fixed(&fixed), nothing, context)
+            }
         }
     }
 
-    fn found(&mut self, head: Head, found: Found<'_>, context: &mut Context<'_>) -> State {
-        match self.answer(&head, found, context) {
+    fn found(
+        &mut self,
+        head: Head,
+        found: Found<'_>,
+        explanation: Explanation,
+        context: &mut Context<'_>,
+    ) -> State {
+        match self.answer(&head, found, explanation, context) {
             State::ReadingHead => self.next_request(context),
             state => state,
         }
     }
 
     /// Puts an answer into the outbox.
-    fn answer(&mut self, head: &Head, found: Found<'_>, context: &mut Context<'_>) -> State {
+    fn answer(
+        &mut self,
+        head: &Head,
+        found: Found<'_>,
+        explanation: Explanation,
+        context: &mut Context<'_>,
+    ) -> State {
         if let Found::Fixed(Fixed::Refused(refusal)) = found {
             return self.refuse(*refusal, Content::of(head.method), context);
         }
@@ -380,7 +398,12 @@ impl Connection {
             Service::Draining => Persistence::Close,
         };
         let request = Request::new(self.inbox.bytes(), head);
-        let exchange = Exchange::new(&request, persistence, context.now);
+        let timing = match context.policy.server_timing {
+            ServerTiming::Hidden => None,
+            ServerTiming::Shown => Some(explanation.server_timing()),
+        };
+        let timing = timing.as_deref().filter(|timing| !timing.is_empty());
+        let exchange = Exchange::new(&request, persistence, timing, context.now);
         let outbox = &mut self.outbox;
         let (status, content_length) = match found {
             Found::Selected {
@@ -403,6 +426,7 @@ impl Connection {
             status,
             content_length,
             end: self.outbox.total_in(),
+            explanation,
         };
         let peer = self.peer.address();
         self.journal
@@ -424,6 +448,7 @@ impl Connection {
             status,
             content_length,
             end: self.outbox.total_in(),
+            explanation: Explanation::default(),
         };
         let peer = self.peer.address();
         self.journal
@@ -473,7 +498,11 @@ impl Connection {
             _ if !self.outbox.is_empty() => State::Closed(CloseReason::SendStalled),
             State::Resolving { head, .. } => {
                 let too_late = Fixed::Error(Status::GatewayTimeout);
-                self.found(head, Found::Fixed(&too_late), context)
+                let waited = Explanation {
+                    disk: Some(context.policy.timeouts.disk),
+                    ..Explanation::default()
+                };
+                self.found(head, Found::Fixed(&too_late), waited, context)
             }
             State::ReadingHead if self.nothing_begun() => State::Closed(CloseReason::Idle),
             State::ReadingHead => self.refuse(Refusal::TimedOut, self.content_of_head(), context),

@@ -27,6 +27,7 @@ const POLICY: Policy = Policy {
         send: Duration::from_secs(20),
         linger: Duration::from_secs(2),
     },
+    server_timing: ServerTiming::Hidden,
 };
 
 /// A driver that answers every look-up with 404, except paths that start with `/later`, which wait.
@@ -52,7 +53,7 @@ impl Peerless {
         Peerless {
             connection: Connection::new(Peer::Local, &now),
             pool: Pool::new(5_000),
-            ledger: Ledger::new(Logging::On),
+            ledger: Ledger::new(Logging::Combined),
             now,
             sent_length: 0,
             end: None,
@@ -86,7 +87,10 @@ impl Peerless {
             match self.connection.want() {
                 Want::Read | Want::Wait | Want::Discard => break,
                 Want::Resolve(request) if request.path().starts_with(b"/later") => self.tell(later),
-                Want::Resolve(_) => self.tell(Input::Resolved(Found::Fixed(&missing))),
+                Want::Resolve(_) => self.tell(Input::Resolved(
+                    Found::Fixed(&missing),
+                    Explanation::default(),
+                )),
                 Want::Write => {
                     let mut pieces = [Piece::EMPTY; PIECE_COUNT_MAX];
                     let length = match self.connection.outbox().next(&mut pieces) {
@@ -208,9 +212,10 @@ fn a_request_that_waits_holds_back_those_behind_it() {
         .map(|request: Request<'_>| request.path().to_vec());
     assert_eq!(path.as_deref(), Some(&b"/later"[..]));
     peer.connection.lend(&mut peer.pool);
-    peer.tell(Input::Resolved(Found::Fixed(&Fixed::Error(
-        Status::Forbidden,
-    ))));
+    peer.tell(Input::Resolved(
+        Found::Fixed(&Fixed::Error(Status::Forbidden)),
+        Explanation::default(),
+    ));
     peer.settle();
     assert_eq!(peer.statuses(), [404, 403, 404]);
 }
@@ -308,9 +313,10 @@ fn a_peer_that_finished_sending_gets_what_it_asked_for() {
     peer.tell(Input::EndOfStream);
     assert_eq!(peer.end, None);
     peer.connection.lend(&mut peer.pool);
-    peer.tell(Input::Resolved(Found::Fixed(&Fixed::Error(
-        Status::Forbidden,
-    ))));
+    peer.tell(Input::Resolved(
+        Found::Fixed(&Fixed::Error(Status::Forbidden)),
+        Explanation::default(),
+    ));
     peer.settle();
     assert_eq!(
         (peer.statuses(), peer.end),
@@ -328,9 +334,10 @@ fn draining_ends_idle_connections_at_once_and_others_after_their_answer() {
     busy.receive(b"GET /later HTTP/1.1\r\nHost: a\r\n\r\n", 5_000);
     busy.tell(Input::Drain);
     busy.connection.lend(&mut busy.pool);
-    busy.tell(Input::Resolved(Found::Fixed(&Fixed::Error(
-        Status::NotFound,
-    ))));
+    busy.tell(Input::Resolved(
+        Found::Fixed(&Fixed::Error(Status::NotFound)),
+        Explanation::default(),
+    ));
     busy.settle();
     assert_eq!((busy.statuses(), busy.half_closed), (vec![404], true));
 }

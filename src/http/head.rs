@@ -5,6 +5,34 @@ use super::status::Status;
 /// The value of the Server field.
 pub const SERVER: &str = concat!("spede/", env!("CARGO_PKG_VERSION"));
 
+/// The fields at the end of a head that are not those of what it describes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LastFields<'a> {
+    /// The Connection option, where the versions of RFC 9112 §9.3 need one.
+    pub connection: Option<&'static str>,
+    /// The value of Server-Timing, if it is shown.
+    pub server_timing: Option<&'a str>,
+}
+
+impl LastFields<'_> {
+    /// Whether there are none.
+    pub fn are_none(&self) -> bool {
+        self.connection.is_none() && self.server_timing.is_none()
+    }
+
+    /// Appends their lines, and the empty one.
+    pub fn append_to(&self, buffer: &mut Vec<u8>) {
+        let mut head = HeadWriter { buffer };
+        if let Some(timing) = self.server_timing {
+            head.field("Server-Timing", timing.as_bytes());
+        }
+        if let Some(option) = self.connection {
+            head.field("Connection", option.as_bytes());
+        }
+        buffer.extend_from_slice(b"\r\n");
+    }
+}
+
 /// Appends the lines of one head to a buffer.
 ///
 /// The status line and the fields that every response has (Date, Server,
@@ -49,13 +77,9 @@ impl<'a> HeadWriter<'a> {
         self.field(name, itoa::Buffer::new().format(value).as_bytes())
     }
 
-    /// Ends the head: the Connection field where the versions of RFC 9112 §9.3 need one, and the
-    /// empty line.
-    pub fn finish(&mut self, connection: Option<&'static str>) {
-        if let Some(option) = connection {
-            self.field("Connection", option.as_bytes());
-        }
-        self.buffer.extend_from_slice(b"\r\n");
+    /// Ends the head.
+    pub fn finish(&mut self, last: LastFields<'_>) {
+        last.append_to(self.buffer);
     }
 }
 
@@ -70,7 +94,7 @@ mod tests {
             let mut buffer = Vec::new();
             HeadWriter::start(&mut buffer, status, date)
                 .number("Content-Length", 5)
-                .finish(None);
+                .finish(LastFields::default());
             let at = HeadWriter::date_offset(status);
             assert_eq!(&buffer[at..at + 29], date, "{status:?}");
             assert!(buffer.ends_with(b"\r\nContent-Length: 5\r\n\r\n"));

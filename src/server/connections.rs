@@ -1,11 +1,12 @@
 //! The table of open connections.
 
 use std::os::fd::OwnedFd;
+use std::time::Instant;
 
 use slab::Slab;
 
 use super::deadlines::Armed;
-use crate::conn::Connection;
+use crate::conn::{Connection, Explanation};
 use crate::disk::JobId;
 
 /// Names a connection for as long as the process lives: an index is used again, the pair is not.
@@ -74,6 +75,10 @@ pub(super) struct Connected {
     /// The job whose result is its answer. A result that comes after its time was over finds
     /// another here, or none.
     pub awaits: Option<JobId>,
+    /// What is to be said of the answer that is looked for.
+    pub explanation: Explanation,
+    /// When it began to wait for the disk.
+    pub waits_since: Option<Instant>,
     /// Where it stands in the wheel of deadlines.
     pub armed: Option<Armed>,
     generation: u32,
@@ -94,6 +99,8 @@ impl Connected {
             output: Flow::Ready,
             queued: false,
             awaits: None,
+            explanation: Explanation::default(),
+            waits_since: None,
             armed: None,
             generation: 0,
         }

@@ -12,9 +12,11 @@ use super::service::{Answer, Asker, Completed, Ready, Resolved, Service};
 use crate::cache::entry::Resolution;
 use crate::clock::Now;
 use crate::conn::ledger::Ledger;
-use crate::conn::outbox::{FileSegment, Next, Pool};
-use crate::conn::{CloseReason, Connection, Context, Document, Found, Input, Policy, Want};
-use crate::site::response::Fixed;
+use crate::conn::outbox::{FileSegment, Next, Pool, Source};
+use crate::conn::{
+    CloseReason, Connection, Context, Document, Explanation, Found, Input, LookUp, Policy, Want,
+};
+use crate::site::response::{Fixed, Selected};
 use crate::sys::socket::{self, More, PIECE_COUNT_MAX, Piece};
 
 /// Kernel calls that one connection may make in one turn before the others have theirs.
@@ -110,6 +112,7 @@ impl Driver {
                     };
                     let peer = connected.connection.peer();
                     let answer = service.find(&request, id, peer, connected.role, now);
+                    connected.explanation.path = service.looked_up.take();
                     self.answer(connected, &answer, now);
                     if let Answer::Status = answer {
                         return After::Status;
@@ -159,7 +162,11 @@ impl Driver {
     /// Answers a connection that wanted the status page.
     pub(super) fn show(&mut self, connection: &mut Connection, document: &Document, now: &Now) {
         connection.lend(&mut self.pool);
-        self.handle(connection, Input::Resolved(Found::Document(document)), now);
+        self.handle(
+            connection,
+            Input::Resolved(Found::Document(document), Explanation::default()),
+            now,
+        );
     }
 
     fn answer(&mut self, connected: &mut Connected, answer: &Answer, now: &Now) {
@@ -167,10 +174,15 @@ impl Driver {
             Answer::Waiting(job) => Some(*job),
             _ => None,
         };
-        let input = match answer {
-            Answer::Waiting(_) | Answer::Status => Input::Waiting,
-            Answer::Fixed(fixed) => Input::Resolved(Found::Fixed(fixed)),
-            Answer::Document(document) => Input::Resolved(Found::Document(document)),
+        if let Answer::Waiting(_) = answer {
+            connected.waits_since.get_or_insert(now.monotonic);
+        }
+        let found = match answer {
+            Answer::Waiting(_) | Answer::Status => {
+                return self.handle(&mut connected.connection, Input::Waiting, now);
+            }
+            Answer::Fixed(fixed) => Found::Fixed(fixed),
+            Answer::Document(document) => Found::Document(document),
             Answer::Selected {
                 entry,
                 coding,
@@ -180,13 +192,14 @@ impl Driver {
                 let Resolution::File { variants, .. } = &entry.resolution else {
                     unreachable!("only files are selected from");
                 };
-                Input::Resolved(Found::Selected {
+                Found::Selected {
                     representation: variants.in_coding(*coding),
                     selected,
                     source: source.as_ref(),
-                })
+                }
             }
         };
+        let input = Input::Resolved(found, explain(connected, &found, now));
         self.handle(&mut connected.connection, input, now);
     }
 
@@ -301,6 +314,27 @@ impl Driver {
             _ => Some(0),
         }
     }
+}
+
+/// Where the answer to a connection comes from, as far as it is known by now.
+fn explain(connected: &mut Connected, found: &Found<'_>, now: &Now) -> Explanation {
+    let mut explanation = std::mem::take(&mut connected.explanation);
+    let waited = |since| now.monotonic.saturating_duration_since(since);
+    explanation.disk = connected.waits_since.take().map(waited);
+    if let Found::Selected {
+        selected, source, ..
+    } = found
+    {
+        explanation.head = match selected {
+            Selected::Whole | Selected::NotModified => explanation.path,
+            _ => Some(LookUp::Miss),
+        };
+        explanation.map = source.map(|source| match source {
+            Source::Mapped(_) => LookUp::Hit,
+            Source::File(_) => LookUp::Miss,
+        });
+    }
+    explanation
 }
 
 /// Sends part of a file that is ready. The last part of a long answer goes only if the file was not

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::conn::ServerTiming;
+
 pub use crate::conn::Timeouts;
 pub use crate::site::resolve::{Directories, DotFiles};
 
@@ -39,6 +41,15 @@ pub enum AccessLog {
     StandardOutput,
     /// To the end of a file.
     File(PathBuf),
+}
+
+/// What the lines of the access log look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Those of Apache httpd's combined format.
+    Combined,
+    /// JSON objects.
+    Json,
 }
 
 /// Which disk engine to use.
@@ -131,6 +142,10 @@ pub struct Settings {
     pub grace: Duration,
     /// The access log.
     pub access_log: AccessLog,
+    /// How.
+    pub log_format: LogFormat,
+    /// Whether responses say where they come from.
+    pub server_timing: ServerTiming,
     /// Who sees the status page.
     pub status: StatusAccess,
 }

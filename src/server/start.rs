@@ -12,7 +12,9 @@ use super::driver::Driver;
 use super::event_loop::EventLoop;
 use super::listeners::Listener;
 use super::service::Service;
-use super::settings::{AccessLog, EngineChoice, ListenAddress, MapLock, Settings, StatusAccess};
+use super::settings::{
+    AccessLog, EngineChoice, ListenAddress, LogFormat, MapLock, Settings, StatusAccess,
+};
 use crate::conn::Policy;
 use crate::conn::ledger::{Ledger, Logging};
 use crate::conn::outbox::Pool;
@@ -182,7 +184,10 @@ fn driver(settings: &Settings) -> Driver {
     let limits = &settings.limits;
     let logging = match settings.access_log {
         AccessLog::Off => Logging::Off,
-        AccessLog::StandardOutput | AccessLog::File(_) => Logging::On,
+        AccessLog::StandardOutput | AccessLog::File(_) => match settings.log_format {
+            LogFormat::Combined => Logging::Combined,
+            LogFormat::Json => Logging::Json,
+        },
     };
     let policy = Policy {
         head: HeadLimits {
@@ -192,6 +197,7 @@ fn driver(settings: &Settings) -> Driver {
         },
         body_length_max: limits.body_length_max,
         timeouts: settings.timeouts,
+        server_timing: settings.server_timing,
     };
     let pool = Pool::new(limits.head_length_max + INBOX_SLACK);
     Driver {

@@ -4,7 +4,7 @@ use crate::clock::Now;
 use crate::http::content_coding::{Coding, CodingSet};
 use crate::http::date::HttpDate;
 use crate::http::entity_tag::{EntityTag, Strength};
-use crate::http::head::HeadWriter;
+use crate::http::head::{HeadWriter, LastFields};
 use crate::http::precondition::Validators;
 use crate::http::status::Status;
 use crate::sys::file::{FileTime, FileVersion};
@@ -23,17 +23,15 @@ pub struct RenderedHead {
 }
 
 impl RenderedHead {
-    /// Appends the head to `buffer`, dated. `connection` is the Connection option, if one is due.
-    pub fn append_to(&self, buffer: &mut Vec<u8>, now: &Now, connection: Option<&'static str>) {
+    /// Appends the head to `buffer`, dated, with these fields at its end.
+    pub fn append_to(&self, buffer: &mut Vec<u8>, now: &Now, last: LastFields<'_>) {
         let start = buffer.len() + self.date_offset;
-        match connection {
-            None => buffer.extend_from_slice(&self.bytes),
-            Some(option) => {
-                buffer.extend_from_slice(&self.bytes[..self.bytes.len() - 2]);
-                buffer.extend_from_slice(b"Connection: ");
-                buffer.extend_from_slice(option.as_bytes());
-                buffer.extend_from_slice(b"\r\n\r\n");
-            }
+        if last.are_none() {
+            buffer.extend_from_slice(&self.bytes);
+        } else {
+            // Without its empty line.
+            buffer.extend_from_slice(&self.bytes[..self.bytes.len() - 2]);
+            last.append_to(buffer);
         }
         buffer[start..start + now.rendered.len()].copy_from_slice(&now.rendered);
     }
@@ -149,7 +147,7 @@ impl Representation {
         } else {
             self.add_common_fields(&mut head);
         }
-        head.finish(None);
+        head.finish(LastFields::default());
         RenderedHead {
             bytes: bytes.into(),
             date_offset: HeadWriter::date_offset(status),

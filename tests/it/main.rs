@@ -8,6 +8,7 @@
 mod cli;
 mod connections;
 mod counts;
+mod explained;
 mod faults;
 mod files;
 mod freshness;

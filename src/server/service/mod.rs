@@ -32,7 +32,7 @@ use crate::cache::held::{Budget, HeldCache};
 use crate::cache::path::{Known, PathCache};
 use crate::clock::Now;
 use crate::conn::outbox::Source;
-use crate::conn::{Document, Peer};
+use crate::conn::{Document, LookUp, Peer};
 use crate::disk::job::Site;
 use crate::disk::job::{Job, Locking, Opened, Resolve};
 use crate::disk::{JobId, Saturated, Sending};
@@ -138,6 +138,8 @@ pub(super) struct Service {
     pub watch: Watch,
     /// Times that the kernel lost events.
     pub overflows: u64,
+    /// What the path cache said of the last request that it was asked about.
+    pub looked_up: Option<LookUp>,
     /// Times that another directory became the root.
     pub roots_served: u64,
     changes: Vec<Change>,
@@ -185,6 +187,7 @@ impl Service {
             descriptors: HeldCache::new(descriptors),
             watch,
             overflows: 0,
+            looked_up: None,
             roots_served: 0,
             changes: Vec::new(),
             serving: Serving::new(chosen.root),
@@ -232,10 +235,12 @@ impl Service {
         }
         match self.paths.look_up(raw_path, now) {
             Known::Fresh(entry) => {
+                self.looked_up = Some(LookUp::Hit);
                 entry.count_request();
                 self.answer_from(&entry, request, &[], asker, now)
             }
             Known::Expired(entry) => {
+                self.looked_up = Some(LookUp::Expired);
                 entry.count_request();
                 let lookup = entry.lookup.clone();
                 let job = |lookup, site| match &entry.resolution {
@@ -246,10 +251,13 @@ impl Service {
                 };
                 self.fetch(raw_path, Some(&entry), lookup, job, asker, now)
             }
-            Known::Unknown => match resolve::plan(raw_path, &self.naming) {
-                Ok(lookup) => self.fetch(raw_path, None, lookup, Resolve::new, asker, now),
-                Err(status) => Answer::Fixed(Fixed::Error(status)),
-            },
+            Known::Unknown => {
+                self.looked_up = Some(LookUp::Miss);
+                match resolve::plan(raw_path, &self.naming) {
+                    Ok(lookup) => self.fetch(raw_path, None, lookup, Resolve::new, asker, now),
+                    Err(status) => Answer::Fixed(Fixed::Error(status)),
+                }
+            }
         }
     }
 
