@@ -17,7 +17,6 @@ use std::time::{Duration, Instant};
 use foldhash::HashSet;
 
 pub(super) use bytes::{Asker, Ready};
-use freshness::Serving;
 
 use super::connections::{ConnectionId, Role};
 use super::disk_queue::{DiskQueue, Owner};
@@ -33,8 +32,7 @@ use crate::cache::path::{Known, PathCache};
 use crate::clock::Now;
 use crate::conn::outbox::Source;
 use crate::conn::{Document, LookUp, Peer};
-use crate::disk::job::Site;
-use crate::disk::job::{Job, Locking, Opened, Resolve};
+use crate::disk::job::{Job, Locking, Opened, Resolve, Site};
 use crate::disk::{JobId, Saturated, Sending};
 use crate::http::content_coding::{self, Coding};
 use crate::http::range::RangeLimits;
@@ -45,6 +43,7 @@ use crate::site::response::{self, Content, Fixed, Selected};
 use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::mapping::Mapping;
 use crate::sys::pagemap::Pagemap;
+use freshness::Serving;
 
 /// The path of the status page.
 pub const STATUS_PATH: &[u8] = b"/status";
