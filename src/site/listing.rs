@@ -12,8 +12,8 @@ use crate::sys::file::{Description, FileKind, FileTime};
 pub const NAME_COUNT_MAX: usize = 10_000;
 /// The Content-Type of a [`page`].
 pub const MEDIA_TYPE: &str = "text/html; charset=utf-8";
-/// What the page may load: nothing but its own style.
-pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
+/// What the page may load: nothing but its own style, which is named by its hash.
+pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'sha256-OFtjc1FsbRQtNYTgNCe8Jy7Vyz69jijdnr1VxdXT1ao='; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}\
@@ -128,6 +128,8 @@ fn row(name: &Name) -> maud::Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine as _;
+    use sha2::Digest as _;
 
     fn name(bytes: &[u8], kind: NameKind) -> Name {
         let modified = FileTime {
@@ -176,5 +178,13 @@ mod tests {
         let root = super::page(b"/", listing, DotFiles::Served);
         let text = String::from_utf8(root).expect("HTML is UTF-8");
         assert!(text.contains(".hidden") && !text.contains("../"));
+    }
+
+    #[test]
+    fn the_style_is_the_one_that_the_policy_allows() {
+        let hash = sha2::Sha256::digest(STYLE);
+        let hash = base64::engine::general_purpose::STANDARD.encode(hash);
+        let allowed = format!("style-src 'sha256-{hash}';");
+        assert!(CONTENT_SECURITY_POLICY.contains(&allowed), "{allowed}");
     }
 }

@@ -5,9 +5,11 @@
 // One binary: what the harness offers is for its sibling modules.
 #![allow(unreachable_pub)]
 
+mod browser;
 mod cli;
 mod connections;
 mod counts;
+mod dashboard;
 mod explained;
 mod faults;
 mod files;

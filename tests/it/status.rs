@@ -177,3 +177,71 @@ fn it_is_json_for_programs_and_a_page_for_people() {
         assert_eq!(json, kind == "application/json");
     }
 }
+
+#[test]
+fn metrics_are_the_same_numbers_for_the_same_peers() {
+    let site = site();
+    let server = Server::start(&site, &[]);
+    let mut client = server.connect();
+    for _ in 0..5 {
+        client.get("/a", &[]);
+        client.get("/none", &[]);
+    }
+    let response = client.get("/metrics", &[]);
+    let kind = response.field("content-type").unwrap();
+    assert!(kind.starts_with("application/openmetrics-text; version=1.0.0"));
+    let text = String::from_utf8(response.body).unwrap();
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    let mut described = std::collections::HashMap::new();
+    let mut values = std::collections::HashMap::new();
+    for line in text.lines() {
+        let words: Vec<&str> = line.splitn(4, ' ').collect();
+        match words[..] {
+            ["#", "TYPE", name, kind] => {
+                assert!(described.insert(name.to_owned(), kind.to_owned()).is_none());
+            }
+            ["#", ..] => {}
+            [name, value] => {
+                let family = name.split('{').next().unwrap();
+                let family = family.strip_suffix("_total").unwrap_or(family);
+                assert!(described.contains_key(family), "{line}");
+                assert!(family.starts_with("spede_"), "{line}");
+                let is_counter = described[family] == "counter";
+                assert_eq!(is_counter, name.contains("_total"), "{line}");
+                let value: f64 = value.parse().unwrap();
+                assert!(values.insert(name.to_owned(), value).is_none(), "{line}");
+            }
+            _ => panic!("{line}"),
+        }
+    }
+    assert!((values["spede_responses_total{class=\"4xx\"}"] - 5.0).abs() < 0.5);
+    assert!(values["spede_cache_hits_total{cache=\"path\"}"] >= 7.0);
+    assert!(values["spede_loop_longest_turn_seconds"] > 0.0);
+    // Whoever may not see the page may not see these either.
+    let field = ["X-Forwarded-For: 192.0.2.1"];
+    assert_eq!(client.get("/metrics", &field).status, 404);
+    let hidden = Server::start(&site, &["--status", "off"]);
+    assert_eq!(hidden.get("/metrics").status, 404);
+}
+
+#[test]
+fn pages_need_nothing_inline() {
+    let site = site();
+    site.file("below/a", "x");
+    let server = Server::start(&site, &["--directories", "list"]);
+    for path in ["/status", "/below/"] {
+        let page = server.get(path);
+        let policy = page.field("content-security-policy").unwrap();
+        assert!(!policy.contains("unsafe") && policy.starts_with("default-src 'none'"));
+        let text = String::from_utf8(page.body).unwrap();
+        assert!(
+            !text.contains(" style=") && !text.contains(" onclick"),
+            "{text}"
+        );
+    }
+    for (part, kind) in [("style", "text/css"), ("script", "text/javascript")] {
+        let response = server.get(&format!("/status?part={part}"));
+        assert!(response.field("content-type").unwrap().starts_with(kind));
+        assert!(response.body.len() > 500);
+    }
+}

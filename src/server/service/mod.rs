@@ -47,6 +47,8 @@ use freshness::Serving;
 
 /// The path of the status page.
 pub const STATUS_PATH: &[u8] = b"/status";
+/// The path of the same for Prometheus.
+pub(super) const METRICS_PATH: &[u8] = b"/metrics";
 
 /// What a request leads to.
 #[derive(Debug)]
@@ -224,7 +226,8 @@ impl Service {
             id,
             owner: Owner::from(peer),
         };
-        if (raw_path == STATUS_PATH || role == Role::Status)
+        let is_status = raw_path == STATUS_PATH || raw_path == METRICS_PATH;
+        if (is_status || role == Role::Status)
             && let Some(answer) = self.status_page(request, peer, role)
         {
             return answer;
@@ -263,7 +266,7 @@ impl Service {
     /// Who may see the status page sees it, others get 404; `None` where there is none.
     fn status_page(&self, request: &Request<'_>, peer: Peer, role: Role) -> Option<Answer> {
         let allowed = match (self.status, role) {
-            (_, Role::Status) => request.path() == STATUS_PATH || request.path() == b"/",
+            (_, Role::Status) => [STATUS_PATH, METRICS_PATH, b"/"].contains(&request.path()),
             (StatusAccess::All, Role::Site) => true,
             (StatusAccess::Loopback, Role::Site) => {
                 let loopback = match peer {

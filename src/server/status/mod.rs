@@ -3,13 +3,16 @@
 //! Field names are part of the interface: they are added, not renamed. `schema` counts changes
 //! that are not additions. No file names appear, so nothing that was refused can.
 
+mod metrics;
 mod page;
+mod plot;
+mod text;
 
 use std::time::Instant;
 
 use serde::Serialize;
 
-use super::service::Service;
+use super::service::{METRICS_PATH, Service};
 use super::turns::Turns;
 use crate::cache::curve::Curve;
 use crate::cache::stats::{CacheStats, MinuteStats};
@@ -17,6 +20,10 @@ use crate::conn::Document;
 use crate::conn::ledger::Ledger;
 use crate::http::request::{Field, Request};
 use crate::sys::usage::ThreadUsage;
+
+/// What the page may load: its own parts, and itself again.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
+     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Everything that is shown.
 #[derive(Clone, Debug, Serialize)]
@@ -352,6 +359,13 @@ impl Snapshot {
 
     /// The face that a request asks for: JSON by `?format=json` or by Accept, else HTML.
     pub(super) fn document(&self, request: &Request<'_>) -> Document {
+        if request.path() == METRICS_PATH {
+            return Document {
+                media_type: metrics::MEDIA_TYPE,
+                bytes: metrics::of(self).into_bytes(),
+                content_security_policy: None,
+            };
+        }
         if wants_json(request) {
             let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
             bytes.push(b'\n');
@@ -361,13 +375,29 @@ impl Snapshot {
                 content_security_policy: None,
             };
         }
-        Document {
-            media_type: "text/html; charset=utf-8",
-            bytes: page::of(self).into_string().into_bytes(),
-            content_security_policy: Some(
-                "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-            ),
+        match part(request) {
+            Some(b"style") => resource("text/css; charset=utf-8", page::STYLE),
+            Some(b"script") => resource("text/javascript; charset=utf-8", page::SCRIPT),
+            _ => Document {
+                media_type: "text/html; charset=utf-8",
+                bytes: page::of(self).into_string().into_bytes(),
+                content_security_policy: Some(CONTENT_SECURITY_POLICY),
+            },
         }
+    }
+}
+
+/// Which part of the page the query asks for, if it asks for one.
+fn part<'a>(request: &Request<'a>) -> Option<&'a [u8]> {
+    let mut pairs = request.query()?.split(|byte| *byte == b'&');
+    pairs.find_map(|pair| pair.strip_prefix(b"part="))
+}
+
+fn resource(media_type: &'static str, text: &str) -> Document {
+    Document {
+        media_type,
+        bytes: text.as_bytes().to_vec(),
+        content_security_policy: None,
     }
 }
 

@@ -2,7 +2,15 @@
 
 use maud::{DOCTYPE, Markup, html};
 
+use super::plot;
+use super::text::{bytes, duration, number};
 use super::{CacheNumbers, Snapshot, TurnNumbers};
+use crate::cache::stats::CacheStats;
+
+/// The page's style, a resource of its own so that nothing inline has to be allowed.
+pub(super) const STYLE: &str = include_str!("status.css");
+/// What keeps it up to date.
+pub(super) const SCRIPT: &str = include_str!("status.js");
 
 /// The page.
 pub(super) fn of(snapshot: &Snapshot) -> Markup {
@@ -12,35 +20,96 @@ pub(super) fn of(snapshot: &Snapshot) -> Markup {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
                 title { "spede status" }
-                style { (maud::PreEscaped(include_str!("status.css"))) }
+                link rel="icon" href="data:,";
+                link rel="stylesheet" href="?part=style";
+                script src="?part=script" defer {}
             }
             body {
                 header {
                     h1 { "spede " (snapshot.version) }
                     p {
-                        "Up " (duration(snapshot.uptime_seconds)) ", disk engine "
-                        strong { (snapshot.disk.engine) } " (" (snapshot.disk.reason) "). "
-                        a href="?format=json" { "The same as JSON" }
+                        span id="live" role="status" { "as of when it was loaded" }
+                        " · the same as " a href="?format=json" { "JSON" }
+                        " and as " a href="/metrics" { "metrics" }
                     }
                 }
-                main {
-                    section aria-labelledby="caches" {
-                        h2 id="caches" { "Caches" }
-                        (cache_table(&snapshot.caches))
-                        p.note {
-                            (freshness(snapshot))
-                        }
-                    }
-                    (section("requests", "Requests", &request_figures(snapshot)))
-                    (section("connections", "Connections", &connection_figures(snapshot)))
-                    (section("sent", "Sent", &[
-                        ("from mappings and memory", bytes(snapshot.bytes_sent.gathered)),
-                        ("by sendfile", bytes(snapshot.bytes_sent.sendfile)),
-                    ]))
-                    (section("disk", "Disk", &disk_figures(snapshot)))
-                    (section("loop", "Loop", &loop_figures(&snapshot.turns)))
+                main { (content(snapshot)) }
+            }
+        }
+    }
+}
+
+fn content(snapshot: &Snapshot) -> Markup {
+    let curves = snapshot
+        .caches
+        .iter()
+        .filter(|cache| cache.name != "descriptor");
+    html! {
+        p.note {
+            "Up " (duration(snapshot.uptime_seconds)) ", disk engine "
+            strong { (snapshot.disk.engine) } " (" (snapshot.disk.reason) ")."
+        }
+        section aria-labelledby="caches" {
+            h2 id="caches" { "Caches" }
+            (cache_table(&snapshot.caches))
+            p.note { (freshness(snapshot)) }
+        }
+        section aria-labelledby="sizes" {
+            h2 id="sizes" { "What another size would give" }
+            div.pair {
+                @for cache in curves { (curve(cache)) }
+            }
+        }
+        div.pair {
+            (section("requests", "Requests", &request_figures(snapshot)))
+            (section("connections", "Connections", &connection_figures(snapshot)))
+            (section("disk", "Disk", &disk_figures(snapshot)))
+            (section("sent", "Sent", &[
+                ("from mappings and memory", bytes(snapshot.bytes_sent.gathered)),
+                ("by sendfile", bytes(snapshot.bytes_sent.sendfile)),
+            ]))
+        }
+        section aria-labelledby="loop" {
+            h2 id="loop" { "Loop" }
+            (figures(&loop_figures(&snapshot.turns)))
+            (promise(&snapshot.turns))
+        }
+    }
+}
+
+/// What was promised of the loop, and whether it was held.
+fn promise(turns: &TurnNumbers) -> Markup {
+    html! {
+        @match turns.sleeps_outside_poll {
+            0 => p.note { "The loop has slept in its wait only, as promised." },
+            count => p.promise {
+                "The loop has slept " (number(count))
+                " times where it must not: broken promises. The longest turn says what it did."
+            },
+        }
+    }
+}
+
+/// The plot of a cache, and the same in words.
+fn curve(cache: &CacheNumbers) -> Markup {
+    let today = cache.capacity_bytes.unwrap_or(cache.capacity as u64);
+    let (title, flag) = match cache.name {
+        "map" => ("Mapped files", "--map-cache"),
+        _ => ("Paths", "--path-cache"),
+    };
+    html! {
+        div {
+            h3 { (title) " (" (flag) ")" }
+            @match &cache.curve {
+                Some(curve) => {
+                    (plot::plot(curve, today, cache.name))
+                    p.note { (plot::words(curve, today)) }
                 }
+                None => p.note {
+                    "Not enough was asked for yet to tell, or the cache is very small."
+                },
             }
         }
     }
@@ -145,43 +214,74 @@ fn longest_turn(turns: &TurnNumbers) -> String {
     }
 }
 
+/// A row of the table of caches: what it is, and what it is of each.
+type Row = (&'static str, fn(&CacheNumbers) -> String);
+
+#[rustfmt::skip]
+const ROWS: &[Row] = &[
+    ("hits, last minute",        |cache| percent(cache.minute.hit_ratio)),
+    ("hits, since the start",    |cache| percent(cache.hit_ratio)),
+    ("of the bytes",             |cache| percent(cache.hit_ratio_bytes)),
+    ("entries",                  |cache| number(cache.entries as u64)),
+    ("at most",                  |cache| number(cache.capacity as u64)),
+    ("bytes",                    |cache| cache.bytes.map_or("–".into(), bytes)),
+    ("at most",                  |cache| cache.capacity_bytes.map_or("–".into(), bytes)),
+    ("hits",                     |cache| number(cache.stats.hits)),
+    ("misses: never seen",       |cache| number(cache.stats.misses_by.cold)),
+    ("misses: pushed out before", |cache| number(cache.stats.misses_by.evicted)),
+    ("misses: changed before",   |cache| number(cache.stats.misses_by.changed)),
+    ("checked with the disk",    |cache| number(cache.stats.expired)),
+    ("pushed out",               |cache| number(cache.stats.evictions)),
+    ("half of them within",      |cache| median_age(&cache.stats)),
+    ("not kept, asked for less", |cache| number(cache.stats.rejected)),
+    ("dropped, changed",         |cache| number(cache.stats.changed)),
+];
+
 fn cache_table(caches: &[CacheNumbers]) -> Markup {
     html! {
-        div.scroll tabindex="0" role="region" aria-labelledby="caches" {
+        div.scroll tabindex="0" role="region" aria-labelledby="caches" id="caches-table" {
             table {
                 thead {
                     tr {
-                        @for title in ["cache", "hit ratio", "hits", "misses", "expired",
-                            "entries", "of", "bytes", "of", "evictions", "changed"] {
-                            th scope="col" { (title) }
+                        td {}
+                        @for cache in caches {
+                            th scope="col" {
+                                @match cache.name {
+                                    "path" => "paths",
+                                    "map" => "mapped files",
+                                    _ => "open files",
+                                }
+                            }
                         }
                     }
                 }
                 tbody {
-                    @for cache in caches {
-                        tr {
-                            th scope="row" { (cache.name) }
-                            td {
-                                @match cache.hit_ratio {
-                                    Some(ratio) => (format!("{:.1} %", ratio * 100.0)),
-                                    None => "–",
-                                }
-                            }
-                            td { (number(cache.stats.hits)) }
-                            td { (number(cache.stats.misses)) }
-                            td { (number(cache.stats.expired)) }
-                            td { (number(cache.entries as u64)) }
-                            td { (number(cache.capacity as u64)) }
-                            td { (cache.bytes.map_or("–".into(), bytes)) }
-                            td { (cache.capacity_bytes.map_or("–".into(), bytes)) }
-                            td { (number(cache.stats.evictions)) }
-                            td { (number(cache.stats.changed)) }
+                    @for (index, (title, value)) in ROWS.iter().enumerate() {
+                        tr.lead[index == 0] {
+                            th scope="row" { (title) }
+                            @for cache in caches { td { (value(cache)) } }
                         }
                     }
                 }
             }
         }
     }
+}
+
+fn percent(ratio: Option<f64>) -> String {
+    ratio.map_or("–".into(), |ratio| format!("{:.1} %", ratio * 100.0))
+}
+
+/// The age that half of what was pushed out had not reached.
+fn median_age(stats: &CacheStats) -> String {
+    let ages = &stats.age_at_eviction_s;
+    let total: u64 = ages.iter().sum();
+    let mut count = 0;
+    let place = ages.iter().position(|more| {
+        count += more;
+        total > 0 && count * 2 >= total
+    });
+    place.map_or("–".into(), |index| duration(1 << index))
 }
 
 fn figures(rows: &[(&str, String)]) -> Markup {
@@ -191,65 +291,5 @@ fn figures(rows: &[(&str, String)]) -> Markup {
                 div { dt { (name) } dd { (value) } }
             }
         }
-    }
-}
-
-/// A number with its thousands apart.
-fn number(value: u64) -> String {
-    let digits = value.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// Bytes in the unit that reads best.
-fn bytes(value: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if value < 1_024 {
-        return format!("{value} B");
-    }
-    #[allow(clippy::cast_precision_loss)]
-    let mut scaled = value as f64 / 1_024.0;
-    let mut unit = 0;
-    while scaled >= 1_024.0 && unit + 1 < UNITS.len() {
-        scaled /= 1_024.0;
-        unit += 1;
-    }
-    format!("{scaled:.1} {}", UNITS[unit])
-}
-
-fn duration(seconds: u64) -> String {
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
-        (0, ..) => format!("{hours} h {minutes} min"),
-        _ => format!("{days} d {hours} h"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_read_well() {
-        assert_eq!(
-            [number(0), number(999), number(1_000), number(1_234_567)].join(" "),
-            "0 999 1,000 1,234,567"
-        );
-        assert_eq!(
-            [bytes(1_023), bytes(1_024), bytes(256 << 20)].join(" "),
-            "1023 B 1.0 KiB 256.0 MiB"
-        );
-        assert_eq!(
-            [duration(59), duration(61), duration(90_000)].join(", "),
-            "59 s, 1 min 1 s, 1 d 1 h"
-        );
     }
 }

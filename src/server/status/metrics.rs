@@ -1,0 +1,315 @@
+//! The numbers for Prometheus, in the text format of OpenMetrics.
+//!
+//! The numbers themselves are kept elsewhere, as plain counters; a collector shows a snapshot.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::{CacheNumbers, Snapshot};
+use crate::cache::stats::CacheStats;
+
+/// The Content-Type of what [`of`] gives.
+pub(super) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The text.
+pub(super) fn of(snapshot: &Snapshot) -> String {
+    let mut registry = Registry::with_prefix("spede");
+    registry.register_collector(Box::new(Shown(snapshot.clone())));
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = text::encode(&mut text, &registry);
+    text
+}
+
+#[derive(Debug)]
+struct Shown(Snapshot);
+
+/// One sample: its labels and its value.
+type Sample<'a> = (Vec<(&'a str, &'a str)>, u64);
+
+/// Writes the families of a registry.
+struct Writer<'a, 'b>(&'a mut DescriptorEncoder<'b>);
+
+impl Writer<'_, '_> {
+    fn counters(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        samples: &[Sample<'_>],
+    ) -> fmt::Result {
+        let mut family = self
+            .0
+            .encode_descriptor(name, help, unit, MetricType::Counter)?;
+        for (labels, value) in samples {
+            let counter = ConstCounter::new(*value);
+            match labels.is_empty() {
+                true => counter.encode(family.encode_family(&NoLabels)?)?,
+                false => counter.encode(family.encode_family(labels)?)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn gauges(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        samples: &[Sample<'_>],
+    ) -> fmt::Result {
+        let mut family = self
+            .0
+            .encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        for (labels, value) in samples {
+            let gauge = ConstGauge::new(i64::try_from(*value).unwrap_or(i64::MAX));
+            match labels.is_empty() {
+                true => gauge.encode(family.encode_family(&NoLabels)?)?,
+                false => gauge.encode(family.encode_family(labels)?)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.counters(name, help, None, &[(Vec::new(), value)])
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.gauges(name, help, None, &[(Vec::new(), value)])
+    }
+}
+
+/// The labels of a metric that has none.
+#[derive(Debug)]
+struct NoLabels;
+
+impl EncodeLabelSet for NoLabels {
+    fn encode(&self, _: &mut prometheus_client::encoding::LabelSetEncoder<'_>) -> fmt::Result {
+        Ok(())
+    }
+}
+
+impl Collector for Shown {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let shown = &self.0;
+        let mut writer = Writer(&mut encoder);
+        caches(&mut writer, &shown.caches)?;
+        traffic(&mut writer, shown)?;
+        disk(&mut writer, shown)?;
+        turns(&mut writer, shown)
+    }
+}
+
+/// A sample for each cache.
+fn each(caches: &[CacheNumbers], value: fn(&CacheNumbers) -> u64) -> Vec<Sample<'_>> {
+    let sample = |cache: &'_ CacheNumbers| (vec![("cache", cache.name)], value(cache));
+    caches.iter().map(sample).collect()
+}
+
+/// A sample for each cache that is bounded in bytes.
+fn sizes(caches: &[CacheNumbers], value: fn(&CacheNumbers) -> Option<u64>) -> Vec<Sample<'_>> {
+    let sample = |cache: &'_ CacheNumbers| Some((vec![("cache", cache.name)], value(cache)?));
+    caches.iter().filter_map(sample).collect()
+}
+
+/// A sample for each cache and each of the words that `label` may have.
+fn split<'a, const N: usize>(
+    caches: &'a [CacheNumbers],
+    label: &'a str,
+    values: fn(&CacheStats) -> [(&'static str, u64); N],
+) -> Vec<Sample<'a>> {
+    let samples = |cache: &'a CacheNumbers| {
+        values(&cache.stats)
+            .map(|(word, count)| (vec![("cache", cache.name), (label, word)], count))
+    };
+    caches.iter().flat_map(samples).collect()
+}
+
+#[rustfmt::skip]
+fn caches(writer: &mut Writer<'_, '_>, caches: &[CacheNumbers]) -> fmt::Result {
+    let misses = split(caches, "kind", |stats| {
+        let by = stats.misses_by;
+        [("cold", by.cold), ("expired", by.expired), ("changed", by.changed), ("evicted", by.evicted)]
+    });
+    let evictions = split(caches, "cause", |stats| {
+        let by = stats.evictions_by;
+        [("bytes", by.bytes), ("count", by.count), ("share", by.share), ("shed", by.shed)]
+    });
+    let bytes = Some(&Unit::Bytes);
+    writer.counters("cache_hits", "Look-ups answered from a cache", None, &each(caches, |cache| cache.stats.hits))?;
+    writer.counters("cache_misses", "Look-ups that a cache did not answer", None, &misses)?;
+    writer.counters("cache_hit", "Content that look-ups answered were about", bytes, &each(caches, |cache| cache.stats.hit_bytes))?;
+    writer.counters("cache_miss", "Content that look-ups not answered were about", bytes, &each(caches, |cache| cache.stats.miss_bytes))?;
+    writer.counters("cache_insertions", "Entries put in", None, &each(caches, |cache| cache.stats.insertions))?;
+    writer.counters("cache_rejections", "Entries not kept, because others are asked for more often", None, &each(caches, |cache| cache.stats.rejected))?;
+    writer.counters("cache_evictions", "Entries pushed out", None, &evictions)?;
+    writer.counters("cache_changes", "Entries dropped because the file had changed", None, &each(caches, |cache| cache.stats.changed))?;
+    writer.gauges("cache_entries", "Entries now", None, &each(caches, |cache| cache.entries as u64))?;
+    writer.gauges("cache_entries_limit", "Entries at most", None, &each(caches, |cache| cache.capacity as u64))?;
+    writer.gauges("cache_size", "Content held now", bytes, &sizes(caches, |cache| cache.bytes))?;
+    writer.gauges("cache_size_limit", "Content held at most", bytes, &sizes(caches, |cache| cache.capacity_bytes))
+}
+
+#[rustfmt::skip]
+fn traffic(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
+    let classes = shown.requests.by_status_class;
+    let responses = [
+        ("2xx", classes.success),
+        ("3xx", classes.redirection),
+        ("4xx", classes.client_error),
+        ("5xx", classes.server_error),
+    ];
+    let responses = responses.map(|(class, count)| (vec![("class", class)], count));
+    writer.counters(
+        "responses",
+        "Requests answered, by class of their status",
+        None,
+        &responses,
+    )?;
+    let sent = [
+        ("gathered", shown.bytes_sent.gathered),
+        ("sendfile", shown.bytes_sent.sendfile),
+    ];
+    let sent = sent.map(|(way, count)| (vec![("way", way)], count));
+    writer.counters(
+        "sent",
+        "Bytes sent, by way of sending",
+        Some(&Unit::Bytes),
+        &sent,
+    )?;
+    let connections = shown.connections;
+    let states = [
+        ("idle", connections.idle),
+        ("answering", connections.answering),
+    ];
+    let states = states.map(|(state, count)| (vec![("state", state)], count as u64));
+    writer.gauges(
+        "connections",
+        "Open connections between requests, and with an answer under way",
+        None,
+        &states,
+    )?;
+    writer.gauge(
+        "connections_open",
+        "Open connections",
+        connections.open as u64,
+    )?;
+    writer.gauge(
+        "connections_limit",
+        "Connections at most",
+        connections.capacity as u64,
+    )?;
+    writer.counter(
+        "connections_accepted",
+        "Connections taken",
+        connections.accepted,
+    )?;
+    writer.counter(
+        "accept_pauses",
+        "Times that accepting had to pause",
+        connections.accept_pauses,
+    )?;
+    let lost = [(Vec::new(), shown.access_log_lost_bytes)];
+    writer.counters(
+        "access_log_lost",
+        "Log lines that could not be written",
+        Some(&Unit::Bytes),
+        &lost,
+    )
+}
+
+#[rustfmt::skip]
+fn disk(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
+    let disk = &shown.disk;
+    let engine = [(vec![("engine", disk.engine)], 1)];
+    writer.gauges(
+        "disk_engine",
+        "The engine that waits for the disk",
+        None,
+        &engine,
+    )?;
+    writer.gauge("disk_jobs", "Jobs under way", disk.depth as u64)?;
+    writer.gauge(
+        "disk_jobs_waiting",
+        "Jobs that wait for their turn",
+        disk.waiting as u64,
+    )?;
+    writer.gauge(
+        "disk_jobs_waiting_limit",
+        "Jobs that may wait",
+        disk.waiting_capacity as u64,
+    )?;
+    writer.counter(
+        "disk_jobs_refused",
+        "Jobs refused because too many waited",
+        disk.refused,
+    )?;
+    writer.counter(
+        "mappings_gone",
+        "Mappings dropped because the kernel had taken their pages",
+        disk.mappings_gone,
+    )?;
+    let fresh = &shown.freshness;
+    writer.gauge(
+        "watched_directories",
+        "Directories whose changes are told",
+        fresh.watched_directories as u64,
+    )?;
+    writer.gauge(
+        "polled_directories",
+        "Directories that are looked at again and again",
+        fresh.polled_directories as u64,
+    )?;
+    writer.counter(
+        "watch_overflows",
+        "Times that the kernel lost events",
+        fresh.overflows,
+    )?;
+    writer.counter(
+        "watches_refused",
+        "Watches that the kernel refused",
+        fresh.watches_refused,
+    )
+}
+
+#[rustfmt::skip]
+fn turns(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
+    let turns = &shown.turns;
+    writer.counter("loop_turns", "Turns of the event loop", turns.turns)?;
+    writer.counter(
+        "loop_sleeps_outside_poll",
+        "Times that the loop slept where it must not",
+        turns.sleeps_outside_poll,
+    )?;
+    writer.counter(
+        "loop_major_faults",
+        "Pages that the loop waited for",
+        turns.major_faults,
+    )?;
+    let switches = [
+        ("voluntary", turns.voluntary_switches),
+        ("involuntary", turns.involuntary_switches),
+    ];
+    let switches = switches.map(|(kind, count)| (vec![("kind", kind)], count));
+    writer.counters(
+        "loop_context_switches",
+        "Context switches of the loop",
+        None,
+        &switches,
+    )?;
+    let longest = turns.longest_turn_us as f64 / 1e6;
+    let family = writer.0.encode_descriptor(
+        "loop_longest_turn",
+        "The longest turn of the loop",
+        Some(&Unit::Seconds),
+        MetricType::Gauge,
+    )?;
+    ConstGauge::new(longest).encode(family)
+}

@@ -1,0 +1,65 @@
+//! Numbers as people read them.
+
+/// A number with its thousands apart.
+pub(super) fn number(value: u64) -> String {
+    let digits = value.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Bytes in the unit that reads best.
+pub(super) fn bytes(value: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if value < 1_024 {
+        return format!("{value} B");
+    }
+    #[allow(clippy::cast_precision_loss)]
+    let mut scaled = value as f64 / 1_024.0;
+    let mut unit = 0;
+    while scaled >= 1_024.0 && unit + 1 < UNITS.len() {
+        scaled /= 1_024.0;
+        unit += 1;
+    }
+    match scaled.fract() == 0.0 {
+        true => format!("{scaled:.0} {}", UNITS[unit]),
+        false => format!("{scaled:.1} {}", UNITS[unit]),
+    }
+}
+
+/// A time in the units that matter.
+pub(super) fn duration(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, ..) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(
+            [number(0), number(999), number(1_000), number(1_234_567)].join(" "),
+            "0 999 1,000 1,234,567"
+        );
+        assert_eq!(
+            [bytes(1_023), bytes(1_024), bytes(256 << 20)].join(" "),
+            "1023 B 1 KiB 256 MiB"
+        );
+        assert_eq!(
+            [duration(59), duration(61), duration(90_000)].join(", "),
+            "59 s, 1 min 1 s, 1 d 1 h"
+        );
+    }
+}
