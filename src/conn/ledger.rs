@@ -23,6 +23,9 @@ pub enum Logging {
     Json,
 }
 
+/// Statuses from 100 to 599.
+const STATUS_COUNT: usize = 500;
+
 /// Bytes of a request line or field that a log line keeps.
 const LOGGED_LENGTH_MAX: usize = 1_024;
 
@@ -31,6 +34,8 @@ const LOGGED_LENGTH_MAX: usize = 1_024;
 pub struct Ledger {
     /// Answers by first digit of their status: index 1 to 5.
     pub by_class: [u64; 6],
+    /// Answers by their status, from 100 on.
+    by_status: Box<[u64; STATUS_COUNT]>,
     /// Finished log lines.
     pub lines: Vec<u8>,
     logging: Logging,
@@ -41,9 +46,18 @@ impl Ledger {
     pub fn new(logging: Logging) -> Ledger {
         Ledger {
             by_class: [0; 6],
+            by_status: Box::new([0; STATUS_COUNT]),
             lines: Vec::new(),
             logging,
         }
+    }
+
+    /// Statuses that were sent, and how often.
+    pub fn by_status(&self) -> impl Iterator<Item = (u16, u64)> {
+        let counts = (100..).zip(self.by_status.iter());
+        counts
+            .filter(|(_, count)| **count > 0)
+            .map(|(status, count)| (status, *count))
     }
 
     /// Answers in all.
@@ -97,6 +111,8 @@ impl Journal {
         now: &Now,
     ) {
         ledger.by_class[answered.status.class()] += 1;
+        let place = usize::from(answered.status.code() - 100);
+        ledger.by_status[place] += 1;
         let (before, after) = match ledger.logging {
             Logging::Off => return,
             Logging::Combined => combined(peer, request, now),

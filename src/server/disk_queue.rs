@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 
+use super::histogram::Histogram;
 use crate::conn::Peer;
 use crate::disk::job::{Done, Job};
 use crate::disk::{Disk, JobId, Saturated};
@@ -115,6 +116,9 @@ pub(super) struct DiskQueue {
     given_up: Vec<(JobId, Done)>,
     refused: u64,
     next: u64,
+    /// When the jobs under way were handed to the engine.
+    begun: HashMap<JobId, Instant, RandomState>,
+    latency: Histogram,
 }
 
 impl DiskQueue {
@@ -128,6 +132,8 @@ impl DiskQueue {
             given_up: Vec::new(),
             refused: 0,
             next: 0,
+            begun: HashMap::default(),
+            latency: Histogram::default(),
         }
     }
 
@@ -159,7 +165,10 @@ impl DiskQueue {
         let id = JobId(self.next);
         let job = match self.is_next() {
             true => match self.engine.submit(id, job) {
-                Ok(()) => return id,
+                Ok(()) => {
+                    self.begun.insert(id, now);
+                    return id;
+                }
                 Err(Saturated(job)) => *job,
             },
             false => job,
@@ -182,7 +191,13 @@ impl DiskQueue {
         is_wanted: impl Fn(JobId) -> bool,
         done: &mut Vec<(JobId, Done)>,
     ) {
+        let before = done.len();
         self.engine.reap(done);
+        for (id, _) in &done[before..] {
+            if let Some(begun) = self.begun.remove(id) {
+                self.latency.note(now.saturating_duration_since(begun));
+            }
+        }
         while self.line.count > 0 && self.engine.has_room() {
             let Some(waiting) = self.line.pop() else {
                 break;
@@ -194,9 +209,14 @@ impl DiskQueue {
                 self.give_up(waiting, Status::GatewayTimeout);
                 continue;
             }
-            if let Err(Saturated(job)) = self.engine.submit(waiting.id, waiting.job) {
-                let job = job.abandon(Status::ServiceUnavailable);
-                self.given_up.push((waiting.id, job));
+            match self.engine.submit(waiting.id, waiting.job) {
+                Ok(()) => {
+                    self.begun.insert(waiting.id, now);
+                }
+                Err(Saturated(job)) => {
+                    let job = job.abandon(Status::ServiceUnavailable);
+                    self.given_up.push((waiting.id, job));
+                }
             }
         }
         done.append(&mut self.given_up);
@@ -228,6 +248,11 @@ impl DiskQueue {
     /// Jobs that may be in the queue.
     pub(super) fn waiting_count_max(&self) -> usize {
         self.waiting_max
+    }
+
+    /// How long jobs were at the engine.
+    pub(super) fn latency(&self) -> &Histogram {
+        &self.latency
     }
 
     /// Jobs refused for want of room since the start.

@@ -9,6 +9,7 @@ mod disk_queue;
 mod driver;
 mod event_loop;
 mod fetch;
+mod histogram;
 mod listeners;
 mod residency;
 mod service;

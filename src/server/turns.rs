@@ -8,10 +8,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::histogram::Histogram;
 use crate::sys::usage::ThreadUsage;
-
-/// Turns are counted by the power of two of their microseconds: below 1, 2, 4 … 2^20, and longer.
-pub(super) const BUCKET_COUNT: usize = 22;
 
 /// A wait shorter than this found events at once and did not sleep.
 const INSTANT_MAX: Duration = Duration::from_micros(2);
@@ -96,7 +94,7 @@ impl Sleeps {
 /// What is known of all turns.
 #[derive(Debug)]
 pub(super) struct Turns {
-    histogram: [u64; BUCKET_COUNT],
+    histogram: Histogram,
     longest: Option<Longest>,
     sleeps: Sleeps,
     /// When the kernel was asked last.
@@ -114,7 +112,7 @@ impl Turns {
     /// Counts from now on; to be made on the thread of the loop.
     pub(super) fn new(now: Instant) -> Turns {
         Turns {
-            histogram: [0; BUCKET_COUNT],
+            histogram: Histogram::default(),
             longest: None,
             sleeps: Sleeps {
                 known: ThreadUsage::now().voluntary_switches,
@@ -162,9 +160,7 @@ impl Turns {
     pub(super) fn end(&mut self, now: Instant) {
         self.mark_at(now, Cause::Connections);
         let lasted = now.saturating_duration_since(self.began);
-        let micros = u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX);
-        let bucket = (u64::BITS - micros.leading_zeros()) as usize;
-        self.histogram[bucket.min(BUCKET_COUNT - 1)] += 1;
+        self.histogram.note(lasted);
         if self.longest.is_none_or(|longest| lasted > longest.lasted) {
             self.longest = Some(Longest {
                 lasted,
@@ -178,8 +174,8 @@ impl Turns {
         self.left = now;
     }
 
-    /// Turns by length: the count at `n` is of those below 2^n µs, the last of all longer ones.
-    pub(super) fn histogram(&self) -> &[u64; BUCKET_COUNT] {
+    /// Turns by length.
+    pub(super) fn histogram(&self) -> &Histogram {
         &self.histogram
     }
 
@@ -239,7 +235,7 @@ mod tests {
             (longest.lasted, longest.cause),
             (Duration::from_millis(7), Cause::Results)
         );
-        assert_eq!(turns.histogram()[13], 1, "4,096 to 8,191 µs");
-        assert_eq!(turns.histogram()[10], 1, "512 to 1,023 µs");
+        assert_eq!(turns.histogram().buckets()[13], 1, "4,096 to 8,191 µs");
+        assert_eq!(turns.histogram().buckets()[10], 1, "512 to 1,023 µs");
     }
 }

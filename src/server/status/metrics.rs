@@ -11,7 +11,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{CacheNumbers, Snapshot};
+use super::{Bucket, CacheNumbers, Snapshot};
 use crate::cache::stats::CacheStats;
 
 /// The Content-Type of what [`of`] gives.
@@ -75,6 +75,29 @@ impl Writer<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    fn durations(
+        &mut self,
+        name: &str,
+        help: &str,
+        buckets: &[Bucket],
+        total_us: u64,
+    ) -> fmt::Result {
+        // Counts and microseconds stay far below 2^52, where f64 is exact.
+        #[allow(clippy::cast_precision_loss)]
+        let seconds = |us: u64| us as f64 / 1e6;
+        let bound = |bucket: &Bucket| bucket.below_us.map_or(f64::MAX, seconds);
+        let counts: Vec<(f64, u64)> = buckets
+            .iter()
+            .map(|bucket| (bound(bucket), bucket.count))
+            .collect();
+        let count = buckets.iter().map(|bucket| bucket.count).sum();
+        let unit = Some(&Unit::Seconds);
+        let mut family = self
+            .0
+            .encode_descriptor(name, help, unit, MetricType::Histogram)?;
+        family.encode_histogram::<NoLabels>(seconds(total_us), count, &counts, None)
     }
 
     fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
@@ -159,20 +182,10 @@ fn caches(writer: &mut Writer<'_, '_>, caches: &[CacheNumbers]) -> fmt::Result {
 
 #[rustfmt::skip]
 fn traffic(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
-    let classes = shown.requests.by_status_class;
-    let responses = [
-        ("2xx", classes.success),
-        ("3xx", classes.redirection),
-        ("4xx", classes.client_error),
-        ("5xx", classes.server_error),
-    ];
-    let responses = responses.map(|(class, count)| (vec![("class", class)], count));
-    writer.counters(
-        "responses",
-        "Requests answered, by class of their status",
-        None,
-        &responses,
-    )?;
+    let codes: Vec<String> = shown.requests.by_status.keys().map(u16::to_string).collect();
+    let responses = codes.iter().zip(shown.requests.by_status.values());
+    let responses: Vec<Sample<'_>> = responses.map(|(code, count)| (vec![("code", code.as_str())], *count)).collect();
+    writer.counters("responses", "Requests answered, by their status", None, &responses)?;
     let sent = [
         ("gathered", shown.bytes_sent.gathered),
         ("sendfile", shown.bytes_sent.sendfile),
@@ -256,6 +269,7 @@ fn disk(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
         "Mappings dropped because the kernel had taken their pages",
         disk.mappings_gone,
     )?;
+    writer.durations("disk_job_duration", "How long jobs were at the engine", &disk.job_us, disk.job_us_total)?;
     let fresh = &shown.freshness;
     writer.gauge(
         "watched_directories",

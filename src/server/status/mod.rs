@@ -8,10 +8,12 @@ mod page;
 mod plot;
 mod text;
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use serde::Serialize;
 
+use super::histogram::{BUCKET_COUNT, Histogram};
 use super::service::{METRICS_PATH, Service};
 use super::turns::Turns;
 use crate::cache::curve::Curve;
@@ -73,12 +75,14 @@ pub(super) struct ConnectionNumbers {
 }
 
 /// Requests answered since the start.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct RequestNumbers {
     /// In all.
     pub total: u64,
     /// By class of their status.
     pub by_status_class: ByClass,
+    /// By their status; only those that were sent.
+    pub by_status: BTreeMap<u16, u64>,
 }
 
 /// Counts by class of status.
@@ -162,6 +166,10 @@ pub(super) struct DiskNumbers {
     pub waiting_capacity: usize,
     /// Jobs refused since the start, because too many waited.
     pub refused: u64,
+    /// How long jobs were at the engine.
+    pub job_us: Vec<Bucket>,
+    /// All of those times together, in microseconds.
+    pub job_us_total: u64,
     /// Look-ups that connections wait for.
     pub look_ups: usize,
     /// Windows of long files that are being read.
@@ -176,7 +184,7 @@ pub(super) struct TurnNumbers {
     /// Turns since the start.
     pub turns: u64,
     /// How long they were: how many were below each bound, in microseconds.
-    pub turn_us: Vec<TurnBucket>,
+    pub turn_us: Vec<Bucket>,
     /// The longest, in microseconds.
     pub longest_turn_us: u64,
     /// What took most of it.
@@ -193,13 +201,21 @@ pub(super) struct TurnNumbers {
     pub involuntary_switches: u64,
 }
 
-/// Turns of one length.
+/// Turns or jobs of one length.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct TurnBucket {
+pub(super) struct Bucket {
     /// Below this many microseconds; `null`: longer than all others.
     pub below_us: Option<u64>,
-    /// Turns of this length that are not below an earlier bound.
+    /// Those of this length that are not below an earlier bound.
     pub count: u64,
+}
+
+fn buckets(histogram: &Histogram) -> Vec<Bucket> {
+    let bucket = |(index, count): (usize, &u64)| Bucket {
+        below_us: (index + 1 < BUCKET_COUNT).then(|| 1 << index),
+        count: *count,
+    };
+    histogram.buckets().iter().enumerate().map(bucket).collect()
 }
 
 impl TurnNumbers {
@@ -207,14 +223,9 @@ impl TurnNumbers {
     pub(super) fn take(turns: &Turns, now: Instant) -> TurnNumbers {
         let usage = ThreadUsage::now();
         let longest = turns.longest();
-        let histogram = turns.histogram();
-        let bucket = |(index, count): (usize, &u64)| TurnBucket {
-            below_us: (index + 1 < histogram.len()).then(|| 1 << index),
-            count: *count,
-        };
         TurnNumbers {
-            turns: histogram.iter().sum(),
-            turn_us: histogram.iter().enumerate().map(bucket).collect(),
+            turns: turns.histogram().buckets().iter().sum(),
+            turn_us: buckets(turns.histogram()),
             longest_turn_us: longest.map_or(0, |longest| {
                 u64::try_from(longest.lasted.as_micros()).unwrap_or(u64::MAX)
             }),
@@ -337,6 +348,7 @@ impl Snapshot {
             requests: RequestNumbers {
                 total: ledger.total(),
                 by_status_class,
+                by_status: ledger.by_status().collect(),
             },
             bytes_sent,
             caches: vec![path, map, descriptor],
@@ -347,6 +359,9 @@ impl Snapshot {
                 waiting: service.disk.waiting_count(),
                 waiting_capacity: service.disk.waiting_count_max(),
                 refused: service.disk.refused(),
+                job_us: buckets(service.disk.latency()),
+                job_us_total: u64::try_from(service.disk.latency().total().as_micros())
+                    .unwrap_or(u64::MAX),
                 look_ups: service.fetches.count(),
                 windows: service.residency.pending_count(),
                 mappings_gone: service.mappings_gone,

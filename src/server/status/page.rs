@@ -1,10 +1,10 @@
 //! The numbers as a page for people.
 
-use maud::{DOCTYPE, Markup, html};
+use maud::{DOCTYPE, Markup, Render, html};
 
 use super::plot;
 use super::text::{bytes, duration, number};
-use super::{CacheNumbers, Snapshot, TurnNumbers};
+use super::{Bucket, CacheNumbers, Snapshot, TurnNumbers};
 use crate::cache::stats::CacheStats;
 
 /// The page's style, a resource of its own so that nothing inline has to be allowed.
@@ -134,7 +134,7 @@ fn freshness(snapshot: &Snapshot) -> String {
     )
 }
 
-fn section(id: &str, title: &str, rows: &[(&str, String)]) -> Markup {
+fn section<T: Render>(id: &str, title: &str, rows: &[(T, String)]) -> Markup {
     html! {
         section aria-labelledby=(id) {
             h2 id=(id) { (title) }
@@ -143,15 +143,12 @@ fn section(id: &str, title: &str, rows: &[(&str, String)]) -> Markup {
     }
 }
 
-fn request_figures(snapshot: &Snapshot) -> [(&'static str, String); 5] {
-    let classes = snapshot.requests.by_status_class;
-    [
-        ("answered", number(snapshot.requests.total)),
-        ("2xx", number(classes.success)),
-        ("3xx", number(classes.redirection)),
-        ("4xx", number(classes.client_error)),
-        ("5xx", number(classes.server_error)),
-    ]
+fn request_figures(snapshot: &Snapshot) -> Vec<(String, String)> {
+    let by_status = snapshot.requests.by_status.iter();
+    let total = (String::from("answered"), number(snapshot.requests.total));
+    std::iter::once(total)
+        .chain(by_status.map(|(status, count)| (status.to_string(), number(*count))))
+        .collect()
 }
 
 fn connection_figures(snapshot: &Snapshot) -> [(&'static str, String); 6] {
@@ -166,12 +163,14 @@ fn connection_figures(snapshot: &Snapshot) -> [(&'static str, String); 6] {
     ]
 }
 
-fn disk_figures(snapshot: &Snapshot) -> [(&'static str, String); 6] {
+fn disk_figures(snapshot: &Snapshot) -> [(&'static str, String); 8] {
     let disk = &snapshot.disk;
     [
         ("jobs under way", number(disk.depth as u64)),
         ("jobs waiting", number(disk.waiting as u64)),
         ("jobs refused", number(disk.refused)),
+        ("half of the jobs below", below(&disk.job_us, 0.5)),
+        ("99 % of them below", below(&disk.job_us, 0.99)),
         ("look-ups under way", number(disk.look_ups as u64)),
         ("windows being read", number(disk.windows as u64)),
         ("mappings whose pages had gone", number(disk.mappings_gone)),
@@ -181,21 +180,25 @@ fn disk_figures(snapshot: &Snapshot) -> [(&'static str, String); 6] {
 fn loop_figures(turns: &TurnNumbers) -> [(&'static str, String); 5] {
     [
         ("turns", number(turns.turns)),
-        ("99 % of turns below", turns_below(turns, 0.99)),
+        ("99 % of turns below", below(&turns.turn_us, 0.99)),
         ("longest turn", longest_turn(turns)),
         ("sleeps outside its wait", number(turns.sleeps_outside_poll)),
         ("pages waited for", number(turns.major_faults)),
     ]
 }
 
-/// The bound that this share of all turns stayed below.
-fn turns_below(turns: &TurnNumbers, share: f64) -> String {
+/// The bound that this share of all stayed below.
+fn below(buckets: &[Bucket], share: f64) -> String {
+    let total: u64 = buckets.iter().map(|bucket| bucket.count).sum();
+    if total == 0 {
+        return String::from("–");
+    }
     let mut count = 0;
-    for bucket in &turns.turn_us {
+    for bucket in buckets {
         count += bucket.count;
         // Counts stay far below 2^52, where f64 is exact.
         #[allow(clippy::cast_precision_loss)]
-        let is_enough = count as f64 >= share * turns.turns as f64;
+        let is_enough = count as f64 >= share * total as f64;
         if let (true, Some(below)) = (is_enough, bucket.below_us) {
             return match below {
                 ..1_000 => format!("{below} µs"),
@@ -284,7 +287,7 @@ fn median_age(stats: &CacheStats) -> String {
     place.map_or("–".into(), |index| duration(1 << index))
 }
 
-fn figures(rows: &[(&str, String)]) -> Markup {
+fn figures<T: Render>(rows: &[(T, String)]) -> Markup {
     html! {
         dl {
             @for (name, value) in rows {
