@@ -233,8 +233,9 @@ impl Connection {
                 self.peer_stream = PeerStream::Finished;
                 state
             }
-            (Resolving { head, .. }, Input::Waiting) => {
-                if self.outbox.is_empty() {
+            (Resolving { head, asked }, Input::Waiting) => {
+                // Looked up once more it has waited since the first time.
+                if asked == Asked::No && self.outbox.is_empty() {
                     self.since = context.now.monotonic;
                 }
                 Resolving {

@@ -78,3 +78,10 @@ pub trait Disk: std::fmt::Debug {
     /// What the engine is called on the command line and at /status.
     fn name(&self) -> &'static str;
 }
+
+/// Discards that an engine carries out at once, beside its jobs: under load there is always a job for
+/// every place, and what is dropped has to be closed all the same, or descriptors run out. The other
+/// way round, closes that do not come back take no places from jobs.
+fn discard_count_max(depth_max: usize) -> usize {
+    (depth_max / 4).max(1)
+}

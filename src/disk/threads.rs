@@ -17,7 +17,7 @@ use rustix::event::EventfdFlags;
 
 use super::job::{Done, Job};
 use super::run::run;
-use super::{Disk, JobId, Saturated, Sending};
+use super::{Disk, JobId, Saturated, Sending, discard_count_max};
 use crate::sys::bin::Bin;
 
 /// Stack of a helper in bytes: it makes system calls and little else.
@@ -30,6 +30,8 @@ pub struct Threads {
     depth_max: usize,
     /// Jobs submitted and not reaped.
     depth: usize,
+    /// Discards submitted and not reaped.
+    discards: usize,
 }
 
 /// What the loop and its helpers have in common.
@@ -64,7 +66,7 @@ impl Threads {
             results: SegQueue::new(),
             jobs_there,
             results_there,
-            helper_count_max: depth_max,
+            helper_count_max: depth_max + discard_count_max(depth_max),
             helper_count: AtomicUsize::new(0),
             idle_count: AtomicUsize::new(0),
             is_over: AtomicBool::new(false),
@@ -74,6 +76,7 @@ impl Threads {
             shared,
             depth_max,
             depth: 0,
+            discards: 0,
         })
     }
 }
@@ -132,19 +135,30 @@ fn signal(eventfd: &OwnedFd) {
     let _ = rustix::io::write(eventfd, &1_u64.to_ne_bytes());
 }
 
+impl Threads {
+    /// Discards under way.
+    pub(super) fn discard_count(&self) -> usize {
+        self.discards
+    }
+}
+
 impl Disk for Threads {
     fn submit(&mut self, id: JobId, job: Job) -> Result<(), Saturated> {
-        if !self.has_room() {
+        let (count, count_max) = match id {
+            JobId::OWN => (&mut self.discards, discard_count_max(self.depth_max)),
+            _ => (&mut self.depth, self.depth_max),
+        };
+        if *count >= count_max {
             return Err(Saturated(Box::new(job)));
         }
-        self.depth += 1;
+        *count += 1;
         self.shared.jobs.push((id, job));
         signal(&self.shared.jobs_there);
         Ok(())
     }
 
     fn flush(&mut self) -> io::Result<usize> {
-        while self.has_room()
+        while self.discards < discard_count_max(self.depth_max)
             && let Some(discarded) = self.shared.bin.take()
         {
             // There is room, as was just seen.
@@ -155,8 +169,10 @@ impl Disk for Threads {
 
     fn reap(&mut self, done: &mut Vec<(JobId, Done)>) {
         while let Some((id, result)) = self.shared.results.pop() {
-            self.depth -= 1;
-            if id != JobId::OWN {
+            if id == JobId::OWN {
+                self.discards -= 1;
+            } else {
+                self.depth -= 1;
                 done.push((id, result));
             }
         }

@@ -14,7 +14,7 @@ use slab::Slab;
 use super::job::{Answer, Done, Job, Step};
 use super::run::with_description;
 use super::threads::Threads;
-use super::{Disk, JobId, Saturated, Sending};
+use super::{Disk, JobId, Saturated, Sending, discard_count_max};
 use crate::sys::bin::{Bin, Discarded};
 use crate::sys::ring::{Call, Returned, Ring, RingError};
 
@@ -28,6 +28,8 @@ pub struct Uring {
     finished: Vec<(JobId, Done)>,
     aside: Threads,
     depth_max: usize,
+    /// Discards on the ring.
+    discards: usize,
     /// How much of what is in the bin was there a turn ago.
     due: usize,
 }
@@ -39,7 +41,8 @@ impl Uring {
     /// # Errors
     /// When there is no ring, or no helper thread beside it; see [`RingError`].
     pub fn new(bin: Bin, depth_max: usize) -> Result<Uring, RingError> {
-        let depth = u32::try_from(depth_max).unwrap_or(u32::MAX);
+        let all = depth_max + discard_count_max(depth_max);
+        let depth = u32::try_from(all).unwrap_or(u32::MAX);
         let ring = Ring::new(depth)?;
         let aside = Threads::new(bin.clone(), depth_max).map_err(RingError::Refused)?;
         Ok(Uring {
@@ -49,6 +52,7 @@ impl Uring {
             finished: Vec::new(),
             aside,
             depth_max,
+            discards: 0,
             due: 0,
         })
     }
@@ -99,6 +103,10 @@ impl Uring {
         self.answer(slot, answer);
     }
 
+    fn may_discard(&self) -> bool {
+        self.discards + self.aside.discard_count() < discard_count_max(self.depth_max)
+    }
+
     fn answer(&mut self, slot: usize, answer: Answer) {
         if let Some((_, job)) = self.jobs.get_mut(slot) {
             job.answer(answer);
@@ -107,18 +115,20 @@ impl Uring {
     }
 
     fn finish(&mut self, slot: usize) {
-        if let Some((id, job)) = self.jobs.try_remove(slot)
-            && id != JobId::OWN
-        {
-            self.finished.push((id, job.finish()));
+        match self.jobs.try_remove(slot) {
+            Some((JobId::OWN, _)) => self.discards -= 1,
+            Some((id, job)) => self.finished.push((id, job.finish())),
+            None => {}
         }
     }
 
     /// Hands a job to the helpers, from where it stands. They take as many as the ring.
     fn put_aside(&mut self, slot: usize) {
-        if let Some((id, job)) = self.jobs.try_remove(slot)
-            && let Err(Saturated(job)) = self.aside.submit(id, job)
-        {
+        let Some((id, job)) = self.jobs.try_remove(slot) else {
+            return;
+        };
+        self.discards -= usize::from(id == JobId::OWN);
+        if let Err(Saturated(job)) = self.aside.submit(id, job) {
             // They are as many as all jobs together, so there was room.
             let status = crate::http::status::Status::ServiceUnavailable;
             self.finished.push((id, job.abandon(status)));
@@ -141,12 +151,14 @@ impl Disk for Uring {
         // so on this thread. Were the file closed by then, this thread would have the last of it,
         // and wait for the disk where the file was deleted. So what is dropped lies for a turn.
         while self.due > 0
-            && self.has_room()
+            && self.may_discard()
             && let Some(discarded) = self.bin.take()
         {
             self.due -= 1;
-            // There is room, as was just seen.
-            let _ = self.submit(JobId::OWN, Job::Discard(Some(discarded)));
+            self.discards += 1;
+            let discard = Job::Discard(Some(discarded));
+            let slot = self.jobs.insert((JobId::OWN, discard));
+            self.go_on(slot);
         }
         self.due = self.bin.count();
         self.ring.submit()
@@ -174,7 +186,7 @@ impl Disk for Uring {
     }
 
     fn has_results(&self) -> bool {
-        !self.finished.is_empty() || self.ring.is_ready() || (self.due > 0 && self.has_room())
+        !self.finished.is_empty() || self.ring.is_ready() || (self.due > 0 && self.may_discard())
     }
 
     fn has_room(&self) -> bool {
@@ -182,7 +194,7 @@ impl Disk for Uring {
     }
 
     fn depth(&self) -> usize {
-        self.jobs.len() + self.aside.depth()
+        self.jobs.len() - self.discards + self.aside.depth()
     }
 
     fn sending(&self) -> Sending {

@@ -75,6 +75,8 @@ pub(super) struct Connected {
     /// The job whose result is its answer. A result that comes after its time was over finds
     /// another here, or none.
     pub awaits: Option<JobId>,
+    /// The job that reads what its answer goes on with.
+    pub awaits_window: Option<JobId>,
     /// What is to be said of the answer that is looked for.
     pub explanation: Explanation,
     /// When it began to wait for the disk.
@@ -99,6 +101,7 @@ impl Connected {
             output: Flow::Ready,
             queued: false,
             awaits: None,
+            awaits_window: None,
             explanation: Explanation::default(),
             waits_since: None,
             armed: None,

@@ -8,7 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use foldhash::fast::RandomState;
 
@@ -49,7 +49,6 @@ impl From<Peer> for Owner {
 struct Waiting {
     id: JobId,
     job: Job,
-    since: Instant,
 }
 
 /// Jobs that wait, by owner.
@@ -111,8 +110,6 @@ pub(super) struct DiskQueue {
     pub engine: Box<dyn Disk>,
     line: Line,
     waiting_max: usize,
-    /// How long a job may wait before nobody wants it any more.
-    timeout: Duration,
     given_up: Vec<(JobId, Done)>,
     refused: u64,
     next: u64,
@@ -123,12 +120,11 @@ pub(super) struct DiskQueue {
 
 impl DiskQueue {
     /// A queue of at most `waiting_max` jobs before an engine.
-    pub(super) fn new(engine: Box<dyn Disk>, waiting_max: usize, timeout: Duration) -> DiskQueue {
+    pub(super) fn new(engine: Box<dyn Disk>, waiting_max: usize) -> DiskQueue {
         DiskQueue {
             engine,
             line: Line::default(),
             waiting_max,
-            timeout,
             given_up: Vec::new(),
             refused: 0,
             next: 0,
@@ -173,8 +169,7 @@ impl DiskQueue {
             },
             false => job,
         };
-        let since = now;
-        self.line.push(owner, Waiting { id, job, since });
+        self.line.push(owner, Waiting { id, job });
         id
     }
 
@@ -202,10 +197,8 @@ impl DiskQueue {
             let Some(waiting) = self.line.pop() else {
                 break;
             };
-            let over = now.saturating_duration_since(waiting.since) >= self.timeout;
-            let unwanted = matches!(waiting.job, Job::Resolve(_)) && !is_wanted(waiting.id);
-            let client = matches!(waiting.job, Job::Resolve(_) | Job::Warm(_));
-            if client && (over || unwanted) {
+            // Whoever has waited too long has left; others may have joined a moment ago.
+            if matches!(waiting.job, Job::Resolve(_)) && !is_wanted(waiting.id) {
                 self.give_up(waiting, Status::GatewayTimeout);
                 continue;
             }
@@ -223,7 +216,7 @@ impl DiskQueue {
     }
 
     fn give_up(&mut self, waiting: Waiting, status: Status) {
-        let Waiting { id, job, .. } = waiting;
+        let Waiting { id, job } = waiting;
         self.given_up.push((id, job.abandon(status)));
     }
 
@@ -317,7 +310,7 @@ mod tests {
             room,
             came: Vec::new(),
         };
-        DiskQueue::new(Box::new(engine), waiting_max, Duration::from_secs(9))
+        DiskQueue::new(Box::new(engine), waiting_max)
     }
 
     fn client(last: u8) -> Owner {

@@ -290,8 +290,12 @@ impl Driver {
             Next::File(segment) => {
                 let owner = Owner::from(connected.connection.peer());
                 let asker = Asker { id, owner };
-                let Ready::Bytes(ready) = service.prepare(segment, asker, now) else {
-                    return None;
+                let ready = match service.prepare(segment, asker, now) {
+                    Ready::Bytes(ready) => ready,
+                    Ready::Later(job) => {
+                        connected.awaits_window = Some(job);
+                        return None;
+                    }
                 };
                 send_file(descriptor, segment, ready)
                     .inspect(|count| self.sendfile_bytes += *count as u64)

@@ -397,8 +397,10 @@ impl EventLoop {
 
     fn close(&mut self, id: ConnectionId) {
         let closed = self.connections.remove(id);
-        if let Some(job) = closed.and_then(|connected| connected.awaits) {
-            self.service.leave(job, id);
+        if let Some(closed) = closed {
+            for job in closed.awaits.into_iter().chain(closed.awaits_window) {
+                self.service.leave(job, id);
+            }
         }
         self.acceptor.resume();
     }

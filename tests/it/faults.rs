@@ -257,3 +257,50 @@ fn jobs_that_use_up_all_descriptors_are_503_and_nothing_breaks() {
         });
     }
 }
+
+#[test]
+fn what_is_let_go_of_is_closed_while_there_is_always_more_to_open() {
+    let Some(tree) = SlowTree::mount() else {
+        return;
+    };
+    for (round, engine) in FREE_ENGINES.into_iter().enumerate() {
+        let words = [
+            "--disk-depth",
+            "4",
+            "--descriptors",
+            "8",
+            "--map-cache",
+            "0",
+        ];
+        let server = tree.serve(engine, &words);
+        let open = || {
+            let descriptors = format!("/proc/{}/fd", server.pid());
+            std::fs::read_dir(descriptors).unwrap().count()
+        };
+        // Twelve clients, each with its next request as soon as it is answered: four at the disk and
+        // the others in line, all the time.
+        let most = std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..12)
+                .map(|client| {
+                    let server = &server;
+                    scope.spawn(move || {
+                        let mut connection = server.connect();
+                        for index in 0..6 {
+                            let number = 10_000 + round * 1_000 + client * 10 + index;
+                            let answer = connection.get(&format!("/cold/small{number}"), &[]);
+                            assert_eq!(answer.status, 200);
+                        }
+                    })
+                })
+                .collect();
+            let mut most = 0;
+            while clients.iter().any(|client| !client.is_finished()) {
+                most = most.max(open());
+                std::thread::yield_now();
+            }
+            most
+        });
+        // 72 files were opened; 8 are kept, 4 are being opened, a few are being closed.
+        assert!(most < 60, "{engine}: {most} descriptors");
+    }
+}

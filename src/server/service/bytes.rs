@@ -35,7 +35,7 @@ pub(in crate::server) enum Ready {
     /// So many bytes from where it stands.
     Bytes(u64),
     /// Nothing before a job is done; the connection is told.
-    Later,
+    Later(JobId),
 }
 
 impl Service {
@@ -79,7 +79,9 @@ impl Service {
 
     fn open_file(&mut self, version: FileVersion, opened: &[Opened]) -> Option<Arc<OpenFile>> {
         if let Some(fresh) = opened.iter().find(|opened| opened.version == version) {
-            return Some(Arc::clone(&fresh.file));
+            // It may have been opened long ago: its job waited for others, and its bytes for the disk.
+            let now = fresh.file.describe().ok()?.version;
+            return (!version.was_rewritten(&now)).then(|| Arc::clone(&fresh.file));
         }
         let file = Arc::clone(self.descriptors.look_up(&version)?);
         if file.describe().ok()?.version != version {
@@ -142,9 +144,9 @@ impl Service {
         let mut window = Window::at(segment.version, segment.bytes.start);
         let file = &segment.file;
         if !self.residency.is_resident(window, file, now.monotonic) {
-            self.wait_for(window, segment, asker, now);
+            let job = self.wait_for(window, segment, asker, now);
             self.read_ahead(window, segment, asker, now);
-            return Ready::Later;
+            return Ready::Later(job);
         }
         loop {
             let ready = window.bytes().end.min(segment.bytes.end) - segment.bytes.start;
@@ -166,17 +168,25 @@ impl Service {
 
     /// Has a window read that an answer cannot go on without. Where the queue is full this one is
     /// let in.
-    fn wait_for(&mut self, window: Window, segment: &FileSegment, asker: Asker, now: &Now) {
+    fn wait_for(
+        &mut self,
+        window: Window,
+        segment: &FileSegment,
+        asker: Asker,
+        now: &Now,
+    ) -> JobId {
         let waiter = || Waiter {
             id: asker.id,
             entry: None,
         };
-        if self.residency.join(window, Some(waiter())).is_none() {
-            let file = Arc::clone(&segment.file);
-            let job = Job::Warm(Warm::new(Arc::clone(&file), window.bytes()));
-            let job = self.disk.insist(asker.owner, job, now.monotonic);
-            self.residency.begin(window, job, file, Some(waiter()));
+        if let Some(job) = self.residency.join(window, Some(waiter())) {
+            return job;
         }
+        let file = Arc::clone(&segment.file);
+        let job = Job::Warm(Warm::new(Arc::clone(&file), window.bytes()));
+        let job = self.disk.insist(asker.owner, job, now.monotonic);
+        self.residency.begin(window, job, file, Some(waiter()));
+        job
     }
 
     /// Has the window after this one read, unless it is there, being read, or past the end.

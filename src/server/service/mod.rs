@@ -175,7 +175,7 @@ impl Service {
             count_max: descriptor_count_max,
         };
         let watch = Watch::new(cache.watched_directory_count_max);
-        let queue = DiskQueue::new(chosen.disk, settings.disk_queue, settings.timeouts.disk);
+        let queue = DiskQueue::new(chosen.disk, settings.disk_queue);
         let pagemap = match queue.engine.sending() {
             Sending::WhatIsResident => Pagemap::open().ok(),
             Sending::AsItComes => None,
