@@ -85,7 +85,7 @@ fn a_job_that_never_ends_is_504_and_hits_go_on() {
     for (round, engine) in FREE_ENGINES.into_iter().enumerate() {
         let words = [
             "--disk-timeout",
-            "400ms",
+            "1500ms",
             "--disk-depth",
             "3",
             "--disk-queue",
