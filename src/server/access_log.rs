@@ -11,6 +11,7 @@ use super::disk_queue::{DiskQueue, Owner};
 use super::settings::AccessLog;
 use crate::disk::JobId;
 use crate::disk::job::{Append, Job};
+use crate::sys::bin::Discarded;
 
 /// Bytes after which lines are written at once.
 const BATCH_LENGTH: usize = 32 * 1024;
@@ -33,6 +34,8 @@ pub(super) enum Waiting {
 pub(super) struct LogWriter {
     path: Option<PathBuf>,
     file: Option<Arc<File>>,
+    /// Files that were written to before, until nobody writes to them and they are closed.
+    former: Vec<Arc<File>>,
     spare: Vec<u8>,
     in_flight: Option<JobId>,
     since: Option<Instant>,
@@ -58,6 +61,7 @@ impl LogWriter {
         Ok(LogWriter {
             path,
             file,
+            former: Vec::new(),
             spare: Vec::new(),
             in_flight: None,
             since: None,
@@ -75,7 +79,18 @@ impl LogWriter {
     /// Writes to this file from now on. One that could not be opened changes nothing.
     pub(super) fn reopened(&mut self, file: io::Result<File>) {
         if let Ok(file) = file {
-            self.file = Some(Arc::new(file));
+            self.former.extend(self.file.replace(Arc::new(file)));
+        }
+    }
+
+    /// Has files closed that are written to no longer: closing may wait for the disk.
+    pub(super) fn let_go(&mut self, disk: &mut DiskQueue, now: Instant) {
+        if self.in_flight.is_some() {
+            return;
+        }
+        for file in self.former.drain(..).filter_map(Arc::into_inner) {
+            let discarded = Discarded::Descriptor(file.into());
+            disk.insist(Owner::Server, Job::Discard(Some(discarded)), now);
         }
     }
 

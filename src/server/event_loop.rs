@@ -456,6 +456,7 @@ impl EventLoop {
                 done => self.service.complete(job, done, &self.now, completed, more),
             }
         }
+        self.log.let_go(&mut self.service.disk, self.now.monotonic);
         self.deliver_all();
         self.turns.mark(Cause::Results);
     }
