@@ -1,12 +1,14 @@
 //! What is let go of, until somebody who may wait does it.
 //!
-//! `close(2)` flushes on network file systems and `munmap(2)` may be the last user of a file. So an
-//! open file or a mapping that is dropped goes into a bin, and an engine empties the bin.
+//! `close(2)` flushes on network file systems, `munmap(2)` may be the last user of a file, and
+//! `inotify_rm_watch(2)` waits for whoever is adding a watch. So an open file or a mapping that is
+//! dropped goes into a bin, as does a watch that is no longer needed, and an engine empties the bin.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crossbeam_queue::SegQueue;
+use inotify::WatchDescriptor;
 use memmap2::MmapRaw;
 
 /// What was dropped.
@@ -16,6 +18,8 @@ pub enum Discarded {
     Descriptor(OwnedFd),
     /// A mapping to unmap.
     Mapping(Unmapping),
+    /// A watch to remove.
+    Watch(Unwatching),
 }
 
 /// A mapping that nobody uses any more.
@@ -23,6 +27,20 @@ pub enum Discarded {
 pub struct Unmapping(
     #[expect(dead_code, reason = "dropping it is its purpose")] pub(super) MmapRaw,
 );
+
+/// A watch that nobody needs any more.
+#[derive(Debug)]
+pub struct Unwatching {
+    pub(super) watches: inotify::Watches,
+    pub(super) watch: WatchDescriptor,
+}
+
+impl Drop for Unwatching {
+    fn drop(&mut self) {
+        // EINVAL when the inode is gone and the kernel has removed the watch itself.
+        let _ = self.watches.remove(self.watch.clone());
+    }
+}
 
 /// A bin; clones are the same bin. Putting in takes no lock and never waits.
 #[derive(Clone, Debug, Default)]

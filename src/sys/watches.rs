@@ -1,10 +1,11 @@
-//! Watches on directories (`inotify(7)`), and the walk that finds the directories a path depends on.
+//! Watches on files and directories (`inotify(7)`), and the walk that finds the directories a path depends on.
 //!
 //! A walk opens nothing that is served: it says in which directories which names were looked up on
 //! the way, links included, and each directory is watched *before* a name is looked up in it. So
 //! whoever looks at the disk after the walk either sees a change or is told of it.
 //!
-//! Everything here waits for the disk, so it is for helpers and for the start.
+//! Adding a watch asks the file system for permission and waits for the disk, so that is for helpers
+//! and for the start; removing one is for the bin.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -14,9 +15,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 
-use inotify::{WatchDescriptor, WatchMask};
+use inotify::{Inotify, WatchDescriptor, WatchMask};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, StatxFlags};
 use rustix::io::Errno;
+
+use super::bin::{Bin, Discarded, Unwatching};
+use super::file::OpenFile;
 
 /// Links that are followed in one walk; the kernel follows as many (`path_resolution(7)`).
 const LINK_COUNT_MAX: usize = 40;
@@ -97,6 +101,7 @@ pub struct Walk {
 #[derive(Debug)]
 pub struct Watches {
     watches: inotify::Watches,
+    bin: Bin,
     /// Types of file systems by device.
     types: Mutex<HashMap<(u32, u32), u64>>,
 }
@@ -138,10 +143,11 @@ struct Walker<'a> {
 }
 
 impl Watches {
-    /// Adds watches to an instance.
-    pub fn new(watches: inotify::Watches) -> Watches {
+    /// Adds watches to an instance; those that are removed go into the bin.
+    pub fn new(inotify: &Inotify, bin: Bin) -> Watches {
         Watches {
-            watches,
+            watches: inotify.watches(),
+            bin,
             types: Mutex::default(),
         }
     }
@@ -203,10 +209,33 @@ impl Watches {
     }
 
     fn add(&self, directory: &Directory, mask: WatchMask) -> Result<WatchDescriptor, Unwatched> {
-        let path = format!("/proc/self/fd/{}", directory.descriptor.as_raw_fd());
-        self.watches.clone().add(path, mask).map_err(|error| {
-            Unwatched::Refused(Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
-        })
+        self.add_open(directory.descriptor.as_fd(), mask)
+            .map_err(|error| {
+                Unwatched::Refused(Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
+            })
+    }
+
+    /// Watches the inode of an open file for being written to.
+    ///
+    /// # Errors
+    /// Those of `inotify_add_watch(2)`: ENOSPC past `max_user_watches`; ENOENT without /proc.
+    ///
+    /// # Blocking
+    /// Waits for the disk.
+    pub fn add_file(&self, file: &OpenFile) -> io::Result<WatchDescriptor> {
+        self.add_open(file.descriptor(), WatchMask::MODIFY)
+    }
+
+    fn add_open(&self, what: BorrowedFd<'_>, mask: WatchMask) -> io::Result<WatchDescriptor> {
+        let path = format!("/proc/self/fd/{}", what.as_raw_fd());
+        self.watches.clone().add(path, mask)
+    }
+
+    /// Has a watch removed. Its last event, `IN_IGNORED`, comes some time later.
+    pub fn remove(&self, watch: WatchDescriptor) {
+        let watches = self.watches.clone();
+        self.bin
+            .put(Discarded::Watch(Unwatching { watches, watch }));
     }
 
     /// Whether changes on the file system of a directory are told.

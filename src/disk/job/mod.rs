@@ -17,15 +17,14 @@ use std::sync::Arc;
 
 pub use append::Append;
 pub use follow::Follow;
-pub use read::{Locking, Map, Warm};
+pub use read::{Locking, Map, Mapped, Unmapped, Warm};
 pub use resolve::{Footing, FoundFile, Ground, Opened, Outcome, Resolve, Site};
 
 use crate::http::status::Status;
 use crate::site::listing::Listing;
 use crate::sys::beneath::{Links, Root};
 use crate::sys::bin::Discarded;
-use crate::sys::file::{Description, FileVersion, OpenFile};
-use crate::sys::mapping::Mapping;
+use crate::sys::file::{Description, OpenFile};
 use crate::sys::watches::{Walk, Watches};
 
 /// What is asked of the disk.
@@ -61,12 +60,7 @@ pub enum Done {
         root: Option<Arc<Root>>,
     },
     /// Of [`Job::Map`].
-    Mapped {
-        /// The version that was asked for.
-        version: FileVersion,
-        /// The mapping; an error also when the file is no longer of that version.
-        mapping: io::Result<Mapping>,
-    },
+    Mapped(Mapped),
     /// Of [`Job::Warm`].
     Warmed(io::Result<()>),
     /// Of [`Job::Append`]: the buffer comes back, emptied.
@@ -99,7 +93,7 @@ pub enum Step<'a> {
     Write(&'a Arc<File>),
     /// `close` or `munmap` of what [`Job::take_discarded`] gives.
     Discard,
-    /// `mmap`, `statx` and perhaps `mlock`: [`Map::map`].
+    /// `inotify_add_watch`, `mmap`, `statx` and perhaps `mlock`: [`Map::map`].
     Map(&'a Map),
     /// `getdents` and `statx` of what is there.
     List(&'a Arc<OpenFile>),
@@ -127,7 +121,7 @@ pub enum Answer {
     /// Of [`Step::Discard`].
     Discarded,
     /// Of [`Step::Map`].
-    Mapped(io::Result<Mapping>),
+    Mapped(Mapped),
     /// Of [`Step::List`].
     Listed(io::Result<Listing>),
     /// Of [`Step::Reopen`].
@@ -205,10 +199,7 @@ impl Job {
         match self {
             Job::Resolve(resolve) => resolve.abandon(status),
             Job::Follow(follow) => follow.finish(),
-            Job::Map(Map { version, .. }) => Done::Mapped {
-                version,
-                mapping: Err(error()),
-            },
+            Job::Map(map) => map.finish(),
             Job::Warm(_) => Done::Warmed(Err(error())),
             Job::Append(append) => append.finish(),
             Job::Reopen(..) => Done::Reopened(Err(error())),

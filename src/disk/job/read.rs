@@ -4,12 +4,14 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
+use inotify::WatchDescriptor;
 use rustix::io::Errno;
 
 use super::{Done, Step};
 use crate::sys::READ_LENGTH_MAX;
 use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::mapping::Mapping;
+use crate::sys::watches::Watches;
 
 /// How far a read has come.
 #[derive(Debug)]
@@ -90,24 +92,51 @@ pub enum Locking {
     Locked,
 }
 
-/// Makes a file resident and maps it: in this order, because a mapping that is populated while it
-/// exists makes others wait for `mmap_lock`.
+/// What came of mapping a file.
+#[derive(Debug)]
+pub struct Mapped {
+    /// The version that was asked for.
+    pub version: FileVersion,
+    /// The watch on its inode, if one was had. It was there before the version was compared.
+    pub watch: Option<WatchDescriptor>,
+    /// The mapping.
+    pub mapping: Result<Mapping, Unmapped>,
+}
+
+/// Why a file was not mapped.
+#[derive(Debug)]
+pub enum Unmapped {
+    /// No watch is to be had: ENOSPC past `max_user_watches`, ENOENT without /proc.
+    Unwatched(io::Error),
+    /// It cannot be read or mapped; ESTALE: it is no longer of that version.
+    Failed(io::Error),
+}
+
+/// Makes a file resident, watches it and maps it: in this order, because a mapping that is populated
+/// while it exists makes others wait for `mmap_lock`.
 #[derive(Debug)]
 pub struct Map {
     /// The version that the mapping is for; its length is mapped.
     pub(super) version: FileVersion,
     file: Arc<OpenFile>,
+    watches: Arc<Watches>,
     locking: Locking,
     progress: Progress,
-    mapped: Option<io::Result<Mapping>>,
+    mapped: Option<Mapped>,
 }
 
 impl Map {
     /// Maps `file` if it is still of this version.
-    pub fn new(file: Arc<OpenFile>, version: FileVersion, locking: Locking) -> Map {
+    pub fn new(
+        file: Arc<OpenFile>,
+        version: FileVersion,
+        watches: Arc<Watches>,
+        locking: Locking,
+    ) -> Map {
         Map {
             version,
             file,
+            watches,
             locking,
             progress: Progress::of(0..version.length),
             mapped: None,
@@ -127,16 +156,28 @@ impl Map {
         self.progress.read(count);
     }
 
-    pub(super) fn mapped(&mut self, mapped: io::Result<Mapping>) {
+    pub(super) fn mapped(&mut self, mapped: Mapped) {
         self.mapped = Some(mapped);
     }
 
-    /// Makes the calls of [`Step::Map`].
+    /// Makes the calls of [`Step::Map`]. A lock that is refused is no error.
     ///
-    /// # Errors
-    /// ESTALE when the file has changed; else those of `statx(2)` and `mmap(2)`. A lock that is
-    /// refused is no error.
-    pub fn map(&self) -> io::Result<Mapping> {
+    /// # Blocking
+    /// Waits for the disk.
+    pub fn map(&self) -> Mapped {
+        let watch = self.watches.add_file(&self.file);
+        let (watch, mapping) = match watch {
+            Ok(watch) => (Some(watch), self.map_watched().map_err(Unmapped::Failed)),
+            Err(error) => (None, Err(Unmapped::Unwatched(error))),
+        };
+        Mapped {
+            version: self.version,
+            watch,
+            mapping,
+        }
+    }
+
+    fn map_watched(&self) -> io::Result<Mapping> {
         let length = usize::try_from(self.version.length).map_err(|_| Errno::FBIG)?;
         let mut mapping = Mapping::of(&self.file, length)?;
         if self.locking == Locking::Locked {
@@ -150,14 +191,13 @@ impl Map {
     }
 
     pub(super) fn finish(self) -> Done {
-        let mapping = match (self.mapped, self.progress.error) {
-            (Some(mapped), _) => mapped,
-            (None, Some(error)) => Err(error),
-            (None, None) => Err(io::ErrorKind::Interrupted.into()),
-        };
-        Done::Mapped {
-            version: self.version,
-            mapping,
-        }
+        let (version, error) = (self.version, self.progress.error);
+        Done::Mapped(self.mapped.unwrap_or_else(|| Mapped {
+            version,
+            watch: None,
+            mapping: Err(Unmapped::Failed(
+                error.unwrap_or_else(|| io::ErrorKind::Interrupted.into()),
+            )),
+        }))
     }
 }

@@ -85,6 +85,11 @@ fn an_interrupted_read_is_made_again_and_the_end_of_a_file_is_no_error() {
     assert!(matches!(done, Done::Warmed(Ok(()))));
 }
 
+fn watches() -> Arc<Watches> {
+    let inotify = inotify::Inotify::init().expect("an inotify instance");
+    Arc::new(Watches::new(&inotify, Bin::default()))
+}
+
 #[test]
 fn a_disk_that_fails_ends_the_job_with_its_error() {
     let (_directory, file) = any_file();
@@ -97,14 +102,14 @@ fn a_disk_that_fails_ends_the_job_with_its_error() {
 
     // Nothing is mapped that could not be read.
     let version = file.describe().expect("a description").version;
-    let map = Map::new(file, version, Locking::Unlocked);
+    let map = Map::new(file, version, watches(), Locking::Unlocked);
     let (_, done) = reads(Job::Map(map), |_, _| Err(broken()));
     assert!(matches!(
         done,
-        Done::Mapped {
-            mapping: Err(_),
+        Done::Mapped(Mapped {
+            mapping: Err(Unmapped::Failed(_)),
             ..
-        }
+        })
     ));
 }
 
@@ -112,7 +117,12 @@ fn a_disk_that_fails_ends_the_job_with_its_error() {
 fn a_file_is_read_before_it_is_mapped_and_not_mapped_if_it_changed() {
     let (directory, file) = any_file();
     let version = file.describe().expect("a description").version;
-    let mut job = Job::Map(Map::new(Arc::clone(&file), version, Locking::Unlocked));
+    let mut job = Job::Map(Map::new(
+        Arc::clone(&file),
+        version,
+        watches(),
+        Locking::Unlocked,
+    ));
     assert!(matches!(job.step(), Step::Read(_, bytes) if bytes == (0..1)));
     job.answer(Answer::Read(Ok(1)));
     std::fs::write(directory.path().join("a"), "another").expect("a file");
@@ -120,14 +130,21 @@ fn a_file_is_read_before_it_is_mapped_and_not_mapped_if_it_changed() {
         panic!("it is mapped now");
     };
     let mapped = map.map();
-    assert!(matches!(&mapped, Err(error) if error.raw_os_error() == Some(libc::ESTALE)));
+    let Err(Unmapped::Failed(error)) = &mapped.mapping else {
+        panic!("it is not what it was: {mapped:?}");
+    };
+    assert_eq!(error.raw_os_error(), Some(libc::ESTALE));
+    assert!(
+        mapped.watch.is_some(),
+        "it was watched before it was compared"
+    );
     job.answer(Answer::Mapped(mapped));
     assert!(matches!(
         job.finish(),
-        Done::Mapped {
-            mapping: Err(_),
+        Done::Mapped(Mapped {
+            mapping: Err(Unmapped::Failed(_)),
             ..
-        }
+        })
     ));
 }
 

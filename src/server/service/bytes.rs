@@ -9,7 +9,7 @@ use crate::cache::entry::Entry;
 use crate::clock::Now;
 use crate::conn::outbox::{FileSegment, Source};
 use crate::disk::job::{Job, Locking, Map, Opened, Warm};
-use crate::disk::{JobId, Saturated, Sending};
+use crate::disk::{JobId, Sending};
 use crate::server::connections::ConnectionId;
 use crate::server::disk_queue::Owner;
 use crate::server::residency::{self, Waiter, Window};
@@ -224,23 +224,19 @@ impl Service {
     /// Has a file mapped for those who come after. It is watched from before the moment that its
     /// version is compared, so that no change goes unnoticed.
     fn map(&mut self, file: &Arc<OpenFile>, version: FileVersion, now: &Now) {
-        if !self.maps.has_room_for(version.length) || !self.being_mapped.insert(version) {
+        if !self.maps.has_room_for(version.length) || self.being_mapped.contains_key(&version) {
             return;
         }
-        let previous = match self.watch.add(file, version) {
-            Ok(previous) => previous,
-            Err(_) => {
-                self.being_mapped.remove(&version);
-                return;
-            }
+        let Some(watches) = self.watch.for_file(now) else {
+            return;
         };
-        if let Some(previous) = previous {
-            self.maps.remove(&previous);
-        }
-        let job = Job::Map(Map::new(Arc::clone(file), version, self.locking));
-        if let Err(Saturated(_)) = self.disk.submit(Owner::Server, job, now.monotonic) {
-            self.being_mapped.remove(&version);
-            self.watch.remove(&version);
+        let map = Map::new(Arc::clone(file), version, watches, self.locking);
+        let submitted = self
+            .disk
+            .submit(Owner::Server, Job::Map(map), now.monotonic);
+        if submitted.is_ok() {
+            let moment = self.watch.directories.moment();
+            self.being_mapped.insert(version, moment);
         }
     }
 

@@ -10,17 +10,16 @@ use crate::cache::entry::{Entry, Resolution};
 use crate::clock::Now;
 use crate::conn::Document;
 use crate::disk::JobId;
-use crate::disk::job::{Done, Footing, FoundFile, Opened, Outcome};
+use crate::disk::job::{Done, Footing, FoundFile, Mapped, Opened, Outcome};
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
 use crate::server::connections::ConnectionId;
 use crate::server::fetch::Pending;
+use crate::server::watch::Watched;
 use crate::site::listing;
 use crate::site::media_type::media_type;
 use crate::site::representation::{Representation, Variants, Vary};
 use crate::site::resolve;
-use crate::sys::file::FileVersion;
-use crate::sys::mapping::Mapping;
 
 impl Service {
     /// Takes the result of a job in; those who waited for it stand in `completed` afterwards, and
@@ -49,7 +48,7 @@ impl Service {
                 });
                 self.warmed(job, status, now, completed, more);
             }
-            Done::Mapped { version, mapping } => self.mapped(version, mapping.ok(), now),
+            Done::Mapped(mapped) => self.mapped(mapped, now),
             Done::Appended { .. } | Done::Reopened(_) | Done::Discarded => {}
         }
     }
@@ -83,23 +82,26 @@ impl Service {
         }
     }
 
-    fn mapped(&mut self, version: FileVersion, mapping: Option<Mapping>, now: &Now) {
-        // A change that came while the job ran has taken the version out of `being_mapped`.
-        let wanted = self.being_mapped.remove(&version);
-        match mapping.filter(|_| wanted) {
-            Some(mapping) => {
-                let mapped = MappedFile {
-                    mapping: Rc::new(mapping),
-                    used: Cell::new(now.monotonic),
-                    generation: Cell::new(self.paths.generation()),
-                };
-                for (evicted, _) in self.maps.insert(version, mapped) {
-                    self.watch.remove(&evicted);
-                }
-                self.descriptors.release(&version);
-            }
-            None => self.watch.remove(&version),
+    fn mapped(&mut self, mapped: Mapped, now: &Now) {
+        let version = mapped.version;
+        let Some(since) = self.being_mapped.remove(&version) else {
+            return;
+        };
+        let Watched::Yes(mapping, previous) = self.watch.mapped(mapped, since, now) else {
+            return;
+        };
+        if let Some(previous) = previous {
+            self.maps.remove(&previous);
         }
+        let mapped = MappedFile {
+            mapping: Rc::new(mapping),
+            used: Cell::new(now.monotonic),
+            generation: Cell::new(self.paths.generation()),
+        };
+        for (evicted, _) in self.maps.insert(version, mapped) {
+            self.watch.remove(&evicted);
+        }
+        self.descriptors.release(&version);
     }
 
     fn resolved(

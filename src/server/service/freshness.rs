@@ -67,11 +67,9 @@ impl Service {
             match change {
                 Change::Of(version) => {
                     self.maps.remove(&version);
-                    self.being_mapped.remove(&version);
                     self.watch.remove(&version);
                 }
                 Change::OfAnything => {
-                    self.being_mapped.clear();
                     self.distrust_all();
                     self.overflows += 1;
                 }

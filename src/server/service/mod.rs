@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use foldhash::HashSet;
+use foldhash::HashMap;
 
 pub(super) use bytes::{Asker, Ready};
 
@@ -24,6 +24,7 @@ use super::fetch::{Fetches, Pending};
 use super::residency::Residency;
 use super::settings::{Settings, StatusAccess};
 use super::start::Chosen;
+use super::watch::directories::Moment;
 use super::watch::{Change, Watch};
 use crate::cache::curve::TakenIn;
 use crate::cache::entry::{Entry, Resolution};
@@ -147,7 +148,8 @@ pub(super) struct Service {
     serving: Serving,
     /// Look-ups at the disk.
     pub fetches: Fetches,
-    being_mapped: HashSet<FileVersion>,
+    /// And when their jobs were submitted.
+    being_mapped: HashMap<FileVersion, Moment>,
     /// Windows of long files.
     pub residency: Residency,
     /// Mappings dropped because their pages had been taken away.
@@ -174,7 +176,8 @@ impl Service {
             bytes_max: u64::MAX,
             count_max: descriptor_count_max,
         };
-        let watch = Watch::new(cache.watched_directory_count_max);
+        let bin = chosen.root.bin().clone();
+        let watch = Watch::new(cache.watched_directory_count_max, bin);
         let queue = DiskQueue::new(chosen.disk, settings.disk_queue);
         let pagemap = match queue.engine.sending() {
             Sending::WhatIsResident => Pagemap::open().ok(),
@@ -193,7 +196,7 @@ impl Service {
             changes: Vec::new(),
             serving: Serving::new(chosen.root),
             fetches: Fetches::default(),
-            being_mapped: HashSet::default(),
+            being_mapped: HashMap::default(),
             residency: Residency::new(),
             mappings_gone: 0,
             pagemap,

@@ -64,19 +64,29 @@ pub(in crate::server) enum Footing {
     Unwatched(Unwatched, Vec<Key>),
 }
 
+/// An event that was taken in.
+#[derive(Clone, Copy, Debug)]
+struct Event {
+    /// The directory; or a file that is being mapped.
+    directory: DirectoryId,
+    /// Of the name that it is about; `None`: the directory itself.
+    name: Option<u64>,
+    /// Nothing comes after it: the watch was removed.
+    is_last: bool,
+}
+
 /// Watched directories and those who depend on them.
 #[derive(Debug)]
 pub(in crate::server) struct Directories {
     /// What jobs add watches through; `None`: nothing is watched.
     watches: Option<Arc<Watches>>,
-    inotify: Option<inotify::Watches>,
     known: HashMap<DirectoryId, WatchDescriptor, RandomState>,
-    /// Watches that were removed, until the kernel has confirmed that.
+    /// Watches that are being removed, until the kernel has confirmed that.
     closing: HashSet<DirectoryId, RandomState>,
     count_max: usize,
     dependents: Dependents<Target>,
     ways: LruCache<Box<[u8]>, (Rc<Way>, Ticket), RandomState>,
-    recent: VecDeque<(DirectoryId, Option<u64>)>,
+    recent: VecDeque<Event>,
     /// Number of the next event.
     next: u64,
     /// The last loss of events: ways from before it are walked again.
@@ -92,16 +102,12 @@ pub(in crate::server) struct Directories {
 
 impl Directories {
     /// At most `count_max` directories, watched through this instance.
-    pub(super) fn new(inotify: Option<inotify::Watches>, count_max: usize) -> Directories {
-        let watches = inotify
-            .clone()
-            .filter(|_| count_max > 0)
-            .map(|watches| Arc::new(Watches::new(watches)));
+    pub(super) fn new(watches: Option<Arc<Watches>>, count_max: usize) -> Directories {
+        let watches = watches.filter(|_| count_max > 0);
         let mut ways = LruCache::unbounded_with_hasher(RandomState::default());
         ways.resize(NonZeroUsize::new(count_max).unwrap_or(NonZeroUsize::MIN));
         Directories {
             watches,
-            inotify,
             known: HashMap::default(),
             closing: HashSet::default(),
             count_max,
@@ -154,7 +160,12 @@ impl Directories {
         now: &Now,
     ) {
         let name = name.map(|name| self.hash(name));
-        self.note(directory, name);
+        let is_last = mask.contains(EventMask::IGNORED);
+        self.note(Event {
+            directory,
+            name,
+            is_last,
+        });
         let mut broken = Vec::new();
         let mut root_is_stale = self.root_is_stale;
         let mut touch = |target: &Target| match target {
@@ -177,19 +188,19 @@ impl Directories {
         for path in broken {
             self.ways.pop(&path);
         }
-        if mask.contains(EventMask::IGNORED) {
+        if is_last {
             self.known.remove(&directory);
             self.closing.remove(&directory);
         }
         self.collect();
     }
 
-    fn note(&mut self, directory: DirectoryId, name: Option<u64>) {
+    fn note(&mut self, event: Event) {
         self.next += 1;
         if self.recent.len() == RECENT_COUNT_MAX {
             self.recent.pop_front();
         }
-        self.recent.push_back((directory, name));
+        self.recent.push_back(event);
     }
 
     /// Events were lost: ways are walked again, one by one when they are asked for, and the root is
@@ -207,15 +218,33 @@ impl Directories {
         self.root_is_stale = self.root.is_some();
     }
 
+    /// The events since then; `None`: they are not all remembered.
+    fn events_since(&self, moment: Moment) -> Option<impl Iterator<Item = &Event>> {
+        let since = usize::try_from(self.next - moment.0).unwrap_or(usize::MAX);
+        let skipped = self.recent.len().checked_sub(since)?;
+        Some(self.recent.range(skipped..))
+    }
+
     /// Whether an event since then was about one of these names.
     fn happened_since(&self, moment: Moment, keys: &[Key]) -> bool {
-        let since = usize::try_from(self.next - moment.0).unwrap_or(usize::MAX);
-        let Some(skipped) = self.recent.len().checked_sub(since) else {
-            return true;
+        let is_about = |event: &Event, key: &Key| {
+            key.directory == event.directory && event.name.is_none_or(|name| key.name == name)
         };
-        self.recent.range(skipped..).any(|(directory, name)| {
-            keys.iter()
-                .any(|key| key.directory == *directory && name.is_none_or(|name| key.name == name))
+        self.events_since(moment).is_none_or(|mut events| {
+            events.any(|event| keys.iter().any(|key| is_about(event, key)))
+        })
+    }
+
+    /// Whether an event since then was about a file or a directory itself.
+    pub(super) fn happened_to(&self, watched: DirectoryId, since: Moment) -> bool {
+        self.events_since(since)
+            .is_none_or(|mut events| events.any(|event| event.directory == watched))
+    }
+
+    /// Whether a watch is gone that was there when a job of that moment added it.
+    pub(super) fn is_gone(&self, directory: DirectoryId, since: Moment) -> bool {
+        self.events_since(since).is_some_and(|mut events| {
+            events.any(|event| event.is_last && event.directory == directory)
         })
     }
 
@@ -246,7 +275,7 @@ impl Directories {
                 let directory = watch.get_watch_descriptor_id();
                 if self.closing.contains(&directory) {
                     is_closing = true;
-                } else {
+                } else if !self.is_gone(directory, since) {
                     self.known.entry(directory).or_insert_with(|| watch.clone());
                 }
                 let name = self.hash(name);
@@ -365,12 +394,8 @@ impl Directories {
     }
 
     fn unwatch(&mut self, directory: DirectoryId) {
-        let (Some(watch), Some(inotify)) = (self.known.remove(&directory), &mut self.inotify)
-        else {
-            return;
-        };
-        // EINVAL when the directory is gone and the kernel has removed the watch itself.
-        if inotify.remove(watch).is_ok() {
+        if let (Some(watch), Some(watches)) = (self.known.remove(&directory), &self.watches) {
+            watches.remove(watch);
             self.closing.insert(directory);
         }
     }

@@ -10,19 +10,24 @@
 //! Writes through another process' own shared mapping raise no event before it is unmapped.
 
 pub(super) mod directories;
+mod files;
 
-use std::collections::HashMap;
-use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use foldhash::fast::RandomState;
-use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
+use inotify::{EventMask, Inotify};
 
-use directories::Directories;
+use directories::{Directories, Moment};
+use files::Files;
 
 use crate::clock::Now;
-use crate::sys::file::{FileVersion, OpenFile};
+use crate::disk::job::{Mapped, Unmapped};
+use crate::sys::bin::Bin;
+use crate::sys::file::FileVersion;
+use crate::sys::mapping::Mapping;
+use crate::sys::watches::Watches;
 
 /// What the kernel told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,34 +38,48 @@ pub(super) enum Change {
     OfAnything,
 }
 
+/// What came of watching a file while it was mapped.
+#[derive(Debug)]
+pub(super) enum Watched {
+    /// It is watched; and another version of the same inode is not any more.
+    Yes(Mapping, Option<FileVersion>),
+    /// It is not, or it was written to meanwhile: the mapping is not to be used.
+    No,
+}
+
 /// Watches on the inodes of mapped files, and on directories.
 #[derive(Debug)]
 pub(super) struct Watch {
     /// Directories.
     pub directories: Directories,
+    files: Files,
     inotify: Option<Inotify>,
-    versions: HashMap<WatchDescriptor, FileVersion, RandomState>,
-    descriptors: HashMap<FileVersion, WatchDescriptor, RandomState>,
     buffer: Vec<u8>,
     refused: u64,
+    /// When the kernel last refused to watch a file.
+    refused_at: Option<Instant>,
 }
 
 /// Bytes of events read at a time: a thousand without names, sixty with the longest names.
 const BUFFER_LENGTH: usize = 16 << 10;
+/// How long no file is mapped after the kernel has refused to watch one.
+const REFUSED_WAIT: Duration = Duration::from_secs(1);
 
 impl Watch {
     /// Starts watching nothing, and no more than so many directories later. Where the kernel refuses
-    /// (`max_user_instances`), every later watch is refused.
-    pub(super) fn new(directory_count_max: usize) -> Watch {
+    /// (`max_user_instances`), nothing is watched ever.
+    pub(super) fn new(directory_count_max: usize, bin: Bin) -> Watch {
         let inotify = Inotify::init().ok();
-        let watches = inotify.as_ref().map(Inotify::watches);
+        let watches = inotify
+            .as_ref()
+            .map(|inotify| Arc::new(Watches::new(inotify, bin)));
         Watch {
-            directories: Directories::new(watches, directory_count_max),
+            directories: Directories::new(watches.clone(), directory_count_max),
+            files: Files::new(watches),
             inotify,
-            versions: HashMap::default(),
-            descriptors: HashMap::default(),
             buffer: vec![0; BUFFER_LENGTH],
             refused: 0,
+            refused_at: None,
         }
     }
 
@@ -69,49 +88,46 @@ impl Watch {
         self.inotify.as_ref().map(AsRawFd::as_raw_fd)
     }
 
-    /// Watches the inode of an open file, which is of this version. Gives another version of the
-    /// same inode that was watched and is now over.
-    ///
-    /// # Errors
-    /// Those of `inotify_add_watch(2)`: ENOSPC past `max_user_watches`; ENOENT without /proc.
-    pub(super) fn add(
-        &mut self,
-        file: &OpenFile,
-        version: FileVersion,
-    ) -> io::Result<Option<FileVersion>> {
-        let Some(inotify) = &mut self.inotify else {
-            self.refused += 1;
-            return Err(io::ErrorKind::Unsupported.into());
-        };
-        let path = format!("/proc/self/fd/{}", file.descriptor().as_raw_fd());
-        let descriptor = match inotify.watches().add(path, WatchMask::MODIFY) {
-            Ok(descriptor) => descriptor,
-            Err(error) => {
-                self.refused += 1;
-                return Err(error);
-            }
-        };
-        self.descriptors.insert(version, descriptor.clone());
-        let previous = self
-            .versions
-            .insert(descriptor, version)
-            .filter(|other| *other != version);
-        if let Some(previous) = previous {
-            self.descriptors.remove(&previous);
+    /// What a job that maps a file watches it through; `None` where it could not, for all that is
+    /// known.
+    pub(super) fn for_file(&self, now: &Now) -> Option<Arc<Watches>> {
+        let was_refused = |at: Instant| now.monotonic < at + REFUSED_WAIT;
+        if self.refused_at.is_some_and(was_refused) {
+            return None;
         }
-        Ok(previous)
+        self.files.watches.clone()
+    }
+
+    /// Takes in a mapped file, whose job was submitted at this moment.
+    pub(super) fn mapped(&mut self, mapped: Mapped, since: Moment, now: &Now) -> Watched {
+        let Mapped {
+            version,
+            watch,
+            mapping,
+        } = mapped;
+        if let Err(Unmapped::Unwatched(_)) = mapping {
+            self.refused += 1;
+            self.refused_at = Some(now.monotonic);
+        }
+        let Some(watch) = watch else {
+            return Watched::No;
+        };
+        let id = watch.get_watch_descriptor_id();
+        let is_shaken = self.files.is_closing(id) || self.directories.happened_to(id, since);
+        match mapping {
+            Ok(mapping) if !is_shaken => Watched::Yes(mapping, self.files.keep(version, watch)),
+            _ => {
+                if !self.directories.is_gone(id, since) {
+                    self.files.let_go(watch);
+                }
+                Watched::No
+            }
+        }
     }
 
     /// Stops watching a version.
     pub(super) fn remove(&mut self, version: &FileVersion) {
-        let Some(descriptor) = self.descriptors.remove(version) else {
-            return;
-        };
-        self.versions.remove(&descriptor);
-        if let Some(inotify) = &mut self.inotify {
-            // EINVAL when the inode is gone and the kernel has removed the watch itself.
-            let _ = inotify.watches().remove(descriptor);
-        }
+        self.files.remove(version);
     }
 
     /// Takes in all events that are there: entries that one is about are distrusted at once, what
@@ -129,14 +145,17 @@ impl Watch {
                 count += 1;
                 if event.mask.contains(EventMask::Q_OVERFLOW) {
                     self.directories.overflowed();
+                    self.files.overflowed();
                     changes.push(Change::OfAnything);
-                } else if let Some(version) = self.versions.get(&event.wd) {
-                    changes.push(Change::Of(*version));
-                } else {
-                    let directory = event.wd.get_watch_descriptor_id();
-                    let name = event.name.map(OsStrExt::as_bytes);
-                    self.directories.happened(directory, event.mask, name, now);
+                    continue;
                 }
+                let watch = event.wd.get_watch_descriptor_id();
+                changes.extend(self.files.version_of(watch).map(Change::Of));
+                if event.mask.contains(EventMask::IGNORED) {
+                    self.files.removed(watch);
+                }
+                let name = event.name.map(OsStrExt::as_bytes);
+                self.directories.happened(watch, event.mask, name, now);
             }
             if count == 0 {
                 return;
@@ -146,7 +165,7 @@ impl Watch {
 
     /// Inodes watched now.
     pub(super) fn count(&self) -> usize {
-        self.versions.len()
+        self.files.count()
     }
 
     /// Watches that the kernel refused since the start.
