@@ -5,6 +5,7 @@
 //! deadline; when the slot comes up the loop looks at the real deadline and, if that is later, puts
 //! the connection in again. So a request on a busy connection touches no timer.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::connections::ConnectionId;
@@ -63,7 +64,7 @@ impl Deadlines {
 
     /// Moves everything that stands in a slot that has come up to `due`. What counts of it, and
     /// whether its deadline has really passed, is for the caller to see.
-    pub(super) fn expire(&mut self, now: Instant, due: &mut Vec<(ConnectionId, Armed)>) {
+    pub(super) fn expire(&mut self, now: Instant, due: &mut VecDeque<(ConnectionId, Armed)>) {
         let today = self.tick(now);
         let Some(earliest) = self.earliest else {
             self.current = self.current.max(today + 1);
@@ -74,7 +75,7 @@ impl Deadlines {
         }
         let last = today.min(self.current + SLOT_COUNT - 1);
         for tick in earliest..=last {
-            due.append(self.slot(tick));
+            due.extend(self.slot(tick).drain(..));
         }
         self.current = today + 1;
         self.earliest =
@@ -124,7 +125,7 @@ mod tests {
             open.push((index, deadline, armed));
             at_ms += (random >> 40) % 100;
             let now = start + Duration::from_millis(at_ms);
-            let mut due = Vec::new();
+            let mut due = VecDeque::new();
             wheel.expire(now, &mut due);
             for (id, armed) in due {
                 let at = open

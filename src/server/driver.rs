@@ -291,7 +291,10 @@ impl Driver {
                 let owner = Owner::from(connected.connection.peer());
                 let asker = Asker { id, owner };
                 let ready = match service.prepare(segment, asker, now) {
-                    Ready::Bytes(ready) => ready,
+                    Ready::Bytes(ready) => {
+                        connected.awaits_window = None;
+                        ready
+                    }
                     Ready::Later(job) => {
                         connected.awaits_window = Some(job);
                         return None;

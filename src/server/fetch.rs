@@ -1,15 +1,16 @@
 //! Look-ups that are at the disk, and who waits for them.
 //!
 //! The first request for a path submits the job, later ones join it: a thousand clients that ask
-//! for one cold file cost one open. But whoever asks after a change was told of does not join a
-//! look-up from before it, which may not have seen it.
+//! for one cold file cost one open. A look-up from before a change may not have seen it: where it
+//! turns out to rest on what has changed, those who came after the change look once more.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use foldhash::fast::RandomState;
 
 use super::connections::ConnectionId;
+use super::waiters::Waiters;
 use super::watch::directories::{Moment, Way};
 use crate::cache::entry::Entry;
 use crate::disk::JobId;
@@ -21,8 +22,8 @@ pub(super) struct Pending {
     pub raw_path: Box<[u8]>,
     /// The entry that is being checked, if there was one.
     pub entry: Option<Rc<Entry>>,
-    /// Who waits, in the order of asking.
-    pub waiters: VecDeque<ConnectionId>,
+    /// Who waits, and when each began to.
+    pub waiters: Waiters<Moment>,
     /// When it was submitted.
     pub since: Since,
     /// The way to its directory, if that was watched already.
@@ -48,7 +49,8 @@ pub(super) struct Fetches {
 }
 
 impl Fetches {
-    /// Joins the look-up of a path, if one is under way and nothing has happened since.
+    /// Joins the look-up of a path, if one is under way beneath the same root and in the same
+    /// generation.
     pub(super) fn join(
         &mut self,
         raw_path: &[u8],
@@ -56,11 +58,11 @@ impl Fetches {
         since: Since,
     ) -> Option<JobId> {
         let job = *self.by_path.get(raw_path)?;
-        let pending = self
-            .by_job
-            .get_mut(&job)
-            .filter(|pending| pending.since == since)?;
-        pending.waiters.push_back(id);
+        let pending = self.by_job.get_mut(&job).filter(|pending| {
+            let before = pending.since;
+            before.root == since.root && before.generation == since.generation
+        })?;
+        pending.waiters.join(id, since.moment);
         Some(job)
     }
 
@@ -70,12 +72,10 @@ impl Fetches {
         self.by_job.insert(job, pending);
     }
 
-    /// Somebody no longer waits. Whoever has waited longest is found first.
+    /// Somebody no longer waits.
     pub(super) fn leave(&mut self, job: JobId, id: ConnectionId) {
-        if let Some(pending) = self.by_job.get_mut(&job)
-            && let Some(at) = pending.waiters.iter().position(|waiter| *waiter == id)
-        {
-            pending.waiters.remove(at);
+        if let Some(pending) = self.by_job.get_mut(&job) {
+            pending.waiters.leave(id);
         }
     }
 

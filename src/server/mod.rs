@@ -5,6 +5,7 @@ mod accept;
 mod access_log;
 mod connections;
 mod deadlines;
+mod deliveries;
 mod disk_queue;
 mod driver;
 mod event_loop;
@@ -17,6 +18,7 @@ pub mod settings;
 mod start;
 mod status;
 mod turns;
+mod waiters;
 mod watch;
 
 pub use service::STATUS_PATH;

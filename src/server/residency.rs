@@ -16,6 +16,7 @@ use foldhash::fast::RandomState;
 use lru::LruCache;
 
 use super::connections::ConnectionId;
+use super::waiters::Waiters;
 use crate::cache::entry::Entry;
 use crate::disk::JobId;
 use crate::disk::job::Opened;
@@ -68,13 +69,16 @@ impl Window {
     }
 }
 
+/// What those who wait for a window are to be answered from; `None` if that is under way already.
+pub(super) type Promised = Option<Rc<Entry>>;
+
 /// Who waits for a window.
 #[derive(Debug)]
 pub(super) struct Waiter {
     /// The connection.
     pub id: ConnectionId,
-    /// What it is to be answered from; `None` if it is being answered already.
-    pub entry: Option<Rc<Entry>>,
+    /// See [`Promised`].
+    pub entry: Promised,
 }
 
 /// A window that a job is reading.
@@ -82,7 +86,7 @@ pub(super) struct Waiter {
 struct Pending {
     job: JobId,
     file: Arc<OpenFile>,
-    waiters: Vec<Waiter>,
+    waiters: Waiters<Promised>,
 }
 
 /// A window that was read, or could not be.
@@ -91,7 +95,7 @@ pub(super) struct Read {
     /// The file.
     pub opened: Opened,
     /// Who waited for it.
-    pub waiters: Vec<Waiter>,
+    pub waiters: Waiters<Promised>,
 }
 
 /// What is known of windows.
@@ -147,8 +151,9 @@ impl Residency {
     /// The job that reads the window, if there is one; `waiter`, if any, is told when it is done.
     pub(super) fn join(&mut self, window: Window, waiter: Option<Waiter>) -> Option<JobId> {
         let pending = self.pending.get_mut(&window)?;
-        let new = waiter.filter(|new| pending.waiters.iter().all(|old| old.id != new.id));
-        pending.waiters.extend(new);
+        if let Some(Waiter { id, entry }) = waiter {
+            pending.waiters.join(id, entry);
+        }
         Some(pending.job)
     }
 
@@ -160,7 +165,9 @@ impl Residency {
         file: Arc<OpenFile>,
         waiter: Option<Waiter>,
     ) {
-        let waiters = waiter.into_iter().collect();
+        let waiters = waiter.map_or_else(Waiters::default, |waiter| {
+            Waiters::of(waiter.id, waiter.entry)
+        });
         let pending = Pending { job, file, waiters };
         self.pending.insert(window, pending);
         self.by_job.insert(job, window);
@@ -171,7 +178,7 @@ impl Residency {
         if let Some(window) = self.by_job.get(&job)
             && let Some(pending) = self.pending.get_mut(window)
         {
-            pending.waiters.retain(|waiter| waiter.id != id);
+            pending.waiters.leave(id);
         }
     }
 

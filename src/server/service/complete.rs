@@ -1,7 +1,6 @@
 //! Taking in what came of jobs: the caches learn it, and those who waited are told.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -13,7 +12,7 @@ use crate::disk::JobId;
 use crate::disk::job::{Done, Footing, FoundFile, Mapped, Opened, Outcome};
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
-use crate::server::connections::ConnectionId;
+use crate::server::deliveries::Deliveries;
 use crate::server::fetch::Pending;
 use crate::server::watch::Watched;
 use crate::site::listing;
@@ -22,31 +21,29 @@ use crate::site::representation::{Representation, Variants, Vary};
 use crate::site::resolve;
 
 impl Service {
-    /// Takes the result of a job in; those who waited for it stand in `completed` afterwards, and
-    /// those who wait for more of what they are being sent in `more`.
+    /// Takes the result of a job in; those who waited for it are to be told afterwards.
     pub(in crate::server) fn complete(
         &mut self,
         job: JobId,
         done: Done,
         now: &Now,
-        completed: &mut Vec<Completed>,
-        more: &mut Vec<(ConnectionId, Result<(), Status>)>,
+        deliveries: &mut Deliveries,
     ) {
         match done {
             Done::Resolved(outcome, footing) => {
                 if let Some((pending, is_latest)) = self.fetches.finish(job) {
                     let remembered = is_latest && self.is_current(pending.since);
                     let found = (outcome, footing);
-                    completed.push(self.resolved(job, pending, found, remembered, now));
+                    self.resolved(job, pending, found, remembered, now, deliveries);
                 }
             }
-            Done::Followed { walk, root } => self.followed(job, &walk, root, now, completed),
+            Done::Followed { walk, root } => self.followed(job, &walk, root, now, deliveries),
             Done::Warmed(result) => {
                 let status = result.map_err(|error| match error.kind() {
                     std::io::ErrorKind::TimedOut => Status::ServiceUnavailable,
                     _ => Status::InternalServerError,
                 });
-                self.warmed(job, status, now, completed, more);
+                self.warmed(job, status, now, deliveries);
             }
             Done::Mapped(mapped) => self.mapped(mapped, now),
             Done::Appended { .. } | Done::Reopened(_) | Done::Discarded => {}
@@ -58,27 +55,26 @@ impl Service {
         job: JobId,
         status: Result<(), Status>,
         now: &Now,
-        completed: &mut Vec<Completed>,
-        more: &mut Vec<(ConnectionId, Result<(), Status>)>,
+        deliveries: &mut Deliveries,
     ) {
         let Some(read) = self.residency.finish(job, status.is_ok(), now.monotonic) else {
             return;
         };
-        for waiter in read.waiters {
-            let Some(entry) = waiter.entry else {
-                more.push((waiter.id, status));
+        for (id, entry) in read.waiters.in_order() {
+            let Some(entry) = entry else {
+                deliveries.more(id, job, status);
                 continue;
             };
             let result = match status {
                 Ok(()) => Resolved::Entry(entry),
                 Err(status) => Resolved::Failed(status),
             };
-            completed.push(Completed {
+            let completed = Completed {
                 job,
-                waiters: VecDeque::from([waiter.id]),
                 result,
                 opened: vec![read.opened.clone()],
-            });
+            };
+            deliveries.answer(completed, [id]);
         }
     }
 
@@ -111,13 +107,11 @@ impl Service {
         (outcome, footing): (Outcome, Footing),
         is_remembered: bool,
         now: &Now,
-    ) -> Completed {
-        let mut completed = Completed {
-            job,
-            waiters: VecDeque::new(),
-            result: Resolved::Failed(Status::InternalServerError),
-            opened: Vec::new(),
-        };
+        deliveries: &mut Deliveries,
+    ) {
+        // What a change of this moment did to the look-up concerns those who asked after it.
+        let is_shaken = self.is_shaken(&pending, &footing);
+        let mut opened = Vec::new();
         let (since, previous) = (pending.since, &pending.entry);
         let resolution = match (outcome, previous) {
             (Outcome::Unchanged, Some(entry)) => Ok(settled(&entry.resolution, now)),
@@ -138,13 +132,13 @@ impl Service {
             }
             (Outcome::File(found), _) => {
                 let (resolution, files) = self.found(*found, now);
-                completed.opened = files;
+                opened = files;
                 Ok(Some(resolution))
             }
             (Outcome::Moved(path), _) => Ok(Some(Resolution::Moved(path))),
             (Outcome::Refused(status), _) => Ok(Some(Resolution::Refused(status))),
         };
-        completed.result = match resolution {
+        let result = match resolution {
             Ok(resolution) => self.remember(&pending, resolution, &footing, is_remembered, now),
             Err(result) => {
                 if is_remembered {
@@ -154,8 +148,18 @@ impl Service {
                 result
             }
         };
-        completed.waiters = pending.waiters;
-        completed
+        let (early, late): (Vec<_>, Vec<_>) = pending
+            .waiters
+            .in_order()
+            .into_iter()
+            .partition(|(_, began)| !is_shaken || *began == since.moment);
+        let completed = Completed {
+            job,
+            result,
+            opened,
+        };
+        deliveries.answer(completed, early.into_iter().map(|(id, _)| id));
+        deliveries.answer(Completed::again(job), late.into_iter().map(|(id, _)| id));
     }
 
     /// Puts an entry into the cache, or trusts the one that is there if there is no news.

@@ -1,7 +1,6 @@
 //! Following the disk: what changes do to what is remembered, how long a result is trusted, and
 //! which directory is the root.
 
-use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -9,18 +8,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Answer, Asker, Completed, Resolved, Service};
+use super::{Answer, Asker, Completed, Service};
 use crate::cache::entry::{Entry, Trust};
 use crate::clock::Now;
 use crate::disk::JobId;
 use crate::disk::job::{self, Follow, Ground, Job, Site};
 use crate::server::connections::ConnectionId;
+use crate::server::deliveries::Deliveries;
 use crate::server::disk_queue::Owner;
-use crate::server::fetch::Since;
+use crate::server::fetch::{Pending, Since};
 use crate::server::start::warn;
+use crate::server::waiters::Waiters;
 use crate::server::watch::Change;
 use crate::server::watch::directories::{Footing, Moment, Way};
-use crate::site::resolve::Lookup;
+use crate::site::resolve::{self, Lookup};
 use crate::sys::beneath::Root;
 use crate::sys::watches::{Unwatched, Walk};
 
@@ -42,7 +43,7 @@ pub(super) struct Serving {
 #[derive(Debug)]
 struct Following {
     job: JobId,
-    waiters: VecDeque<ConnectionId>,
+    waiters: Waiters<()>,
     since: Moment,
 }
 
@@ -113,6 +114,22 @@ impl Service {
             ground,
         };
         (site, way)
+    }
+
+    /// Whether something that a look-up rests on has changed since it was submitted, as far as that is
+    /// told.
+    pub(super) fn is_shaken(&self, pending: &Pending, footing: &job::Footing) -> bool {
+        let directories = &self.watch.directories;
+        let since = pending.since.moment;
+        if let Some(walk) = &footing.walk {
+            return directories.has_shaken(walk, since);
+        }
+        match (&pending.way, resolve::plan(&pending.raw_path, &self.naming)) {
+            (Some(way), Ok(lookup)) => {
+                matches!(directories.known(way, &lookup, since), Footing::Shaken)
+            }
+            _ => false,
+        }
     }
 
     /// Trusts an entry as far as what it rests on allows.
@@ -207,10 +224,10 @@ impl Service {
             return None;
         }
         if self.serving.following.is_none() {
-            self.follow_root(VecDeque::new(), now)?;
+            self.follow_root(now)?;
         }
         let following = self.serving.following.as_mut()?;
-        following.waiters.push_back(asker.id);
+        following.waiters.join(asker.id, ());
         Some(Answer::Waiting(following.job))
     }
 
@@ -219,11 +236,11 @@ impl Service {
         if let Some(following) = &mut self.serving.following
             && following.job == job
         {
-            following.waiters.retain(|waiter| *waiter != id);
+            following.waiters.leave(id);
         }
     }
 
-    fn follow_root(&mut self, waiters: VecDeque<ConnectionId>, now: &Now) -> Option<()> {
+    fn follow_root(&mut self, now: &Now) -> Option<()> {
         let directories = &mut self.watch.directories;
         let watches = Arc::clone(directories.watches()?);
         directories.follow_root();
@@ -234,7 +251,7 @@ impl Service {
             .insist(Owner::Server, Job::Follow(follow), now.monotonic);
         self.serving.following = Some(Following {
             job,
-            waiters,
+            waiters: Waiters::default(),
             since,
         });
         Some(())
@@ -248,7 +265,7 @@ impl Service {
         walk: &Walk,
         root: Option<Arc<Root>>,
         now: &Now,
-        completed: &mut Vec<Completed>,
+        deliveries: &mut Deliveries,
     ) {
         let Some(following) = self.serving.following.take() else {
             return;
@@ -263,14 +280,11 @@ impl Service {
         }
         if self.watch.directories.is_root_stale() {
             // Whoever waits does so for the job that comes: those of this one are told again.
-            self.follow_root(VecDeque::new(), now);
+            self.follow_root(now);
         }
-        completed.push(Completed {
-            job,
-            waiters: following.waiters,
-            result: Resolved::Again,
-            opened: Vec::new(),
-        });
+        let again = Completed::again(job);
+        let waiters = following.waiters.in_order();
+        deliveries.answer(again, waiters.into_iter().map(|(id, ())| id));
     }
 
     /// Watches the way to the root from the start on.

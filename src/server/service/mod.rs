@@ -8,7 +8,6 @@ mod complete;
 mod freshness;
 
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,6 +23,7 @@ use super::fetch::{Fetches, Pending};
 use super::residency::Residency;
 use super::settings::{Settings, StatusAccess};
 use super::start::Chosen;
+use super::waiters::Waiters;
 use super::watch::directories::Moment;
 use super::watch::{Change, Watch};
 use crate::cache::curve::TakenIn;
@@ -101,17 +101,26 @@ enum Supply {
     Nothing,
 }
 
-/// A finished job and those who waited for it.
+/// A finished job, for those who waited for it. Some may have left, or wait for something else by now.
 #[derive(Debug)]
 pub(super) struct Completed {
     /// The job that they waited for.
     pub job: JobId,
-    /// Who waited. Some may have left, or wait for something else by now.
-    pub waiters: VecDeque<ConnectionId>,
     /// What they get.
     pub result: Resolved,
     /// The files that were opened, for those who wait: the caches may have no room for them.
     pub opened: Vec<Opened>,
+}
+
+impl Completed {
+    /// Whoever waited for this job is to ask once more.
+    fn again(job: JobId) -> Completed {
+        Completed {
+            job,
+            result: Resolved::Again,
+            opened: Vec::new(),
+        }
+    }
 }
 
 /// A mapping, and when it was last sent: after a while its pages may have gone.
@@ -354,7 +363,7 @@ impl Service {
                 let pending = Pending {
                     raw_path: raw_path.into(),
                     entry: entry.map(Rc::clone),
-                    waiters: VecDeque::from([asker.id]),
+                    waiters: Waiters::of(asker.id, since.moment),
                     since,
                     way,
                 };

@@ -267,28 +267,34 @@ impl Directories {
     /// What a look-up depends on for which directories were walked. They are watched from now on,
     /// until [`let_go`](Directories::let_go) finds that nothing needs them.
     pub(in crate::server) fn walked(&mut self, walk: &Walk, since: Moment) -> Footing {
-        let mut is_closing = false;
-        let keys: Vec<Key> = walk
-            .names
-            .iter()
-            .map(|(watch, name)| {
-                let directory = watch.get_watch_descriptor_id();
-                if self.closing.contains(&directory) {
-                    is_closing = true;
-                } else if !self.is_gone(directory, since) {
-                    self.known.entry(directory).or_insert_with(|| watch.clone());
-                }
-                let name = self.hash(name);
-                Key { directory, name }
-            })
-            .collect();
-        if is_closing || self.happened_since(since, &keys) {
+        for (watch, _) in &walk.names {
+            let directory = watch.get_watch_descriptor_id();
+            if !self.closing.contains(&directory) && !self.is_gone(directory, since) {
+                self.known.entry(directory).or_insert_with(|| watch.clone());
+            }
+        }
+        if self.has_shaken(walk, since) {
             return Footing::Shaken;
         }
+        let keys = self.keys(walk).collect();
         match walk.unwatched {
             Some(unwatched) => Footing::Unwatched(unwatched, keys),
             None => Footing::Firm(keys),
         }
+    }
+
+    /// Whether something on a walk has changed since, or is no longer watched.
+    pub(in crate::server) fn has_shaken(&self, walk: &Walk, since: Moment) -> bool {
+        let keys: Vec<Key> = self.keys(walk).collect();
+        let is_closing = |key: &Key| self.closing.contains(&key.directory);
+        keys.iter().any(is_closing) || self.happened_since(since, &keys)
+    }
+
+    fn keys<'a>(&'a self, walk: &'a Walk) -> impl Iterator<Item = Key> + 'a {
+        walk.names.iter().map(|(watch, name)| Key {
+            directory: watch.get_watch_descriptor_id(),
+            name: self.hash(name),
+        })
     }
 
     /// Remembers the way to a directory that was walked without meeting a link.
@@ -298,13 +304,8 @@ impl Directories {
         };
         let directory = directory.get_watch_descriptor_id();
         let own: HashSet<u64> = lookup.names().map(|name| self.hash(name)).collect();
-        let keys: Vec<Key> = walk
-            .names
-            .iter()
-            .map(|(watch, name)| Key {
-                directory: watch.get_watch_descriptor_id(),
-                name: self.hash(name),
-            })
+        let keys: Vec<Key> = self
+            .keys(walk)
             .filter(|key| key.directory != directory || !own.contains(&key.name))
             .collect();
         // The last directory is needed too, even where nothing was looked up on the way to it.
@@ -406,11 +407,7 @@ impl Directories {
         self.root = match self.walked(walk, since) {
             Footing::Firm(keys) => Some(self.dependents.add(Target::Root, keys)),
             Footing::Shaken => {
-                let keys = walk.names.iter().map(|(watch, name)| Key {
-                    directory: watch.get_watch_descriptor_id(),
-                    name: self.hash(name),
-                });
-                let keys = keys.collect();
+                let keys = self.keys(walk).collect();
                 self.root_is_stale = true;
                 Some(self.dependents.add(Target::Root, keys))
             }

@@ -5,6 +5,10 @@
 //! given out, deadlines are looked at, log lines are written. Hits therefore go out before any
 //! result of the disk makes new work.
 
+mod ending;
+mod results;
+
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -18,24 +22,20 @@ use super::accept::Acceptor;
 use super::access_log::{LogWriter, Waiting};
 use super::connections::{ConnectionId, Connections, Flow};
 use super::deadlines::{Armed, Deadlines};
+use super::deliveries::Deliveries;
 use super::driver::{After, Driver};
-use super::service::{Completed, Service};
+use super::service::Service;
 use super::status::{ConnectionNumbers, LoopNumbers, SentNumbers, Snapshot, TurnNumbers};
 use super::turns::{Cause, Turns};
 use crate::clock::Now;
-use crate::conn::Input;
 use crate::disk::JobId;
 use crate::disk::job::Done;
-use crate::http::status::Status;
 use crate::sys::file::FileTime;
 
 /// Events taken from the kernel in one wait. More wait there, and come in the next.
 const EVENT_COUNT_MAX: usize = 1_024;
 /// Connections accepted in one turn before the open ones have theirs.
 const ACCEPT_COUNT_MAX: usize = 256;
-
-/// How long the end of the process waits for a log that is being written.
-const LAST_LINES_WAIT: Duration = Duration::from_secs(1);
 
 /// Tokens above those of connections, which count from 0.
 const TOKEN_SIGNALS: Token = Token(usize::MAX - 1);
@@ -108,6 +108,10 @@ pub(super) struct EventLoop {
     grace: Duration,
     /// Connections with something to do, in the order in which it was noted.
     ready: Vec<ConnectionId>,
+    /// Whose deadline may have passed, and was not yet looked at.
+    due: VecDeque<(ConnectionId, Armed)>,
+    /// Results of the disk that were not yet given out.
+    deliveries: Deliveries,
     /// Kept between turns for their memory.
     scratch: Scratch,
 }
@@ -116,10 +120,7 @@ pub(super) struct EventLoop {
 #[derive(Debug, Default)]
 struct Scratch {
     ready: Vec<ConnectionId>,
-    due: Vec<(ConnectionId, Armed)>,
     done: Vec<(JobId, Done)>,
-    completed: Vec<Completed>,
-    more: Vec<(ConnectionId, Result<(), Status>)>,
 }
 
 impl EventLoop {
@@ -167,6 +168,8 @@ impl EventLoop {
             phase: Phase::Serving,
             grace,
             ready: Vec::new(),
+            due: VecDeque::new(),
+            deliveries: Deliveries::default(),
             scratch: Scratch::default(),
         })
     }
@@ -196,38 +199,10 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Ends what is still open, and writes the last lines of the log behind those that a job is
-    /// writing; a log that does not take them in time goes without.
-    fn finish(&mut self, events: &mut Events) {
-        let cause = Input::Broken(io::ErrorKind::ConnectionAborted);
-        for id in self.connections.ids() {
-            if let Some(connected) = self.connections.find(id) {
-                self.driver
-                    .handle(&mut connected.connection, cause, &self.now);
-            }
-        }
-        let deadline = Instant::now() + LAST_LINES_WAIT;
-        loop {
-            self.give_out_results();
-            let EventLoop {
-                log,
-                driver,
-                service,
-                ..
-            } = self;
-            let (lines, disk) = (&mut driver.ledger.lines, &mut service.disk);
-            log.flush(lines, Instant::now(), Waiting::Forbidden, disk);
-            let over = !log.is_writing() || Instant::now() >= deadline;
-            if over || disk.flush().is_err() {
-                return;
-            }
-            let _ = self.poll.poll(events, Some(Duration::from_millis(1)));
-        }
-    }
-
     /// How long the loop may sleep; `None`: until an event.
     fn timeout(&self, now: Instant) -> Option<Duration> {
-        if !self.ready.is_empty() || self.service.disk.has_results() || self.acceptor.is_ready() {
+        let is_told = self.ready.is_empty() && self.due.is_empty() && self.deliveries.is_empty();
+        if !is_told || self.service.disk.has_results() || self.acceptor.is_ready() {
             return Some(Duration::ZERO);
         }
         let drain = match self.phase {
@@ -341,7 +316,7 @@ impl EventLoop {
             .register(&mut SourceFd(&descriptor), token, interest);
         if registered.is_err() {
             // ENOMEM, or max_user_watches reached: this one cannot be served.
-            self.connections.remove(id);
+            self.close(id);
             self.acceptor.pause(&self.now);
         }
     }
@@ -436,92 +411,6 @@ impl EventLoop {
             .show(&mut connected.connection, &document, &self.now);
     }
 
-    fn give_out_results(&mut self) {
-        let Scratch {
-            done,
-            completed,
-            more,
-            ..
-        } = &mut self.scratch;
-        let Service { disk, fetches, .. } = &mut self.service;
-        disk.reap(self.now.monotonic, |job| fetches.is_wanted(job), done);
-        if done.is_empty() {
-            return;
-        }
-        self.turns.mark(Cause::Connections);
-        for (job, done) in done.drain(..) {
-            match done {
-                Done::Appended { buffer, lost } => self.log.written(job, buffer, lost),
-                Done::Reopened(file) => self.log.reopened(file),
-                done => self.service.complete(job, done, &self.now, completed, more),
-            }
-        }
-        self.log.let_go(&mut self.service.disk, self.now.monotonic);
-        self.deliver_all();
-        self.turns.mark(Cause::Results);
-    }
-
-    /// Gives those who waited what they waited for.
-    fn deliver_all(&mut self) {
-        let mut completed = std::mem::take(&mut self.scratch.completed);
-        for completed in completed.drain(..) {
-            for id in &completed.waiters {
-                let Some(connected) = self.connections.find(*id) else {
-                    continue;
-                };
-                let EventLoop {
-                    driver,
-                    service,
-                    now,
-                    ..
-                } = self;
-                driver.deliver(connected, *id, &completed, service, now);
-                self.drive(*id);
-            }
-        }
-        self.scratch.completed = completed;
-        let mut more = std::mem::take(&mut self.scratch.more);
-        for (id, result) in more.drain(..) {
-            if let (Err(_), Some(connected)) = (result, self.connections.find(id)) {
-                // The head has gone already: all that is left is not to complete the answer.
-                let cause = Input::Broken(io::ErrorKind::UnexpectedEof);
-                self.driver
-                    .handle(&mut connected.connection, cause, &self.now);
-            }
-            self.drive(id);
-        }
-        self.scratch.more = more;
-    }
-
-    fn look_at_deadlines(&mut self) {
-        let mut due = std::mem::take(&mut self.scratch.due);
-        self.deadlines.expire(self.now.monotonic, &mut due);
-        let is_any_due = !due.is_empty();
-        for (id, armed) in due.drain(..) {
-            let Some(connected) = self.connections.find(id) else {
-                continue;
-            };
-            if connected.armed != Some(armed) {
-                continue;
-            }
-            connected.armed = None;
-            let deadline = connected.connection.deadline(&self.driver.policy.timeouts);
-            if deadline.is_some_and(|deadline| deadline <= self.now.monotonic) {
-                if let Some(job) = connected.awaits.take() {
-                    self.service.leave(job, id);
-                }
-                connected.connection.lend(&mut self.driver.pool);
-                self.driver
-                    .handle(&mut connected.connection, Input::DeadlinePassed, &self.now);
-            }
-            self.drive(id);
-        }
-        self.scratch.due = due;
-        if is_any_due {
-            self.turns.mark(Cause::Deadlines);
-        }
-    }
-
     fn write_log(&mut self) {
         let EventLoop {
             log,
@@ -532,45 +421,6 @@ impl EventLoop {
         } = self;
         let (lines, disk) = (&mut driver.ledger.lines, &mut service.disk);
         log.flush(lines, now.monotonic, Waiting::Allowed, disk);
-    }
-
-    fn obey_signals(&mut self) {
-        let received: Vec<i32> = self.signals.pending().collect();
-        for signal in received {
-            match (signal, self.phase) {
-                (SIGHUP, _) => {
-                    let now = self.now.monotonic;
-                    self.log.reopen(&mut self.service.disk, now);
-                    self.service.distrust_all();
-                }
-                (_, Phase::Serving) => self.begin_drain(),
-                _ => self.phase = Phase::Over,
-            }
-        }
-    }
-
-    /// Takes no more connections, closes the idle ones, lets the others finish.
-    fn begin_drain(&mut self) {
-        self.phase = Phase::Draining {
-            until: self.now.monotonic + self.grace,
-        };
-        self.acceptor.close();
-        for id in self.connections.ids() {
-            let Some(connected) = self.connections.find(id) else {
-                continue;
-            };
-            self.driver
-                .handle(&mut connected.connection, Input::Drain, &self.now);
-            self.drive(id);
-        }
-    }
-
-    fn end_if_drained(&mut self) {
-        if let Phase::Draining { until } = self.phase
-            && (self.connections.count() == 0 || self.now.monotonic >= until)
-        {
-            self.phase = Phase::Over;
-        }
     }
 }
 

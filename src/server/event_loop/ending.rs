@@ -1,0 +1,85 @@
+//! Signals, and the end: no connection is taken, answers under way are finished, the last lines of
+//! the log are written.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use mio::Events;
+use signal_hook::consts::SIGHUP;
+
+use super::{EventLoop, Phase};
+use crate::conn::Input;
+use crate::server::access_log::Waiting;
+
+/// How long the end of the process waits for a log that is being written.
+const LAST_LINES_WAIT: Duration = Duration::from_secs(1);
+
+impl EventLoop {
+    pub(super) fn obey_signals(&mut self) {
+        let received: Vec<i32> = self.signals.pending().collect();
+        for signal in received {
+            match (signal, self.phase) {
+                (SIGHUP, _) => {
+                    let now = self.now.monotonic;
+                    self.log.reopen(&mut self.service.disk, now);
+                    self.service.distrust_all();
+                }
+                (_, Phase::Serving) => self.begin_drain(),
+                _ => self.phase = Phase::Over,
+            }
+        }
+    }
+
+    /// Takes no more connections, closes the idle ones, lets the others finish.
+    fn begin_drain(&mut self) {
+        self.phase = Phase::Draining {
+            until: self.now.monotonic + self.grace,
+        };
+        self.acceptor.close();
+        for id in self.connections.ids() {
+            let Some(connected) = self.connections.find(id) else {
+                continue;
+            };
+            self.driver
+                .handle(&mut connected.connection, Input::Drain, &self.now);
+            self.drive(id);
+        }
+    }
+
+    pub(super) fn end_if_drained(&mut self) {
+        if let Phase::Draining { until } = self.phase
+            && (self.connections.count() == 0 || self.now.monotonic >= until)
+        {
+            self.phase = Phase::Over;
+        }
+    }
+
+    /// Ends what is still open, and writes the last lines of the log behind those that a job is
+    /// writing; a log that does not take them in time goes without.
+    pub(super) fn finish(&mut self, events: &mut Events) {
+        let cause = Input::Broken(io::ErrorKind::ConnectionAborted);
+        for id in self.connections.ids() {
+            if let Some(connected) = self.connections.find(id) {
+                self.driver
+                    .handle(&mut connected.connection, cause, &self.now);
+            }
+        }
+        let deadline = Instant::now() + LAST_LINES_WAIT;
+        loop {
+            self.give_out_results();
+            let EventLoop {
+                log,
+                driver,
+                service,
+                ..
+            } = self;
+            let (lines, disk) = (&mut driver.ledger.lines, &mut service.disk);
+            log.flush(lines, Instant::now(), Waiting::Forbidden, disk);
+            let over = !log.is_writing() || Instant::now() >= deadline;
+            if over || disk.flush().is_err() {
+                return;
+            }
+            let _ = self.poll.poll(events, Some(Duration::from_millis(1)));
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What the turn does last: results of the disk are given out, and deadlines are looked at.
+
+use std::io;
+
+use super::EventLoop;
+use crate::conn::Input;
+use crate::disk::job::Done;
+use crate::server::deliveries::{DELIVERY_COUNT_MAX, Delivery};
+use crate::server::service::Service;
+use crate::server::turns::Cause;
+
+/// Deadlines looked at in one turn.
+const DEADLINE_COUNT_MAX: usize = 256;
+
+impl EventLoop {
+    /// Takes in what jobs have found out, and tells some of those who waited.
+    pub(super) fn give_out_results(&mut self) {
+        let done = &mut self.scratch.done;
+        let Service { disk, fetches, .. } = &mut self.service;
+        disk.reap(self.now.monotonic, |job| fetches.is_wanted(job), done);
+        if done.is_empty() && self.deliveries.is_empty() {
+            return;
+        }
+        self.turns.mark(Cause::Connections);
+        for (job, done) in done.drain(..) {
+            match done {
+                Done::Appended { buffer, lost } => self.log.written(job, buffer, lost),
+                Done::Reopened(file) => self.log.reopened(file),
+                done => self
+                    .service
+                    .complete(job, done, &self.now, &mut self.deliveries),
+            }
+        }
+        self.log.let_go(&mut self.service.disk, self.now.monotonic);
+        for _ in 0..DELIVERY_COUNT_MAX {
+            let Some(delivery) = self.deliveries.pop() else {
+                break;
+            };
+            self.deliver(&delivery);
+        }
+        self.turns.mark(Cause::Results);
+    }
+
+    /// Gives one who waited what he waited for.
+    fn deliver(&mut self, delivery: &Delivery) {
+        let (Delivery::Answer(id, _) | Delivery::More(id, ..)) = delivery;
+        let Some(connected) = self.connections.find(*id) else {
+            return;
+        };
+        let EventLoop {
+            driver,
+            service,
+            now,
+            ..
+        } = self;
+        match delivery {
+            Delivery::Answer(_, completed) => {
+                driver.deliver(connected, *id, completed, service, now);
+            }
+            Delivery::More(_, job, _) if connected.awaits_window != Some(*job) => return,
+            Delivery::More(_, _, result) => {
+                connected.awaits_window = None;
+                if result.is_err() {
+                    // The head has gone already: all that is left is not to complete the answer.
+                    let cause = Input::Broken(io::ErrorKind::UnexpectedEof);
+                    driver.handle(&mut connected.connection, cause, now);
+                }
+            }
+        }
+        self.drive(*id);
+    }
+
+    pub(super) fn look_at_deadlines(&mut self) {
+        self.deadlines.expire(self.now.monotonic, &mut self.due);
+        let count = self.due.len().min(DEADLINE_COUNT_MAX);
+        for _ in 0..count {
+            let Some((id, armed)) = self.due.pop_front() else {
+                break;
+            };
+            let Some(connected) = self.connections.find(id) else {
+                continue;
+            };
+            if connected.armed != Some(armed) {
+                continue;
+            }
+            connected.armed = None;
+            let deadline = connected.connection.deadline(&self.driver.policy.timeouts);
+            if deadline.is_some_and(|deadline| deadline <= self.now.monotonic) {
+                if let Some(job) = connected.awaits.take() {
+                    self.service.leave(job, id);
+                }
+                connected.connection.lend(&mut self.driver.pool);
+                self.driver
+                    .handle(&mut connected.connection, Input::DeadlinePassed, &self.now);
+            }
+            self.drive(id);
+        }
+        if count > 0 {
+            self.turns.mark(Cause::Deadlines);
+        }
+    }
+}
