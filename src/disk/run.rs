@@ -10,7 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::job::{Answer, Done, Job, Step};
-use crate::site::listing::{Listing, NAME_COUNT_MAX, Name};
+use crate::site::listing::{self, Listing, NAME_COUNT_MAX, Name};
+use crate::site::resolve::Listed;
 use crate::sys::beneath::Root;
 use crate::sys::file::{Description, OpenFile};
 use crate::sys::watches::Watches;
@@ -28,7 +29,7 @@ pub(super) fn run(mut job: Job) -> Done {
             Step::FindRoot(root, watches) => find_root(root, watches),
             Step::Read(file, bytes) => Answer::Read(file.read_through(&bytes)),
             Step::Map(map) => Answer::Mapped(map.map()),
-            Step::List(directory) => Answer::Listed(list(directory)),
+            Step::List(directory, listed) => Answer::Listed(list(directory, listed)),
             Step::Reopen(path) => {
                 Answer::Reopened(OpenOptions::new().append(true).create(true).open(path))
             }
@@ -66,7 +67,7 @@ fn find_root(root: &Root, watches: Option<&Arc<Watches>>) -> Answer {
     Answer::RootFound(walk.unwrap_or_default(), found)
 }
 
-fn list(directory: &OpenFile) -> io::Result<Listing> {
+fn list(directory: &OpenFile, listed: &Listed) -> io::Result<Vec<u8>> {
     let mut listing = Listing::default();
     directory.list(|name, what| {
         if listing.names.len() == NAME_COUNT_MAX {
@@ -76,5 +77,5 @@ fn list(directory: &OpenFile) -> io::Result<Listing> {
         listing.names.extend(Name::new(name.to_vec(), what));
         ControlFlow::Continue(())
     })?;
-    Ok(listing)
+    Ok(listing::page(listed, listing))
 }

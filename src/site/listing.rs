@@ -3,9 +3,9 @@
 use maud::{DOCTYPE, PreEscaped, html};
 use percent_encoding::percent_encode;
 
-use super::resolve::DotFiles;
+use super::resolve::{DotFiles, Listed};
 use crate::http::date::HttpDate;
-use crate::http::target::{ENCODED, SitePath};
+use crate::http::target::ENCODED;
 use crate::sys::file::{Description, FileKind, FileTime};
 
 /// Most names that are listed: a page of more is of no use to anybody.
@@ -70,15 +70,14 @@ pub struct Listing {
     pub truncated: bool,
 }
 
-/// The page for a directory that was asked for as `raw_path`: directories first, then by name.
-pub fn page(raw_path: &[u8], listing: Listing, dot_files: DotFiles) -> Vec<u8> {
-    let title = SitePath::decode(raw_path).map_or(String::from("/"), |path| {
-        let relative = String::from_utf8_lossy(path.relative()).into_owned();
-        match relative.is_empty() {
-            true => String::from("/"),
-            false => format!("/{relative}/"),
-        }
-    });
+/// The page for a directory: directories first, then by name. Milliseconds for the longest, so it is
+/// made by the job that reads the names.
+pub fn page(listed: &Listed, listing: Listing) -> Vec<u8> {
+    let dot_files = listed.dot_files;
+    let title = match listed.directory.as_bytes() {
+        b"." => String::from("/"),
+        directory => format!("/{}/", String::from_utf8_lossy(directory)),
+    };
     let mut names = listing.names;
     names.retain(|name| dot_files == DotFiles::Served || !name.bytes.starts_with(b"."));
     names.sort_by(|one, other| (one.kind, &one.bytes).cmp(&(other.kind, &other.bytes)));
@@ -128,6 +127,8 @@ fn row(name: &Name) -> maud::Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::CStr;
+
     use base64::Engine as _;
     use sha2::Digest as _;
 
@@ -156,7 +157,11 @@ mod tests {
             ],
             truncated: true,
         };
-        let page = page(b"/some%20where/", listing.clone(), DotFiles::Refused);
+        let listed = |directory: &CStr, dot_files| Listed {
+            directory: directory.to_owned(),
+            dot_files,
+        };
+        let page = page(&listed(c"some where", DotFiles::Refused), listing.clone());
         let text = String::from_utf8(page).expect("HTML is UTF-8");
         let places: Vec<usize> = [
             "<title>Index of /some where/</title>",
@@ -175,7 +180,7 @@ mod tests {
         .collect();
         assert!(places.is_sorted());
         assert!(!text.contains("hidden"));
-        let root = super::page(b"/", listing, DotFiles::Served);
+        let root = super::page(&listed(c".", DotFiles::Served), listing);
         let text = String::from_utf8(root).expect("HTML is UTF-8");
         assert!(text.contains(".hidden") && !text.contains("../"));
     }

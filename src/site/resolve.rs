@@ -55,8 +55,17 @@ pub struct Lookup {
     pub candidates: Vec<Candidate>,
     /// What a directory found under the first candidate's name means.
     pub on_directory: OnDirectory,
-    /// The directory to list when there is no candidate, relative to the root.
-    pub listing: Option<CString>,
+    /// What to list when there is no candidate.
+    pub listing: Option<Listed>,
+}
+
+/// A directory that is to be listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Relative to the root; `.` for the root.
+    pub directory: CString,
+    /// Whether names that start with a dot are listed.
+    pub dot_files: DotFiles,
 }
 
 impl Lookup {
@@ -122,7 +131,11 @@ pub fn plan(raw_path: &[u8], naming: &Naming) -> Result<Lookup, Status> {
                 b"" => b".",
                 directory => directory,
             })
-            .ok(),
+            .ok()
+            .map(|directory| Listed {
+                directory,
+                dot_files: naming.dot_files,
+            }),
         };
         return collect(candidates, OnDirectory::Missing, listing);
     }
@@ -137,7 +150,7 @@ pub fn plan(raw_path: &[u8], naming: &Naming) -> Result<Lookup, Status> {
 fn collect(
     candidates: Vec<Option<Candidate>>,
     on_directory: OnDirectory,
-    listing: Option<CString>,
+    listing: Option<Listed>,
 ) -> Result<Lookup, Status> {
     let candidates: Option<Vec<_>> = candidates.into_iter().collect();
     // A NUL was refused with 400 already, so a path that is no C string cannot be here.

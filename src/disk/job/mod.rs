@@ -21,7 +21,7 @@ pub use read::{Locking, Map, Mapped, Unmapped, Warm};
 pub use resolve::{Footing, FoundFile, Ground, Opened, Outcome, Resolve, Site};
 
 use crate::http::status::Status;
-use crate::site::listing::Listing;
+use crate::site::resolve::Listed;
 use crate::sys::beneath::{Links, Root};
 use crate::sys::bin::Discarded;
 use crate::sys::file::{Description, OpenFile};
@@ -95,8 +95,8 @@ pub enum Step<'a> {
     Discard,
     /// `inotify_add_watch`, `mmap`, `statx` and perhaps `mlock`: [`Map::map`].
     Map(&'a Map),
-    /// `getdents` and `statx` of what is there.
-    List(&'a Arc<OpenFile>),
+    /// `getdents` and `statx` of what is there, and the page made of it.
+    List(&'a Arc<OpenFile>, &'a Listed),
     /// `open` of a log.
     Reopen(&'a Path),
     /// None: take the outcome.
@@ -123,7 +123,7 @@ pub enum Answer {
     /// Of [`Step::Map`].
     Mapped(Mapped),
     /// Of [`Step::List`].
-    Listed(io::Result<Listing>),
+    Listed(io::Result<Vec<u8>>),
     /// Of [`Step::Reopen`].
     Reopened(io::Result<File>),
 }

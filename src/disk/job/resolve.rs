@@ -15,7 +15,6 @@ use super::{Done, Step};
 use crate::cache::entry::Expectation;
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
-use crate::site::listing::Listing;
 use crate::site::resolve::{Candidate, Lookup, OnDirectory};
 use crate::sys::beneath::{Links, Root};
 use crate::sys::file::{Description, FileKind, FileVersion, OpenFile};
@@ -43,8 +42,8 @@ pub enum Outcome {
     File(Box<FoundFile>),
     /// A directory where a file was looked for; the path to go to.
     Moved(String),
-    /// A directory that has no index, and what is in it.
-    Listed(Listing),
+    /// A directory that has no index: the page that lists what is in it.
+    Listed(Vec<u8>),
     /// Nothing that is served: 404 or 403. A fact worth remembering.
     Refused(Status),
     /// The disk could not say: 500 or 503. Not a fact.
@@ -242,10 +241,13 @@ impl Resolve {
                 candidate, twin, ..
             } => open(&self.lookup.candidates[*candidate].twins[*twin].1),
             Stage::OpeningDirectory => match &self.lookup.listing {
-                Some(directory) => open(directory),
+                Some(listed) => open(&listed.directory),
                 None => Step::Finished,
             },
-            Stage::Listing(directory) => Step::List(directory),
+            Stage::Listing(directory) => match &self.lookup.listing {
+                Some(listed) => Step::List(directory, listed),
+                None => Step::Finished,
+            },
             Stage::Finished(_) => Step::Finished,
         }
     }
@@ -321,9 +323,9 @@ impl Resolve {
     }
 
     /// What came of [`Step::List`].
-    pub(super) fn listed(&mut self, listed: io::Result<Listing>) {
+    pub(super) fn listed(&mut self, listed: io::Result<Vec<u8>>) {
         let outcome = match listed {
-            Ok(listing) => Outcome::Listed(listing),
+            Ok(page) => Outcome::Listed(page),
             Err(_) => Outcome::Failed(Status::InternalServerError),
         };
         self.stage = Stage::Finished(outcome);

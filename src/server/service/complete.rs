@@ -119,9 +119,9 @@ impl Service {
             (Outcome::Unchanged, None) => Err(Resolved::Failed(Status::InternalServerError)),
             (Outcome::Failed(status), _) => Err(Resolved::Failed(status)),
             // A page of names may be long, so it is not remembered.
-            (Outcome::Listed(listing), _) => Err(Resolved::Document(Rc::new(Document {
+            (Outcome::Listed(page), _) => Err(Resolved::Document(Rc::new(Document {
                 media_type: listing::MEDIA_TYPE,
-                bytes: listing::page(&pending.raw_path, listing, self.naming.dot_files),
+                bytes: page,
                 content_security_policy: Some(listing::CONTENT_SECURITY_POLICY),
             }))),
             (Outcome::Elsewhere(root), _) => {
