@@ -7,6 +7,7 @@
 
 pub mod blocking;
 pub mod job;
+mod places;
 mod run;
 pub mod threads;
 pub mod uring;
@@ -47,11 +48,11 @@ pub trait Disk: std::fmt::Debug {
     /// [`reap`](Disk::reap).
     ///
     /// # Errors
-    /// Gives the job back when as many are under way as the engine allows.
+    /// Gives the job back when as many of its kind are under way as the engine allows.
     fn submit(&mut self, id: JobId, job: Job) -> Result<(), Saturated>;
 
-    /// Takes in what is in the bin, begins what was submitted since the last time, and gives how much that was where it makes a
-    /// difference. Called once a turn, before the wait.
+    /// Takes in what is in the bin, begins what was submitted since the last time, and gives how much
+    /// that was where it makes a difference. Called once a turn, before the wait.
     ///
     /// # Errors
     /// When the engine itself is broken.
@@ -66,7 +67,7 @@ pub trait Disk: std::fmt::Debug {
     /// Whether results wait to be reaped, as far as that is known without asking the kernel.
     fn has_results(&self) -> bool;
 
-    /// Whether [`submit`](Disk::submit) would take another job.
+    /// Whether [`submit`](Disk::submit) would take another job that requests wait for.
     fn has_room(&self) -> bool;
 
     /// Jobs under way.
@@ -77,11 +78,4 @@ pub trait Disk: std::fmt::Debug {
 
     /// What the engine is called on the command line and at /status.
     fn name(&self) -> &'static str;
-}
-
-/// Discards that an engine carries out at once, beside its jobs: under load there is always a job for
-/// every place, and what is dropped has to be closed all the same, or descriptors run out. The other
-/// way round, closes that do not come back take no places from jobs.
-fn discard_count_max(depth_max: usize) -> usize {
-    (depth_max / 4).max(1)
 }

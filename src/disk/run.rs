@@ -14,6 +14,7 @@ use crate::site::listing::{self, Listing, NAME_COUNT_MAX, Name};
 use crate::site::resolve::Listed;
 use crate::sys::beneath::Root;
 use crate::sys::file::{Description, OpenFile};
+use crate::sys::mapping::populate;
 use crate::sys::watches::Watches;
 
 /// Makes the calls of a job, from where it stands to its end, waiting for the disk as long as it
@@ -30,6 +31,12 @@ pub(super) fn run(mut job: Job) -> Done {
             Step::Read(file, bytes) => Answer::Read(file.read_through(&bytes)),
             Step::Map(map) => Answer::Mapped(map.map()),
             Step::List(directory, listed) => Answer::Listed(list(directory, listed)),
+            Step::Populate(all) => {
+                for addresses in all {
+                    let _ = populate(addresses);
+                }
+                Answer::Populated
+            }
             Step::Reopen(path) => {
                 Answer::Reopened(OpenOptions::new().append(true).create(true).open(path))
             }

@@ -16,8 +16,9 @@ use crossbeam_queue::SegQueue;
 use rustix::event::EventfdFlags;
 
 use super::job::{Done, Job};
+use super::places::{Kind, Places};
 use super::run::run;
-use super::{Disk, JobId, Saturated, Sending, discard_count_max};
+use super::{Disk, JobId, Saturated, Sending};
 use crate::sys::bin::Bin;
 
 /// Stack of a helper in bytes: it makes system calls and little else.
@@ -27,11 +28,8 @@ const STACK_LENGTH: usize = 128 * 1024;
 #[derive(Debug)]
 pub struct Threads {
     shared: Arc<Shared>,
-    depth_max: usize,
-    /// Jobs submitted and not reaped.
-    depth: usize,
-    /// Discards submitted and not reaped.
-    discards: usize,
+    /// Taken by jobs that were submitted and not reaped.
+    places: Places,
 }
 
 /// What the loop and its helpers have in common.
@@ -57,6 +55,7 @@ impl Threads {
     /// # Errors
     /// When the kernel gives no eventfd or no thread.
     pub fn new(bin: Bin, depth_max: usize) -> io::Result<Threads> {
+        let places = Places::new(depth_max);
         let cloexec = EventfdFlags::CLOEXEC;
         let jobs_there = rustix::event::eventfd(0, cloexec | EventfdFlags::SEMAPHORE)?;
         let results_there = rustix::event::eventfd(0, cloexec | EventfdFlags::NONBLOCK)?;
@@ -66,18 +65,20 @@ impl Threads {
             results: SegQueue::new(),
             jobs_there,
             results_there,
-            helper_count_max: depth_max + discard_count_max(depth_max),
+            helper_count_max: places.count(),
             helper_count: AtomicUsize::new(0),
             idle_count: AtomicUsize::new(0),
             is_over: AtomicBool::new(false),
         });
         add_helper(&shared)?;
-        Ok(Threads {
-            shared,
-            depth_max,
-            depth: 0,
-            discards: 0,
-        })
+        Ok(Threads { shared, places })
+    }
+}
+
+impl Threads {
+    /// What is taken.
+    pub(super) fn places(&self) -> &Places {
+        &self.places
     }
 }
 
@@ -135,30 +136,20 @@ fn signal(eventfd: &OwnedFd) {
     let _ = rustix::io::write(eventfd, &1_u64.to_ne_bytes());
 }
 
-impl Threads {
-    /// Discards under way.
-    pub(super) fn discard_count(&self) -> usize {
-        self.discards
-    }
-}
-
 impl Disk for Threads {
     fn submit(&mut self, id: JobId, job: Job) -> Result<(), Saturated> {
-        let (count, count_max) = match id {
-            JobId::OWN => (&mut self.discards, discard_count_max(self.depth_max)),
-            _ => (&mut self.depth, self.depth_max),
-        };
-        if *count >= count_max {
+        let kind = Kind::of(id, &job);
+        if !self.places.has_room(kind) {
             return Err(Saturated(Box::new(job)));
         }
-        *count += 1;
+        self.places.take(kind);
         self.shared.jobs.push((id, job));
         signal(&self.shared.jobs_there);
         Ok(())
     }
 
     fn flush(&mut self) -> io::Result<usize> {
-        while self.discards < discard_count_max(self.depth_max)
+        while self.places.has_room(Kind::Discard)
             && let Some(discarded) = self.shared.bin.take()
         {
             // There is room, as was just seen.
@@ -169,10 +160,9 @@ impl Disk for Threads {
 
     fn reap(&mut self, done: &mut Vec<(JobId, Done)>) {
         while let Some((id, result)) = self.shared.results.pop() {
-            if id == JobId::OWN {
-                self.discards -= 1;
-            } else {
-                self.depth -= 1;
+            let kind = Kind::of_done(id, &result);
+            self.places.give_back(kind);
+            if kind != Kind::Discard {
                 done.push((id, result));
             }
         }
@@ -188,11 +178,11 @@ impl Disk for Threads {
     }
 
     fn has_room(&self) -> bool {
-        self.depth < self.depth_max
+        self.places.has_room(Kind::Asked)
     }
 
     fn depth(&self) -> usize {
-        self.depth
+        self.places.depth()
     }
 
     fn sending(&self) -> Sending {

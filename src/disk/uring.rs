@@ -12,9 +12,10 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::job::{Answer, Done, Job, Step};
+use super::places::{Kind, Places};
 use super::run::with_description;
 use super::threads::Threads;
-use super::{Disk, JobId, Saturated, Sending, discard_count_max};
+use super::{Disk, JobId, Saturated, Sending};
 use crate::sys::bin::{Bin, Discarded};
 use crate::sys::ring::{Call, Returned, Ring, RingError};
 
@@ -27,9 +28,8 @@ pub struct Uring {
     /// Jobs that came to an end without a call.
     finished: Vec<(JobId, Done)>,
     aside: Threads,
-    depth_max: usize,
-    /// Discards on the ring.
-    discards: usize,
+    /// Taken by jobs on the ring.
+    places: Places,
     /// How much of what is in the bin was there a turn ago.
     due: usize,
 }
@@ -41,8 +41,8 @@ impl Uring {
     /// # Errors
     /// When there is no ring, or no helper thread beside it; see [`RingError`].
     pub fn new(bin: Bin, depth_max: usize) -> Result<Uring, RingError> {
-        let all = depth_max + discard_count_max(depth_max);
-        let depth = u32::try_from(all).unwrap_or(u32::MAX);
+        let places = Places::new(depth_max);
+        let depth = u32::try_from(places.count()).unwrap_or(u32::MAX);
         let ring = Ring::new(depth)?;
         let aside = Threads::new(bin.clone(), depth_max).map_err(RingError::Refused)?;
         Ok(Uring {
@@ -51,8 +51,7 @@ impl Uring {
             jobs: Slab::new(),
             finished: Vec::new(),
             aside,
-            depth_max,
-            discards: 0,
+            places,
             due: 0,
         })
     }
@@ -82,7 +81,9 @@ impl Uring {
                 None => return self.finish(slot),
             },
             Step::Walk(_) | Step::FindRoot(..) => return self.put_aside(slot),
-            Step::Map(_) | Step::List(..) | Step::Reopen(_) => return self.put_aside(slot),
+            Step::Map(_) | Step::List(..) | Step::Reopen(_) | Step::Populate(_) => {
+                return self.put_aside(slot);
+            }
             Step::Finished => return self.finish(slot),
         };
         if let Err(call) = self.ring.push(slot as u64, call) {
@@ -103,10 +104,6 @@ impl Uring {
         self.answer(slot, answer);
     }
 
-    fn may_discard(&self) -> bool {
-        self.discards + self.aside.discard_count() < discard_count_max(self.depth_max)
-    }
-
     fn answer(&mut self, slot: usize, answer: Answer) {
         if let Some((_, job)) = self.jobs.get_mut(slot) {
             job.answer(answer);
@@ -115,11 +112,19 @@ impl Uring {
     }
 
     fn finish(&mut self, slot: usize) {
-        match self.jobs.try_remove(slot) {
-            Some((JobId::OWN, _)) => self.discards -= 1,
-            Some((id, job)) => self.finished.push((id, job.finish())),
-            None => {}
+        let Some((id, job)) = self.jobs.try_remove(slot) else {
+            return;
+        };
+        let kind = Kind::of(id, &job);
+        self.places.give_back(kind);
+        if kind != Kind::Discard {
+            self.finished.push((id, job.finish()));
         }
+    }
+
+    /// Whether there is room on the ring, counting what the helpers do.
+    fn has_room_for(&self, kind: Kind) -> bool {
+        self.places.with(self.aside.places()).has_room(kind)
     }
 
     /// Hands a job to the helpers, from where it stands. They take as many as the ring.
@@ -127,9 +132,10 @@ impl Uring {
         let Some((id, job)) = self.jobs.try_remove(slot) else {
             return;
         };
-        self.discards -= usize::from(id == JobId::OWN);
+        let kind = Kind::of(id, &job);
+        self.places.give_back(kind);
         if let Err(Saturated(job)) = self.aside.submit(id, job) {
-            // They are as many as all jobs together, so there was room.
+            // They take as many of each kind as there are in all, so there was room.
             let status = crate::http::status::Status::ServiceUnavailable;
             self.finished.push((id, job.abandon(status)));
         }
@@ -138,9 +144,11 @@ impl Uring {
 
 impl Disk for Uring {
     fn submit(&mut self, id: JobId, job: Job) -> Result<(), Saturated> {
-        if !self.has_room() {
+        let kind = Kind::of(id, &job);
+        if !self.has_room_for(kind) {
             return Err(Saturated(Box::new(job)));
         }
+        self.places.take(kind);
         let slot = self.jobs.insert((id, job));
         self.go_on(slot);
         Ok(())
@@ -151,11 +159,11 @@ impl Disk for Uring {
         // so on this thread. Were the file closed by then, this thread would have the last of it,
         // and wait for the disk where the file was deleted. So what is dropped lies for a turn.
         while self.due > 0
-            && self.may_discard()
+            && self.has_room_for(Kind::Discard)
             && let Some(discarded) = self.bin.take()
         {
             self.due -= 1;
-            self.discards += 1;
+            self.places.take(Kind::Discard);
             let discard = Job::Discard(Some(discarded));
             let slot = self.jobs.insert((JobId::OWN, discard));
             self.go_on(slot);
@@ -186,15 +194,17 @@ impl Disk for Uring {
     }
 
     fn has_results(&self) -> bool {
-        !self.finished.is_empty() || self.ring.is_ready() || (self.due > 0 && self.may_discard())
+        !self.finished.is_empty()
+            || self.ring.is_ready()
+            || (self.due > 0 && self.has_room_for(Kind::Discard))
     }
 
     fn has_room(&self) -> bool {
-        self.depth() < self.depth_max
+        self.has_room_for(Kind::Asked)
     }
 
     fn depth(&self) -> usize {
-        self.jobs.len() - self.discards + self.aside.depth()
+        self.places.depth() + self.aside.depth()
     }
 
     fn sending(&self) -> Sending {

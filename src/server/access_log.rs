@@ -29,6 +29,16 @@ pub(super) enum Waiting {
     Forbidden,
 }
 
+/// Whether the file of the log is being opened again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reopening {
+    No,
+    /// A job does it.
+    Yes,
+    /// A job does it, and it is to be done once more: the file may have been moved since.
+    Twice,
+}
+
 /// A log and the lines that are not written yet.
 #[derive(Debug)]
 pub(super) struct LogWriter {
@@ -38,6 +48,7 @@ pub(super) struct LogWriter {
     former: Vec<Arc<File>>,
     spare: Vec<u8>,
     in_flight: Option<JobId>,
+    reopening: Reopening,
     since: Option<Instant>,
     /// Bytes of lines lost because the log could not be written fast enough or at all.
     pub lost_bytes: u64,
@@ -64,6 +75,7 @@ impl LogWriter {
             former: Vec::new(),
             spare: Vec::new(),
             in_flight: None,
+            reopening: Reopening::No,
             since: None,
             lost_bytes: 0,
         })
@@ -71,15 +83,24 @@ impl LogWriter {
 
     /// Has the file of the same name opened again, after it was moved away.
     pub(super) fn reopen(&mut self, disk: &mut DiskQueue, now: Instant) {
-        if let Some(path) = &self.path {
-            disk.insist(Owner::Server, Job::Reopen(path.clone(), None), now);
-        }
+        let Some(path) = &self.path else { return };
+        self.reopening = match self.reopening {
+            Reopening::No => {
+                disk.insist(Owner::Server, Job::Reopen(path.clone(), None), now);
+                Reopening::Yes
+            }
+            Reopening::Yes | Reopening::Twice => Reopening::Twice,
+        };
     }
 
     /// Writes to this file from now on. One that could not be opened changes nothing.
-    pub(super) fn reopened(&mut self, file: io::Result<File>) {
+    pub(super) fn reopened(&mut self, file: io::Result<File>, disk: &mut DiskQueue, now: Instant) {
         if let Ok(file) = file {
             self.former.extend(self.file.replace(Arc::new(file)));
+        }
+        let again = std::mem::replace(&mut self.reopening, Reopening::No) == Reopening::Twice;
+        if again {
+            self.reopen(disk, now);
         }
     }
 

@@ -75,8 +75,10 @@ pub(super) struct Connected {
     /// The job whose result is its answer. A result that comes after its time was over finds
     /// another here, or none.
     pub awaits: Option<JobId>,
-    /// The job that reads what its answer goes on with.
+    /// The job that makes resident what its answer goes on with.
     pub awaits_window: Option<JobId>,
+    /// When it was last seen that what is to be sent is resident, once the peer has made it wait.
+    pub held_since: Option<Instant>,
     /// What is to be said of the answer that is looked for.
     pub explanation: Explanation,
     /// When it began to wait for the disk.
@@ -102,6 +104,7 @@ impl Connected {
             queued: false,
             awaits: None,
             awaits_window: None,
+            held_since: None,
             explanation: Explanation::default(),
             waits_since: None,
             armed: None,

@@ -143,7 +143,7 @@ impl DiskQueue {
         job: Job,
         now: Instant,
     ) -> Result<JobId, Saturated> {
-        let is_full = self.line.count >= self.waiting_max && !self.is_next();
+        let is_full = self.line.count >= self.waiting_max && !self.is_next() && !job.goes_first();
         if is_full && owner != Owner::Server {
             self.refused += 1;
             let own = self.line.length_of(owner) + 1;
@@ -159,7 +159,7 @@ impl DiskQueue {
     pub(super) fn insist(&mut self, owner: Owner, job: Job, now: Instant) -> JobId {
         self.next += 1;
         let id = JobId(self.next);
-        let job = match self.is_next() {
+        let job = match self.is_next() || job.goes_first() {
             true => match self.engine.submit(id, job) {
                 Ok(()) => {
                     self.begun.insert(id, now);

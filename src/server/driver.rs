@@ -3,11 +3,13 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
+use std::time::Instant;
 
 use rustix::net::Shutdown;
 
 use super::connections::{Abreast, Connected, ConnectionId, Flow};
 use super::disk_queue::Owner;
+use super::residency::TRUST_MAPPED;
 use super::service::{Answer, Asker, Completed, Ready, Resolved, Service};
 use crate::cache::entry::Resolution;
 use crate::clock::Now;
@@ -280,6 +282,13 @@ impl Driver {
         let outcome = match connected.connection.outbox().next(&mut pieces) {
             Next::Nothing => return Some(0),
             Next::Pieces(count, more) => {
+                let owner = Owner::from(connected.connection.peer());
+                if has_been_held(&mut connected.held_since, now)
+                    && let Some(job) = service.populate(&pieces[..count], Asker { id, owner }, now)
+                {
+                    connected.awaits_window = Some(job);
+                    return None;
+                }
                 let sent = socket::send(descriptor, &pieces[..count], more);
                 match sent {
                     Err(error) if is_fault(&error) => send_singly(descriptor, &pieces[..count]),
@@ -297,6 +306,7 @@ impl Driver {
                     }
                     Ready::Later(job) => {
                         connected.awaits_window = Some(job);
+                        connected.held_since.get_or_insert(now.monotonic);
                         return None;
                     }
                 };
@@ -309,6 +319,7 @@ impl Driver {
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => {
                     connected.output = Flow::Blocked;
+                    connected.held_since.get_or_insert(now.monotonic);
                     return Some(0);
                 }
                 io::ErrorKind::Interrupted => return Some(0),
@@ -321,6 +332,19 @@ impl Driver {
             _ => Some(0),
         }
     }
+}
+
+/// Whether what is to be sent has waited for its peer so long that its pages may have gone. They are
+/// looked at now, and the next time after as long again.
+fn has_been_held(since: &mut Option<Instant>, now: &Now) -> bool {
+    let Some(since) = since else {
+        return false;
+    };
+    let is_long = now.monotonic.saturating_duration_since(*since) > TRUST_MAPPED;
+    if is_long {
+        *since = now.monotonic;
+    }
+    is_long
 }
 
 /// Where the answer to a connection comes from, as far as it is known by now.

@@ -34,8 +34,20 @@ pub(super) const TRUST_MAPPED: Duration = Duration::from_secs(1);
 /// Windows read at once before nothing is read ahead any more: 64 MiB over all connections. What a
 /// connection waits for is read all the same, within the bounds of the queue for the disk.
 const WINDOWS_UNDER_WAY_MAX: usize = 128;
-/// Windows remembered: 32 GiB of files, in about 5 MiB of memory.
+/// Windows remembered: 32 GiB of files, in about 6 MiB of memory.
 const WINDOW_COUNT_MAX: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
+
+/// How long after it was read by a job a window is sent without being read again: a day after the
+/// last access `relatime` has the next one write the access time (`mount(8)`), which may wait for the
+/// disk, so that next one must be a job's.
+const READ_AGAIN: Duration = Duration::from_secs(23 * 60 * 60);
+
+/// When a window was read by a job, and when it was last used.
+#[derive(Clone, Copy, Debug)]
+struct Use {
+    read: Instant,
+    last: Instant,
+}
 
 /// One window of one version of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,7 +113,7 @@ pub(super) struct Read {
 /// What is known of windows.
 #[derive(Debug)]
 pub(super) struct Residency {
-    used: LruCache<Window, Instant, RandomState>,
+    used: LruCache<Window, Use, RandomState>,
     pending: HashMap<Window, Pending, RandomState>,
     by_job: HashMap<JobId, Window, RandomState>,
 }
@@ -123,11 +135,12 @@ impl Residency {
         let Some(used) = self.used.get_mut(&window) else {
             return false;
         };
-        let idle = now.saturating_duration_since(*used);
-        let is_there = idle <= TRUST_UNASKED
-            || is_cached(file, &window.bytes()).unwrap_or_else(|| idle <= TRUST);
+        let idle = now.saturating_duration_since(used.last);
+        let is_there = now.saturating_duration_since(used.read) <= READ_AGAIN
+            && (idle <= TRUST_UNASKED
+                || is_cached(file, &window.bytes()).unwrap_or_else(|| idle <= TRUST));
         if is_there {
-            *used = now;
+            used.last = now;
         } else {
             self.used.pop(&window);
         }
@@ -197,7 +210,11 @@ impl Residency {
     pub(super) fn finish(&mut self, job: JobId, is_read: bool, now: Instant) -> Option<Read> {
         let window = self.by_job.remove(&job)?;
         if is_read {
-            self.used.put(window, now);
+            let used = Use {
+                read: now,
+                last: now,
+            };
+            self.used.put(window, used);
         }
         let pending = self.pending.remove(&window)?;
         Some(Read {

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
-use super::mapping::Mapping;
+use super::mapping::{Addresses, PAGE_LENGTH};
 
 /// `PAGE_IS_PRESENT` of linux/fs.h.
 const PAGE_IS_PRESENT: u64 = 1 << 3;
@@ -68,11 +68,11 @@ impl Pagemap {
         Ok(pagemap)
     }
 
-    /// Whether all pages of a mapping are present. What cannot be told is not.
-    pub fn is_resident(&self, mapping: &Mapping) -> bool {
-        let start = mapping.start().addr() as u64;
-        let end = (start + mapping.length() as u64).next_multiple_of(4_096);
-        matches!(self.first_absent(start, end), Ok(None))
+    /// Whether all pages of some addresses are present. What cannot be told is not.
+    pub fn is_resident(&self, addresses: &Addresses) -> bool {
+        let start = addresses.start & !(PAGE_LENGTH - 1);
+        let end = addresses.end.next_multiple_of(PAGE_LENGTH);
+        matches!(self.first_absent(start as u64, end as u64), Ok(None))
     }
 
     /// The address of the first page from `start` to `end` that is not present.
@@ -109,6 +109,7 @@ mod tests {
     use std::io::Write;
 
     use crate::sys::beneath::Root;
+    use crate::sys::mapping::{Mapping, populate};
 
     /// Pages come into the tables when the kernel is given them, and leave when they are discarded.
     #[test]
@@ -126,16 +127,24 @@ mod tests {
             .open_file(&name, super::super::beneath::Links::Followed)
             .expect("it opens");
         let mapping = Mapping::of(&open, 5 * 4_096 + 1).expect("it maps");
-        assert!(!pagemap.is_resident(&mapping), "nothing was touched yet");
+        let mapped = mapping.addresses();
+        assert!(!pagemap.is_resident(&mapped), "nothing was touched yet");
         // The kernel touches all pages when it is to write them somewhere.
         let (mine, other) = std::os::unix::net::UnixStream::pair().expect("a pair");
         let piece = super::super::socket::Piece::of_mapping(&mapping, 0..mapping.length());
         let more = super::super::socket::More::Nothing;
         let sent = super::super::socket::send(std::os::fd::AsFd::as_fd(&mine), &[piece], more);
         assert_eq!(sent.expect("it is sent"), mapping.length());
-        assert!(pagemap.is_resident(&mapping));
+        assert!(pagemap.is_resident(&mapped));
         drop(other);
         file.set_len(4_096).expect("it is cut");
-        assert!(!pagemap.is_resident(&mapping), "pages are gone");
+        assert!(!pagemap.is_resident(&mapped), "pages are gone");
+        let gone = populate(&mapped).expect_err("they cannot come back");
+        assert_eq!(gone.raw_os_error(), Some(libc::EFAULT));
+        let again = Mapping::of(&open, 4_096).expect("it maps");
+        let part = again.addresses().start + 10..again.addresses().start + 20;
+        assert!(!pagemap.is_resident(&part));
+        populate(&part).expect("the page is there");
+        assert!(pagemap.is_resident(&again.addresses()));
     }
 }

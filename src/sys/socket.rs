@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::net::RecvFlags;
 
-use super::mapping::Mapping;
+use super::mapping::{Addresses, Mapping};
 
 /// Most pieces that one call takes; the kernel's own limit (`IOV_MAX`) is 1,024.
 pub const PIECE_COUNT_MAX: usize = 64;
@@ -44,6 +44,12 @@ impl<'a> Piece<'a> {
             raw,
             source: PhantomData,
         }
+    }
+
+    /// Where the bytes lie.
+    pub fn addresses(&self) -> Addresses {
+        let start = self.raw.iov_base.addr();
+        start..start + self.raw.iov_len
     }
 
     /// Bytes of a mapping, zero-based.

@@ -25,6 +25,7 @@ use crate::site::resolve::Listed;
 use crate::sys::beneath::{Links, Root};
 use crate::sys::bin::Discarded;
 use crate::sys::file::{Description, OpenFile};
+use crate::sys::mapping::Addresses;
 use crate::sys::watches::{Walk, Watches};
 
 /// What is asked of the disk.
@@ -39,6 +40,8 @@ pub enum Job {
     Map(Map),
     /// Make part of a file resident.
     Warm(Warm),
+    /// Make mapped bytes resident that were about to be sent. `None` once that is done.
+    Populate(Option<Vec<Addresses>>),
     /// Append lines to a log.
     Append(Append),
     /// Open a log for appending.
@@ -62,7 +65,9 @@ pub enum Done {
     /// Of [`Job::Map`].
     Mapped(Mapped),
     /// Of [`Job::Warm`].
-    Warmed(io::Result<()>),
+    Warmed(Result<(), Status>),
+    /// Of [`Job::Populate`]. Bytes that could not be read are noticed when they are sent.
+    Populated,
     /// Of [`Job::Append`]: the buffer comes back, emptied.
     Appended {
         /// To be used again.
@@ -89,6 +94,8 @@ pub enum Step<'a> {
     FindRoot(&'a Arc<Root>, Option<&'a Arc<Watches>>),
     /// A read of bytes that nobody wants: [`OpenFile::read_through`].
     Read(&'a Arc<OpenFile>, Range<u64>),
+    /// `madvise` of some addresses: [`populate`](crate::sys::mapping::populate).
+    Populate(&'a [Addresses]),
     /// `write` of what [`Job::lend_buffer`] gives.
     Write(&'a Arc<File>),
     /// `close` or `munmap` of what [`Job::take_discarded`] gives.
@@ -116,6 +123,8 @@ pub enum Answer {
     RootFound(Walk, io::Result<Root>),
     /// Of [`Step::Read`]: bytes read.
     Read(io::Result<usize>),
+    /// Of [`Step::Populate`].
+    Populated,
     /// Of [`Step::Write`]: the buffer, and bytes written.
     Written(Vec<u8>, io::Result<usize>),
     /// Of [`Step::Discard`].
@@ -136,10 +145,11 @@ impl Job {
             Job::Follow(follow) => follow.step(),
             Job::Map(map) => map.step(),
             Job::Warm(warm) => warm.step(),
+            Job::Populate(Some(addresses)) => Step::Populate(addresses),
             Job::Append(append) => append.step(),
             Job::Reopen(path, None) => Step::Reopen(path),
             Job::Discard(Some(_)) => Step::Discard,
-            Job::Reopen(_, Some(_)) | Job::Discard(None) => Step::Finished,
+            Job::Reopen(_, Some(_)) | Job::Discard(None) | Job::Populate(None) => Step::Finished,
         }
     }
 
@@ -158,8 +168,14 @@ impl Job {
             (Job::Append(append), Answer::Written(buffer, count)) => append.written(buffer, count),
             (Job::Reopen(_, reopened), Answer::Reopened(file)) => *reopened = Some(file),
             (Job::Discard(_), Answer::Discarded) => {}
+            (Job::Populate(addresses), Answer::Populated) => *addresses = None,
             (job, answer) => unreachable!("an engine gave {answer:?} to {job:?}"),
         }
+    }
+
+    /// Whether it has a place of its own and stands in no line: everybody may be waiting for it.
+    pub fn goes_first(&self) -> bool {
+        matches!(self, Job::Follow(_) | Job::Append(_) | Job::Reopen(..))
     }
 
     /// The buffer to write from, and how much of it was written before. For [`Step::Write`].
@@ -190,6 +206,7 @@ impl Job {
                 Done::Reopened(reopened.unwrap_or_else(|| Err(io::ErrorKind::Interrupted.into())))
             }
             Job::Discard(_) => Done::Discarded,
+            Job::Populate(_) => Done::Populated,
         }
     }
 
@@ -200,10 +217,11 @@ impl Job {
             Job::Resolve(resolve) => resolve.abandon(status),
             Job::Follow(follow) => follow.finish(),
             Job::Map(map) => map.finish(),
-            Job::Warm(_) => Done::Warmed(Err(error())),
+            Job::Warm(_) => Done::Warmed(Err(status)),
             Job::Append(append) => append.finish(),
             Job::Reopen(..) => Done::Reopened(Err(error())),
             Job::Discard(_) => Done::Discarded,
+            Job::Populate(_) => Done::Populated,
         }
     }
 }

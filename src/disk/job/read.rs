@@ -8,6 +8,7 @@ use inotify::WatchDescriptor;
 use rustix::io::Errno;
 
 use super::{Done, Step};
+use crate::http::status::Status;
 use crate::sys::READ_LENGTH_MAX;
 use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::mapping::Mapping;
@@ -75,9 +76,9 @@ impl Warm {
         self.progress.read(count);
     }
 
-    pub(super) fn finish(self) -> io::Result<()> {
+    pub(super) fn finish(self) -> Result<(), Status> {
         match self.progress.error {
-            Some(error) => Err(error),
+            Some(_) => Err(Status::InternalServerError),
             None => Ok(()),
         }
     }

@@ -25,7 +25,10 @@ impl EventLoop {
         for (job, done) in done.drain(..) {
             match done {
                 Done::Appended { buffer, lost } => self.log.written(job, buffer, lost),
-                Done::Reopened(file) => self.log.reopened(file),
+                Done::Reopened(file) => {
+                    let now = self.now.monotonic;
+                    self.log.reopened(file, &mut self.service.disk, now);
+                }
                 done => self
                     .service
                     .complete(job, done, &self.now, &mut self.deliveries),

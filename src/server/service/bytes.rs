@@ -15,7 +15,8 @@ use crate::server::disk_queue::Owner;
 use crate::server::residency::{self, Waiter, Window};
 use crate::site::representation::Representation;
 use crate::sys::file::{FileVersion, OpenFile};
-use crate::sys::mapping::Mapping;
+use crate::sys::mapping::{Addresses, Mapping};
+use crate::sys::socket::Piece;
 
 /// Bytes that may be handed to one `sendfile` call.
 const READY_LENGTH_MAX: u64 = 1 << 20;
@@ -116,7 +117,7 @@ impl Service {
             return Some(Rc::clone(&held.mapping));
         }
         let is_resident = match &self.pagemap {
-            Some(pagemap) => pagemap.is_resident(&held.mapping),
+            Some(pagemap) => pagemap.is_resident(&held.mapping.addresses()),
             None => idle <= residency::TRUST,
         };
         if is_resident {
@@ -127,6 +128,35 @@ impl Service {
         self.residency.forget(version);
         self.mappings_gone += 1;
         None
+    }
+
+    /// Makes pieces resident that have waited long since it was seen that they are, because their
+    /// peer takes its time. Gives the job that does it, if it has to be done.
+    pub(in crate::server) fn populate(
+        &mut self,
+        pieces: &[Piece<'_>],
+        asker: Asker,
+        now: &Now,
+    ) -> Option<JobId> {
+        if self.disk.engine.sending() == Sending::AsItComes {
+            return None;
+        }
+        let is_absent = |piece: &Addresses| match &self.pagemap {
+            Some(pagemap) => !pagemap.is_resident(piece),
+            None => true,
+        };
+        let absent: Vec<Addresses> = pieces
+            .iter()
+            .map(Piece::addresses)
+            .filter(is_absent)
+            .collect();
+        if absent.is_empty() {
+            return None;
+        }
+        let job = Job::Populate(Some(absent));
+        let job = self.disk.insist(asker.owner, job, now.monotonic);
+        self.populating.insert(job, asker.id);
+        Some(job)
     }
 
     /// What of a file may be sent now. What is not known to be resident is made so by a job, and the

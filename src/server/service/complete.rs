@@ -38,14 +38,13 @@ impl Service {
                 }
             }
             Done::Followed { walk, root } => self.followed(job, &walk, root, now, deliveries),
-            Done::Warmed(result) => {
-                let status = result.map_err(|error| match error.kind() {
-                    std::io::ErrorKind::TimedOut => Status::ServiceUnavailable,
-                    _ => Status::InternalServerError,
-                });
-                self.warmed(job, status, now, deliveries);
-            }
+            Done::Warmed(result) => self.warmed(job, result, now, deliveries),
             Done::Mapped(mapped) => self.mapped(mapped, now),
+            Done::Populated => {
+                if let Some(id) = self.populating.remove(&job) {
+                    deliveries.more(id, job, Ok(()));
+                }
+            }
             Done::Appended { .. } | Done::Reopened(_) | Done::Discarded => {}
         }
     }

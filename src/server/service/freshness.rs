@@ -17,7 +17,6 @@ use crate::server::connections::ConnectionId;
 use crate::server::deliveries::Deliveries;
 use crate::server::disk_queue::Owner;
 use crate::server::fetch::{Pending, Since};
-use crate::server::start::warn;
 use crate::server::waiters::Waiters;
 use crate::server::watch::Change;
 use crate::server::watch::directories::{Footing, Moment, Way};
@@ -132,6 +131,15 @@ impl Service {
         }
     }
 
+    /// Says on standard error what does not stop the server.
+    fn say(&mut self, line: &str, now: &Now) {
+        if let Some(output) = &self.notices {
+            let line = format!("spede: {line}\n").into_bytes();
+            let job = Job::Append(job::Append::new(Arc::clone(output), line));
+            self.disk.insist(Owner::Server, job, now.monotonic);
+        }
+    }
+
     /// Trusts an entry as far as what it rests on allows.
     pub(super) fn trust(
         &mut self,
@@ -177,9 +185,7 @@ impl Service {
                 polled = keys;
             }
         }
-        if let Some(line) = refused.and_then(|why| directories.refuse(why)) {
-            warn(&line);
-        }
+        let notice = refused.and_then(|why| directories.refuse(why));
         let ticket = held.unwrap_or_else(|| directories.poll(entry, polled));
         let generation = since.generation;
         let trust = Trust {
@@ -191,6 +197,9 @@ impl Service {
         directories.collect();
         if let Some(walk) = &footing.walk {
             directories.let_go(walk);
+        }
+        if let Some(line) = notice {
+            self.say(&line, now);
         }
     }
 

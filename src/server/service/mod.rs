@@ -8,7 +8,10 @@ mod complete;
 mod freshness;
 
 use std::cell::Cell;
+use std::fs::File;
+use std::io;
 use std::num::NonZeroUsize;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -153,6 +156,8 @@ pub(super) struct Service {
     pub looked_up: Option<LookUp>,
     /// Times that another directory became the root.
     pub roots_served: u64,
+    /// Standard error, which may be a pipe that nobody reads: only jobs write to it.
+    notices: Option<Arc<File>>,
     changes: Vec<Change>,
     serving: Serving,
     /// Look-ups at the disk.
@@ -163,6 +168,8 @@ pub(super) struct Service {
     pub residency: Residency,
     /// Mappings dropped because their pages had been taken away.
     pub mappings_gone: u64,
+    /// Who waits for mapped bytes to become resident.
+    populating: HashMap<JobId, ConnectionId>,
     pagemap: Option<Pagemap>,
     locking: Locking,
     naming: Naming,
@@ -202,12 +209,18 @@ impl Service {
             overflows: 0,
             looked_up: None,
             roots_served: 0,
+            notices: io::stderr()
+                .as_fd()
+                .try_clone_to_owned()
+                .ok()
+                .map(|stderr| Arc::new(File::from(stderr))),
             changes: Vec::new(),
             serving: Serving::new(chosen.root),
             fetches: Fetches::default(),
             being_mapped: HashMap::default(),
             residency: Residency::new(),
             mappings_gone: 0,
+            populating: HashMap::default(),
             pagemap,
             locking: Service::locking_of(settings.map_lock),
             naming: Naming {
@@ -378,6 +391,7 @@ impl Service {
     pub(super) fn leave(&mut self, job: JobId, id: ConnectionId) {
         self.fetches.leave(job, id);
         self.residency.leave(job, id);
+        self.populating.remove(&job);
         self.leave_following(job, id);
     }
 
