@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use seccompiler::{SeccompAction, SeccompFilter};
 
 use super::harness::{Client, Content, Server, Site, engines, wait_until};
-use super::slow_tree::{SHORT_LENGTH, SMALL_LENGTH, SlowTree};
+use super::slow_tree::{GOOD_LENGTH, SHORT_LENGTH, SMALL_LENGTH, SlowTree};
 
 /// Engines that never make the loop wait.
 const FREE_ENGINES: [&str; 2] = ["uring", "threads"];
@@ -302,5 +302,89 @@ fn what_is_let_go_of_is_closed_while_there_is_always_more_to_open() {
         });
         // 72 files were opened; 8 are kept, 4 are being opened, a few are being closed.
         assert!(most < 60, "{engine}: {most} descriptors");
+    }
+}
+
+/// The head of a long answer has gone when the disk fails: it is not completed, and others are served.
+#[test]
+fn an_answer_whose_disk_fails_half_way_is_not_completed() {
+    let Some(tree) = SlowTree::mount() else {
+        return;
+    };
+    for (round, engine) in FREE_ENGINES.into_iter().enumerate() {
+        let words = ["--send-timeout", "1s", "--disk-timeout", "1s"];
+        let server = tree.serve(engine, &words);
+        let mut hot = server.connect();
+        // One cannot be read any further, the other is never read any further.
+        for kind in ["torn", "halted"] {
+            let mut client = ask(&server, &format!("/cold/{kind}{round}"));
+            let bytes = client.rest();
+            let head = bytes.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+            let text = String::from_utf8_lossy(&bytes[..head]).into_owned();
+            assert!(text.starts_with("HTTP/1.1 200"), "{engine} {kind}: {text}");
+            let body = &bytes[head..];
+            assert!(
+                body.len() as u64 <= GOOD_LENGTH && body.iter().all(|byte| *byte == b'x'),
+                "{engine} {kind}: {}",
+                body.len()
+            );
+            assert_eq!(hot.get("/hot/file", &[]).status, 200);
+        }
+        wait_until("the disk is idle", || {
+            // What could not be read is read once more, page by page.
+            tree.release();
+            disk_number(&server, "depth") == 0
+        });
+    }
+}
+
+/// Where the root leads has to be seen before anything is answered, so that stands in no line.
+#[test]
+fn a_root_is_switched_while_a_dead_disk_holds_all_places() {
+    let site = Site::new();
+    site.file("slow/file", "").file("a", "old");
+    let releases = site.beside("releases");
+    std::fs::create_dir(&releases).unwrap();
+    std::fs::write(releases.join("a"), "new").unwrap();
+    let current = site.beside("current");
+    std::os::unix::fs::symlink(site.root(), &current).unwrap();
+    let Some(tree) = SlowTree::mount_at(&site.path("slow")) else {
+        return;
+    };
+    for engine in FREE_ENGINES {
+        let log = site.beside("log");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_spede"));
+        command.args([
+            "--listen",
+            "127.0.0.1:0",
+            "--disk",
+            engine,
+            "--disk-depth",
+            "2",
+        ]);
+        command.arg("--access-log").arg(&log);
+        let server = Server::spawn(command.arg(&current));
+        assert_eq!(server.get("/a").body, b"old");
+        let stuck = |number| ask(&server, &format!("/slow/cold/stuck{number}"));
+        let waiting: Vec<Client> = (0..2).map(stuck).collect();
+        wait_until("they are at the disk", || tree.held_count() == 2);
+        let next = site.beside("next");
+        std::os::unix::fs::symlink(&releases, &next).unwrap();
+        std::fs::rename(&next, &current).unwrap();
+        // Nothing of the new tree is known, and there is no place to look: that waits. But it is known
+        // which tree it is, and the log is written.
+        let mut asked = ask(&server, "/a");
+        wait_until("the root is switched", || {
+            server.numbers()["freshness"]["root_switches"] == 1
+        });
+        wait_until("the log is written", || {
+            std::fs::read_to_string(&log).unwrap().contains("/status")
+        });
+        drop(waiting);
+        tree.release();
+        assert_eq!(asked.response(Content::Expected).unwrap().body, b"new");
+        std::fs::remove_file(&current).unwrap();
+        std::os::unix::fs::symlink(site.root(), &current).unwrap();
+        std::fs::remove_file(&log).unwrap();
     }
 }

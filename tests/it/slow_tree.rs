@@ -4,6 +4,7 @@
 //! asked for. What a kind is like stands in [`Kind`].
 
 use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -26,6 +27,9 @@ pub const SMALL_LENGTH: usize = 4_096;
 pub const SHORT_LENGTH: usize = SMALL_LENGTH / 2;
 /// Bytes of a big file.
 pub const BIG_LENGTH: usize = 4 << 20;
+
+/// Bytes that can be read of a file of which the rest cannot.
+pub const GOOD_LENGTH: u64 = 1 << 20;
 
 const HOT_FILE: u64 = 10;
 const COLD: u64 = 3;
@@ -51,11 +55,15 @@ enum Kind {
     Stuck,
     /// A file that is opened and never read, until then.
     Unread,
+    /// A file of 4 MiB that cannot be read beyond [`GOOD_LENGTH`].
+    Torn,
+    /// One that is never read beyond it, until [`SlowTree::release`].
+    Halted,
     /// A log.
     Log,
 }
 
-const KINDS: [(Kind, &str); 10] = [
+const KINDS: [(Kind, &str); 12] = [
     (Kind::Small, "small"),
     (Kind::Big, "big"),
     (Kind::Dir, "dir"),
@@ -65,6 +73,8 @@ const KINDS: [(Kind, &str); 10] = [
     (Kind::Short, "short"),
     (Kind::Stuck, "stuck"),
     (Kind::Unread, "unread"),
+    (Kind::Torn, "torn"),
+    (Kind::Halted, "halted"),
     (Kind::Log, "log"),
 ];
 
@@ -99,7 +109,9 @@ fn describe(inode: u64) -> FileAttr {
     let (kind, size) = match (inode, kind_of(inode)) {
         (HOT_FILE, _) => (FileType::RegularFile, 1_024),
         (_, None | Some(Kind::Dir | Kind::Bare)) => (FileType::Directory, 0),
-        (_, Some(Kind::Big)) => (FileType::RegularFile, BIG_LENGTH as u64),
+        (_, Some(Kind::Big | Kind::Torn | Kind::Halted)) => {
+            (FileType::RegularFile, BIG_LENGTH as u64)
+        }
         (_, Some(Kind::Log)) => (FileType::RegularFile, 0),
         (_, Some(_)) => (FileType::RegularFile, SMALL_LENGTH as u64),
     };
@@ -213,6 +225,12 @@ impl Filesystem for Tree {
         let left = usize::try_from(left).unwrap();
         match kind_of(inode) {
             Some(Kind::Unread) => self.hold(move || reply.data(&vec![b'x'; left])),
+            Some(Kind::Torn) if offset >= GOOD_LENGTH => {
+                self.after_delay(inode, move || reply.error(Errno::EIO));
+            }
+            Some(Kind::Halted) if offset >= GOOD_LENGTH => {
+                self.hold(move || reply.error(Errno::EIO));
+            }
             Some(Kind::Broken) => self.after_delay(inode, move || reply.error(Errno::EIO)),
             _ => self.after_delay(inode, move || reply.data(&vec![b'x'; left])),
         }
@@ -275,7 +293,9 @@ impl Filesystem for Tree {
 
 /// A mounted tree; unmounted when dropped.
 pub struct SlowTree {
-    directory: TempDir,
+    directory: PathBuf,
+    /// Goes when it is unmounted.
+    own: Option<TempDir>,
     session: Option<BackgroundSession>,
     /// What it has seen.
     pub seen: Arc<Seen>,
@@ -284,18 +304,26 @@ pub struct SlowTree {
 impl SlowTree {
     /// Mounts it, where that can be done.
     pub fn mount() -> Option<SlowTree> {
-        if !is_root() || !std::path::Path::new("/dev/fuse").exists() {
+        let own = tempfile::tempdir().unwrap();
+        let mut tree = SlowTree::mount_at(own.path())?;
+        tree.own = Some(own);
+        Some(tree)
+    }
+
+    /// The same in this directory.
+    pub fn mount_at(directory: &Path) -> Option<SlowTree> {
+        if !is_root() || !Path::new("/dev/fuse").exists() {
             skip("a FUSE tree takes root and /dev/fuse");
             return None;
         }
-        let directory = tempfile::tempdir().unwrap();
         let mut config = Config::default();
         config.acl = SessionACL::All;
         let seen = Arc::new(Seen::default());
         let tree = Tree(Arc::clone(&seen));
-        match fuser::spawn_mount(tree, directory.path(), &config) {
+        match fuser::spawn_mount(tree, directory, &config) {
             Ok(session) => Some(SlowTree {
-                directory,
+                directory: directory.to_owned(),
+                own: None,
                 session: Some(session),
                 seen,
             }),
@@ -308,7 +336,7 @@ impl SlowTree {
 
     /// A path below it.
     pub fn path(&self, name: &str) -> String {
-        self.directory.path().join(name).display().to_string()
+        self.directory.join(name).display().to_string()
     }
 
     /// Serves it.
@@ -318,7 +346,7 @@ impl SlowTree {
         command.env("SPEDE_REVALIDATE", "50ms");
         command.args(["--listen", "127.0.0.1:0", "--disk", engine]);
         command.args(words);
-        Server::spawn(command.arg(self.directory.path()))
+        Server::spawn(command.arg(&self.directory))
     }
 
     /// Lets everything go on that was held.
@@ -345,5 +373,6 @@ impl Drop for SlowTree {
     fn drop(&mut self) {
         self.release();
         drop(self.session.take());
+        drop(self.own.take());
     }
 }
