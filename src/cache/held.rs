@@ -127,6 +127,20 @@ impl<H> HeldCache<H> {
         out
     }
 
+    /// Takes a holder in that nobody has asked for, where it takes no room from others.
+    ///
+    /// # Errors
+    /// Gives it back where there is none.
+    pub fn fill(&mut self, version: FileVersion, holder: H) -> Result<(), H> {
+        self.entries.remove(&version, Fate::Unknown);
+        let hash = file_hash(&self.hasher, &version);
+        let weight = weight(self.budget, version.length);
+        let now_s = self.minute.age_s();
+        self.entries.fill(version, hash, weight, holder, now_s)?;
+        self.stats.insertions += 1;
+        Ok(())
+    }
+
     /// Gives up the holder that is worth least, if there is one, for the sake of connections.
     pub fn shed(&mut self) -> Option<(FileVersion, H)> {
         let (version, slot) = self.entries.evict()?;

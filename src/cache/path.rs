@@ -151,6 +151,37 @@ impl PathCache {
             .insert(raw_path.into(), hash, 1, entry, now_s, &mut gone);
     }
 
+    /// Remembers the file that a path leads to, which nobody has asked for, where it takes no room from
+    /// others. Gives whether there was room.
+    pub fn fill(&mut self, raw_path: &[u8], entry: Rc<Entry>) -> bool {
+        let is_file = matches!(entry.resolution, Resolution::File { .. });
+        if !is_file || raw_path.len() > PATH_LENGTH_MAX || self.holds(raw_path) {
+            return true;
+        }
+        let left = self.entry_count_max - negative_count_max(self.entry_count_max);
+        self.files.set_room(room(left));
+        let hash = self.hasher.hash_one(raw_path);
+        let now_s = self.minute.age_s();
+        let filled = self.files.fill(raw_path.into(), hash, 1, entry, now_s);
+        let is_in = filled.is_ok();
+        self.stats.insertions += u64::from(is_in);
+        is_in
+    }
+
+    /// Whether a path is remembered; marks and counts nothing.
+    pub fn holds(&self, raw_path: &[u8]) -> bool {
+        self.files.holds(raw_path) || self.negatives.contains(raw_path)
+    }
+
+    /// The paths that lead to files, the one asked for most first.
+    pub fn hottest(&self) -> Vec<&[u8]> {
+        self.files
+            .hottest()
+            .into_iter()
+            .map(|path| &**path)
+            .collect()
+    }
+
     fn insert_negative(&mut self, raw_path: &[u8], entry: Rc<Entry>) {
         let hash = self.hasher.hash_one(raw_path);
         let now_s = self.minute.age_s();

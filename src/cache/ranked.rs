@@ -204,6 +204,52 @@ impl<K: Hash + Eq, V> Ranked<K, V> {
         }
     }
 
+    /// Takes an entry in that nobody has asked for, where it takes no room from others: in the main
+    /// part, behind all that is there. Its key must not be held.
+    ///
+    /// # Errors
+    /// Gives it back where there is none.
+    pub(super) fn fill(
+        &mut self,
+        key: K,
+        hash: u64,
+        weight: u64,
+        value: V,
+        since_s: u32,
+    ) -> Result<(), V>
+    where
+        K: Clone,
+    {
+        let main = self.weight - self.window_weight + weight;
+        if lacks(main, self.main.len() + 1, self.main_room(weight)).is_some() {
+            return Err(value);
+        }
+        let slot = Slot {
+            value,
+            weight,
+            hash,
+            due: 0,
+            since_s,
+            count: 1,
+            epoch: self.epoch,
+        };
+        self.weight += weight;
+        self.main.put(key.clone(), slot);
+        self.main.demote(&key);
+        Ok(())
+    }
+
+    /// All keys, the one asked for most first; of those asked for equally often the one
+    /// used last, in the main part before the window.
+    pub(super) fn hottest(&self) -> Vec<&K> {
+        let entries = self.main.iter().chain(self.window.iter());
+        let mut counted: Vec<(u8, &K)> = entries
+            .map(|(key, slot)| (aged(slot.count, slot.epoch, self.epoch), key))
+            .collect();
+        counted.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+        counted.into_iter().map(|(_, key)| key).collect()
+    }
+
     /// Takes an entry that has left the window into the main part, or not. It is counted in
     /// `weight` already, but in no part.
     fn contend(&mut self, key: K, slot: Slot<V>, gone: &mut impl FnMut(K, Slot<V>, Departure)) {

@@ -12,7 +12,7 @@ use clap::{Arg, ArgAction, Command, CommandFactory, Parser};
 use super::listen::parse_listen;
 use super::value::{
     access_log, count, directories, dot_files, duration, engine, index_name, length, log_format,
-    map_lock, root, server_timing, size, status, word,
+    map_lock, path, root, server_timing, size, status, word,
 };
 use crate::conn::ServerTiming;
 use crate::http::request::FIELD_COUNT_MAX;
@@ -204,6 +204,23 @@ pub(super) struct Args {
     #[arg(long, value_name = "SECONDS", env = "SPEDE_REVALIDATE", help_heading = CACHES)]
     #[arg(value_parser = duration(Duration::ZERO..=TIME_MAX), default_value = REVALIDATE_DEFAULT)]
     pub(super) revalidate: Duration,
+
+    /// What the caches are filled with at the start, repeatable.
+    ///
+    /// A file has a path on each line, as clients ask for it (/css/site.css); lines that begin with #
+    /// are skipped. A directory below ROOT stands for all files in it. Requests do not wait for it,
+    /// and nothing is pushed out for it.
+    #[arg(long, value_name = "FILE|DIR", env = "SPEDE_WARM", help_heading = CACHES)]
+    #[arg(value_parser = path())]
+    pub(super) warm: Vec<PathBuf>,
+
+    /// Where to remember what was asked for most, from one run to the next.
+    ///
+    /// Written at the end, in place of what it was; read at the start like a list of --warm. The
+    /// directory that it is in must be writable.
+    #[arg(long, value_name = "FILE", env = "SPEDE_CACHE_STATE", help_heading = CACHES)]
+    #[arg(value_parser = path())]
+    pub(super) cache_state: Option<PathBuf>,
 
     /// How files are read: auto, uring, threads or blocking.
     ///

@@ -135,6 +135,8 @@ fn settings(args: Args) -> Settings {
             watched_directory_count_max: args.watch_directories,
             revalidate: args.revalidate,
         },
+        warm: args.warm,
+        cache_state: args.cache_state,
         limits: Limits {
             connections_max: args.connections,
             target_length_max: args.target_max,

@@ -84,6 +84,8 @@ fn without_words_the_defaults_are_the_documented_ones() {
             watched_directory_count_max: 16_384,
             revalidate: Duration::from_secs(1),
         },
+        warm: Vec::new(),
+        cache_state: None,
         limits: Limits {
             connections_max: None,
             target_length_max: 8 << 10,
@@ -121,7 +123,7 @@ fn each_flag_sets_what_it_names() {
         "--listen", "[::1]:81", "-l82", "--index=a.htm", "--index", "b.htm", "--dotfiles", "serve",
         "--map-cache", "1GiB", "--map-max", "1MiB", "--map-count", "3", "--path-cache", "4",
         "--descriptors", "5", "--watch-directories", "9", "--revalidate", "0", "--disk", "uring", "--disk-depth", "7", "--connections", "6",
-        "--disk-queue", "8", "--disk-timeout", "250ms", "--lock", "--directories", "list",
+        "--warm", "list", "--warm", "/srv/www/a,b", "--cache-state", "/var/lib/state", "--disk-queue", "8", "--disk-timeout", "250ms", "--lock", "--directories", "list",
         "--target-max", "2000", "--head-max", "4000", "--fields-max", "256", "--body-max", "0",
         "--ranges-max", "0", "--head-timeout", "1", "--body-timeout", "2s",
         "--idle-timeout", "3m", "--send-timeout", "4h", "--linger-timeout", "0",
@@ -146,6 +148,8 @@ fn each_flag_sets_what_it_names() {
             watched_directory_count_max: 9,
             revalidate: Duration::ZERO,
         },
+        warm: vec![PathBuf::from("list"), PathBuf::from("/srv/www/a,b")],
+        cache_state: Some(PathBuf::from("/var/lib/state")),
         limits: Limits {
             connections_max: Some(6),
             target_length_max: 2_000,

@@ -82,7 +82,7 @@ pub(super) fn root() -> impl TypedValueParser<Value = PathBuf> {
     })
 }
 
-/// The path of something that `spede simulate` reads or writes.
+/// The path of something that is read or written, and not served.
 pub(super) fn path() -> impl TypedValueParser<Value = PathBuf> {
     word(|word| match word.is_empty() {
         true => Err(ValueError::NotPath),

@@ -13,8 +13,8 @@ use super::job::{Done, Job};
 pub(super) enum Kind {
     /// What requests wait for, and mappings for later ones.
     Asked,
-    /// What the server itself needs: the path of the root, the log, lines to standard error. At most
-    /// one of each is under way.
+    /// What the server itself needs: the path of the root, writing and opening the log, lines to
+    /// standard error, the state at the end. At most one of each is under way.
     Own,
     /// Closing and unmapping, from the bin.
     Discard,
@@ -34,7 +34,8 @@ impl Kind {
     pub(super) fn of_done(id: JobId, done: &Done) -> Kind {
         match done {
             _ if id == JobId::OWN => Kind::Discard,
-            Done::Followed { .. } | Done::Appended { .. } | Done::Reopened(_) => Kind::Own,
+            Done::Followed { .. } | Done::Appended { .. } => Kind::Own,
+            Done::Reopened(_) | Done::Saved(_) => Kind::Own,
             _ => Kind::Asked,
         }
     }
@@ -79,7 +80,7 @@ impl Places {
     fn count_of(&self, kind: Kind) -> usize {
         match kind {
             Kind::Asked => self.depth_max,
-            Kind::Own => 4,
+            Kind::Own => 5,
             Kind::Discard => (self.depth_max / 4).max(1),
         }
     }

@@ -1,18 +1,18 @@
 //! Makes the calls of a job on the thread that calls: what the engines without a ring have in
 //! common, and what no ring can do.
 
-use std::ffi::OsStr;
-use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::ffi::{CStr, OsStr};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::job::{Answer, Done, Job, Step};
+use super::job::{Answer, Done, Job, LOAD_LENGTH_MAX, Once, Step, beside};
 use crate::site::listing::{self, Listing, NAME_COUNT_MAX, Name};
 use crate::site::resolve::Listed;
-use crate::sys::beneath::Root;
+use crate::sys::beneath::{Links, Root};
 use crate::sys::file::{Description, OpenFile};
 use crate::sys::mapping::populate;
 use crate::sys::watches::Watches;
@@ -31,15 +31,7 @@ pub(super) fn run(mut job: Job) -> Done {
             Step::Read(file, bytes) => Answer::Read(file.read_through(&bytes)),
             Step::Map(map) => Answer::Mapped(map.map()),
             Step::List(directory, listed) => Answer::Listed(list(directory, listed)),
-            Step::Populate(all) => {
-                for addresses in all {
-                    let _ = populate(addresses);
-                }
-                Answer::Populated
-            }
-            Step::Reopen(path) => {
-                Answer::Reopened(OpenOptions::new().append(true).create(true).open(path))
-            }
+            Step::Once(what) => Answer::Once(once(what)),
             Step::Write(log) => {
                 let log = Arc::clone(log);
                 let (buffer, from) = job.lend_buffer();
@@ -72,6 +64,51 @@ fn find_root(root: &Root, watches: Option<&Arc<Watches>>) -> Answer {
         root.bin().clone(),
     );
     Answer::RootFound(walk.unwrap_or_default(), found)
+}
+
+fn once(what: &Once) -> Done {
+    match what {
+        Once::Populate(all) => {
+            for addresses in all {
+                // What cannot be read is noticed when it is sent.
+                let _ = populate(addresses);
+            }
+            Done::Populated
+        }
+        Once::Reopen(path) => {
+            Done::Reopened(OpenOptions::new().append(true).create(true).open(path))
+        }
+        Once::Load(path) => Done::Loaded(load(path)),
+        Once::Save(path, bytes) => Done::Saved(save(path, bytes)),
+        Once::Names(root, directory) => Done::Named(names(root, directory)),
+    }
+}
+
+fn load(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = File::open(path)?;
+    file.take(LOAD_LENGTH_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Writes a file beside the one that it takes the place of: whoever reads it finds one or the other.
+fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let beside = beside(path);
+    let mut file = File::create(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)
+}
+
+/// The names in a directory below the root, links not followed.
+fn names(root: &Root, directory: &CStr) -> io::Result<Vec<Name>> {
+    let mut names = Vec::new();
+    root.open_file(directory, Links::Followed)?
+        .list(|name, what| {
+            names.extend(Name::new(name.to_vec(), what));
+            ControlFlow::Continue(())
+        })?;
+    Ok(names)
 }
 
 fn list(directory: &OpenFile, listed: &Listed) -> io::Result<Vec<u8>> {

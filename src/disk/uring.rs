@@ -81,9 +81,7 @@ impl Uring {
                 None => return self.finish(slot),
             },
             Step::Walk(_) | Step::FindRoot(..) => return self.put_aside(slot),
-            Step::Map(_) | Step::List(..) | Step::Reopen(_) | Step::Populate(_) => {
-                return self.put_aside(slot);
-            }
+            Step::Map(_) | Step::List(..) | Step::Once(_) => return self.put_aside(slot),
             Step::Finished => return self.finish(slot),
         };
         if let Err(call) = self.ring.push(slot as u64, call) {

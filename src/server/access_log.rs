@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::disk_queue::{DiskQueue, Owner};
 use super::settings::AccessLog;
 use crate::disk::JobId;
-use crate::disk::job::{Append, Job};
+use crate::disk::job::{Append, Job, Once};
 use crate::sys::bin::Discarded;
 
 /// Bytes after which lines are written at once.
@@ -86,7 +86,11 @@ impl LogWriter {
         let Some(path) = &self.path else { return };
         self.reopening = match self.reopening {
             Reopening::No => {
-                disk.insist(Owner::Server, Job::Reopen(path.clone(), None), now);
+                disk.insist(
+                    Owner::Server,
+                    Job::Once(Once::Reopen(path.clone()), None),
+                    now,
+                );
                 Reopening::Yes
             }
             Reopening::Yes | Reopening::Twice => Reopening::Twice,

@@ -28,6 +28,8 @@ pub(super) struct Pending {
     pub since: Since,
     /// The way to its directory, if that was watched already.
     pub way: Option<Rc<Way>>,
+    /// Whether it was begun before anybody asked.
+    pub is_ahead: bool,
 }
 
 /// What held when a look-up was submitted.
@@ -94,6 +96,11 @@ impl Fetches {
             self.by_path.remove(&pending.raw_path);
         }
         Some((pending, is_latest))
+    }
+
+    /// Whether a path is being looked up.
+    pub(super) fn is_pending(&self, raw_path: &[u8]) -> bool {
+        self.by_path.contains_key(raw_path)
     }
 
     /// Look-ups under way.

@@ -19,6 +19,7 @@ mod start;
 mod status;
 mod turns;
 mod waiters;
+mod warming;
 mod watch;
 
 pub use service::STATUS_PATH;

@@ -134,6 +134,10 @@ pub struct Settings {
     pub map_lock: MapLock,
     /// Sizes of the caches.
     pub cache: CacheBudget,
+    /// What they are filled with at the start: lists of paths, and directories below the root.
+    pub warm: Vec<PathBuf>,
+    /// Where the paths asked for most are kept from one run to the next.
+    pub cache_state: Option<PathBuf>,
     /// Limits on what peers may send.
     pub limits: Limits,
     /// Deadlines of connections.

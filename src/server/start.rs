@@ -15,6 +15,7 @@ use super::service::Service;
 use super::settings::{
     AccessLog, EngineChoice, ListenAddress, LogFormat, MapLock, Settings, StatusAccess,
 };
+use super::warming;
 use crate::conn::Policy;
 use crate::conn::ledger::{Ledger, Logging};
 use crate::conn::outbox::Pool;
@@ -66,6 +67,22 @@ pub enum StartError {
         /// What the kernel said.
         cause: io::Error,
     },
+    /// Nothing can be warmed from there.
+    #[error("cannot warm from {}: {cause}; name a list of paths, or a directory below the root, with --warm", path.display())]
+    Warm {
+        /// As it was given.
+        path: PathBuf,
+        /// What the kernel said, or what is wrong.
+        cause: io::Error,
+    },
+    /// The state cannot be written there.
+    #[error("cannot write {}: {cause}; choose another file with --cache-state", path.display())]
+    CacheState {
+        /// As it was given.
+        path: PathBuf,
+        /// What the kernel said.
+        cause: io::Error,
+    },
     /// The disk engine that was asked for cannot be had.
     #[error("cannot use --disk uring: {0}; choose --disk threads, or auto, which takes what works")]
     Uring(RingError),
@@ -112,6 +129,7 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
         };
         StartError::AccessLog { path, cause }
     })?;
+    let origins = warming::origins(settings)?;
     let listeners = bind_all(settings)?;
     let descriptors = Descriptors::share(settings, listeners.len());
     let count = (descriptors.files + descriptors.connections + DESCRIPTORS_APART) as u64;
@@ -119,7 +137,7 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     prepare_lock(settings);
     let chosen = choose_engine(settings, Arc::new(root))?;
     announce(settings, &listeners, &chosen, &descriptors);
-    let mut service = Service::new(settings, descriptors.files, chosen);
+    let mut service = Service::new(settings, descriptors.files, chosen, origins);
     if !service.watch.is_there() && settings.cache.watched_directory_count_max > 0 {
         warn(
             "changes are not told here: no inotify instance; raise fs.inotify.max_user_instances \

@@ -33,6 +33,8 @@ pub(super) enum Cause {
     Connections,
     /// Results of disk jobs.
     Results,
+    /// Filling caches before anybody asks.
+    Warming,
     /// Deadlines of connections.
     Deadlines,
     /// Handing over log lines and jobs.
@@ -48,6 +50,7 @@ impl Cause {
             Cause::Accepting => "accepting connections",
             Cause::Connections => "requests and responses",
             Cause::Results => "results of disk jobs",
+            Cause::Warming => "warming the caches",
             Cause::Deadlines => "deadlines",
             Cause::HandingOver => "handing jobs to the disk",
         }

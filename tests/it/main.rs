@@ -27,4 +27,5 @@ mod slow_tree;
 mod status;
 mod tidy;
 mod traversal;
+mod warming;
 mod wire;

@@ -3,6 +3,7 @@
 
 mod append;
 mod follow;
+mod once;
 mod read;
 mod resolve;
 #[cfg(test)]
@@ -12,20 +13,20 @@ use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use append::Append;
 pub use follow::Follow;
+pub use once::{LOAD_LENGTH_MAX, Once, beside};
 pub use read::{Locking, Map, Mapped, Unmapped, Warm};
 pub use resolve::{Footing, FoundFile, Ground, Opened, Outcome, Resolve, Site};
 
 use crate::http::status::Status;
+use crate::site::listing::Name;
 use crate::site::resolve::Listed;
 use crate::sys::beneath::{Links, Root};
 use crate::sys::bin::Discarded;
 use crate::sys::file::{Description, OpenFile};
-use crate::sys::mapping::Addresses;
 use crate::sys::watches::{Walk, Watches};
 
 /// What is asked of the disk.
@@ -40,12 +41,10 @@ pub enum Job {
     Map(Map),
     /// Make part of a file resident.
     Warm(Warm),
-    /// Make mapped bytes resident that were about to be sent. `None` once that is done.
-    Populate(Option<Vec<Addresses>>),
     /// Append lines to a log.
     Append(Append),
-    /// Open a log for appending.
-    Reopen(PathBuf, Option<io::Result<File>>),
+    /// Something that one call does, and then what came of it.
+    Once(Once, Option<Box<Done>>),
     /// Close a file or unmap one. `None` once that is done.
     Discard(Option<Discarded>),
 }
@@ -66,7 +65,7 @@ pub enum Done {
     Mapped(Mapped),
     /// Of [`Job::Warm`].
     Warmed(Result<(), Status>),
-    /// Of [`Job::Populate`]. Bytes that could not be read are noticed when they are sent.
+    /// Of [`Once::Populate`]. Bytes that could not be read are noticed when they are sent.
     Populated,
     /// Of [`Job::Append`]: the buffer comes back, emptied.
     Appended {
@@ -75,8 +74,14 @@ pub enum Done {
         /// Bytes that could not be written, and why.
         lost: Option<(u64, io::Error)>,
     },
-    /// Of [`Job::Reopen`].
+    /// Of [`Once::Reopen`].
     Reopened(io::Result<File>),
+    /// Of [`Once::Load`].
+    Loaded(io::Result<Vec<u8>>),
+    /// Of [`Once::Save`].
+    Saved(io::Result<()>),
+    /// Of [`Once::Names`].
+    Named(io::Result<Vec<Name>>),
     /// Of [`Job::Discard`].
     Discarded,
 }
@@ -94,8 +99,6 @@ pub enum Step<'a> {
     FindRoot(&'a Arc<Root>, Option<&'a Arc<Watches>>),
     /// A read of bytes that nobody wants: [`OpenFile::read_through`].
     Read(&'a Arc<OpenFile>, Range<u64>),
-    /// `madvise` of some addresses: [`populate`](crate::sys::mapping::populate).
-    Populate(&'a [Addresses]),
     /// `write` of what [`Job::lend_buffer`] gives.
     Write(&'a Arc<File>),
     /// `close` or `munmap` of what [`Job::take_discarded`] gives.
@@ -104,8 +107,8 @@ pub enum Step<'a> {
     Map(&'a Map),
     /// `getdents` and `statx` of what is there, and the page made of it.
     List(&'a Arc<OpenFile>, &'a Listed),
-    /// `open` of a log.
-    Reopen(&'a Path),
+    /// Whatever it takes.
+    Once(&'a Once),
     /// None: take the outcome.
     Finished,
 }
@@ -123,8 +126,6 @@ pub enum Answer {
     RootFound(Walk, io::Result<Root>),
     /// Of [`Step::Read`]: bytes read.
     Read(io::Result<usize>),
-    /// Of [`Step::Populate`].
-    Populated,
     /// Of [`Step::Write`]: the buffer, and bytes written.
     Written(Vec<u8>, io::Result<usize>),
     /// Of [`Step::Discard`].
@@ -133,8 +134,8 @@ pub enum Answer {
     Mapped(Mapped),
     /// Of [`Step::List`].
     Listed(io::Result<Vec<u8>>),
-    /// Of [`Step::Reopen`].
-    Reopened(io::Result<File>),
+    /// Of [`Step::Once`].
+    Once(Done),
 }
 
 impl Job {
@@ -145,11 +146,10 @@ impl Job {
             Job::Follow(follow) => follow.step(),
             Job::Map(map) => map.step(),
             Job::Warm(warm) => warm.step(),
-            Job::Populate(Some(addresses)) => Step::Populate(addresses),
             Job::Append(append) => append.step(),
-            Job::Reopen(path, None) => Step::Reopen(path),
+            Job::Once(once, None) => Step::Once(once),
             Job::Discard(Some(_)) => Step::Discard,
-            Job::Reopen(_, Some(_)) | Job::Discard(None) | Job::Populate(None) => Step::Finished,
+            Job::Once(_, Some(_)) | Job::Discard(None) => Step::Finished,
         }
     }
 
@@ -166,16 +166,19 @@ impl Job {
             (Job::Map(map), Answer::Mapped(mapped)) => map.mapped(mapped),
             (Job::Warm(warm), Answer::Read(read)) => warm.read(read),
             (Job::Append(append), Answer::Written(buffer, count)) => append.written(buffer, count),
-            (Job::Reopen(_, reopened), Answer::Reopened(file)) => *reopened = Some(file),
+            (Job::Once(_, done), Answer::Once(came)) => *done = Some(Box::new(came)),
             (Job::Discard(_), Answer::Discarded) => {}
-            (Job::Populate(addresses), Answer::Populated) => *addresses = None,
             (job, answer) => unreachable!("an engine gave {answer:?} to {job:?}"),
         }
     }
 
     /// Whether it has a place of its own and stands in no line: everybody may be waiting for it.
     pub fn goes_first(&self) -> bool {
-        matches!(self, Job::Follow(_) | Job::Append(_) | Job::Reopen(..))
+        match self {
+            Job::Follow(_) | Job::Append(_) => true,
+            Job::Once(once, _) => matches!(once, Once::Reopen(_) | Once::Save(..)),
+            _ => false,
+        }
     }
 
     /// The buffer to write from, and how much of it was written before. For [`Step::Write`].
@@ -202,26 +205,23 @@ impl Job {
             Job::Map(map) => map.finish(),
             Job::Warm(warm) => Done::Warmed(warm.finish()),
             Job::Append(append) => append.finish(),
-            Job::Reopen(_, reopened) => {
-                Done::Reopened(reopened.unwrap_or_else(|| Err(io::ErrorKind::Interrupted.into())))
+            Job::Once(once, done) => {
+                done.map_or_else(|| once.abandon(Status::InternalServerError), |done| *done)
             }
             Job::Discard(_) => Done::Discarded,
-            Job::Populate(_) => Done::Populated,
         }
     }
 
     /// Gives a job up that was not begun. Whoever waits for it is told `status`.
     pub fn abandon(self, status: Status) -> Done {
-        let error = || io::Error::from(io::ErrorKind::TimedOut);
         match self {
             Job::Resolve(resolve) => resolve.abandon(status),
             Job::Follow(follow) => follow.finish(),
             Job::Map(map) => map.finish(),
             Job::Warm(_) => Done::Warmed(Err(status)),
             Job::Append(append) => append.finish(),
-            Job::Reopen(..) => Done::Reopened(Err(error())),
+            Job::Once(once, _) => once.abandon(status),
             Job::Discard(_) => Done::Discarded,
-            Job::Populate(_) => Done::Populated,
         }
     }
 }

@@ -191,10 +191,11 @@ fn lines_are_written_to_their_end_and_what_is_lost_is_counted() {
 
 #[test]
 fn a_log_that_cannot_be_opened_says_so() {
-    let job = Job::Reopen("/nowhere/log".into(), None);
-    assert!(matches!(job.step(), Step::Reopen(path) if path == Path::new("/nowhere/log")));
-    let mut job = job;
-    job.answer(Answer::Reopened(Err(io::ErrorKind::NotFound.into())));
+    let mut job = Job::Once(Once::Reopen("/nowhere/log".into()), None);
+    let is_it = |path: &Path| path == Path::new("/nowhere/log");
+    assert!(matches!(job.step(), Step::Once(Once::Reopen(path)) if is_it(path)));
+    let refused = Err(io::ErrorKind::NotFound.into());
+    job.answer(Answer::Once(Done::Reopened(refused)));
     assert!(matches!(job.step(), Step::Finished));
     assert!(matches!(job.finish(), Done::Reopened(Err(_))));
 }

@@ -13,6 +13,8 @@ use crate::server::access_log::Waiting;
 
 /// How long the end of the process waits for a log that is being written.
 const LAST_LINES_WAIT: Duration = Duration::from_secs(1);
+/// And for what is remembered for the next run.
+const STATE_WAIT: Duration = Duration::from_secs(5);
 
 impl EventLoop {
     pub(super) fn obey_signals(&mut self) {
@@ -55,7 +57,7 @@ impl EventLoop {
     }
 
     /// Ends what is still open, and writes the last lines of the log behind those that a job is
-    /// writing; a log that does not take them in time goes without.
+    /// writing, and what is remembered for the next run. What takes too long is left undone.
     pub(super) fn finish(&mut self, events: &mut Events) {
         let cause = Input::Broken(io::ErrorKind::ConnectionAborted);
         for id in self.connections.ids() {
@@ -64,7 +66,8 @@ impl EventLoop {
                     .handle(&mut connected.connection, cause, &self.now);
             }
         }
-        let deadline = Instant::now() + LAST_LINES_WAIT;
+        let began = Instant::now();
+        self.service.save_state(&self.now);
         loop {
             self.give_out_results();
             let EventLoop {
@@ -75,8 +78,10 @@ impl EventLoop {
             } = self;
             let (lines, disk) = (&mut driver.ledger.lines, &mut service.disk);
             log.flush(lines, Instant::now(), Waiting::Forbidden, disk);
-            let over = !log.is_writing() || Instant::now() >= deadline;
-            if over || disk.flush().is_err() {
+            let waited = began.elapsed();
+            let has_lines = log.is_writing() && waited < LAST_LINES_WAIT;
+            let has_state = service.is_saving() && waited < STATE_WAIT;
+            if !(has_lines || has_state) || service.disk.flush().is_err() {
                 return;
             }
             let _ = self.poll.poll(events, Some(Duration::from_millis(1)));

@@ -202,7 +202,8 @@ impl EventLoop {
     /// How long the loop may sleep; `None`: until an event.
     fn timeout(&self, now: Instant) -> Option<Duration> {
         let is_told = self.ready.is_empty() && self.due.is_empty() && self.deliveries.is_empty();
-        if !is_told || self.service.disk.has_results() || self.acceptor.is_ready() {
+        let is_warming = self.phase == Phase::Serving && self.service.may_warm();
+        if !is_told || is_warming || self.service.disk.has_results() || self.acceptor.is_ready() {
             return Some(Duration::ZERO);
         }
         let drain = match self.phase {
@@ -253,6 +254,7 @@ impl EventLoop {
         self.accept();
         self.drive_ready();
         self.give_out_results();
+        self.warm();
         self.look_at_deadlines();
         self.write_log();
         self.end_if_drained();
@@ -409,6 +411,15 @@ impl EventLoop {
         let document = snapshot.document(&request);
         self.driver
             .show(&mut connected.connection, &document, &self.now);
+    }
+
+    /// Fills the caches, as far as nobody waits for it.
+    fn warm(&mut self) {
+        if self.phase == Phase::Serving && self.service.may_warm() {
+            self.turns.mark(Cause::Connections);
+            self.service.warm_up(&self.now);
+            self.turns.mark(Cause::Warming);
+        }
     }
 
     fn write_log(&mut self) {

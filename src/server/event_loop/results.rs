@@ -24,7 +24,10 @@ impl EventLoop {
         self.turns.mark(Cause::Connections);
         for (job, done) in done.drain(..) {
             match done {
-                Done::Appended { buffer, lost } => self.log.written(job, buffer, lost),
+                Done::Appended { buffer, lost } => {
+                    self.service.said(job);
+                    self.log.written(job, buffer, lost);
+                }
                 Done::Reopened(file) => {
                     let now = self.now.monotonic;
                     self.log.reopened(file, &mut self.service.disk, now);

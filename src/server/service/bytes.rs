@@ -3,12 +3,12 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{Service, Supply};
+use super::{BeingMapped, Service, Supply};
 use crate::cache::MAP_AFTER_REQUEST_COUNT;
 use crate::cache::entry::Entry;
 use crate::clock::Now;
 use crate::conn::outbox::{FileSegment, Source};
-use crate::disk::job::{Job, Locking, Map, Opened, Warm};
+use crate::disk::job::{Job, Locking, Map, Once, Opened, Warm};
 use crate::disk::{JobId, Sending};
 use crate::server::connections::ConnectionId;
 use crate::server::disk_queue::Owner;
@@ -73,7 +73,7 @@ impl Service {
             };
         }
         if mappable && entry.request_count() >= MAP_AFTER_REQUEST_COUNT {
-            self.map(&file, version, now);
+            self.map(&file, version, false, now);
         }
         Supply::Source(Source::File(file))
     }
@@ -153,7 +153,7 @@ impl Service {
         if absent.is_empty() {
             return None;
         }
-        let job = Job::Populate(Some(absent));
+        let job = Job::Once(Once::Populate(absent), None);
         let job = self.disk.insist(asker.owner, job, now.monotonic);
         self.populating.insert(job, asker.id);
         Some(job)
@@ -251,9 +251,15 @@ impl Service {
         Some(job)
     }
 
-    /// Has a file mapped for those who come after. It is watched from before the moment that its
+    /// Has a file mapped for those who come after, or who may (`is_ahead`). It is watched from before the moment that its
     /// version is compared, so that no change goes unnoticed.
-    fn map(&mut self, file: &Arc<OpenFile>, version: FileVersion, now: &Now) {
+    pub(super) fn map(
+        &mut self,
+        file: &Arc<OpenFile>,
+        version: FileVersion,
+        is_ahead: bool,
+        now: &Now,
+    ) {
         if !self.maps.has_room_for(version.length) || self.being_mapped.contains_key(&version) {
             return;
         }
@@ -266,7 +272,11 @@ impl Service {
             .submit(Owner::Server, Job::Map(map), now.monotonic);
         if submitted.is_ok() {
             let moment = self.watch.directories.moment();
-            self.being_mapped.insert(version, moment);
+            let being_mapped = BeingMapped {
+                since: moment,
+                is_ahead,
+            };
+            self.being_mapped.insert(version, being_mapped);
         }
     }
 

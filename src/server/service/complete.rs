@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{Completed, MappedFile, Resolved, Service};
+use super::{BeingMapped, Completed, MappedFile, Resolved, Service};
 use crate::cache::entry::{Entry, Resolution};
 use crate::clock::Now;
 use crate::conn::Document;
@@ -32,6 +32,9 @@ impl Service {
         match done {
             Done::Resolved(outcome, footing) => {
                 if let Some((pending, is_latest)) = self.fetches.finish(job) {
+                    if pending.is_ahead {
+                        self.warming.finish();
+                    }
                     let remembered = is_latest && self.is_current(pending.since);
                     let found = (outcome, footing);
                     self.resolved(job, pending, found, remembered, now, deliveries);
@@ -45,6 +48,13 @@ impl Service {
                     deliveries.more(id, job, Ok(()));
                 }
             }
+            Done::Loaded(read) => {
+                if let Some(line) = self.warming.loaded(read) {
+                    self.say(&line, now);
+                }
+            }
+            Done::Named(read) => self.warming.named(read),
+            Done::Saved(result) => self.saved(result, now),
             Done::Appended { .. } | Done::Reopened(_) | Done::Discarded => {}
         }
     }
@@ -79,9 +89,10 @@ impl Service {
 
     fn mapped(&mut self, mapped: Mapped, now: &Now) {
         let version = mapped.version;
-        let Some(since) = self.being_mapped.remove(&version) else {
+        let Some(being_mapped) = self.being_mapped.remove(&version) else {
             return;
         };
+        let BeingMapped { since, is_ahead } = being_mapped;
         let Watched::Yes(mapping, previous) = self.watch.mapped(mapped, since, now) else {
             return;
         };
@@ -93,8 +104,15 @@ impl Service {
             used: Cell::new(now.monotonic),
             generation: Cell::new(self.paths.generation()),
         };
-        for (evicted, _) in self.maps.insert(version, mapped) {
-            self.watch.remove(&evicted);
+        if is_ahead {
+            if self.maps.fill(version, mapped).is_err() {
+                self.watch.remove(&version);
+                return;
+            }
+        } else {
+            for (evicted, _) in self.maps.insert(version, mapped) {
+                self.watch.remove(&evicted);
+            }
         }
         self.descriptors.release(&version);
     }
@@ -110,6 +128,7 @@ impl Service {
     ) {
         // What a change of this moment did to the look-up concerns those who asked after it.
         let is_shaken = self.is_shaken(&pending, &footing);
+        let is_ahead = pending.is_ahead && pending.waiters.is_empty();
         let mut opened = Vec::new();
         let (since, previous) = (pending.since, &pending.entry);
         let resolution = match (outcome, previous) {
@@ -130,7 +149,7 @@ impl Service {
                 Err(Resolved::Again)
             }
             (Outcome::File(found), _) => {
-                let (resolution, files) = self.found(*found, now);
+                let (resolution, files) = self.found(*found, is_ahead, now);
                 opened = files;
                 Ok(Some(resolution))
             }
@@ -138,7 +157,13 @@ impl Service {
             (Outcome::Refused(status), _) => Ok(Some(Resolution::Refused(status))),
         };
         let result = match resolution {
-            Ok(resolution) => self.remember(&pending, resolution, &footing, is_remembered, now),
+            Ok(resolution) => {
+                let result = self.remember(&pending, resolution, &footing, is_remembered, now);
+                if is_ahead {
+                    self.warm_bytes(&result, &opened, now);
+                }
+                result
+            }
             Err(result) => {
                 if is_remembered {
                     self.paths.remove(&pending.raw_path);
@@ -178,9 +203,13 @@ impl Service {
             (None, Some(entry), _) => Rc::clone(entry),
             (Some(news), _, Ok(lookup)) => {
                 let entry = Rc::new(Entry::new(news, lookup, now));
-                entry.count_request();
-                if is_remembered {
-                    self.paths.insert(&pending.raw_path, Rc::clone(&entry));
+                if !pending.is_ahead || !pending.waiters.is_empty() {
+                    entry.count_request();
+                    if is_remembered {
+                        self.paths.insert(&pending.raw_path, Rc::clone(&entry));
+                    }
+                } else if is_remembered && !self.paths.fill(&pending.raw_path, Rc::clone(&entry)) {
+                    self.warming.end();
                 }
                 entry
             }
@@ -195,7 +224,7 @@ impl Service {
     }
 
     /// Describes a file that was found, and keeps its descriptors.
-    fn found(&mut self, found: FoundFile, now: &Now) -> (Resolution, Vec<Opened>) {
+    fn found(&mut self, found: FoundFile, is_ahead: bool, now: &Now) -> (Resolution, Vec<Opened>) {
         let FoundFile {
             path,
             identity,
@@ -223,7 +252,10 @@ impl Service {
             .collect();
         for Opened { file, version } in &opened {
             if version.length > 0 && !self.maps.holds(version) {
-                self.descriptors.insert(*version, Arc::clone(file));
+                match is_ahead {
+                    true => drop(self.descriptors.fill(*version, Arc::clone(file))),
+                    false => drop(self.descriptors.insert(*version, Arc::clone(file))),
+                }
             }
         }
         (

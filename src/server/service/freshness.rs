@@ -30,7 +30,7 @@ const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// The directory that is served, and whether another takes its place.
 #[derive(Debug)]
 pub(super) struct Serving {
-    root: Arc<Root>,
+    pub(super) root: Arc<Root>,
     /// Counts roots: a result from beneath another is not remembered.
     number: u32,
     /// Whether its file system tells of no changes, so that nobody walks there.
@@ -132,12 +132,11 @@ impl Service {
     }
 
     /// Says on standard error what does not stop the server.
-    fn say(&mut self, line: &str, now: &Now) {
-        if let Some(output) = &self.notices {
-            let line = format!("spede: {line}\n").into_bytes();
-            let job = Job::Append(job::Append::new(Arc::clone(output), line));
-            self.disk.insist(Owner::Server, job, now.monotonic);
-        }
+    pub(super) fn say(&mut self, line: &str, now: &Now) -> Option<JobId> {
+        let output = Arc::clone(self.notices.as_ref()?);
+        let line = format!("spede: {line}\n").into_bytes();
+        let job = Job::Append(job::Append::new(output, line));
+        Some(self.disk.insist(Owner::Server, job, now.monotonic))
     }
 
     /// Trusts an entry as far as what it rests on allows.

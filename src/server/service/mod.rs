@@ -6,6 +6,7 @@
 mod bytes;
 mod complete;
 mod freshness;
+mod warm;
 
 use std::cell::Cell;
 use std::fs::File;
@@ -27,6 +28,7 @@ use super::residency::Residency;
 use super::settings::{Settings, StatusAccess};
 use super::start::Chosen;
 use super::waiters::Waiters;
+use super::warming::{Origin, Warming};
 use super::watch::directories::Moment;
 use super::watch::{Change, Watch};
 use crate::cache::curve::TakenIn;
@@ -48,6 +50,7 @@ use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::mapping::Mapping;
 use crate::sys::pagemap::Pagemap;
 use freshness::Serving;
+use warm::State;
 
 /// The path of the status page.
 pub const STATUS_PATH: &[u8] = b"/status";
@@ -135,6 +138,15 @@ pub(super) struct MappedFile {
     generation: Cell<u32>,
 }
 
+/// A file that is being mapped.
+#[derive(Debug)]
+struct BeingMapped {
+    /// When its job was submitted.
+    since: Moment,
+    /// Whether nobody has asked for it.
+    is_ahead: bool,
+}
+
 /// Caches, disk and policy of one site.
 #[derive(Debug)]
 pub(super) struct Service {
@@ -162,14 +174,19 @@ pub(super) struct Service {
     serving: Serving,
     /// Look-ups at the disk.
     pub fetches: Fetches,
-    /// And when their jobs were submitted.
-    being_mapped: HashMap<FileVersion, Moment>,
+    /// Files that are being mapped.
+    being_mapped: HashMap<FileVersion, BeingMapped>,
     /// Windows of long files.
     pub residency: Residency,
     /// Mappings dropped because their pages had been taken away.
     pub mappings_gone: u64,
     /// Who waits for mapped bytes to become resident.
     populating: HashMap<JobId, ConnectionId>,
+    /// What the caches are filled with before anybody asks.
+    pub warming: Warming,
+    /// Jobs of that under way at once.
+    warming_depth_max: usize,
+    state: State,
     pagemap: Option<Pagemap>,
     locking: Locking,
     naming: Naming,
@@ -181,7 +198,12 @@ pub(super) struct Service {
 
 impl Service {
     /// A service with empty caches, at most `descriptor_count_max` files kept open.
-    pub(super) fn new(settings: &Settings, descriptor_count_max: usize, chosen: Chosen) -> Service {
+    pub(super) fn new(
+        settings: &Settings,
+        descriptor_count_max: usize,
+        chosen: Chosen,
+        origins: Vec<Origin>,
+    ) -> Service {
         let cache = &settings.cache;
         let path_count_max = NonZeroUsize::new(cache.path_count_max).unwrap_or(NonZeroUsize::MIN);
         let maps = Budget {
@@ -195,6 +217,10 @@ impl Service {
         let bin = chosen.root.bin().clone();
         let watch = Watch::new(cache.watched_directory_count_max, bin);
         let queue = DiskQueue::new(chosen.disk, settings.disk_queue);
+        let warming_depth_max = match queue.engine.sending() {
+            Sending::WhatIsResident => (settings.disk_depth / warm::PLACE_SHARE).max(1),
+            Sending::AsItComes => 1,
+        };
         let pagemap = match queue.engine.sending() {
             Sending::WhatIsResident => Pagemap::open().ok(),
             Sending::AsItComes => None,
@@ -221,6 +247,9 @@ impl Service {
             residency: Residency::new(),
             mappings_gone: 0,
             populating: HashMap::default(),
+            warming: Warming::new(origins, settings.index.clone(), settings.dot_files),
+            warming_depth_max,
+            state: State::of(settings.cache_state.clone()),
             pagemap,
             locking: Service::locking_of(settings.map_lock),
             naming: Naming {
@@ -379,6 +408,7 @@ impl Service {
                     waiters: Waiters::of(asker.id, since.moment),
                     since,
                     way,
+                    is_ahead: false,
                 };
                 self.fetches.begin(job, pending);
                 Answer::Waiting(job)

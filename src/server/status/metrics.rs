@@ -270,6 +270,7 @@ fn disk(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
         disk.mappings_gone,
     )?;
     writer.durations("disk_job_duration", "How long jobs were at the engine", &disk.job_us, disk.job_us_total)?;
+    writer.counter("warmed_paths", "Paths looked up before anybody asked", shown.warming.paths)?;
     let fresh = &shown.freshness;
     writer.gauge(
         "watched_directories",

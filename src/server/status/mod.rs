@@ -16,6 +16,7 @@ use serde::Serialize;
 use super::histogram::{BUCKET_COUNT, Histogram};
 use super::service::{METRICS_PATH, Service};
 use super::turns::Turns;
+use super::warming::WarmNumbers;
 use crate::cache::curve::Curve;
 use crate::cache::stats::{CacheStats, MinuteStats};
 use crate::conn::Document;
@@ -53,6 +54,8 @@ pub(super) struct Snapshot {
     pub turns: TurnNumbers,
     /// Freshness.
     pub freshness: FreshnessNumbers,
+    /// What the caches were filled with before anybody asked.
+    pub warming: WarmNumbers,
     /// Bytes of access log that could not be written.
     pub access_log_lost_bytes: u64,
 }
@@ -368,6 +371,7 @@ impl Snapshot {
             },
             turns,
             freshness: FreshnessNumbers::take(service),
+            warming: service.warming.numbers(),
             access_log_lost_bytes,
         }
     }

@@ -55,6 +55,7 @@ fn content(snapshot: &Snapshot) -> Markup {
             h2 id="caches" { "Caches" }
             (cache_table(&snapshot.caches))
             p.note { (freshness(snapshot)) }
+            @if let Some(line) = warming(snapshot) { p.note { (line) } }
         }
         section aria-labelledby="sizes" {
             h2 id="sizes" { "What another size would give" }
@@ -132,6 +133,21 @@ fn freshness(snapshot: &Snapshot) -> String {
         number(fresh.overflows),
         number(fresh.watches_refused),
     )
+}
+
+/// What the caches were filled with, in words.
+fn warming(snapshot: &Snapshot) -> Option<String> {
+    let warming = snapshot.warming;
+    let verb = match (warming.under_way, warming.paths) {
+        (true, _) => "are being",
+        (false, 0) => return None,
+        (false, _) => "were",
+    };
+    Some(format!(
+        "The caches {verb} filled before anybody asks: {} paths looked up, {} of them lead to files.",
+        number(warming.paths),
+        number(warming.files),
+    ))
 }
 
 fn section<T: Render>(id: &str, title: &str, rows: &[(T, String)]) -> Markup {

@@ -1,0 +1,237 @@
+//! Caches that are full before anybody asks, and that nobody waits for it.
+
+use std::fs;
+use std::process::Command;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::harness::{Server, Site, engines, wait_until};
+use super::slow_tree::{DELAY, SMALL_LENGTH, SlowTree};
+
+/// A cache's number.
+fn cache(numbers: &Value, index: usize, name: &str) -> u64 {
+    numbers["caches"][index][name].as_u64().unwrap()
+}
+
+/// Waits until nothing is left to be warmed and so many files are mapped.
+fn wait_until_warm(server: &Server, mapped: u64) {
+    wait_until("the caches are warm", || {
+        let numbers = server.numbers();
+        numbers["warming"]["under_way"] == false && cache(&numbers, 1, "entries") == mapped
+    });
+}
+
+/// A site of which some is listed, some lies in a directory, and some is neither.
+fn site() -> Site {
+    let site = Site::new();
+    site.file("index.html", "index")
+        .file("listed", "listed")
+        .file("other", "other")
+        .file("a b/index.html", "index below")
+        .file("a b/deep/x?y", "x")
+        .file("a b/style.css", "plain ".repeat(100))
+        .file("a b/style.css.gz", "twin")
+        .file("a b/long", vec![b'l'; 100_000])
+        .file("a b/.hidden", "hidden");
+    let list = "# what is asked for\n\n/listed\n/listed?again\n/\n/none\nhttp://elsewhere/\n";
+    fs::write(site.beside("list"), list).unwrap();
+    site
+}
+
+#[test]
+fn what_was_warmed_is_hit_by_the_first_request() {
+    let site = site();
+    for engine in engines() {
+        let list = site.beside("list").display().to_string();
+        let tree = site.path("a b/x").parent().unwrap().display().to_string();
+        let words = ["--disk", engine, "--warm", &list, "--warm", &tree];
+        let server = Server::start(&site, &words);
+        // The twin is mapped besides; the long file is kept open.
+        wait_until_warm(&server, 6);
+        let paths = [
+            "/",
+            "/listed",
+            "/a%20b/",
+            "/a%20b/deep/x%3Fy",
+            "/a%20b/style.css",
+        ];
+        for path in paths {
+            assert_eq!(server.get(path).status, 200, "{path}");
+        }
+        let coded = server
+            .connect()
+            .get("/a%20b/style.css", &["Accept-Encoding: gzip"]);
+        assert_eq!(coded.body, b"twin");
+        assert_eq!(server.get("/a%20b/long").body.len(), 100_000);
+        let numbers = server.numbers();
+        let counts = |index| {
+            let of = |name| cache(&numbers, index, name);
+            (of("hits"), of("misses"), of("entries"))
+        };
+        // As many paths as files: what leads nowhere is left to those who ask for it.
+        assert_eq!(counts(0), (7, 0, 6), "{engine}: paths");
+        assert_eq!(counts(1), (6, 0, 6), "{engine}: mapped files");
+        assert_eq!(counts(2), (1, 0, 1), "{engine}: open files");
+        assert_eq!(numbers["warming"]["files"], 6, "{engine}");
+        assert_eq!(server.get("/other").body, b"other");
+        let said = server.errors();
+        let line = "list: 1 line is no path and left out";
+        assert!(said.contains(line) && said.lines().count() == 1, "{said}");
+    }
+}
+
+#[test]
+fn nothing_is_pushed_out_for_it() {
+    let site = Site::new();
+    for index in 0..200 {
+        site.file(&format!("{index}"), vec![b'x'; 1_000]);
+    }
+    let root = site.root().display().to_string();
+    let bounds = [
+        "--path-cache",
+        "100",
+        "--map-cache",
+        "20KiB",
+        "--map-count",
+        "1000",
+    ];
+    let words = [&bounds[..], &["--warm", &root, "--descriptors", "30"]].concat();
+    let server = Server::start(&site, &words);
+    wait_until("there is room for no more", || {
+        server.numbers()["warming"]["under_way"] == false
+    });
+    let numbers = server.numbers();
+    for index in 0..3 {
+        assert_eq!(cache(&numbers, index, "evictions"), 0, "{numbers}");
+        assert!(cache(&numbers, index, "entries") > 10, "{numbers}");
+    }
+    assert!(cache(&numbers, 0, "entries") <= 100);
+    assert!(cache(&numbers, 1, "bytes") <= 20 << 10);
+}
+
+#[test]
+fn what_was_asked_for_most_is_remembered_from_run_to_run() {
+    let site = Site::new();
+    site.file("often", "often")
+        .file("seldom", "seldom")
+        .file("gone", "gone");
+    let path = site.beside("state");
+    let state = path.display().to_string();
+    let words = ["--cache-state", &state];
+    let end = |mut server: Server| {
+        server.signal(Signal::TERM);
+        assert_eq!(server.wait(), Some(0));
+        server.errors()
+    };
+    let first = Server::start(&site, &words);
+    for path in [
+        "/seldom", "/often", "/often", "/often", "/none", "/gone", "/gone",
+    ] {
+        first.get(path);
+    }
+    end(first);
+    let lines = fs::read_to_string(&path).unwrap();
+    let paths: Vec<&str> = lines.lines().filter(|line| line.starts_with('/')).collect();
+    assert_eq!(paths, ["/often", "/gone", "/seldom"], "{lines}");
+
+    fs::remove_file(site.path("gone")).unwrap();
+    let second = Server::start(&site, &words);
+    wait_until_warm(&second, 2);
+    assert_eq!(second.get("/seldom").body, b"seldom");
+    let numbers = second.numbers();
+    assert_eq!(cache(&numbers, 0, "hits"), 1, "{numbers}");
+    assert_eq!(end(second), "");
+
+    // A run that knows nothing does not take away what an earlier one knew.
+    let before = fs::read_to_string(&path).unwrap();
+    fs::remove_file(site.path("often")).unwrap();
+    fs::remove_file(site.path("seldom")).unwrap();
+    let third = Server::start(&site, &words);
+    wait_until_warm(&third, 0);
+    end(third);
+    assert_eq!(fs::read_to_string(&path).unwrap(), before);
+
+    // What cannot be written is said, and is no reason to fail.
+    site.file("often", "often");
+    let fourth = Server::start(&site, &words);
+    wait_until_warm(&fourth, 1);
+    fs::create_dir(site.beside("state.new")).unwrap();
+    let said = end(fourth);
+    assert!(
+        said.contains("--cache-state") && said.contains(&state),
+        "{said}"
+    );
+    assert_eq!(fs::read_to_string(&path).unwrap(), before);
+}
+
+#[test]
+fn what_cannot_be_warmed_is_said_before_the_start() {
+    let site = site();
+    let outside = site.root().parent().unwrap().display().to_string();
+    let cases = [
+        ("--warm", String::from("/no/such/list"), "/no/such/list"),
+        ("--warm", outside, "not below the root"),
+        (
+            "--warm",
+            String::from("/dev/null"),
+            "neither a file nor a directory",
+        ),
+        (
+            "--cache-state",
+            String::from("/no/such/place/state"),
+            "/no/such/place",
+        ),
+        (
+            "--cache-state",
+            site.root().display().to_string(),
+            "directory",
+        ),
+    ];
+    for (flag, value, wanted) in cases {
+        let output = Command::new(env!("CARGO_BIN_EXE_spede"))
+            .args(["--listen", "127.0.0.1:0", flag, &value])
+            .arg(site.root())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains(wanted) && said.contains(flag), "{said}");
+    }
+}
+
+/// A disk that would take a quarter of an hour for all of it.
+#[test]
+fn nobody_waits_for_what_is_warmed() {
+    let Some(tree) = SlowTree::mount() else {
+        return;
+    };
+    let site = Site::new();
+    let list: String = (0..20_000)
+        .map(|index| format!("/cold/small7{index}\n"))
+        .collect();
+    fs::write(site.beside("list"), list).unwrap();
+    let list = site.beside("list").display().to_string();
+    for engine in ["uring", "threads"] {
+        let server = tree.serve(engine, &["--warm", &list, "--disk-depth", "8"]);
+        wait_until("it has begun", || server.numbers()["warming"]["paths"] != 0);
+        let mut hot = server.connect();
+        let mut cold = server.connect();
+        for round in 0..3 {
+            assert_eq!(hot.get("/hot/file", &[]).status, 200);
+            let path = format!("/cold/small6{round}");
+            assert_eq!(cold.get(&path, &[]).body.len(), SMALL_LENGTH);
+        }
+        let numbers = server.numbers();
+        assert_eq!(
+            numbers["warming"]["under_way"], true,
+            "{engine}: {DELAY:?} a file"
+        );
+        assert_eq!(numbers["disk"]["waiting"], 0, "{engine}");
+        assert!(
+            numbers["disk"]["depth"].as_u64().unwrap() <= 2,
+            "{engine}: {numbers}"
+        );
+    }
+}
