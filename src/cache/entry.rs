@@ -49,6 +49,7 @@ pub struct Entry {
     /// Its place among those that are told of changes.
     ticket: RefCell<Option<Ticket>>,
     requests: Cell<u32>,
+    bytes: Cell<u64>,
 }
 
 /// How long an entry is trusted.
@@ -70,6 +71,7 @@ impl Entry {
             generation: Cell::new(0),
             ticket: RefCell::new(None),
             requests: Cell::new(0),
+            bytes: Cell::new(0),
         }
     }
 
@@ -134,8 +136,26 @@ impl Entry {
         self.requests.get()
     }
 
-    /// Takes over the count of the entry that this one replaces.
+    /// Counts bytes of content that were answered with, and gives how many there have been.
+    pub fn count_bytes(&self, bytes: u64) -> u64 {
+        let bytes = self.bytes.get().saturating_add(bytes);
+        self.bytes.set(bytes);
+        bytes
+    }
+
+    /// Bytes of content so far.
+    pub fn byte_count(&self) -> u64 {
+        self.bytes.get()
+    }
+
+    /// Has it count on from so many.
+    pub(super) fn take_bytes(&self, bytes: u64) {
+        self.bytes.set(bytes);
+    }
+
+    /// Takes over the counts of the entry that this one replaces.
     pub fn inherit_requests(&self, predecessor: &Entry) {
         self.requests.set(predecessor.requests.get());
+        self.bytes.set(predecessor.bytes.get());
     }
 }

@@ -9,7 +9,7 @@
 //!   sent with bytes of another.
 //!
 //! `ranked.rs` decides for all of them who stays when there is not room for all; [`curve`] tells what
-//! another size would give; [`stats`] is what they count.
+//! another size would give; [`stats`] is what they count; [`top`] lists what most bytes and misses go to.
 //!
 //! Nothing here opens, reads or looks at a clock. What is in use is reference-counted: eviction
 //! forgets it, the last user closes or unmaps it.
@@ -22,6 +22,7 @@ pub mod held;
 pub mod path;
 mod ranked;
 pub mod stats;
+pub mod top;
 /// Requests for a path after which its file is mapped: a file asked for once never enters the map.
 pub const MAP_AFTER_REQUEST_COUNT: u32 = 2;
 #[cfg(test)]

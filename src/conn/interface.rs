@@ -116,6 +116,21 @@ pub enum Want<'a> {
     Close(CloseReason),
 }
 
+/// What a connection is doing, as far as that is of interest to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing: it is between requests.
+    Idle,
+    /// Receiving a head or a body.
+    Receiving,
+    /// Waiting for what a request leads to.
+    Waiting,
+    /// Sending.
+    Sending,
+    /// Taking what still comes after the last answer.
+    Lingering,
+}
+
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {

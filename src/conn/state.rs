@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::answer::{self, Exchange};
 use super::explanation::{Explanation, ServerTiming};
 use super::inbox::Inbox;
-use super::interface::{CloseReason, Context, Found, Input, Peer, Timeouts, Want};
+use super::interface::{CloseReason, Context, Found, Input, Peer, Standing, Timeouts, Want};
 use super::ledger::{Answered, Journal};
 use super::outbox::{Outbox, Pool};
 use crate::clock::Now;
@@ -152,9 +152,15 @@ impl Connection {
         matches!(self.state, State::ReadingHead) && self.nothing_begun() && self.outbox.is_empty()
     }
 
-    /// Whether an answer waits to be sent or looked up.
-    pub fn is_answering(&self) -> bool {
-        matches!(self.state, State::Resolving { .. }) || !self.outbox.is_empty()
+    /// What it is doing.
+    pub fn standing(&self) -> Standing {
+        match self.state {
+            _ if self.is_idle() => Standing::Idle,
+            _ if !self.outbox.is_empty() => Standing::Sending,
+            State::Resolving { .. } => Standing::Waiting,
+            State::ReadingHead | State::Discarding { .. } => Standing::Receiving,
+            State::Flushing(_) | State::Lingering { .. } | State::Closed(_) => Standing::Lingering,
+        }
     }
 
     /// What the connection wants now.

@@ -3,10 +3,11 @@
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
+use serde::Serialize;
 use slab::Slab;
 
 use super::deadlines::Armed;
-use crate::conn::{Connection, Explanation};
+use crate::conn::{Connection, Explanation, Standing};
 use crate::disk::JobId;
 
 /// Names a connection for as long as the process lives: an index is used again, the pair is not.
@@ -113,6 +114,21 @@ impl Connected {
     }
 }
 
+/// Open connections by what they are doing.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(super) struct ByStanding {
+    /// Between requests.
+    pub idle: usize,
+    /// In the middle of a request.
+    pub receiving: usize,
+    /// Waiting for the disk, before an answer or within one.
+    pub waiting: usize,
+    /// With bytes to be sent.
+    pub sending: usize,
+    /// After the last answer.
+    pub lingering: usize,
+}
+
 /// All connections.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
@@ -182,14 +198,20 @@ impl Connections {
         self.accepted
     }
 
-    /// How many are idle and how many are being answered, now. O(connections): for /status.
-    pub(super) fn by_state(&self) -> (usize, usize) {
-        let count = |matches: fn(&Connection) -> bool| {
-            self.table
-                .iter()
-                .filter(|(_, connected)| matches(&connected.connection))
-                .count()
-        };
-        (count(Connection::is_idle), count(Connection::is_answering))
+    /// How many do what, now. O(connections): for /status.
+    pub(super) fn by_standing(&self) -> ByStanding {
+        let mut counts = ByStanding::default();
+        for (_, connected) in &self.table {
+            let count = match connected.connection.standing() {
+                _ if connected.awaits_window.or(connected.awaits).is_some() => &mut counts.waiting,
+                Standing::Idle => &mut counts.idle,
+                Standing::Receiving => &mut counts.receiving,
+                // Whoever asks for the status page waits for nothing but its making.
+                Standing::Waiting | Standing::Sending => &mut counts.sending,
+                Standing::Lingering => &mut counts.lingering,
+            };
+            *count += 1;
+        }
+        counts
     }
 }

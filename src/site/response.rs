@@ -70,6 +70,17 @@ impl Selected {
             Selected::NotModified | Selected::PreconditionFailed | Selected::Unsatisfiable => None,
         }
     }
+
+    /// Bytes of the file that are sent; `length` is the complete length.
+    pub fn length(&self, content: Content, length: u64) -> u64 {
+        match self {
+            _ if content == Content::Omitted => 0,
+            Selected::Whole => length,
+            Selected::Part(range) => range.length(),
+            Selected::Parts(ranges) => ranges.iter().map(ByteRange::length).sum(),
+            Selected::NotModified | Selected::PreconditionFailed | Selected::Unsatisfiable => 0,
+        }
+    }
 }
 
 /// What is answered without any representation.

@@ -201,6 +201,13 @@ fn counters(cache: &serde_json::Value) -> HashMap<&str, u64> {
 
 #[test]
 fn a_replay_counts_what_the_server_counted() {
+    for format in ["combined", "json"] {
+        check_replay(format);
+    }
+}
+
+/// Asks a server for this and that, and replays what it wrote down.
+fn check_replay(format: &str) {
     let site = Site::new();
     for file in 0..80 {
         let length = usize::try_from(length_of(file)).unwrap();
@@ -213,6 +220,7 @@ fn a_replay_counts_what_the_server_counted() {
                  --descriptors 1000";
     let mut words: Vec<&str> = words.split_whitespace().collect();
     words.extend(["--access-log", log.to_str().unwrap()]);
+    words.extend(["--access-log-format", format]);
     let server = Server::start(&site, &words);
     let mut client = server.connect();
     let mut random = Random(7);
@@ -250,7 +258,7 @@ fn a_replay_counts_what_the_server_counted() {
                 let difference = count.abs_diff(ours[name]);
                 assert!(
                     difference <= 10 + count / 20,
-                    "cache {index}: {ours:?} {its:?}"
+                    "{format}, cache {index}: {ours:?} {its:?}"
                 );
             }
             assert!(ours["hits"] > 100 && ours["evictions"] > 10, "{ours:?}");

@@ -1,6 +1,10 @@
 //! The status page: who sees it, and whether its numbers are true.
 
-use super::harness::{Client, Server, Site, wait_until};
+use std::collections::{BTreeSet, HashMap};
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use super::harness::{Client, Server, Site, is_installed, skip, wait_until};
 
 fn site() -> Site {
     let site = Site::new();
@@ -180,6 +184,47 @@ fn it_is_json_for_programs_and_a_page_for_people() {
     }
 }
 
+/// Families of a text of metrics with their types, and samples with their values; as far as both formats
+/// agree.
+fn metrics_of(text: &str, is_open: bool) -> (HashMap<String, String>, HashMap<String, f64>) {
+    let mut described = HashMap::new();
+    let mut values = HashMap::new();
+    for line in text.lines() {
+        let words: Vec<&str> = line.splitn(4, ' ').collect();
+        match words[..] {
+            ["#", "TYPE", name, kind] => {
+                assert!(described.insert(name.to_owned(), kind.to_owned()).is_none());
+            }
+            ["#", "UNIT", ..] | ["#", "EOF"] => assert!(is_open, "{line}"),
+            ["#", "HELP", ..] => {}
+            [name, value] => {
+                let family = name.split('{').next().unwrap();
+                let suffixes = ["_bucket", "_count", "_sum"];
+                let of_histogram = suffixes
+                    .iter()
+                    .find_map(|suffix| family.strip_suffix(suffix))
+                    .filter(|family| {
+                        described
+                            .get(*family)
+                            .is_some_and(|kind| kind == "histogram")
+                    });
+                let is_counter = family.ends_with("_total");
+                let family = match is_open {
+                    true => family.strip_suffix("_total").unwrap_or(family),
+                    false => family,
+                };
+                let family = of_histogram.unwrap_or(family);
+                assert!(family.starts_with("spede_"), "{line}");
+                assert_eq!(described[family] == "counter", is_counter, "{line}");
+                let value: f64 = value.parse().unwrap();
+                assert!(values.insert(name.to_owned(), value).is_none(), "{line}");
+            }
+            _ => panic!("{line}"),
+        }
+    }
+    (described, values)
+}
+
 #[test]
 fn metrics_are_the_same_numbers_for_the_same_peers() {
     let site = site();
@@ -189,45 +234,158 @@ fn metrics_are_the_same_numbers_for_the_same_peers() {
         client.get("/a", &[]);
         client.get("/none", &[]);
     }
-    let response = client.get("/metrics", &[]);
-    let kind = response.field("content-type").unwrap();
-    assert!(kind.starts_with("application/openmetrics-text; version=1.0.0"));
-    let text = String::from_utf8(response.body).unwrap();
-    assert!(text.ends_with("# EOF\n"), "{text}");
-    let mut described = std::collections::HashMap::new();
-    let mut values = std::collections::HashMap::new();
-    for line in text.lines() {
-        let words: Vec<&str> = line.splitn(4, ' ').collect();
-        match words[..] {
-            ["#", "TYPE", name, kind] => {
-                assert!(described.insert(name.to_owned(), kind.to_owned()).is_none());
-            }
-            ["#", ..] => {}
-            [name, value] => {
-                let family = name.split('{').next().unwrap();
-                let suffixes = ["_total", "_bucket", "_count", "_sum"];
-                let family = suffixes
-                    .iter()
-                    .find_map(|suffix| family.strip_suffix(suffix))
-                    .unwrap_or(family);
-                assert!(described.contains_key(family), "{line}");
-                assert!(family.starts_with("spede_"), "{line}");
-                let is_counter = described[family] == "counter";
-                assert_eq!(is_counter, name.contains("_total"), "{line}");
-                let value: f64 = value.parse().unwrap();
-                assert!(values.insert(name.to_owned(), value).is_none(), "{line}");
-            }
-            _ => panic!("{line}"),
-        }
+    let open = "Accept: application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.3";
+    let cases = [
+        (vec![open], "application/openmetrics-text; version=1.0.0"),
+        (vec!["Accept: text/plain"], "text/plain; version=0.0.4"),
+        (vec![], "text/plain; version=0.0.4"),
+    ];
+    for (fields, wanted) in cases {
+        let response = client.get("/metrics", &fields);
+        let kind = response.field("content-type").unwrap();
+        assert!(kind.starts_with(wanted), "{kind}");
+        let text = String::from_utf8(response.body).unwrap();
+        let is_open = fields == [open];
+        assert_eq!(text.ends_with("# EOF\n"), is_open, "{text}");
+        let (_, values) = metrics_of(&text, is_open);
+        assert!((values["spede_responses_total{code=\"404\"}"] - 5.0).abs() < 0.5);
+        assert!(values["spede_cache_hits_total{cache=\"path\"}"] >= 7.0);
+        assert!(values["spede_cache_negative_entries{cache=\"path\"}"] >= 1.0);
+        assert!(values["spede_loop_longest_turn_seconds"] > 0.0);
+        assert!(values["spede_loop_turn_duration_seconds_count"] > 5.0);
     }
-    assert!((values["spede_responses_total{code=\"404\"}"] - 5.0).abs() < 0.5);
-    assert!(values["spede_cache_hits_total{cache=\"path\"}"] >= 7.0);
-    assert!(values["spede_loop_longest_turn_seconds"] > 0.0);
     // Whoever may not see the page may not see these either.
     let field = ["X-Forwarded-For: 192.0.2.1"];
     assert_eq!(client.get("/metrics", &field).status, 404);
     let hidden = Server::start(&site, &["--status", "off"]);
     assert_eq!(hidden.get("/metrics").status, 404);
+}
+
+#[test]
+fn prometheus_has_nothing_to_say_against_them() {
+    if !is_installed("promtool") {
+        return skip("promtool is not installed (Debian: prometheus)");
+    }
+    let site = site();
+    let server = Server::start(&site, &[]);
+    server.get("/a");
+    let text = server.get("/metrics").body;
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    promtool.stdin.take().unwrap().write_all(&text).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.is_empty(), "{said}");
+}
+
+/// All names of members in a value.
+fn names_in(value: &serde_json::Value, names: &mut BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(members) => {
+            for (name, value) in members {
+                names.insert(name.clone());
+                names_in(value, names);
+            }
+        }
+        serde_json::Value::Array(values) => values.iter().for_each(|value| names_in(value, names)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_number_is_explained() {
+    let site = site();
+    let server = Server::start(&site, &[]);
+    let mut client = server.connect();
+    client.get("/long", &[]);
+    // So many that there are curves.
+    wait_until("all numbers are there", || {
+        (0..500).for_each(|_| drop(client.get("/a", &[])));
+        let numbers = server.numbers();
+        numbers["caches"][0]["curve"].is_object() && numbers["caches"][1]["curve"].is_object()
+    });
+    let book = include_str!("../../docs/operations.md");
+    let mut names = BTreeSet::new();
+    names_in(&server.numbers(), &mut names);
+    let (families, _) = metrics_of(
+        &String::from_utf8(server.get("/metrics").body).unwrap(),
+        false,
+    );
+    names.extend(families.into_keys());
+    let words: BTreeSet<&str> = book
+        .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .collect();
+    let unexplained: Vec<&String> = names
+        .iter()
+        .filter(|name| !words.contains(name.as_str()))
+        // Statuses are themselves.
+        .filter(|name| name.parse::<u16>().is_err())
+        .collect();
+    assert!(unexplained.is_empty(), "{unexplained:?}");
+}
+
+#[test]
+fn files_that_most_goes_to_are_named_and_refused_ones_never() {
+    let site = site();
+    site.file("<b>&.txt", "x").file(".hidden", "hidden");
+    let server = Server::start(&site, &[]);
+    let mut client = server.connect();
+    for _ in 0..4 {
+        client.get("/a", &[]);
+        client.get("/%3Cb%3E&.txt", &[]);
+        client.get("/long", &["Range: bytes=0-9999"]);
+        client.request("HEAD", "/long", &[]);
+        for refused in ["/none", "/.hidden", "/../x?<script>"] {
+            assert_ne!(client.get(refused, &[]).status, 200);
+        }
+    }
+    let top = &server.numbers()["top"];
+    let by = |list: &str, count: &str| -> Vec<(String, u64)> {
+        let list = top[list].as_array().unwrap();
+        let item = |one: &serde_json::Value| {
+            let path = one["path"].as_str().unwrap().to_owned();
+            (path, one[count].as_u64().unwrap())
+        };
+        list.iter().map(item).collect()
+    };
+    let expected = [("/long", 40_000), ("/a", 4_000), ("/%3Cb%3E&.txt", 4)];
+    let expected = expected.map(|(path, bytes)| (path.to_owned(), bytes));
+    assert_eq!(by("by_bytes", "bytes"), expected);
+    let mut missed = by("by_misses", "misses");
+    missed.sort();
+    let expected = ["/%3Cb%3E&.txt", "/a", "/long"].map(|path| (path.to_owned(), 1));
+    assert_eq!(missed, expected);
+    let page = String::from_utf8(server.get("/status").body).unwrap();
+    assert!(
+        page.contains("/%3Cb%3E&amp;.txt") && !page.contains("none<") && !page.contains("hidden")
+    );
+}
+
+#[test]
+fn connections_are_counted_by_what_they_do() {
+    let site = site();
+    site.file("huge", vec![b'h'; 30_000_000]);
+    let server = Server::start(&site, &["--grace", "0"]);
+    let mut idle = server.connect();
+    idle.get("/a", &[]);
+    let mut receiving = server.connect();
+    receiving.send(b"GET / HTTP/1.1\r\nHo");
+    let mut sending = server.connect();
+    sending.send(b"GET /huge HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut lingering = server.connect();
+    lingering.send(b"GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let expected = serde_json::json!({
+        // The one that asks is being answered.
+        "idle": 1, "receiving": 1, "waiting": 0, "sending": 2, "lingering": 1,
+    });
+    wait_until("each does what it does", || {
+        server.numbers()["connections"]["by_state"] == expected
+    });
 }
 
 #[test]

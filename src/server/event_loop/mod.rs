@@ -383,13 +383,11 @@ impl EventLoop {
     }
 
     fn show_status(&mut self, id: ConnectionId) {
-        let (idle, answering) = self.connections.by_state();
         let numbers = LoopNumbers {
             uptime_seconds: (self.now.monotonic - self.started).as_secs(),
             connections: ConnectionNumbers {
                 open: self.connections.count(),
-                idle,
-                answering,
+                by_state: self.connections.by_standing(),
                 capacity: self.acceptor.connection_count_max,
                 accepted: self.connections.accepted(),
                 accept_pauses: self.acceptor.pauses(),

@@ -159,6 +159,7 @@ impl Service {
         let result = match resolution {
             Ok(resolution) => {
                 let result = self.remember(&pending, resolution, &footing, is_remembered, now);
+                self.count_waiting(&pending, &result);
                 if is_ahead {
                     self.warm_bytes(&result, &opened, now);
                 }
@@ -184,6 +185,17 @@ impl Service {
         };
         deliveries.answer(completed, early.into_iter().map(|(id, _)| id));
         deliveries.answer(Completed::again(job), late.into_iter().map(|(id, _)| id));
+    }
+
+    /// Counts those who waited for a file.
+    fn count_waiting(&mut self, pending: &Pending, result: &Resolved) {
+        if let Resolved::Entry(entry) = result
+            && let Resolution::File { .. } = entry.resolution
+        {
+            self.top.replaced(&pending.raw_path, entry);
+            let requests = pending.waiters.count() as u64;
+            self.top.waited(&pending.raw_path, requests);
+        }
     }
 
     /// Puts an entry into the cache, or trusts the one that is there if there is no news.

@@ -35,6 +35,7 @@ use crate::cache::curve::TakenIn;
 use crate::cache::entry::{Entry, Resolution};
 use crate::cache::held::{Budget, HeldCache};
 use crate::cache::path::{Known, PathCache};
+use crate::cache::top::Top;
 use crate::clock::Now;
 use crate::conn::outbox::Source;
 use crate::conn::{Document, LookUp, Peer};
@@ -160,6 +161,8 @@ pub(super) struct Service {
     pub maps: HeldCache<MappedFile>,
     /// Open files.
     pub descriptors: HeldCache<Arc<OpenFile>>,
+    /// What most bytes and most waiting go to.
+    pub top: Top,
     /// Changes.
     pub watch: Watch,
     /// Times that the kernel lost events.
@@ -231,6 +234,7 @@ impl Service {
             paths: PathCache::new(path_count_max),
             maps: HeldCache::new(maps).with_curve(TakenIn::Second),
             descriptors: HeldCache::new(descriptors),
+            top: Top::default(),
             watch,
             overflows: 0,
             looked_up: None,
@@ -374,6 +378,8 @@ impl Service {
                 }
             },
         };
+        let bytes = selected.length(content, representation.version.length);
+        self.top.answered(request.path(), entry, bytes);
         Answer::Selected {
             entry: Rc::clone(entry),
             coding,

@@ -1,7 +1,8 @@
-//! The numbers for Prometheus, in the text format of OpenMetrics.
+//! The numbers for Prometheus, in the text format of OpenMetrics or in the older one.
 //!
 //! The numbers themselves are kept elsewhere, as plain counters; a collector shows a snapshot.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use prometheus_client::collector::Collector;
@@ -11,19 +12,60 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{Bucket, CacheNumbers, Snapshot};
+use super::numbers::{Bucket, CacheNumbers, Snapshot};
 use crate::cache::stats::CacheStats;
 
-/// The Content-Type of what [`of`] gives.
-pub(super) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Which text format the numbers are written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// OpenMetrics 1.0, which collectors ask for.
+    OpenMetrics,
+    /// Prometheus' own, version 0.0.4, for everybody else.
+    Text,
+}
+
+impl Format {
+    /// The Content-Type.
+    pub(super) fn media_type(self) -> &'static str {
+        match self {
+            Format::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Format::Text => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
 
 /// The text.
-pub(super) fn of(snapshot: &Snapshot) -> String {
+pub(super) fn of(snapshot: &Snapshot, format: Format) -> String {
     let mut registry = Registry::with_prefix("spede");
     registry.register_collector(Box::new(Shown(snapshot.clone())));
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = text::encode(&mut text, &registry);
+    match format {
+        Format::OpenMetrics => text,
+        Format::Text => as_text(&text),
+    }
+}
+
+/// The same in the older format: there a counter is described under the name of its samples, and
+/// nothing is said of units or of the end.
+fn as_text(open: &str) -> String {
+    let counters: HashSet<&str> = open
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
+        .collect();
+    let mut text = String::with_capacity(open.len());
+    for line in open.lines() {
+        let words: Vec<&str> = line.splitn(4, ' ').collect();
+        match words[..] {
+            ["#", "UNIT" | "EOF", ..] => continue,
+            ["#", what, name, rest] if counters.contains(name) => {
+                text.push_str(&format!("# {what} {name}_total {rest}"));
+            }
+            _ => text.push_str(line),
+        }
+        text.push('\n');
+    }
     text
 }
 
@@ -104,6 +146,14 @@ impl Writer<'_, '_> {
         self.counters(name, help, None, &[(Vec::new(), value)])
     }
 
+    fn seconds(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        let unit = Some(&Unit::Seconds);
+        let family = self
+            .0
+            .encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        ConstGauge::new(value).encode(family)
+    }
+
     fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         self.gauges(name, help, None, &[(Vec::new(), value)])
     }
@@ -126,7 +176,9 @@ impl Collector for Shown {
         caches(&mut writer, &shown.caches)?;
         traffic(&mut writer, shown)?;
         disk(&mut writer, shown)?;
-        turns(&mut writer, shown)
+        freshness(&mut writer, shown)?;
+        turns(&mut writer, shown)?;
+        process(&mut writer, shown)
     }
 }
 
@@ -136,7 +188,7 @@ fn each(caches: &[CacheNumbers], value: fn(&CacheNumbers) -> u64) -> Vec<Sample<
     caches.iter().map(sample).collect()
 }
 
-/// A sample for each cache that is bounded in bytes.
+/// A sample for each cache that has such a number.
 fn sizes(caches: &[CacheNumbers], value: fn(&CacheNumbers) -> Option<u64>) -> Vec<Sample<'_>> {
     let sample = |cache: &'_ CacheNumbers| Some((vec![("cache", cache.name)], value(cache)?));
     caches.iter().filter_map(sample).collect()
@@ -175,6 +227,8 @@ fn caches(writer: &mut Writer<'_, '_>, caches: &[CacheNumbers]) -> fmt::Result {
     writer.counters("cache_evictions", "Entries pushed out", None, &evictions)?;
     writer.counters("cache_changes", "Entries dropped because the file had changed", None, &each(caches, |cache| cache.stats.changed))?;
     writer.gauges("cache_entries", "Entries now", None, &each(caches, |cache| cache.entries as u64))?;
+    let negative = |cache: &CacheNumbers| cache.negative_entries.map(|count| count as u64);
+    writer.gauges("cache_negative_entries", "Entries now that lead to no file", None, &sizes(caches, negative))?;
     writer.gauges("cache_entries_limit", "Entries at most", None, &each(caches, |cache| cache.capacity as u64))?;
     writer.gauges("cache_size", "Content held now", bytes, &sizes(caches, |cache| cache.bytes))?;
     writer.gauges("cache_size_limit", "Content held at most", bytes, &sizes(caches, |cache| cache.capacity_bytes))
@@ -199,13 +253,16 @@ fn traffic(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
     )?;
     let connections = shown.connections;
     let states = [
-        ("idle", connections.idle),
-        ("answering", connections.answering),
+        ("idle", connections.by_state.idle),
+        ("receiving", connections.by_state.receiving),
+        ("waiting", connections.by_state.waiting),
+        ("sending", connections.by_state.sending),
+        ("lingering", connections.by_state.lingering),
     ];
     let states = states.map(|(state, count)| (vec![("state", state)], count as u64));
     writer.gauges(
         "connections",
-        "Open connections between requests, and with an answer under way",
+        "Open connections by what they are doing",
         None,
         &states,
     )?;
@@ -270,34 +327,33 @@ fn disk(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
         disk.mappings_gone,
     )?;
     writer.durations("disk_job_duration", "How long jobs were at the engine", &disk.job_us, disk.job_us_total)?;
-    writer.counter("warmed_paths", "Paths looked up before anybody asked", shown.warming.paths)?;
+    writer.counter("warmed_paths", "Paths looked up before anybody asked", shown.warming.paths)
+}
+
+#[rustfmt::skip]
+fn freshness(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
     let fresh = &shown.freshness;
-    writer.gauge(
-        "watched_directories",
-        "Directories whose changes are told",
-        fresh.watched_directories as u64,
-    )?;
-    writer.gauge(
-        "polled_directories",
-        "Directories that are looked at again and again",
-        fresh.polled_directories as u64,
-    )?;
-    writer.counter(
-        "watch_overflows",
-        "Times that the kernel lost events",
-        fresh.overflows,
-    )?;
-    writer.counter(
-        "watches_refused",
-        "Watches that the kernel refused",
-        fresh.watches_refused,
-    )
+    writer.gauge("watched_directories", "Directories whose changes are told", fresh.watched_directories as u64)?;
+    writer.gauge("watched_files", "Mapped files whose changes are told", fresh.watched_files as u64)?;
+    writer.gauge("polled_directories", "Directories that are looked at again and again", fresh.polled_directories as u64)?;
+    writer.gauge("polled_entries", "Entries that are looked at again and again", fresh.polled_entries as u64)?;
+    writer.seconds("staleness_limit", "The longest that a change may go unnoticed now", fresh.worst_staleness_ms as f64 / 1e3)?;
+    writer.counter("root_switches", "Times that another directory became the root", fresh.root_switches)?;
+    writer.counter("watch_overflows", "Times that the kernel lost events", fresh.overflows)?;
+    writer.counter("watches_refused", "Watches that were refused", fresh.watches_refused)
+}
+
+#[rustfmt::skip]
+fn process(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
+    let version = [(vec![("version", shown.version)], 1)];
+    writer.gauges("build_info", "The version that runs", None, &version)?;
+    writer.seconds("uptime", "Time since the start", shown.uptime_seconds as f64)
 }
 
 #[rustfmt::skip]
 fn turns(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
     let turns = &shown.turns;
-    writer.counter("loop_turns", "Turns of the event loop", turns.turns)?;
+    writer.durations("loop_turn_duration", "How long turns of the event loop were", &turns.turn_us, turns.turn_us_total)?;
     writer.counter(
         "loop_sleeps_outside_poll",
         "Times that the loop slept where it must not",
@@ -320,11 +376,5 @@ fn turns(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
         &switches,
     )?;
     let longest = turns.longest_turn_us as f64 / 1e6;
-    let family = writer.0.encode_descriptor(
-        "loop_longest_turn",
-        "The longest turn of the loop",
-        Some(&Unit::Seconds),
-        MetricType::Gauge,
-    )?;
-    ConstGauge::new(longest).encode(family)
+    writer.seconds("loop_longest_turn", "The longest turn of the loop", longest)
 }

@@ -2,9 +2,9 @@
 
 use maud::{DOCTYPE, Markup, Render, html};
 
+use super::numbers::{Bucket, CacheNumbers, Snapshot, TopNumbers, TurnNumbers};
 use super::plot;
 use super::text::{bytes, duration, number};
-use super::{Bucket, CacheNumbers, Snapshot, TurnNumbers};
 use crate::cache::stats::CacheStats;
 
 /// The page's style, a resource of its own so that nothing inline has to be allowed.
@@ -63,6 +63,7 @@ fn content(snapshot: &Snapshot) -> Markup {
                 @for cache in curves { (curve(cache)) }
             }
         }
+        (top_files(&snapshot.top))
         div.pair {
             (section("requests", "Requests", &request_figures(snapshot)))
             (section("connections", "Connections", &connection_figures(snapshot)))
@@ -76,6 +77,48 @@ fn content(snapshot: &Snapshot) -> Markup {
             h2 id="loop" { "Loop" }
             (figures(&loop_figures(&snapshot.turns)))
             (promise(&snapshot.turns))
+        }
+    }
+}
+
+/// The files that most goes to.
+fn top_files(top: &TopNumbers) -> Markup {
+    let by_bytes = top.by_bytes.iter().map(|one| (&one.path, bytes(one.bytes)));
+    let by_misses = top
+        .by_misses
+        .iter()
+        .map(|one| (&one.path, number(one.misses)));
+    html! {
+        section aria-labelledby="top" {
+            h2 id="top" { "Files that most goes to" }
+            div.pair {
+                (top_table("top-bytes", "Bytes of content", by_bytes))
+                (top_table("top-misses", "Requests that waited for a look-up", by_misses))
+            }
+        }
+    }
+}
+
+fn top_table<'a>(
+    id: &str,
+    title: &str,
+    rows: impl ExactSizeIterator<Item = (&'a String, String)>,
+) -> Markup {
+    html! {
+        div.scroll tabindex="0" role="region" aria-labelledby=(id) {
+            @if rows.len() == 0 {
+                h3 id=(id) { (title) }
+                p.note { "None yet." }
+            } @else {
+                table.top {
+                    caption id=(id) { (title) }
+                    tbody {
+                        @for (path, value) in rows {
+                            tr { th scope="row" { (path) } td { (value) } }
+                        }
+                    }
+                }
+            }
         }
     }
 }
@@ -167,12 +210,16 @@ fn request_figures(snapshot: &Snapshot) -> Vec<(String, String)> {
         .collect()
 }
 
-fn connection_figures(snapshot: &Snapshot) -> [(&'static str, String); 6] {
+fn connection_figures(snapshot: &Snapshot) -> [(&'static str, String); 9] {
     let connections = snapshot.connections;
+    let by = connections.by_state;
     [
         ("open", number(connections.open as u64)),
-        ("idle", number(connections.idle as u64)),
-        ("answering", number(connections.answering as u64)),
+        ("idle", number(by.idle as u64)),
+        ("receiving a request", number(by.receiving as u64)),
+        ("waiting for the disk", number(by.waiting as u64)),
+        ("sending", number(by.sending as u64)),
+        ("lingering", number(by.lingering as u64)),
         ("at most", number(connections.capacity as u64)),
         ("accepted", number(connections.accepted)),
         ("accept pauses", number(connections.accept_pauses)),
@@ -242,6 +289,7 @@ const ROWS: &[Row] = &[
     ("hits, since the start",    |cache| percent(cache.hit_ratio)),
     ("of the bytes",             |cache| percent(cache.hit_ratio_bytes)),
     ("entries",                  |cache| number(cache.entries as u64)),
+    ("leading to no file",       |cache| cache.negative_entries.map_or("–".into(), |count| number(count as u64))),
     ("at most",                  |cache| number(cache.capacity as u64)),
     ("bytes",                    |cache| cache.bytes.map_or("–".into(), bytes)),
     ("at most",                  |cache| cache.capacity_bytes.map_or("–".into(), bytes)),

@@ -1,0 +1,258 @@
+//! The files that most bytes and most waiting go to: short lists kept up to date in little memory.
+//!
+//! Bytes are counted in the entries of the path cache, which costs a hit one addition and one
+//! comparison; the list holds the entries that had most when they were last compared. To enter it an
+//! entry must have an eighth more than the last of the list, so that entries that are asked for
+//! equally often do not take each other's places all the time. A count lives as long as its path is
+//! remembered, or is in the list.
+//!
+//! Waiting is counted by Space-Saving (Metwally, Agrawal, El Abbadi, "Efficient computation of frequent
+//! and top-k elements in data streams", ICDT 2005): a path that has no counter takes over the lowest,
+//! with its count, which is then the most by which the new count may be too high.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use foldhash::fast::RandomState;
+
+use super::entry::Entry;
+
+/// Paths in a list.
+pub const TOP_COUNT: usize = 16;
+/// Counters of waiting, of which the list is the top.
+const COUNTER_COUNT: usize = 256;
+
+/// A path and the bytes of content that it was answered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heavy {
+    /// As it was asked for.
+    pub path: Box<[u8]>,
+    /// Bytes of content.
+    pub bytes: u64,
+}
+
+/// A path and how many requests for it had to wait for a look-up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missed {
+    /// As it was asked for.
+    pub path: Box<[u8]>,
+    /// Requests that waited, or a few more.
+    pub count: u64,
+    /// How many more at most.
+    pub excess_max: u64,
+}
+
+/// Both lists.
+#[derive(Debug, Default)]
+pub struct Top {
+    heavy: Vec<(Box<[u8]>, Rc<Entry>)>,
+    /// Bytes from which on an entry is compared with the list.
+    bytes_min: u64,
+    missed: Vec<Missed>,
+    places: HashMap<Box<[u8]>, usize, RandomState>,
+}
+
+impl Top {
+    /// Counts bytes of content that a path was answered with.
+    pub fn answered(&mut self, raw_path: &[u8], entry: &Rc<Entry>, bytes: u64) {
+        let total = entry.count_bytes(bytes);
+        if total >= self.bytes_min && bytes > 0 {
+            self.compare(raw_path, entry, total);
+        }
+    }
+
+    #[cold]
+    fn compare(&mut self, raw_path: &[u8], entry: &Rc<Entry>, total: u64) {
+        if self
+            .heavy
+            .iter()
+            .any(|(_, listed)| Rc::ptr_eq(listed, entry))
+        {
+            return;
+        }
+        if self.heavy.len() < TOP_COUNT {
+            self.heavy.push((raw_path.into(), Rc::clone(entry)));
+            return;
+        }
+        let counted = self.heavy.iter_mut().map(|one| (one.1.byte_count(), one));
+        let Some((least, last)) = counted.min_by_key(|(bytes, _)| *bytes) else {
+            return;
+        };
+        self.bytes_min = least.saturating_add(least / 8).saturating_add(1);
+        if total >= self.bytes_min {
+            *last = (raw_path.into(), Rc::clone(entry));
+        }
+    }
+
+    /// Another entry stands for a path from now on: it goes on counting where the listed one was.
+    pub fn replaced(&mut self, raw_path: &[u8], entry: &Rc<Entry>) {
+        let mut listed = self.heavy.iter_mut();
+        if let Some((_, one)) = listed.find(|(path, _)| **path == *raw_path)
+            && !Rc::ptr_eq(one, entry)
+        {
+            entry.take_bytes(one.byte_count());
+            *one = Rc::clone(entry);
+        }
+    }
+
+    /// Counts requests for a path that waited for a look-up.
+    pub fn waited(&mut self, raw_path: &[u8], requests: u64) {
+        if requests == 0 {
+            return;
+        }
+        if let Some(place) = self.places.get(raw_path) {
+            self.missed[*place].count += requests;
+            return;
+        }
+        let path: Box<[u8]> = raw_path.into();
+        let place = self.missed.len();
+        if place < COUNTER_COUNT {
+            self.places.insert(path.clone(), place);
+            self.missed.push(Missed {
+                path,
+                count: requests,
+                excess_max: 0,
+            });
+            return;
+        }
+        let counters = self.missed.iter_mut().enumerate();
+        if let Some((place, lowest)) = counters.min_by_key(|(_, counter)| counter.count) {
+            self.places.remove(&lowest.path);
+            self.places.insert(path.clone(), place);
+            *lowest = Missed {
+                path,
+                count: lowest.count + requests,
+                excess_max: lowest.count,
+            };
+        }
+    }
+
+    /// The paths with most bytes, the first with most of all.
+    pub fn by_bytes(&self) -> Vec<Heavy> {
+        let heavy = self.heavy.iter().map(|(path, entry)| Heavy {
+            path: path.clone(),
+            bytes: entry.byte_count(),
+        });
+        let mut all: Vec<Heavy> = heavy.collect();
+        all.sort_by_key(|one| std::cmp::Reverse(one.bytes));
+        all
+    }
+
+    /// The paths with most requests that waited, the first with most of all. What may be there by
+    /// excess alone is left out.
+    pub fn by_misses(&self) -> Vec<Missed> {
+        let mut all: Vec<Missed> = self.missed.clone();
+        all.retain(|one| one.count > 2 * one.excess_max);
+        all.sort_by_key(|one| std::cmp::Reverse(one.count));
+        all.truncate(TOP_COUNT);
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cache::curve::tests::now;
+    use crate::cache::entry::Resolution;
+    use crate::cache::workload::Random;
+    use crate::http::status::Status;
+    use crate::site::resolve::{self, Directories, DotFiles, Naming};
+
+    fn entry() -> Rc<Entry> {
+        let naming = Naming {
+            index: Vec::new(),
+            dot_files: DotFiles::Refused,
+            directories: Directories::Hidden,
+        };
+        let lookup = resolve::plan(b"/a", &naming).expect("a path");
+        let any = Resolution::Refused(Status::NotFound);
+        Rc::new(Entry::trusted(any, lookup, &now(), Duration::ZERO))
+    }
+
+    /// Every path that has a quarter more than the last of the true list is listed.
+    #[test]
+    fn what_has_most_bytes_is_listed() {
+        let entries: Vec<Rc<Entry>> = (0..500).map(|_| entry()).collect();
+        let (mut top, mut random) = (Top::default(), Random(5));
+        let mut truth = vec![0; entries.len()];
+        let mut entered = 0;
+        for _ in 0..200_000 {
+            // Low numbers are asked for more often, and all of them for a while equally often.
+            let index = (random.next() % 500).min(random.next() % 500) as usize;
+            let bytes = random.next() % 100;
+            let before = top.by_bytes();
+            top.answered(index.to_string().as_bytes(), &entries[index], bytes);
+            let is_same = before.len() == top.heavy.len()
+                && before
+                    .iter()
+                    .all(|one| top.heavy.iter().any(|(path, _)| *path == one.path));
+            entered += usize::from(!is_same);
+            truth[index] += bytes;
+        }
+        let listed = top.by_bytes();
+        assert_eq!(listed.len(), TOP_COUNT);
+        for one in &listed {
+            let index: usize = String::from_utf8_lossy(&one.path)
+                .parse()
+                .expect("a number");
+            assert_eq!(one.bytes, truth[index]);
+        }
+        let mut sorted = truth.clone();
+        sorted.sort_unstable_by(|one, other| other.cmp(one));
+        let last = sorted[TOP_COUNT - 1];
+        for (index, bytes) in truth
+            .iter()
+            .enumerate()
+            .filter(|one| *one.1 > last + last / 4)
+        {
+            let path = index.to_string();
+            assert!(
+                listed.iter().any(|one| *one.path == *path.as_bytes()),
+                "{path}: {bytes}"
+            );
+        }
+        assert!(entered < 1_000, "{entered} times somebody took a place");
+    }
+
+    #[test]
+    fn a_path_goes_on_counting_when_its_entry_is_replaced() {
+        let (first, second) = (entry(), entry());
+        let mut top = Top::default();
+        top.answered(b"/a", &first, 100);
+        top.replaced(b"/a", &second);
+        top.answered(b"/a", &second, 10);
+        top.replaced(b"/b", &entry());
+        let expected = Heavy {
+            path: b"/a"[..].into(),
+            bytes: 110,
+        };
+        assert_eq!(top.by_bytes(), [expected]);
+    }
+
+    #[test]
+    fn what_waits_most_is_listed_with_its_error() {
+        let (mut top, mut random) = (Top::default(), Random(11));
+        let mut truth: HashMap<String, u64> = HashMap::new();
+        for round in 0..100_000 {
+            let path = match random.next() % 4 {
+                0 => format!("/often{}", random.next() % 8),
+                _ => format!("/once{round}"),
+            };
+            *truth.entry(path.clone()).or_default() += 1;
+            top.waited(path.as_bytes(), 1);
+        }
+        let listed = top.by_misses();
+        assert_eq!(listed.len(), 8, "{listed:?}");
+        for one in &listed {
+            let path = std::str::from_utf8(&one.path).expect("ASCII");
+            assert!(path.starts_with("/often"));
+            let exact = truth[path];
+            assert!(
+                (one.count - one.excess_max..=one.count).contains(&exact),
+                "{one:?} {exact}"
+            );
+        }
+    }
+}
