@@ -93,6 +93,11 @@ impl<H> HeldCache<H> {
         }
     }
 
+    /// The holder of a version; marks and counts nothing. For a request that was counted before.
+    pub fn get(&self, version: &FileVersion) -> Option<&H> {
+        self.entries.get(version)
+    }
+
     /// Whether a version is held; marks and counts nothing.
     pub fn holds(&self, version: &FileVersion) -> bool {
         self.entries.holds(version)
@@ -101,6 +106,17 @@ impl<H> HeldCache<H> {
     /// Whether something of `length` bytes can be held at all.
     pub fn has_room_for(&self, length: u64) -> bool {
         length <= self.budget.bytes_max && self.budget.count_max > 0
+    }
+
+    /// Whether there is room for all, so that what was put in last is not what goes next. The last tenth of
+    /// the room is where newcomers have to prove themselves.
+    pub fn has_room_for_all(&self) -> bool {
+        let Budget {
+            bytes_max,
+            count_max,
+        } = self.budget;
+        self.bytes() <= bytes_max - bytes_max / 10
+            && self.entry_count() <= count_max - count_max / 10
     }
 
     /// Takes a holder in and pushes out what no longer fits, which may be this one. Gives what was

@@ -19,6 +19,8 @@ use super::entry::{Entry, Resolution};
 use super::ranked::{Departure, Ranked, Room, Slot};
 use super::stats::{CacheStats, Cause, Fate, Minute, MinuteStats};
 use crate::clock::Now;
+use crate::site::representation::Variants;
+use crate::sys::file::FileVersion;
 
 /// Longest raw path that is remembered, in bytes. Peers choose paths: without a bound a table of
 /// 65,536 entries could be made to hold half a gigabyte of them.
@@ -127,7 +129,7 @@ impl PathCache {
     fn insert_file(&mut self, raw_path: &[u8], entry: Rc<Entry>) {
         if let Some(previous) = self.files.replace(raw_path, Rc::clone(&entry)) {
             entry.inherit_requests(&previous);
-            self.stats.changed += 1;
+            self.stats.changed += u64::from(!is_same_file(&entry, &previous));
             return;
         }
         if let Some(previous) = self.negatives.pop(raw_path) {
@@ -292,6 +294,27 @@ fn known(stats: &mut CacheStats, entry: &Rc<Entry>, bytes: u64, is_expired: bool
         stats.hits += 1;
         stats.hit_bytes = stats.hit_bytes.saturating_add(bytes);
         Known::Fresh(Rc::clone(entry))
+    }
+}
+
+/// Whether two entries lead to the same versions: the second was looked up because its file had to be
+/// opened again.
+fn is_same_file(one: &Entry, other: &Entry) -> bool {
+    match (&one.resolution, &other.resolution) {
+        (
+            Resolution::File { variants: one, .. },
+            Resolution::File {
+                variants: other, ..
+            },
+        ) => {
+            let versions = |variants: &Variants| -> Vec<FileVersion> {
+                let coded = variants.coded.iter();
+                let all = std::iter::once(&variants.identity).chain(coded);
+                all.map(|representation| representation.version).collect()
+            };
+            versions(one) == versions(other)
+        }
+        _ => false,
     }
 }
 

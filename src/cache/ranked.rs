@@ -396,6 +396,16 @@ impl<K: Hash + Eq, V> Ranked<K, V> {
         self.room = room;
     }
 
+    /// What is held of a key; marks nothing.
+    pub(super) fn get<Q>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let found = self.main.peek(key).or_else(|| self.window.peek(key));
+        found.map(|slot| &slot.value)
+    }
+
     /// Whether a key is held; marks nothing.
     pub(super) fn holds<Q>(&self, key: &Q) -> bool
     where

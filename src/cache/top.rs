@@ -20,7 +20,7 @@ use super::entry::Entry;
 /// Paths in a list.
 pub const TOP_COUNT: usize = 16;
 /// Counters of waiting, of which the list is the top.
-const COUNTER_COUNT: usize = 256;
+const COUNTER_COUNT: usize = 1_024;
 
 /// A path and the bytes of content that it was answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -114,7 +114,8 @@ impl Driver {
                     };
                     let peer = connected.connection.peer();
                     let answer = service.find(&request, id, peer, connected.role, now);
-                    connected.explanation.path = service.looked_up.take();
+                    connected.explanation = Explanation::default();
+                    note(&mut connected.explanation, service);
                     self.answer(connected, &answer, now);
                     if let Answer::Status = answer {
                         return After::Status;
@@ -227,10 +228,16 @@ impl Driver {
             Resolved::Again => service.find(&request, id, connection.peer(), connected.role, now),
             Resolved::Entry(entry) => {
                 let owner = Owner::from(connection.peer());
-                let asker = Asker { id, owner };
+                let has_looked = connected.explanation.map.is_some();
+                let asker = Asker {
+                    id,
+                    owner,
+                    has_looked,
+                };
                 service.answer_from(entry, &request, &completed.opened, asker, now)
             }
         };
+        note(&mut connected.explanation, service);
         connected.connection.lend(&mut self.pool);
         self.answer(connected, &answer, now);
         connected.connection.reclaim(&mut self.pool);
@@ -284,7 +291,7 @@ impl Driver {
             Next::Pieces(count, more) => {
                 let owner = Owner::from(connected.connection.peer());
                 if has_been_held(&mut connected.held_since, now)
-                    && let Some(job) = service.populate(&pieces[..count], Asker { id, owner }, now)
+                    && let Some(job) = service.populate(&pieces[..count], id, owner, now)
                 {
                     connected.awaits_window = Some(job);
                     return None;
@@ -298,7 +305,11 @@ impl Driver {
             }
             Next::File(segment) => {
                 let owner = Owner::from(connected.connection.peer());
-                let asker = Asker { id, owner };
+                let asker = Asker {
+                    id,
+                    owner,
+                    has_looked: true,
+                };
                 let ready = match service.prepare(segment, asker, now) {
                     Ready::Bytes(ready) => {
                         connected.awaits_window = None;
@@ -345,6 +356,15 @@ fn has_been_held(since: &mut Option<Instant>, now: &Now) -> bool {
         *since = now.monotonic;
     }
     is_long
+}
+
+/// Notes what the caches were asked. A mapping that was looked for and did not answer was missed.
+fn note(explanation: &mut Explanation, service: &mut Service) {
+    let looked_up = std::mem::take(&mut service.looked_up);
+    explanation.path = looked_up.path.or(explanation.path);
+    if looked_up.mapping {
+        explanation.map = Some(LookUp::Miss);
+    }
 }
 
 /// Where the answer to a connection comes from, as far as it is known by now.

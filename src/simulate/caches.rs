@@ -127,14 +127,12 @@ impl Store {
         if step.opened == Opened::No && self.descriptors.look_up(version).is_none() {
             reopened = Opened::Yes;
             self.keep_open(version);
-            if is_mappable {
-                // The answer starts anew, and asks once more.
-                self.maps.look_up(version);
-            }
         }
         if is_mappable && step.may_map && self.maps.has_room_for(version.length) {
             self.maps.insert(*version, ());
-            self.descriptors.release(version);
+            if self.maps.has_room_for_all() {
+                self.descriptors.release(version);
+            }
             self.bytes_peak = self.bytes_peak.max(self.maps.bytes());
         }
         reopened

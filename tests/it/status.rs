@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use super::harness::{Client, Server, Site, is_installed, skip, wait_until};
+use super::harness::{Client, Server, Site, engines, is_installed, skip, wait_until};
 
 fn site() -> Site {
     let site = Site::new();
@@ -102,6 +102,40 @@ fn caches_stay_within_their_sizes() {
     wait_until("watches end with their mappings", || {
         server.numbers()["freshness"]["watched_files"] == 10
     });
+}
+
+/// However often a request has to come back: for a descriptor, for bytes, for a mapping.
+#[test]
+fn each_request_is_one_look_up() {
+    let site = Site::new();
+    for index in 0..60 {
+        site.file(&format!("{index}"), vec![b'x'; 1_000]);
+    }
+    for engine in engines() {
+        let words = [
+            "--map-cache",
+            "20KiB",
+            "--descriptors",
+            "8",
+            "--disk",
+            engine,
+        ];
+        let server = Server::start(&site, &words);
+        let mut client = server.connect();
+        for round in 0..3_000_u64 {
+            let path = format!("/{}", round * round * round % 60);
+            assert_eq!(client.get(&path, &[]).body.len(), 1_000);
+        }
+        let numbers = server.numbers();
+        for cache in [0, 1] {
+            let of = |name: &str| numbers["caches"][cache][name].as_u64().unwrap();
+            assert_eq!(of("hits") + of("misses"), 3_000, "{engine}: {numbers}");
+            assert!(
+                of("evictions") + of("rejected") > 100 || cache == 0,
+                "{engine}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -28,6 +28,8 @@ pub(in crate::server) struct Asker {
     pub id: ConnectionId,
     /// Who has to wait in line for the disk.
     pub owner: Owner,
+    /// Whether a mapping was looked for before, for the same request: that was counted.
+    pub has_looked: bool,
 }
 
 /// What of a file may be sent now.
@@ -53,7 +55,7 @@ impl Service {
     ) -> Supply {
         let version = representation.version;
         let mappable = version.length <= self.map_file_length_max;
-        if mappable && let Some(mapping) = self.mapping(entry, &version, now) {
+        if mappable && let Some(mapping) = self.mapping(entry, &version, asker, now) {
             return Supply::Source(Source::Mapped(mapping));
         }
         let Some(file) = self.open_file(version, opened) else {
@@ -97,8 +99,20 @@ impl Service {
     ///
     /// After events were lost, a mapping is used again once its version was compared anew, as it was
     /// for an entry of this generation.
-    fn mapping(&mut self, entry: &Entry, version: &FileVersion, now: &Now) -> Option<Rc<Mapping>> {
-        let held = self.maps.look_up(version)?;
+    fn mapping(
+        &mut self,
+        entry: &Entry,
+        version: &FileVersion,
+        asker: Asker,
+        now: &Now,
+    ) -> Option<Rc<Mapping>> {
+        let held = match asker.has_looked {
+            true => self.maps.get(version)?,
+            false => {
+                self.looked_up.mapping = true;
+                self.maps.look_up(version)?
+            }
+        };
         let generation = self.paths.generation();
         if held.generation.get() != generation {
             if !entry.is_of(generation) {
@@ -135,7 +149,8 @@ impl Service {
     pub(in crate::server) fn populate(
         &mut self,
         pieces: &[Piece<'_>],
-        asker: Asker,
+        id: ConnectionId,
+        owner: Owner,
         now: &Now,
     ) -> Option<JobId> {
         if self.disk.engine.sending() == Sending::AsItComes {
@@ -154,8 +169,8 @@ impl Service {
             return None;
         }
         let job = Job::Once(Once::Populate(absent), None);
-        let job = self.disk.insist(asker.owner, job, now.monotonic);
-        self.populating.insert(job, asker.id);
+        let job = self.disk.insist(owner, job, now.monotonic);
+        self.populating.insert(job, id);
         Some(job)
     }
 

@@ -114,7 +114,10 @@ impl Service {
                 self.watch.remove(&evicted);
             }
         }
-        self.descriptors.release(&version);
+        // Where a newcomer may have to go soon, its file stays open: the next request needs it then.
+        if self.maps.has_room_for_all() {
+            self.descriptors.release(&version);
+        }
     }
 
     fn resolved(

@@ -139,6 +139,15 @@ pub(super) struct MappedFile {
     generation: Cell<u32>,
 }
 
+/// What the caches were asked for a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LookedUp {
+    /// What the path cache said, if it was asked.
+    pub path: Option<LookUp>,
+    /// Whether a mapping was looked for.
+    pub mapping: bool,
+}
+
 /// A file that is being mapped.
 #[derive(Debug)]
 struct BeingMapped {
@@ -167,8 +176,8 @@ pub(super) struct Service {
     pub watch: Watch,
     /// Times that the kernel lost events.
     pub overflows: u64,
-    /// What the path cache said of the last request that it was asked about.
-    pub looked_up: Option<LookUp>,
+    /// What the caches were asked since this was taken.
+    pub looked_up: LookedUp,
     /// Times that another directory became the root.
     pub roots_served: u64,
     /// Standard error, which may be a pipe that nobody reads: only jobs write to it.
@@ -237,7 +246,7 @@ impl Service {
             top: Top::default(),
             watch,
             overflows: 0,
-            looked_up: None,
+            looked_up: LookedUp::default(),
             roots_served: 0,
             notices: io::stderr()
                 .as_fd()
@@ -283,6 +292,7 @@ impl Service {
         let asker = Asker {
             id,
             owner: Owner::from(peer),
+            has_looked: false,
         };
         let is_status = raw_path == STATUS_PATH || raw_path == METRICS_PATH;
         if (is_status || role == Role::Status)
@@ -295,12 +305,12 @@ impl Service {
         }
         match self.paths.look_up(raw_path, now) {
             Known::Fresh(entry) => {
-                self.looked_up = Some(LookUp::Hit);
+                self.looked_up.path = Some(LookUp::Hit);
                 entry.count_request();
                 self.answer_from(&entry, request, &[], asker, now)
             }
             Known::Expired(entry) => {
-                self.looked_up = Some(LookUp::Expired);
+                self.looked_up.path = Some(LookUp::Expired);
                 entry.count_request();
                 let lookup = entry.lookup.clone();
                 let job = |lookup, site| match &entry.resolution {
@@ -312,7 +322,7 @@ impl Service {
                 self.fetch(raw_path, Some(&entry), lookup, job, asker, now)
             }
             Known::Unknown => {
-                self.looked_up = Some(LookUp::Miss);
+                self.looked_up.path = Some(LookUp::Miss);
                 match resolve::plan(raw_path, &self.naming) {
                     Ok(lookup) => self.fetch(raw_path, None, lookup, Resolve::new, asker, now),
                     Err(status) => Answer::Fixed(Fixed::Error(status)),

@@ -2,10 +2,13 @@
 
 use maud::{DOCTYPE, Markup, Render, html};
 
-use super::numbers::{Bucket, CacheNumbers, Snapshot, TopNumbers, TurnNumbers};
+use super::numbers::{Bucket, CacheNumbers, Snapshot, TurnNumbers};
 use super::plot;
 use super::text::{bytes, duration, number};
 use crate::cache::stats::CacheStats;
+
+/// Files of each list that the page shows.
+const TOP_ROW_COUNT: usize = 10;
 
 /// The page's style, a resource of its own so that nothing inline has to be allowed.
 pub(super) const STYLE: &str = include_str!("status.css");
@@ -63,7 +66,7 @@ fn content(snapshot: &Snapshot) -> Markup {
                 @for cache in curves { (curve(cache)) }
             }
         }
-        (top_files(&snapshot.top))
+        (top_files(snapshot))
         div.pair {
             (section("requests", "Requests", &request_figures(snapshot)))
             (section("connections", "Connections", &connection_figures(snapshot)))
@@ -82,7 +85,13 @@ fn content(snapshot: &Snapshot) -> Markup {
 }
 
 /// The files that most goes to.
-fn top_files(top: &TopNumbers) -> Markup {
+fn top_files(snapshot: &Snapshot) -> Markup {
+    let top = &snapshot.top;
+    let has_missed = snapshot.caches.iter().any(|cache| cache.stats.misses > 0);
+    let none = match has_missed {
+        true => "No file stands out: the waiting is spread over many.",
+        false => "None yet.",
+    };
     let by_bytes = top.by_bytes.iter().map(|one| (&one.path, bytes(one.bytes)));
     let by_misses = top
         .by_misses
@@ -92,8 +101,8 @@ fn top_files(top: &TopNumbers) -> Markup {
         section aria-labelledby="top" {
             h2 id="top" { "Files that most goes to" }
             div.pair {
-                (top_table("top-bytes", "Bytes of content", by_bytes))
-                (top_table("top-misses", "Requests that waited for a look-up", by_misses))
+                (top_table("top-bytes", "Bytes of content", "None yet.", by_bytes))
+                (top_table("top-misses", "Requests that waited for a look-up", none, by_misses))
             }
         }
     }
@@ -102,18 +111,19 @@ fn top_files(top: &TopNumbers) -> Markup {
 fn top_table<'a>(
     id: &str,
     title: &str,
+    none: &str,
     rows: impl ExactSizeIterator<Item = (&'a String, String)>,
 ) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-labelledby=(id) {
             @if rows.len() == 0 {
                 h3 id=(id) { (title) }
-                p.note { "None yet." }
+                p.note { (none) }
             } @else {
                 table.top {
                     caption id=(id) { (title) }
                     tbody {
-                        @for (path, value) in rows {
+                        @for (path, value) in rows.take(TOP_ROW_COUNT) {
                             tr { th scope="row" { (path) } td { (value) } }
                         }
                     }
