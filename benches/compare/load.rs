@@ -80,13 +80,7 @@ pub(crate) fn run(
     let client_before = children_us();
     // wrk counts in whole seconds; it is ended early by nothing, so at least one.
     let seconds = milliseconds.div_ceil(1_000);
-    let output = Command::new("taskset")
-        .args(["-c", "1", "wrk", "-t1", "--latency", "--timeout", "20s"])
-        .arg(format!("-c{}", workload.connections))
-        .arg(format!("-d{seconds}s"))
-        .arg("-s")
-        .arg(script)
-        .arg(format!("http://127.0.0.1:{}{}", server.port, workload.path))
+    let output = client(server, workload, script, seconds)
         .output()
         .map_err(|error| format!("wrk: {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -112,6 +106,30 @@ pub(crate) fn run(
         cpu_us: server_us / requests,
         both_us: (server_us + client_us) / requests,
     })
+}
+
+/// The client of a workload.
+fn client(server: &Running, workload: &Workload, script: &Path, seconds: u64) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["-c", "1"]);
+    let Workload { path, .. } = workload;
+    if workload.shape == Shape::Head {
+        let program = std::env::current_exe().expect("this program");
+        let numbers = [u64::from(workload.connections), seconds].map(|number| number.to_string());
+        command.arg(program).arg("heads");
+        command
+            .args([&server.port.to_string(), *path])
+            .args(numbers);
+        return command;
+    }
+    command
+        .args(["wrk", "-t1", "--latency", "--timeout", "20s"])
+        .arg(format!("-c{}", workload.connections))
+        .arg(format!("-d{seconds}s"))
+        .arg("-s")
+        .arg(script)
+        .arg(format!("http://127.0.0.1:{}{path}", server.port));
+    command
 }
 
 /// User and system time of children that have ended, in microseconds: of wrk, while servers run.

@@ -2,7 +2,7 @@
 //! receives whatever comes and sends a fixed response.
 //!
 //! `cargo bench --bench compare` starts each server alone on processor 0, loads it from processor 1
-//! with `wrk`, round by round in turn, and prints medians, spread and ratios. A server that is not
+//! with `wrk` (HEAD with a client of its own), round by round in turn, and prints medians, spread and ratios. A server that is not
 //! installed, or does not do what a workload asks for, is named and left out.
 //!
 //! Words select workloads by name; `--servers=spede,nginx` selects servers, `--seconds=N` (2) and
@@ -11,6 +11,7 @@
 //! Absolute figures are those of one machine on one day; the ratios are what to look at.
 
 mod floor;
+mod heads;
 mod load;
 mod plot;
 mod report;
@@ -84,6 +85,15 @@ fn main() {
         && word == "floor"
     {
         floor::run(port.parse().expect("a port")).expect("the floor runs");
+        return;
+    }
+    if let [word, port, path, connections, seconds] = &words[..]
+        && word == "heads"
+    {
+        let number = |word: &String| word.parse::<u64>().expect("a number");
+        let connections = usize::try_from(number(connections)).expect("a count");
+        let port = u16::try_from(number(port)).expect("a port");
+        heads::run(port, path, connections, number(seconds)).expect("the server answers");
         return;
     }
     let outcome = Options::parse(&words).and_then(|options| measure(&options));

@@ -96,6 +96,45 @@ pub(crate) fn table(parts: &[Part]) -> String {
     format!("{HEAD}{rows}")
 }
 
+/// What the best of the others costs against spede, workload by workload. The floor is no server.
+pub(crate) fn summary(parts: &[Part]) -> String {
+    let mut text = String::from(
+        "| workload | server CPU against the floor's | best of the others by server CPU | its CPU against spede's | \
+         best by requests/s | its rate against spede's | best by CPU of both sides | its CPU against spede's |\n\
+         | --- | ---: | --- | ---: | --- | ---: | --- | ---: |\n",
+    );
+    for part in parts {
+        let floor = part.rows.iter().find(|row| row.program == Program::Floor);
+        let floor = floor.map_or(String::from("–"), |row| {
+            format!("{:.2}", 1.0 / part.ratio(row, |sample| sample.cpu_us))
+        });
+        let peers = || {
+            let is_peer = |row: &&Row| ![Program::Floor, Program::Spede].contains(&row.program);
+            part.rows.iter().filter(is_peer)
+        };
+        let least = |value: fn(&Sample) -> f64| {
+            let ratios = peers().map(|row| (row.program.name(), part.ratio(row, value)));
+            let best = ratios.min_by(|one, other| one.1.total_cmp(&other.1));
+            best.unwrap_or(("–", f64::NAN))
+        };
+        let cpu = least(|sample| sample.cpu_us);
+        let slowest = least(|sample| 1.0 / sample.requests_per_second);
+        let both = least(|sample| sample.both_us);
+        let _ = writeln!(
+            text,
+            "| {} | {floor} | {} | {:.2} | {} | {:.2} | {} | {:.2} |",
+            part.workload.name,
+            cpu.0,
+            cpu.1,
+            slowest.0,
+            1.0 / slowest.1,
+            both.0,
+            both.1,
+        );
+    }
+    text
+}
+
 /// Writes the table and what it was measured with to `compare.md` in the directory.
 ///
 /// # Errors
@@ -106,8 +145,9 @@ pub(crate) fn write(directory: &Path, parts: &[Part], how: &str) -> Result<(), S
         let _ = writeln!(versions, "- {version}");
     }
     let text = format!(
-        "# Against other servers\n\n{INTRODUCTION}\n{how}\n\n- {}\n{versions}\n{}",
+        "# Against other servers\n\n{INTRODUCTION}\n{how}\n\n- {}\n{versions}\n## In short\n\n{}\n## All figures\n\n{}",
         machine(),
+        summary(parts),
         table(parts),
     );
     fs::create_dir_all(directory)

@@ -149,7 +149,7 @@ impl Program {
             ),
             Program::Lighttpd => format!(
                 "server.document-root = \"{root}\"\nserver.port = {port}\nserver.bind = \"127.0.0.1\"\n\
-                 server.max-keep-alive-requests = 100000000\nserver.max-fds = 4096\n\
+                 server.max-keep-alive-requests = 100000000\nserver.max-fds = 32768\n\
                  mimetype.assign = ( \".js\" => \"text/javascript\", \"\" => \"application/octet-stream\" )\n"
             ),
             Program::H2o => format!(

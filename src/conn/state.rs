@@ -19,6 +19,9 @@ use crate::site::response::{self, Content, Fixed};
 /// Bytes that are read and dropped after the last answer, before the connection is closed anyway.
 const LINGER_LENGTH_MAX: u64 = 1 << 20;
 
+/// Content after which nothing is waited for where the peer has asked for the end: it is under way in one call.
+const SHORT_ANSWER_LENGTH_MAX: u64 = 64 << 10;
+
 /// Whether the peer may still send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PeerStream {
@@ -442,7 +445,7 @@ impl Connection {
         self.inbox.next_request();
         match persistence {
             Persistence::KeepAlive => State::ReadingHead,
-            Persistence::Close => State::Flushing(self.ending()),
+            Persistence::Close => State::Flushing(self.ending(head.persistence, content_length)),
         }
     }
 
@@ -466,11 +469,16 @@ impl Connection {
     }
 
     /// How to end after the last answer. A socket that is closed while its peer still sends is
-    /// reset, and what the peer has not received by then is lost.
-    fn ending(&self) -> Ending {
+    /// reset, and what the peer has not received by then is lost. A peer that asked for the end itself
+    /// must not send more (RFC 9112 §9.6). Where it has not done so already, and a short answer leaves
+    /// it no time to, that is relied on: it saves two calls and a wake-up of each short connection.
+    fn ending(&self, asked: Persistence, content_length: u64) -> Ending {
+        let is_silent = asked == Persistence::Close
+            && content_length <= SHORT_ANSWER_LENGTH_MAX
+            && self.inbox.bytes().is_empty();
         match self.peer_stream {
-            PeerStream::Open => Ending::Linger,
-            PeerStream::Finished => Ending::Close,
+            PeerStream::Open if !is_silent => Ending::Linger,
+            PeerStream::Open | PeerStream::Finished => Ending::Close,
         }
     }
 
@@ -526,7 +534,9 @@ impl Connection {
             State::ReadingHead if self.nothing_begun() && self.outbox.is_empty() => {
                 State::Closed(CloseReason::Drained)
             }
-            State::ReadingHead if self.nothing_begun() => State::Flushing(self.ending()),
+            State::ReadingHead if self.nothing_begun() => {
+                State::Flushing(self.ending(Persistence::KeepAlive, 0))
+            }
             state => state,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::connections::{Flow, Role};
 use super::settings::ListenAddress;
 use crate::conn::Peer;
+use crate::sys::socket::defer_accept;
 
 /// Connections that the kernel completes while the loop is busy; `net.core.somaxconn` may be less.
 const BACKLOG: i32 = 4_096;
@@ -27,6 +28,10 @@ pub(super) struct Listener {
     /// Whether connections may be waiting.
     pub input: Flow,
 }
+
+/// How long a connection without a byte is left to the kernel. Browsers connect in advance, and nothing is
+/// to be done for such a connection; of those with a request the loop hears once instead of twice.
+const ACCEPT_DEFERRED_SECONDS: i32 = 1;
 
 impl Listener {
     /// Binds an address and listens on it.
@@ -49,6 +54,7 @@ impl Listener {
         }
         // Accepted sockets inherit it: no call for it on each connection.
         socket.set_tcp_nodelay(true)?;
+        defer_accept(socket.as_fd(), ACCEPT_DEFERRED_SECONDS)?;
         socket.bind(&SockAddr::from(address))?;
         socket.set_nonblocking(true)?;
         socket.listen(BACKLOG)?;
