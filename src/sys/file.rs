@@ -106,7 +106,7 @@ impl From<Statx> for Description {
     }
 }
 
-/// A descriptor of a file that was opened beneath the root for reading.
+/// A descriptor of a file that was opened for reading, beneath the root.
 #[derive(Debug)]
 pub struct OpenFile {
     descriptor: ManuallyDrop<OwnedFd>,
@@ -114,8 +114,9 @@ pub struct OpenFile {
 }
 
 impl OpenFile {
-    /// Takes the descriptor over; it goes into the bin when this is dropped.
-    pub(super) fn new(descriptor: OwnedFd, bin: Bin) -> OpenFile {
+    /// Takes the descriptor over; it goes into the bin when this is dropped. Whoever serves files gets
+    /// them from [`Root`](super::beneath::Root), which has the kernel see that they are beneath it.
+    pub fn new(descriptor: OwnedFd, bin: Bin) -> OpenFile {
         OpenFile {
             descriptor: ManuallyDrop::new(descriptor),
             bin,

@@ -1,0 +1,143 @@
+//! Asks the whole server, in this process or under strace, over a Unix socket.
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use spede::config::{self, Task};
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A connection.
+pub(crate) struct Client {
+    stream: UnixStream,
+    received: Vec<u8>,
+}
+
+impl Client {
+    /// Connects as soon as somebody listens.
+    pub(crate) fn connect(path: &Path) -> Client {
+        let deadline = Instant::now() + PATIENCE;
+        let stream = loop {
+            match UnixStream::connect(path) {
+                Ok(stream) => break stream,
+                Err(error) => assert!(Instant::now() < deadline, "nobody listens: {error}"),
+            }
+            std::thread::yield_now();
+        };
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        Client {
+            stream,
+            received: Vec::new(),
+        }
+    }
+
+    /// One request after the other.
+    pub(crate) fn ask(&mut self, request: &str, count: usize) {
+        let mut buffer = [0; 16 << 10];
+        for _ in 0..count {
+            self.stream.write_all(request.as_bytes()).expect("sent");
+            self.received.clear();
+            while !is_whole(&self.received, request.starts_with("HEAD")) {
+                let count = self.stream.read(&mut buffer).expect("an answer");
+                assert!(count > 0, "the server closed");
+                self.received.extend_from_slice(&buffer[..count]);
+            }
+        }
+    }
+}
+
+/// Whether a response has come to its end.
+fn is_whole(bytes: &[u8], is_head: bool) -> bool {
+    let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else {
+        return false;
+    };
+    let head = String::from_utf8_lossy(&bytes[..end]);
+    let has_content = !is_head && !head.starts_with("HTTP/1.1 304");
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("Content-Length: "));
+    let length: usize = length
+        .filter(|_| has_content)
+        .map_or(0, |length| length.parse().expect("a length"));
+    bytes.len() >= end + 4 + length
+}
+
+fn words(directory: &Path) -> (PathBuf, Vec<String>) {
+    let socket = directory.join("socket");
+    let words = [
+        "--listen",
+        &format!("unix:{}", socket.display()),
+        "--disk",
+        "threads",
+        &directory.join("root").display().to_string(),
+    ];
+    (socket, words.map(str::to_owned).to_vec())
+}
+
+/// Asks a server that has just started: first what makes it warm.
+fn load(socket: &Path, request: &str, count: usize) {
+    let mut client = Client::connect(socket);
+    client.ask(request, 50);
+    client.ask(request, count);
+}
+
+/// Allocations of the thread of the loop, from its start to its end.
+pub(crate) fn allocations(request: &str, count: usize, directory: &Path) -> u64 {
+    let (socket, words) = words(directory);
+    let words = std::iter::once(String::from("spede")).chain(words);
+    let Ok(Task::Serve(settings)) = config::parse(words.map(Into::into)) else {
+        panic!("these words are no settings");
+    };
+    let server = std::thread::spawn(move || {
+        allocation_counter::measure(|| spede::server::run(&settings).expect("it serves"))
+            .count_total
+    });
+    load(&socket, request, count);
+    kill_process(rustix::process::getpid(), Signal::TERM).expect("told to end");
+    server.join().expect("it ends")
+}
+
+/// System calls of the program, without its waits, from its start to its end.
+pub(crate) fn system_calls(request: &str, count: usize, directory: &Path) -> u64 {
+    let (socket, words) = words(directory);
+    let out = directory.join("strace");
+    let mut strace = Command::new("strace")
+        .args(["-f", "-c", "-U", "calls,name", "-o"])
+        .arg(&out)
+        .arg(env!("CARGO_BIN_EXE_spede"))
+        .args(words)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("strace starts");
+    load(&socket, request, count);
+    let program = child_of(strace.id()).expect("the program runs");
+    kill_process(program, Signal::TERM).expect("told to end");
+    strace.wait().expect("it ends");
+    let text = fs::read_to_string(&out).expect("strace has written");
+    let calls = text.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        let calls: u64 = words.next()?.parse().ok()?;
+        let name = words.next()?;
+        // How often it waits depends on how requests happen to come.
+        (!["total", "epoll_wait", "futex"].contains(&name)).then_some(calls)
+    });
+    calls.sum()
+}
+
+fn child_of(process: u32) -> io::Result<Pid> {
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children"))?;
+    let first = children
+        .split_whitespace()
+        .next()
+        .and_then(|word| word.parse().ok());
+    first
+        .and_then(Pid::from_raw)
+        .ok_or(io::ErrorKind::NotFound.into())
+}

@@ -1,0 +1,170 @@
+//! What a hot request costs, in counts: instructions, allocations and system calls. Counts do not
+//! depend on what else a machine does, so this can say no.
+//!
+//! `cargo bench --bench guard` compares them with the bounds in `benches/guard/bounds.txt` and exits with 1
+//! where one is exceeded; `-- --record` writes new bounds, a twentieth above what was counted.
+//!
+//! - Instructions are those of `benches/hot.rs` under callgrind: all that a hit needs between the bytes
+//!   of a request and those of its answer, without the kernel.
+//! - Allocations are those of the thread of the loop, of the whole server in this process.
+//! - System calls are those of the program under strace, waits apart.
+//!
+//! Each is counted for few and for many requests: what both have in common is not of the requests.
+
+mod client;
+#[path = "../hot.rs"]
+// Its parts are for the benches of single parts.
+#[allow(dead_code, unreachable_pub)]
+mod hot;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use hot::{Hot, KINDS};
+
+/// Requests of the short and of the long run.
+const SHORT: usize = 400;
+const LONG: usize = 2_400;
+/// Bounds are recorded so much above what was counted: a compiler's next version may differ.
+const SLACK: f64 = 1.05;
+const BOUNDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/guard/bounds.txt");
+
+/// What one request costs.
+struct Cost {
+    instructions: f64,
+    allocations: f64,
+    system_calls: f64,
+}
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [word, kind, count] = &words[..]
+        && word == "work"
+    {
+        work(
+            kind.parse().expect("a place"),
+            count.parse().expect("a count"),
+        );
+        return ExitCode::SUCCESS;
+    }
+    let missing: Vec<&str> = ["valgrind", "strace"]
+        .into_iter()
+        .filter(|program| Command::new(program).arg("--version").output().is_err())
+        .collect();
+    if !missing.is_empty() {
+        println!("skipped: not installed: {}", missing.join(" and "));
+        return match std::env::var("CI").as_deref() {
+            Ok("true") => ExitCode::FAILURE,
+            _ => ExitCode::SUCCESS,
+        };
+    }
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let root = directory.path().join("root");
+    fs::create_dir(&root).expect("a root");
+    fs::write(root.join("file"), [b'x'; hot::FILE_LENGTH]).expect("a file");
+    let mut counted = Vec::new();
+    for (place, (name, request)) in KINDS.iter().enumerate() {
+        let cost = Cost {
+            instructions: per_request(|count| instructions(place, count, directory.path())),
+            allocations: per_request(|count| client::allocations(request, count, directory.path())),
+            system_calls: per_request(|count| {
+                client::system_calls(request, count, directory.path())
+            }),
+        };
+        println!(
+            "{name}: {:.0} instructions, {:.3} allocations, {:.3} system calls",
+            cost.instructions, cost.allocations, cost.system_calls
+        );
+        counted.push((*name, cost));
+    }
+    if words.iter().any(|word| word == "--record") {
+        fs::write(BOUNDS, record(&counted)).expect("the bounds are written");
+        return ExitCode::SUCCESS;
+    }
+    compare(&counted)
+}
+
+/// So many hot requests, for callgrind.
+fn work(kind: usize, count: usize) {
+    let mut hot = Hot::new();
+    for _ in 0..count {
+        assert!(hot.answer(KINDS[kind].1.as_bytes()) > 0);
+    }
+}
+
+fn per_request(count: impl Fn(usize) -> u64) -> f64 {
+    let (few, many) = (count(SHORT), count(LONG));
+    // Counts stay far below 2^52, where f64 is exact.
+    #[allow(clippy::cast_precision_loss)]
+    let more = many.saturating_sub(few) as f64;
+    more / (LONG - SHORT) as f64
+}
+
+/// Instructions of one run under callgrind.
+fn instructions(kind: usize, count: usize, directory: &Path) -> u64 {
+    let out = directory.join("callgrind");
+    let done = Command::new("valgrind")
+        .args(["--tool=callgrind", "-q"])
+        .arg(format!("--callgrind-out-file={}", out.display()))
+        .arg(std::env::current_exe().expect("this program"))
+        .args(["work", &kind.to_string(), &count.to_string()])
+        .status()
+        .expect("valgrind runs");
+    assert!(done.success(), "the work fails under callgrind");
+    let text = fs::read_to_string(&out).expect("callgrind has written");
+    let total = text.lines().find_map(|line| {
+        let words = line
+            .strip_prefix("totals: ")
+            .or(line.strip_prefix("summary: "))?;
+        words.split(' ').next()?.parse().ok()
+    });
+    total.expect("a total")
+}
+
+fn record(counted: &[(&str, Cost)]) -> String {
+    let mut text = String::from(
+        "# The most that a hot request may cost: instructions, allocations, system calls.\n\
+         # Written by `cargo bench --bench guard -- --record`.\n",
+    );
+    for (name, cost) in counted {
+        let _ = writeln!(
+            text,
+            "{name} | {:.0} | {:.3} | {:.3}",
+            cost.instructions * SLACK,
+            // A list that grows now and then, a timer that passes: not one a request.
+            cost.allocations + 0.01,
+            cost.system_calls + 0.02,
+        );
+    }
+    text
+}
+
+fn compare(counted: &[(&str, Cost)]) -> ExitCode {
+    let text = fs::read_to_string(BOUNDS).unwrap_or_default();
+    let mut outcome = ExitCode::SUCCESS;
+    for (name, cost) in counted {
+        let line = text
+            .lines()
+            .find(|line| line.split(" | ").next() == Some(*name));
+        let words = line.unwrap_or_default().split(" | ").skip(1);
+        let bounds: Vec<f64> = words.filter_map(|word| word.parse().ok()).collect();
+        let [instructions, allocations, system_calls] = bounds[..] else {
+            println!("{name}: no bounds in benches/guard/bounds.txt; write them with --record");
+            outcome = ExitCode::FAILURE;
+            continue;
+        };
+        for (what, value, bound) in [
+            ("instructions", cost.instructions, instructions),
+            ("allocations", cost.allocations, allocations),
+            ("system calls", cost.system_calls, system_calls),
+        ] {
+            if value > bound {
+                println!("{name}: {value:.3} {what} a request, more than {bound}");
+                outcome = ExitCode::FAILURE;
+            }
+        }
+    }
+    outcome
+}

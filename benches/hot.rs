@@ -1,0 +1,231 @@
+//! A hot request without its system calls: the caches, the decision and the connection, as the server
+//! puts them together. What is measured and counted of it is ours to improve.
+
+use std::fs::File;
+use std::num::NonZeroUsize;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use spede::cache::entry::{Entry, Resolution, Trust};
+use spede::cache::path::{Known, PathCache};
+use spede::clock::Now;
+use spede::conn::ledger::{Ledger, Logging};
+use spede::conn::outbox::{Next, Pool, Source};
+use spede::conn::{
+    Connection, Context, Explanation, Found, Input, Peer, Policy, ServerTiming, Timeouts, Want,
+};
+use spede::disk::job::Opened;
+use spede::http::content_coding::Coding;
+use spede::http::range::RangeLimits;
+use spede::http::request::HeadLimits;
+use spede::http::status::Status;
+use spede::site::media_type::media_type;
+use spede::site::representation::{Representation, Variants, Vary};
+use spede::site::resolve::{self, Directories, DotFiles, Lookup, Naming};
+use spede::site::response::{self, Fixed};
+use spede::sys::bin::Bin;
+use spede::sys::file::{FileTime, OpenFile};
+use spede::sys::mapping::Mapping;
+use spede::sys::socket::{PIECE_COUNT_MAX, Piece};
+
+/// Kinds of requests, by name.
+pub const KINDS: &[(&str, &str)] = &[
+    ("GET", "GET /file HTTP/1.1\r\nHost: a\r\n\r\n"),
+    (
+        "GET with a browser's fields",
+        "GET /file HTTP/1.1\r\nHost: a\r\n\
+         User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
+         Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n\
+         Accept-Language: en-GB,en;q=0.7,de;q=0.3\r\nAccept-Encoding: gzip, deflate, br, zstd\r\n\
+         Sec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Site: none\r\n\
+         Upgrade-Insecure-Requests: 1\r\nPriority: u=0, i\r\n\r\n",
+    ),
+    ("HEAD", "HEAD /file HTTP/1.1\r\nHost: a\r\n\r\n"),
+    (
+        "304",
+        "GET /file HTTP/1.1\r\nHost: a\r\nIf-None-Match: \"x\", *\r\n\r\n",
+    ),
+    (
+        "206",
+        "GET /file HTTP/1.1\r\nHost: a\r\nRange: bytes=10-99\r\n\r\n",
+    ),
+    ("404", "GET /none HTTP/1.1\r\nHost: a\r\n\r\n"),
+];
+
+/// Bytes of the file.
+pub const FILE_LENGTH: usize = 1_024;
+
+/// What a server has in common for all connections, and one connection.
+pub struct Hot {
+    pub paths: PathCache,
+    pub now: Now,
+    pub policy: Policy,
+    pub representation: Representation,
+    connection: Connection,
+    pool: Pool,
+    ledger: Ledger,
+    source: Source,
+    // The file is there as long as it is mapped.
+    _root: tempfile::TempDir,
+}
+
+/// The rules of all connections: the defaults.
+pub fn policy() -> Policy {
+    let second = Duration::from_secs(1);
+    Policy {
+        head: HeadLimits {
+            target_length_max: 8 << 10,
+            head_length_max: 16 << 10,
+            field_count_max: 100,
+        },
+        body_length_max: 1 << 20,
+        timeouts: Timeouts {
+            head: 10 * second,
+            body: 30 * second,
+            idle: 60 * second,
+            disk: 30 * second,
+            send: 30 * second,
+            linger: 2 * second,
+        },
+        server_timing: ServerTiming::Hidden,
+    }
+}
+
+pub fn lookup(raw_path: &[u8]) -> Lookup {
+    let naming = Naming {
+        index: vec!["index.html".to_owned()],
+        dot_files: DotFiles::Refused,
+        directories: Directories::Hidden,
+    };
+    resolve::plan(raw_path, &naming).expect("a path")
+}
+
+impl Hot {
+    /// A file that is mapped, with its entry and that of a path that leads nowhere in the path cache.
+    pub fn new() -> Hot {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("file");
+        std::fs::write(&path, [b'x'; FILE_LENGTH]).expect("a file");
+        // Not from the root: valgrind knows nothing of openat2.
+        let file = OpenFile::new(File::open(path).expect("the file").into(), Bin::default());
+        let wall = FileTime {
+            seconds: 4_000_000_000,
+            nanoseconds: 0,
+        };
+        let now = Now::at(Instant::now(), wall);
+        let version = file.describe().expect("a file").version;
+        let mapping = Mapping::of(&file, FILE_LENGTH).expect("a mapping");
+        let opened = Opened {
+            file: Arc::new(file),
+            version,
+        };
+        let field = media_type(b"file.html").field;
+        let describe =
+            || Representation::new(field, opened.version, Coding::Identity, Vary::Nothing, &now);
+        let variants = Variants {
+            identity: describe(),
+            coded: Vec::new(),
+        };
+        let mut paths = PathCache::new(NonZeroUsize::new(65_536).expect("a size"));
+        let file = Resolution::File {
+            variants,
+            expectations: Vec::new().into(),
+        };
+        let none = Resolution::Refused(Status::NotFound);
+        for (path, resolution) in [(&b"/file"[..], file), (b"/none", none)] {
+            let entry = Rc::new(Entry::new(resolution, lookup(path), &now));
+            let trust = Trust {
+                lifetime: Duration::from_secs(86_400),
+                generation: paths.generation(),
+            };
+            entry.trust(trust, None, &now);
+            paths.insert(path, entry);
+        }
+        Hot {
+            paths,
+            policy: policy(),
+            representation: describe(),
+            connection: Connection::new(Peer::Local, &now),
+            pool: Pool::new(17 << 10),
+            ledger: Ledger::new(Logging::Off),
+            source: Source::Mapped(Rc::new(mapping)),
+            now,
+            _root: directory,
+        }
+    }
+
+    /// Bytes arrive, and everything is answered that they ask for. Gives the bytes that would be sent.
+    pub fn answer(&mut self, received: &[u8]) -> usize {
+        let mut sent = 0;
+        self.connection.lend(&mut self.pool);
+        self.connection.space()[..received.len()].copy_from_slice(received);
+        self.handle(Input::Received(received.len()));
+        loop {
+            match self.connection.want() {
+                Want::Resolve(_) => self.resolve(),
+                Want::Write => {
+                    let mut pieces = [Piece::EMPTY; PIECE_COUNT_MAX];
+                    let length: usize = match self.connection.outbox().next(&mut pieces) {
+                        Next::Pieces(count, _) => pieces[..count].iter().map(Piece::length).sum(),
+                        _ => panic!("everything is in memory"),
+                    };
+                    sent += length;
+                    self.handle(Input::Sent(length as u64));
+                }
+                _ => break,
+            }
+        }
+        self.connection.reclaim(&mut self.pool);
+        sent
+    }
+
+    fn resolve(&mut self) {
+        let Want::Resolve(request) = self.connection.want() else {
+            return;
+        };
+        let Known::Fresh(entry) = self.paths.look_up(request.path(), &self.now) else {
+            panic!("everything is known");
+        };
+        entry.count_request();
+        let ranges = RangeLimits { count_max: 16 };
+        match &entry.resolution {
+            Resolution::File { variants, .. } => {
+                let representation = &variants.identity;
+                let selected = response::select(&request, representation, ranges, &self.now);
+                let content = response::Content::of(request.head().method);
+                let first = selected.first_byte(content, representation.version.length);
+                let source = first.map(|_| self.source.clone());
+                let found = Found::Selected {
+                    representation,
+                    selected: &selected,
+                    source: source.as_ref(),
+                };
+                self.handle(Input::Resolved(found, Explanation::default()));
+            }
+            _ => {
+                let fixed = Fixed::Error(Status::NotFound);
+                self.handle(Input::Resolved(
+                    Found::Fixed(&fixed),
+                    Explanation::default(),
+                ));
+            }
+        }
+    }
+
+    fn handle(&mut self, input: Input<'_>) {
+        let Hot {
+            connection,
+            now,
+            policy,
+            ledger,
+            ..
+        } = self;
+        let mut context = Context {
+            now,
+            policy,
+            ledger,
+        };
+        connection.handle(input, &mut context);
+    }
+}
