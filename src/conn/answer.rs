@@ -248,11 +248,8 @@ fn part_head(
     let mut head = HeadWriter::start(buffer, Status::PartialContent, &exchange.now.rendered);
     head.field("Content-Type", representation.media_type.as_bytes());
     head.number("Content-Length", range.length());
-    head.field(
-        "Content-Range",
-        content_range(representation, range).as_bytes(),
-    );
-    representation.add_content_fields(&mut head);
+    head.content_range(range.first, range.last, representation.version.length);
+    head.lines(representation.ok.content_fields());
     head.finish(exchange.last);
 }
 

@@ -72,6 +72,33 @@ impl<'a> HeadWriter<'a> {
         self
     }
 
+    /// Adds a Content-Range line, RFC 9110 §14.4: from byte `first` to byte `last` of `length`.
+    pub fn content_range(&mut self, first: u64, last: u64, length: u64) -> &mut Self {
+        let mut digits = itoa::Buffer::new();
+        self.buffer.extend_from_slice(b"Content-Range: bytes ");
+        self.buffer
+            .extend_from_slice(digits.format(first).as_bytes());
+        self.buffer.push(b'-');
+        self.buffer
+            .extend_from_slice(digits.format(last).as_bytes());
+        self.buffer.push(b'/');
+        self.buffer
+            .extend_from_slice(digits.format(length).as_bytes());
+        self.buffer.extend_from_slice(b"\r\n");
+        self
+    }
+
+    /// Adds whole lines that were written by another of these.
+    pub fn lines(&mut self, lines: &[u8]) -> &mut Self {
+        self.buffer.extend_from_slice(lines);
+        self
+    }
+
+    /// Bytes in the buffer so far.
+    pub fn length(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Adds a field line with a decimal number.
     pub fn number(&mut self, name: &str, value: u64) -> &mut Self {
         self.field(name, itoa::Buffer::new().format(value).as_bytes())

@@ -20,9 +20,16 @@ const RACY_WHOLE_SECONDS_MS: i128 = 2_000;
 pub struct RenderedHead {
     bytes: Box<[u8]>,
     date_offset: usize,
+    /// Where the fields begin that do not depend on what of the content is sent.
+    content_fields_offset: usize,
 }
 
 impl RenderedHead {
+    /// The lines of [`Representation::add_content_fields`].
+    pub fn content_fields(&self) -> &[u8] {
+        &self.bytes[self.content_fields_offset..self.bytes.len() - b"\r\n".len()]
+    }
+
     /// Appends the head to `buffer`, dated, with these fields at its end.
     pub fn append_to(&self, buffer: &mut Vec<u8>, now: &Now, last: LastFields<'_>) {
         let start = buffer.len() + self.date_offset;
@@ -97,14 +104,8 @@ impl Representation {
             last_modified,
             media_type,
             vary,
-            ok: RenderedHead {
-                bytes: Box::default(),
-                date_offset: 0,
-            },
-            not_modified: RenderedHead {
-                bytes: Box::default(),
-                date_offset: 0,
-            },
+            ok: RenderedHead::default(),
+            not_modified: RenderedHead::default(),
         };
         representation.ok = representation.render(Status::Ok, now);
         representation.not_modified = representation.render(Status::NotModified, now);
@@ -143,14 +144,17 @@ impl Representation {
         if status == Status::Ok {
             head.field("Content-Type", self.media_type.as_bytes());
             head.number("Content-Length", self.version.length);
-            self.add_content_fields(&mut head);
-        } else {
-            self.add_common_fields(&mut head);
+        }
+        let content_fields_offset = head.length();
+        match status {
+            Status::Ok => self.add_content_fields(&mut head),
+            _ => self.add_common_fields(&mut head),
         }
         head.finish(LastFields::default());
         RenderedHead {
             bytes: bytes.into(),
             date_offset: HeadWriter::date_offset(status),
+            content_fields_offset,
         }
     }
 }
