@@ -42,7 +42,7 @@ const LOOK_UPS_MIN: u64 = 4_096;
 const HALVE_EVERY: u64 = 1 << 20;
 /// When a key is shown again that is not sampled.
 const NEVER: u64 = u64::MAX;
-/// A key is in every miniature for certain for this part of the entries held, in look-ups.
+/// A key is in every miniature for certain for this part of the entries that a full cache holds, in look-ups.
 const CERTAIN_SHARE: u64 = 64;
 
 /// What the capacity counts.
@@ -82,6 +82,15 @@ pub enum TakenIn {
     First,
     /// A file that is asked for once is not mapped.
     Second,
+}
+
+/// What a cache holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Holding {
+    /// Entries.
+    pub(super) count: usize,
+    /// The sum of their weights.
+    pub(super) weight: u64,
 }
 
 /// Look-ups or misses, and the bytes that they were about.
@@ -219,7 +228,13 @@ impl Sampler {
     }
 
     /// Counts a look-up that was not, and shows its key. Gives when to show it again.
-    pub(super) fn count_miss(&mut self, hash: u64, weight: u64, bytes: u64, held: usize) -> u64 {
+    pub(super) fn count_miss(
+        &mut self,
+        hash: u64,
+        weight: u64,
+        bytes: u64,
+        holding: Holding,
+    ) -> u64 {
         self.count_hit(bytes);
         self.missed.add(1, bytes);
         for miniature in &mut self.miniatures {
@@ -227,12 +242,12 @@ impl Sampler {
                 miniature.missed_really.add(1 << miniature.shift, bytes);
             }
         }
-        self.show(hash, weight, bytes, held)
+        self.show(hash, weight, bytes, holding)
     }
 
     /// Shows a key to the miniatures that sample it. Gives the look-up from which on it is to be
-    /// shown again, in a cache that holds so many entries.
-    pub(super) fn show(&mut self, hash: u64, weight: u64, bytes: u64, held: usize) -> u64 {
+    /// shown again.
+    pub(super) fn show(&mut self, hash: u64, weight: u64, bytes: u64, holding: Holding) -> u64 {
         if self.all.count >= HALVE_EVERY {
             self.halve();
         }
@@ -258,8 +273,19 @@ impl Sampler {
             }
         }
         match is_sampled {
-            true => self.look_ups + held as u64 / CERTAIN_SHARE,
+            true => self.look_ups + self.count_when_full(holding) / CERTAIN_SHARE,
             false => NEVER,
+        }
+    }
+
+    /// Entries that the cache would hold if it were full of such as it holds.
+    fn count_when_full(&self, holding: Holding) -> u64 {
+        match self.unit {
+            Unit::Entries => self.capacity,
+            Unit::Bytes => {
+                let count = (holding.count as u64).max(1);
+                self.capacity.saturating_mul(count) / holding.weight.max(1)
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use foldhash::fast::SeedableRandomState;
 
-use super::curve::{Curve, Sampler, TakenIn, Unit};
+use super::curve::{Curve, Holding, Sampler, TakenIn, Unit};
 use super::ranked::{Departure, Ranked, Room};
 use super::stats::{CacheStats, Cause, Fate, Minute, MinuteStats};
 use crate::sys::file::FileVersion;
@@ -64,7 +64,10 @@ impl<H> HeldCache<H> {
     /// The holder of a version, marked as used. Counts a hit or a miss.
     pub fn look_up(&mut self, version: &FileVersion) -> Option<&H> {
         let length = version.length;
-        let held = self.entries.len();
+        let holding = Holding {
+            count: self.entries.len(),
+            weight: self.entries.weight(),
+        };
         match self
             .entries
             .look_up_or_note(version, || file_hash(&self.hasher, version))
@@ -76,7 +79,7 @@ impl<H> HeldCache<H> {
                     sampler.count_hit(length);
                     if sampler.look_ups() >= slot.due {
                         let hash = version_hash(&self.hasher, version);
-                        slot.due = sampler.show(hash, length, length, held);
+                        slot.due = sampler.show(hash, length, length, holding);
                     }
                 }
                 Some(&slot.value)
@@ -86,7 +89,7 @@ impl<H> HeldCache<H> {
                 self.stats.miss_bytes = self.stats.miss_bytes.saturating_add(length);
                 if let Some(sampler) = &mut self.sampler {
                     let hash = version_hash(&self.hasher, version);
-                    sampler.count_miss(hash, length, length, held);
+                    sampler.count_miss(hash, length, length, holding);
                 }
                 None
             }

@@ -14,7 +14,7 @@ use std::time::Instant;
 use foldhash::fast::{RandomState, SeedableRandomState};
 use lru::LruCache;
 
-use super::curve::{Curve, Sampler, TakenIn, Unit};
+use super::curve::{Curve, Holding, Sampler, TakenIn, Unit};
 use super::entry::{Entry, Resolution};
 use super::ranked::{Departure, Ranked, Room, Slot};
 use super::stats::{CacheStats, Cause, Fate, Minute, MinuteStats};
@@ -91,13 +91,13 @@ impl PathCache {
 
     /// Looks a raw path up and marks it as used.
     pub fn look_up(&mut self, raw_path: &[u8], now: &Now) -> Known {
-        let held = self.files.len();
+        let holding = self.holding();
         if let Some(slot) = self.files.look_up(raw_path) {
             let bytes = content_length(&slot.value);
             if let Some(sampler) = &mut self.sampler {
                 sampler.count_hit(bytes);
                 if sampler.look_ups() >= slot.due {
-                    slot.due = sampler.show(slot.hash, 1, bytes, held);
+                    slot.due = sampler.show(slot.hash, 1, bytes, holding);
                 }
             }
             let is_expired = slot.value.is_expired(now, self.generation);
@@ -110,6 +110,15 @@ impl PathCache {
         let fate = self.files.note_miss(self.hasher.hash_one(raw_path));
         self.stats.note_miss(fate);
         Known::Unknown
+    }
+
+    /// Each entry counts for one.
+    fn holding(&self) -> Holding {
+        let count = self.files.len();
+        Holding {
+            count,
+            weight: count as u64,
+        }
     }
 
     /// Remembers what a path leads to, in place of what was known. A path longer than
@@ -136,11 +145,11 @@ impl PathCache {
             entry.inherit_requests(&previous.entry);
             self.stats.changed += 1;
         }
-        let (bytes, held) = (content_length(&entry), self.files.len());
+        let (bytes, holding) = (content_length(&entry), self.holding());
         let hash = self.hasher.hash_one(raw_path);
         self.stats.miss_bytes = self.stats.miss_bytes.saturating_add(bytes);
         if let Some(sampler) = &mut self.sampler {
-            sampler.count_miss(hash, 1, bytes, held);
+            sampler.count_miss(hash, 1, bytes, holding);
         }
         let left = self.entry_count_max - self.negatives.len();
         self.files.set_room(room(left));

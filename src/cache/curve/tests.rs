@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::{Curve, CurvePoint, Room, Sampler, TakenIn, Unit};
+use super::{Curve, CurvePoint, Holding, Room, Sampler, TakenIn, Unit};
 use crate::cache::entry::{Entry, Resolution};
 use crate::cache::held::{Budget, HeldCache};
 use crate::cache::path::{Known, PathCache};
@@ -213,8 +213,12 @@ fn what_was_long_ago_is_forgotten() {
     };
     let mut sampler = Sampler::new(Unit::Entries, 1_024, room, TakenIn::First).expect("a sampler");
     assert_eq!(sampler.curve(), None);
+    let full = Holding {
+        count: 1_024,
+        weight: 1_024,
+    };
     for key in 0..100_000 {
-        sampler.count_miss(workload::mix(key), 1, 10, 1_024);
+        sampler.count_miss(workload::mix(key), 1, 10, full);
     }
     let ratios = |sampler: &Sampler| {
         let curve = sampler.curve().expect("a curve");
@@ -228,7 +232,7 @@ fn what_was_long_ago_is_forgotten() {
     for _ in 0..super::HALVE_EVERY * 4 {
         sampler.count_hit(10);
     }
-    sampler.show(1, 1, 10, 1_024);
+    sampler.show(1, 1, 10, full);
     assert!(ratios(&sampler).iter().all(|ratio| *ratio > 0.97));
     for miniature in &sampler.miniatures {
         assert!(miniature.cache.len() <= super::MINIATURE_COUNT_MAX);
