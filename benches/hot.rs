@@ -27,7 +27,7 @@ use spede::site::response::{self, Fixed};
 use spede::sys::bin::Bin;
 use spede::sys::file::{FileTime, OpenFile};
 use spede::sys::mapping::Mapping;
-use spede::sys::socket::{PIECE_COUNT_MAX, Piece};
+use spede::sys::socket::{Piece, Pieces};
 
 /// Kinds of requests, by name.
 pub const KINDS: &[(&str, &str)] = &[
@@ -165,11 +165,12 @@ impl Hot {
             match self.connection.want() {
                 Want::Resolve(_) => self.resolve(),
                 Want::Write => {
-                    let mut pieces = [Piece::EMPTY; PIECE_COUNT_MAX];
+                    let mut pieces = Pieces::new();
                     let length: usize = match self.connection.outbox().next(&mut pieces) {
-                        Next::Pieces(count, _) => pieces[..count].iter().map(Piece::length).sum(),
+                        Next::Pieces(_) => pieces.iter().map(Piece::length).sum(),
                         _ => panic!("everything is in memory"),
                     };
+                    drop(pieces);
                     sent += length;
                     self.handle(Input::Sent(length as u64));
                 }

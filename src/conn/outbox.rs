@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::mapping::Mapping;
-use crate::sys::socket::{More, PIECE_COUNT_MAX, Piece};
+use crate::sys::socket::{More, PIECE_COUNT_MAX, Piece, Pieces};
 
 /// Segments after which no further answer is put in before something is sent. An answer of
 /// several ranges may take it further, by twice the number of its ranges and one.
@@ -58,8 +58,8 @@ pub enum Source {
 pub enum Next<'a> {
     /// Nothing is left.
     Nothing,
-    /// The first so many of the pieces it was asked to fill go out in one call.
-    Pieces(usize, More),
+    /// The pieces that were put in go out in one call.
+    Pieces(More),
     /// This part of a file goes out by `sendfile`.
     File(&'a FileSegment),
 }
@@ -151,22 +151,19 @@ impl Outbox {
         self.buffers.segments.push_back(segment);
     }
 
-    /// What goes out next. Pieces are filled from the first on.
-    pub fn next<'a>(&'a self, pieces: &mut [Piece<'a>; PIECE_COUNT_MAX]) -> Next<'a> {
-        let mut count = 0;
+    /// What goes out next. Pieces are put into `pieces`, which must be empty.
+    pub fn next<'a>(&'a self, pieces: &mut Pieces<'a>) -> Next<'a> {
         for segment in self.buffers.segments.iter().take(PIECE_COUNT_MAX) {
-            pieces[count] = match segment {
+            pieces.push(match segment {
                 Segment::Rendered(range) => Piece::of_memory(&self.buffers.rendered[range.clone()]),
                 Segment::Mapped { mapping, bytes } => Piece::of_mapping(mapping, bytes.clone()),
-                Segment::File(file) if count == 0 => return Next::File(file),
-                Segment::File(_) => return Next::Pieces(count, More::Follows),
-            };
-            count += 1;
+                Segment::File(file) if pieces.is_empty() => return Next::File(file),
+                Segment::File(_) => return Next::Pieces(More::Follows),
+            });
         }
-        if count == 0 {
-            Next::Nothing
-        } else {
-            Next::Pieces(count, More::Nothing)
+        match pieces.is_empty() {
+            true => Next::Nothing,
+            false => Next::Pieces(More::Nothing),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::http::request::{HeadLimits, Request};
 use crate::http::status::Status;
 use crate::site::response::Fixed;
 use crate::sys::file::FileTime;
-use crate::sys::socket::{PIECE_COUNT_MAX, Piece};
+use crate::sys::socket::Pieces;
 
 const POLICY: Policy = Policy {
     head: HeadLimits {
@@ -92,14 +92,12 @@ impl Peerless {
                     Explanation::default(),
                 )),
                 Want::Write => {
-                    let mut pieces = [Piece::EMPTY; PIECE_COUNT_MAX];
+                    let mut pieces = Pieces::new();
                     let length = match self.connection.outbox().next(&mut pieces) {
-                        Next::Pieces(count, _) => pieces[..count]
-                            .iter()
-                            .map(|piece| piece.length() as u64)
-                            .sum(),
+                        Next::Pieces(_) => pieces.iter().map(|piece| piece.length() as u64).sum(),
                         next => panic!("only memory is sent here: {next:?}"),
                     };
+                    drop(pieces);
                     self.sent_length += length;
                     self.tell(Input::Sent(length));
                 }

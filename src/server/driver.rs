@@ -19,7 +19,7 @@ use crate::conn::{
     CloseReason, Connection, Context, Document, Explanation, Found, Input, LookUp, Policy, Want,
 };
 use crate::site::response::{Fixed, Selected};
-use crate::sys::socket::{self, More, PIECE_COUNT_MAX, Piece};
+use crate::sys::socket::{self, More, Piece, Pieces};
 
 /// Kernel calls that one connection may make in one turn before the others have theirs.
 const CALL_COUNT_MAX: u32 = 16;
@@ -284,24 +284,52 @@ impl Driver {
         service: &mut Service,
         now: &Now,
     ) -> Option<u64> {
-        let mut pieces = [Piece::EMPTY; PIECE_COUNT_MAX];
+        let outcome = self.hand_over(connected, id, service, now)?;
+        let input = match outcome {
+            Ok(count) => Input::Sent(count as u64),
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => {
+                    connected.output = Flow::Blocked;
+                    connected.held_since.get_or_insert(now.monotonic);
+                    return Some(0);
+                }
+                io::ErrorKind::Interrupted => return Some(0),
+                kind => Input::Broken(kind),
+            },
+        };
+        self.handle(&mut connected.connection, input, now);
+        match input {
+            Input::Sent(count) => Some(count),
+            _ => Some(0),
+        }
+    }
+
+    /// Hands what goes out next to the socket; nothing while a job makes it resident.
+    fn hand_over(
+        &mut self,
+        connected: &mut Connected,
+        id: ConnectionId,
+        service: &mut Service,
+        now: &Now,
+    ) -> Option<io::Result<usize>> {
+        let mut pieces = Pieces::new();
         let descriptor = connected.socket.as_fd();
-        let outcome = match connected.connection.outbox().next(&mut pieces) {
-            Next::Nothing => return Some(0),
-            Next::Pieces(count, more) => {
+        match connected.connection.outbox().next(&mut pieces) {
+            Next::Nothing => Some(Ok(0)),
+            Next::Pieces(more) => {
                 let owner = Owner::from(connected.connection.peer());
                 if has_been_held(&mut connected.held_since, now)
-                    && let Some(job) = service.populate(&pieces[..count], id, owner, now)
+                    && let Some(job) = service.populate(&pieces, id, owner, now)
                 {
                     connected.awaits_window = Some(job);
                     return None;
                 }
-                let sent = socket::send(descriptor, &pieces[..count], more);
-                match sent {
-                    Err(error) if is_fault(&error) => send_singly(descriptor, &pieces[..count]),
+                let sent = socket::send(descriptor, &pieces, more);
+                let sent = match sent {
+                    Err(error) if is_fault(&error) => send_singly(descriptor, &pieces),
                     sent => sent,
-                }
-                .inspect(|count| self.gathered_bytes += *count as u64)
+                };
+                Some(sent.inspect(|count| self.gathered_bytes += *count as u64))
             }
             Next::File(segment) => {
                 let owner = Owner::from(connected.connection.peer());
@@ -321,26 +349,9 @@ impl Driver {
                         return None;
                     }
                 };
-                send_file(descriptor, segment, ready)
-                    .inspect(|count| self.sendfile_bytes += *count as u64)
+                let sent = send_file(descriptor, segment, ready);
+                Some(sent.inspect(|count| self.sendfile_bytes += *count as u64))
             }
-        };
-        let input = match outcome {
-            Ok(count) => Input::Sent(count as u64),
-            Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock => {
-                    connected.output = Flow::Blocked;
-                    connected.held_since.get_or_insert(now.monotonic);
-                    return Some(0);
-                }
-                io::ErrorKind::Interrupted => return Some(0),
-                kind => Input::Broken(kind),
-            },
-        };
-        self.handle(&mut connected.connection, input, now);
-        match input {
-            Input::Sent(count) => Some(count),
-            _ => Some(0),
         }
     }
 }

@@ -7,12 +7,16 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use arrayvec::ArrayVec;
 use rustix::net::RecvFlags;
 
 use super::mapping::{Addresses, Mapping};
 
 /// Most pieces that one call takes; the kernel's own limit (`IOV_MAX`) is 1,024.
 pub const PIECE_COUNT_MAX: usize = 64;
+
+/// What one call sends. Room for all of them costs nothing until they are put in.
+pub type Pieces<'a> = ArrayVec<Piece<'a>, PIECE_COUNT_MAX>;
 
 /// One run of bytes for [`send`]: borrowed memory, or part of a mapping.
 ///
@@ -25,15 +29,6 @@ pub struct Piece<'a> {
 }
 
 impl<'a> Piece<'a> {
-    /// No bytes.
-    pub const EMPTY: Piece<'static> = Piece {
-        raw: libc::iovec {
-            iov_base: std::ptr::null_mut(),
-            iov_len: 0,
-        },
-        source: PhantomData,
-    };
-
     /// Bytes of this process.
     pub fn of_memory(bytes: &'a [u8]) -> Piece<'a> {
         let raw = libc::iovec {
