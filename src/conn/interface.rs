@@ -23,7 +23,8 @@ pub struct Timeouts {
     pub body: Duration,
     /// Without any request.
     pub idle: Duration,
-    /// For a look-up at the disk; then 504.
+    /// For a look-up at the disk; then 504. The same for further content of an answer that has begun, which
+    /// is then not completed.
     pub disk: Duration,
     /// Without the peer taking a byte of what is sent.
     pub send: Duration,
@@ -73,6 +74,15 @@ pub enum Found<'a> {
     Document(&'a Document),
 }
 
+/// Whom what is to be sent waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HoldUp {
+    /// The peer, who has to take what was sent before.
+    Peer,
+    /// The disk, which has to give what comes next.
+    Disk,
+}
+
 /// What happened.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
@@ -86,6 +96,8 @@ pub enum Input<'a> {
     Resolved(Found<'a>, Explanation),
     /// So many bytes of the outbox went out.
     Sent(u64),
+    /// What is to be sent waits for another than before.
+    HeldUp(HoldUp),
     /// Our direction of the stream was shut down.
     WriteClosed,
     /// The moment that [`deadline`](super::Connection::deadline) gave has come.
@@ -142,6 +154,8 @@ pub enum CloseReason {
     Idle,
     /// The peer took no byte in time.
     SendStalled,
+    /// The disk gave no further content in time.
+    DiskStalled,
     /// What was received after the last answer did not end in time, or was too much.
     Lingered,
     /// The server stops.

@@ -16,7 +16,9 @@ mod state;
 
 pub use answer::Document;
 pub use explanation::{Explanation, LookUp, ServerTiming};
-pub use interface::{CloseReason, Context, Found, Input, Peer, Policy, Standing, Timeouts, Want};
+pub use interface::{
+    CloseReason, Context, Found, HoldUp, Input, Peer, Policy, Standing, Timeouts, Want,
+};
 pub use state::Connection;
 
 #[cfg(test)]

@@ -6,7 +6,9 @@ use std::time::Instant;
 use super::answer::{self, Exchange};
 use super::explanation::{Explanation, ServerTiming};
 use super::inbox::Inbox;
-use super::interface::{CloseReason, Context, Found, Input, Peer, Standing, Timeouts, Want};
+use super::interface::{
+    CloseReason, Context, Found, HoldUp, Input, Peer, Standing, Timeouts, Want,
+};
 use super::ledger::{Answered, Journal};
 use super::outbox::{Outbox, Pool};
 use crate::clock::Now;
@@ -99,6 +101,7 @@ pub struct Connection {
     peer: Peer,
     peer_stream: PeerStream,
     service: Service,
+    hold_up: HoldUp,
     /// When what is waited for began; see [`Timeouts`].
     since: Instant,
 }
@@ -114,6 +117,7 @@ impl Connection {
             peer,
             peer_stream: PeerStream::Open,
             service: Service::Open,
+            hold_up: HoldUp::Peer,
             since: now.monotonic,
         }
     }
@@ -195,7 +199,10 @@ impl Connection {
     pub fn deadline(&self, timeouts: &Timeouts) -> Option<Instant> {
         let allowed = match self.state {
             State::Closed(_) => return None,
-            _ if !self.outbox.is_empty() => timeouts.send,
+            _ if !self.outbox.is_empty() => match self.hold_up {
+                HoldUp::Peer => timeouts.send,
+                HoldUp::Disk => timeouts.disk,
+            },
             State::ReadingHead if self.nothing_begun() => timeouts.idle,
             State::ReadingHead => timeouts.head,
             State::Discarding { .. } => timeouts.body,
@@ -256,6 +263,7 @@ impl Connection {
                 self.found(head, found, explanation, context)
             }
             (state, Input::Sent(count)) => self.sent(state, count, context),
+            (state, Input::HeldUp(by)) => self.held_up(state, by, context.now),
             (Flushing(_), Input::WriteClosed) => {
                 self.since = context.now.monotonic;
                 match self.peer_stream {
@@ -510,7 +518,10 @@ impl Connection {
     fn deadline_passed(&mut self, state: State, context: &mut Context<'_>) -> State {
         match state {
             State::Lingering { .. } => State::Closed(CloseReason::Lingered),
-            _ if !self.outbox.is_empty() => State::Closed(CloseReason::SendStalled),
+            _ if !self.outbox.is_empty() => State::Closed(match self.hold_up {
+                HoldUp::Peer => CloseReason::SendStalled,
+                HoldUp::Disk => CloseReason::DiskStalled,
+            }),
             State::Resolving { head, .. } => {
                 let too_late = Fixed::Error(Status::GatewayTimeout);
                 let waited = Explanation {
@@ -526,6 +537,15 @@ impl Connection {
             }
             state => state,
         }
+    }
+
+    /// Each of those who are waited for has his own time.
+    fn held_up(&mut self, state: State, by: HoldUp, now: &Now) -> State {
+        if self.hold_up != by {
+            self.hold_up = by;
+            self.since = now.monotonic;
+        }
+        state
     }
 
     fn drain(&mut self, state: State) -> State {

@@ -337,6 +337,39 @@ fn a_peer_that_finished_sending_gets_what_it_asked_for() {
     );
 }
 
+/// What is to be sent may wait for the peer or for the disk, and each has its own time.
+#[test]
+fn a_disk_that_gives_nothing_more_has_its_own_time() {
+    #[rustfmt::skip]
+    let cases = [
+        (vec![],                           20, CloseReason::SendStalled, "nobody said otherwise"),
+        (vec![HoldUp::Disk],               40, CloseReason::DiskStalled, "longer than a peer has"),
+        (vec![HoldUp::Disk, HoldUp::Peer], 20, CloseReason::SendStalled, "it is the peer's turn again"),
+    ];
+    for (held_up, allowed, reason, because) in cases {
+        let mut peer = Peerless::new();
+        peer.receive(b"GET /later HTTP/1.1\r\nHost: a\r\n\r\n", 5_000);
+        peer.connection.lend(&mut peer.pool);
+        let missing = Fixed::Error(Status::NotFound);
+        peer.tell(Input::Resolved(
+            Found::Fixed(&missing),
+            Explanation::default(),
+        ));
+        for by in held_up {
+            peer.now.monotonic += Duration::from_secs(1);
+            peer.tell(Input::HeldUp(by));
+        }
+        let begun = peer.now.monotonic;
+        let deadline = peer.connection.deadline(&POLICY.timeouts);
+        let expected = begun + Duration::from_secs(allowed);
+        assert_eq!(deadline, Some(expected), "{because}");
+        peer.now.monotonic = expected;
+        peer.tell(Input::DeadlinePassed);
+        peer.settle();
+        assert_eq!(peer.end, Some(reason), "{because}");
+    }
+}
+
 #[test]
 fn draining_ends_idle_connections_at_once_and_others_after_their_answer() {
     let mut idle = Peerless::new();

@@ -16,6 +16,7 @@ use super::places::{Kind, Places};
 use super::run::with_description;
 use super::threads::Threads;
 use super::{Disk, JobId, Saturated, Sending};
+use crate::sys::beneath::Root;
 use crate::sys::bin::{Bin, Discarded};
 use crate::sys::ring::{Call, Returned, Ring, RingError};
 
@@ -35,25 +36,32 @@ pub struct Uring {
 }
 
 impl Uring {
-    /// An engine of at most `depth_max` jobs at once which empties this bin. To be used on the
-    /// thread that makes it.
+    /// A ring for at most `depth_max` jobs at once, to be used on the thread that makes it.
     ///
     /// # Errors
-    /// When there is no ring, or no helper thread beside it; see [`RingError`].
-    pub fn new(bin: Bin, depth_max: usize) -> Result<Uring, RingError> {
-        let places = Places::new(depth_max);
-        let depth = u32::try_from(places.count()).unwrap_or(u32::MAX);
-        let ring = Ring::new(depth)?;
-        let aside = Threads::new(bin.clone(), depth_max).map_err(RingError::Refused)?;
-        Ok(Uring {
+    /// When there is no ring, or it makes no calls; see [`RingError`].
+    ///
+    /// # Blocking
+    /// Opens the root once more.
+    pub fn ring(root: &Arc<Root>, depth_max: usize) -> Result<Ring, RingError> {
+        let depth = Places::new(depth_max).count();
+        let mut ring = Ring::new(u32::try_from(depth).unwrap_or(u32::MAX))?;
+        ring.try_out(root)?;
+        Ok(ring)
+    }
+
+    /// An engine with this ring, and helpers for what no ring can do, both made for `depth_max` jobs. It empties
+    /// the bin.
+    pub fn new(ring: Ring, aside: Threads, bin: Bin, depth_max: usize) -> Uring {
+        Uring {
             bin,
             ring,
             jobs: Slab::new(),
             finished: Vec::new(),
             aside,
-            places,
+            places: Places::new(depth_max),
             due: 0,
-        })
+        }
     }
 
     /// Goes on with a job: to its next call, or to its end.
@@ -125,6 +133,25 @@ impl Uring {
         self.places.with(self.aside.places()).has_room(kind)
     }
 
+    /// A call of a job was not made: a helper makes it, and all that follow.
+    fn not_made(&mut self, slot: usize, call: Call) {
+        if let Some((_, job)) = self.jobs.get_mut(slot) {
+            match call {
+                Call::Write(_, buffer, _) => {
+                    job.answer(Answer::Written(
+                        buffer,
+                        Err(io::ErrorKind::Interrupted.into()),
+                    ));
+                }
+                Call::Close(descriptor) => {
+                    *job = Job::Discard(Some(Discarded::Descriptor(descriptor)));
+                }
+                Call::Open(..) | Call::Describe(..) | Call::Read(..) => {}
+            }
+            self.put_aside(slot);
+        }
+    }
+
     /// Hands a job to the helpers, from where it stands. They take as many as the ring.
     fn put_aside(&mut self, slot: usize) {
         let Some((id, job)) = self.jobs.try_remove(slot) else {
@@ -172,14 +199,19 @@ impl Disk for Uring {
 
     fn reap(&mut self, done: &mut Vec<(JobId, Done)>) {
         while let Some((token, returned)) = self.ring.reap() {
+            let slot = usize::try_from(token).unwrap_or(usize::MAX);
             let answer = match returned {
+                Returned::NotMade(call) => {
+                    self.not_made(slot, call);
+                    continue;
+                }
                 Returned::Opened(opened) => Answer::Opened(opened.and_then(with_description)),
                 Returned::Described(described) => Answer::Described(described),
                 Returned::Read(count) => Answer::Read(count),
                 Returned::Written(buffer, count) => Answer::Written(buffer, count),
                 Returned::Closed => Answer::Discarded,
             };
-            self.answer(usize::try_from(token).unwrap_or(usize::MAX), answer);
+            self.answer(slot, answer);
         }
         self.aside.reap(done);
         done.append(&mut self.finished);

@@ -3,7 +3,9 @@
 //!
 //! One client that asks for a thousand cold files gets its turn among the others and no more: each
 //! address has a queue of its own, and they are served in turn. When all queues together are full,
-//! the longest one gives up its newest job, or the newcomer is refused if its own is the longest.
+//! the longest one gives up its newest job, or the newcomer is refused if its own is the longest. That
+//! goes for what can be answered with 503; jobs of answers that have begun, and the server's own, are let
+//! in and never given up.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -44,60 +46,91 @@ impl From<Peer> for Owner {
     }
 }
 
+/// Whether a job may be given up before it has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Claim {
+    /// Whoever waits for it is answered 503.
+    Revocable,
+    /// An answer that has begun cannot go on without it, or the server cannot.
+    Firm,
+}
+
 /// A job that waits for its turn.
 #[derive(Debug)]
 struct Waiting {
     id: JobId,
     job: Job,
+    claim: Claim,
+}
+
+/// Jobs of one owner, the oldest first.
+#[derive(Debug, Default)]
+struct Own {
+    jobs: VecDeque<Waiting>,
+    /// Those of them that may be given up.
+    revocable_count: usize,
 }
 
 /// Jobs that wait, by owner.
 #[derive(Debug, Default)]
 struct Line {
-    by_owner: HashMap<Owner, VecDeque<Waiting>, RandomState>,
+    by_owner: HashMap<Owner, Own, RandomState>,
     /// Owners of jobs that wait, in the order of their turns.
     turns: VecDeque<Owner>,
     count: usize,
+    /// Those of them that may be given up.
+    revocable_count: usize,
 }
 
 impl Line {
     fn push(&mut self, owner: Owner, waiting: Waiting) {
         let own = self.by_owner.entry(owner).or_default();
-        if own.is_empty() {
+        if own.jobs.is_empty() {
             self.turns.push_back(owner);
         }
-        own.push_back(waiting);
+        let revocable = usize::from(waiting.claim == Claim::Revocable);
+        own.revocable_count += revocable;
+        own.jobs.push_back(waiting);
+        self.revocable_count += revocable;
         self.count += 1;
     }
 
     /// The oldest job of the owner whose turn it is.
-    fn pop(&mut self) -> Option<Waiting> {
+    fn pop(&mut self) -> Option<(Owner, Waiting)> {
         let owner = self.turns.pop_front()?;
         let own = self.by_owner.get_mut(&owner)?;
-        let waiting = own.pop_front();
-        if own.is_empty() {
+        let waiting = own.jobs.pop_front()?;
+        let revocable = usize::from(waiting.claim == Claim::Revocable);
+        own.revocable_count -= revocable;
+        if own.jobs.is_empty() {
             self.by_owner.remove(&owner);
         } else {
             self.turns.push_back(owner);
         }
-        self.count -= usize::from(waiting.is_some());
-        waiting
+        self.revocable_count -= revocable;
+        self.count -= 1;
+        Some((owner, waiting))
     }
 
-    fn length_of(&self, owner: Owner) -> usize {
-        self.by_owner.get(&owner).map_or(0, VecDeque::len)
+    fn revocable_count_of(&self, owner: Owner) -> usize {
+        self.by_owner
+            .get(&owner)
+            .map_or(0, |own| own.revocable_count)
     }
 
-    /// Takes the newest job of the client with the longest queue, if that is longer than `length`.
-    /// O(clients that wait).
-    fn give_up_longest(&mut self, length: usize) -> Option<Waiting> {
-        let clients = self.by_owner.iter_mut();
-        let (_, longest) = clients
-            .filter(|(owner, _)| **owner != Owner::Server)
-            .max_by_key(|(_, own)| own.len())
-            .filter(|(_, own)| own.len() > length)?;
+    /// Takes the newest job that may be given up of the client with most of those, if it has more than
+    /// `count`. O(clients that wait, and jobs of that one).
+    fn give_up_longest(&mut self, count: usize) -> Option<Waiting> {
+        let owners = self.by_owner.values_mut();
+        let longest = owners
+            .max_by_key(|own| own.revocable_count)
+            .filter(|own| own.revocable_count > count)?;
+        let is_revocable = |waiting: &Waiting| waiting.claim == Claim::Revocable;
+        let newest = longest.jobs.iter().rposition(is_revocable)?;
         // At least two are in it, so it does not become empty.
-        let waiting = longest.pop_back()?;
+        let waiting = longest.jobs.remove(newest)?;
+        longest.revocable_count -= 1;
+        self.revocable_count -= 1;
         self.count -= 1;
         Some(waiting)
     }
@@ -143,20 +176,27 @@ impl DiskQueue {
         job: Job,
         now: Instant,
     ) -> Result<JobId, Saturated> {
-        let is_full = self.line.count >= self.waiting_max && !self.is_next() && !job.goes_first();
-        if is_full && owner != Owner::Server {
+        if owner == Owner::Server {
+            return Ok(self.insist(owner, job, now));
+        }
+        let is_full = self.line.revocable_count >= self.waiting_max && !self.is_next();
+        if is_full {
             self.refused += 1;
-            let own = self.line.length_of(owner) + 1;
+            let own = self.line.revocable_count_of(owner) + 1;
             match self.line.give_up_longest(own) {
                 Some(longest) => self.give_up(longest, Status::ServiceUnavailable),
                 None => return Err(Saturated(Box::new(job))),
             }
         }
-        Ok(self.insist(owner, job, now))
+        Ok(self.enter(owner, job, Claim::Revocable, now))
     }
 
     /// The same where there must be room: there is at most one such job a connection.
     pub(super) fn insist(&mut self, owner: Owner, job: Job, now: Instant) -> JobId {
+        self.enter(owner, job, Claim::Firm, now)
+    }
+
+    fn enter(&mut self, owner: Owner, job: Job, claim: Claim, now: Instant) -> JobId {
         self.next += 1;
         let id = JobId(self.next);
         let job = match self.is_next() || job.goes_first() {
@@ -169,7 +209,7 @@ impl DiskQueue {
             },
             false => job,
         };
-        self.line.push(owner, Waiting { id, job });
+        self.line.push(owner, Waiting { id, job, claim });
         id
     }
 
@@ -179,7 +219,7 @@ impl DiskQueue {
     }
 
     /// Appends the results that are there, then lets waiting jobs through as far as there is room.
-    /// Look-ups that `is_wanted` denies, because everybody has left, are not done.
+    /// Look-ups and reads that `is_wanted` denies, because everybody has left, are not done.
     pub(super) fn reap(
         &mut self,
         now: Instant,
@@ -193,30 +233,37 @@ impl DiskQueue {
                 self.latency.note(now.saturating_duration_since(begun));
             }
         }
+        let mut displaced = Vec::new();
         while self.line.count > 0 && self.engine.has_room() {
-            let Some(waiting) = self.line.pop() else {
+            let Some((owner, waiting)) = self.line.pop() else {
                 break;
             };
             // Whoever has waited too long has left; others may have joined a moment ago.
-            if matches!(waiting.job, Job::Resolve(_)) && !is_wanted(waiting.id) {
+            let is_for_clients = matches!(waiting.job, Job::Resolve(_) | Job::Warm(_));
+            if is_for_clients && !is_wanted(waiting.id) {
                 self.give_up(waiting, Status::GatewayTimeout);
                 continue;
             }
-            match self.engine.submit(waiting.id, waiting.job) {
+            let Waiting { id, job, claim } = waiting;
+            match self.engine.submit(id, job) {
                 Ok(()) => {
-                    self.begun.insert(waiting.id, now);
+                    self.begun.insert(id, now);
                 }
+                // One that has places of its own, none of which is free.
                 Err(Saturated(job)) => {
-                    let job = job.abandon(Status::ServiceUnavailable);
-                    self.given_up.push((waiting.id, job));
+                    let job = *job;
+                    displaced.push((owner, Waiting { id, job, claim }));
                 }
             }
+        }
+        for (owner, waiting) in displaced {
+            self.line.push(owner, waiting);
         }
         done.append(&mut self.given_up);
     }
 
     fn give_up(&mut self, waiting: Waiting, status: Status) {
-        let Waiting { id, job } = waiting;
+        let Waiting { id, job, .. } = waiting;
         self.given_up.push((id, job.abandon(status)));
     }
 
@@ -369,6 +416,39 @@ mod tests {
         queue
             .submit(Owner::Server, job(), now)
             .expect("always room");
+    }
+
+    /// An answer that has begun cannot go on without its job, so nobody is answered 503 for another's sake.
+    #[test]
+    fn what_an_answer_under_way_needs_is_never_given_up() {
+        let now = Instant::now();
+        let mut queue = queue(0, 2);
+        let firm: Vec<JobId> = (0..4)
+            .map(|_| queue.insist(client(1), job(), now))
+            .collect();
+        let asked = queue.submit(client(1), job(), now);
+        let given_up = queue.submit(client(1), job(), now).expect("room for two");
+        queue.insist(client(1), job(), now);
+        assert!(
+            queue.submit(client(1), job(), now).is_err(),
+            "two are asked for, however many answers are under way"
+        );
+        queue
+            .submit(client(2), job(), now)
+            .expect("a place is made");
+        assert_eq!(queue.given_up.len(), 1);
+        assert_eq!(queue.given_up[0].0, given_up);
+        assert!(
+            queue.submit(client(2), job(), now).is_err(),
+            "now they are even"
+        );
+        let mut done = Vec::new();
+        for _ in 0..8 {
+            queue.reap(now, |_| true, &mut done);
+        }
+        let done: Vec<JobId> = done.into_iter().map(|(id, _)| id).collect();
+        let is_done = |job: &JobId| done.contains(job);
+        assert!(firm.iter().all(is_done) && asked.iter().all(is_done));
     }
 
     #[test]

@@ -16,7 +16,8 @@ use crate::clock::Now;
 use crate::conn::ledger::Ledger;
 use crate::conn::outbox::{FileSegment, Next, Pool, Source};
 use crate::conn::{
-    CloseReason, Connection, Context, Document, Explanation, Found, Input, LookUp, Policy, Want,
+    CloseReason, Connection, Context, Document, Explanation, Found, HoldUp, Input, LookUp, Policy,
+    Want,
 };
 use crate::site::response::{Fixed, Selected};
 use crate::sys::socket::{self, More, Piece, Pieces};
@@ -284,7 +285,11 @@ impl Driver {
         service: &mut Service,
         now: &Now,
     ) -> Option<u64> {
-        let outcome = self.hand_over(connected, id, service, now)?;
+        let Some(outcome) = self.hand_over(connected, id, service, now) else {
+            let held = Input::HeldUp(HoldUp::Disk);
+            self.handle(&mut connected.connection, held, now);
+            return None;
+        };
         let input = match outcome {
             Ok(count) => Input::Sent(count as u64),
             Err(error) => match error.kind() {
@@ -304,7 +309,8 @@ impl Driver {
         }
     }
 
-    /// Hands what goes out next to the socket; nothing while a job makes it resident.
+    /// Hands what goes out next to the socket; nothing while a job makes it resident, whatever else happens
+    /// on the connection meanwhile.
     fn hand_over(
         &mut self,
         connected: &mut Connected,
@@ -312,6 +318,9 @@ impl Driver {
         service: &mut Service,
         now: &Now,
     ) -> Option<io::Result<usize>> {
+        if connected.awaits_window.is_some() {
+            return None;
+        }
         let mut pieces = Pieces::new();
         let descriptor = connected.socket.as_fd();
         match connected.connection.outbox().next(&mut pieces) {
@@ -339,10 +348,7 @@ impl Driver {
                     has_looked: true,
                 };
                 let ready = match service.prepare(segment, asker, now) {
-                    Ready::Bytes(ready) => {
-                        connected.awaits_window = None;
-                        ready
-                    }
+                    Ready::Bytes(ready) => ready,
                     Ready::Later(job) => {
                         connected.awaits_window = Some(job);
                         connected.held_since.get_or_insert(now.monotonic);

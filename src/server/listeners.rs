@@ -12,7 +12,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::connections::{Flow, Role};
 use super::settings::ListenAddress;
 use crate::conn::Peer;
-use crate::sys::socket::defer_accept;
+use crate::sys::socket::{defer_accept, limit_unsent};
 
 /// Connections that the kernel completes while the loop is busy; `net.core.somaxconn` may be less.
 const BACKLOG: i32 = 4_096;
@@ -32,6 +32,11 @@ pub(super) struct Listener {
 /// How long a connection without a byte is left to the kernel. Browsers connect in advance, and nothing is
 /// to be done for such a connection; of those with a request the loop hears once instead of twice.
 const ACCEPT_DEFERRED_SECONDS: i32 = 1;
+
+/// Bytes that a connection may have in the kernel without being under way. More would only lie there, and be
+/// out of the processor's caches by the time it goes: docs/design.md has what that costs. Fewer, and an answer of 128 KiB
+/// would no longer go out at once.
+const UNSENT_LENGTH_MAX: i32 = 64 * 1024;
 
 impl Listener {
     /// Binds an address and listens on it.
@@ -54,6 +59,7 @@ impl Listener {
         }
         // Accepted sockets inherit it: no call for it on each connection.
         socket.set_tcp_nodelay(true)?;
+        limit_unsent(socket.as_fd(), UNSENT_LENGTH_MAX)?;
         defer_accept(socket.as_fd(), ACCEPT_DEFERRED_SECONDS)?;
         socket.bind(&SockAddr::from(address))?;
         socket.set_nonblocking(true)?;

@@ -2,8 +2,8 @@
 //!
 //! `sendfile` waits for the disk whatever flags its file has. So windows are read once by a job before
 //! they are sent. Whether one that was read or sent before is there still, `cachestat` tells those
-//! who own the file; others it refuses, as `mincore` lies to them. For them a window that was used a
-//! moment ago is taken to be there: the kernel lets go of what was used longest ago, mostly.
+//! who own the file; others it refuses, as `mincore` lies to them. For them a window that was not used
+//! for a moment is read once more, which costs little where it is there.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -25,9 +25,9 @@ use crate::sys::file::{FileVersion, OpenFile};
 
 /// Length of a window in bytes: what one job reads, and what one connection has ready to be sent.
 pub(super) const WINDOW_LENGTH: u64 = 512 * 1024;
-/// How long after its last use nobody asks whether a window is still there.
+/// How long after its last use a window is taken to be still there.
 const TRUST_UNASKED: Duration = Duration::from_millis(20);
-/// How long after its last use a page is taken to be resident where nobody can be asked.
+/// How long after its last use a mapping is taken to be resident where its page tables cannot be asked.
 pub(super) const TRUST: Duration = Duration::from_secs(5);
 /// How long after its last use a mapping is sent without asking whether its pages are still there.
 pub(super) const TRUST_MAPPED: Duration = Duration::from_secs(1);
@@ -99,6 +99,8 @@ struct Pending {
     job: JobId,
     file: Arc<OpenFile>,
     waiters: Waiters<Promised>,
+    /// Whether it was begun before anybody waited.
+    is_ahead: bool,
 }
 
 /// A window that was read, or could not be.
@@ -137,8 +139,7 @@ impl Residency {
         };
         let idle = now.saturating_duration_since(used.last);
         let is_there = now.saturating_duration_since(used.read) <= READ_AGAIN
-            && (idle <= TRUST_UNASKED
-                || is_cached(file, &window.bytes()).unwrap_or_else(|| idle <= TRUST));
+            && (idle <= TRUST_UNASKED || is_cached(file, &window.bytes()).unwrap_or(false));
         if is_there {
             used.last = now;
         } else {
@@ -178,10 +179,16 @@ impl Residency {
         file: Arc<OpenFile>,
         waiter: Option<Waiter>,
     ) {
+        let is_ahead = waiter.is_none();
         let waiters = waiter.map_or_else(Waiters::default, |waiter| {
             Waiters::of(waiter.id, waiter.entry)
         });
-        let pending = Pending { job, file, waiters };
+        let pending = Pending {
+            job,
+            file,
+            waiters,
+            is_ahead,
+        };
         self.pending.insert(window, pending);
         self.by_job.insert(job, window);
     }
@@ -193,6 +200,13 @@ impl Residency {
         {
             pending.waiters.leave(id);
         }
+    }
+
+    /// Whether the window that a job is to read is of use to anybody.
+    pub(super) fn is_wanted(&self, job: JobId) -> bool {
+        let window = self.by_job.get(&job);
+        let pending = window.and_then(|window| self.pending.get(window));
+        pending.is_some_and(|pending| pending.is_ahead || !pending.waiters.is_empty())
     }
 
     /// Whether more may be read ahead of its use: windows under way are bounded over all

@@ -161,17 +161,25 @@ pub(super) struct Chosen {
 fn choose_engine(settings: &Settings, root: Arc<Root>) -> Result<Chosen, StartError> {
     let depth = settings.disk_depth;
     let bin = root.bin();
-    let uring = || Uring::new(bin.clone(), depth);
     let threads = || Threads::new(bin.clone(), depth);
+    let uring = |ring, aside| Box::new(Uring::new(ring, aside, bin.clone(), depth));
     let asked = String::from("as asked for");
     let (disk, reason): (Box<dyn Disk>, String) = match settings.engine {
         EngineChoice::Blocking => (Box::new(Blocking::new(bin.clone())), asked),
         EngineChoice::Threads => (Box::new(threads()?), asked),
-        EngineChoice::Uring => (Box::new(uring().map_err(StartError::Uring)?), asked),
-        EngineChoice::Auto => match uring() {
-            Ok(uring) => (Box::new(uring), String::from("io_uring works here")),
-            Err(error) => (Box::new(threads()?), format!("no io_uring: {error}")),
-        },
+        EngineChoice::Uring => {
+            let aside = threads()?;
+            let ring = Uring::ring(&root, depth).map_err(StartError::Uring)?;
+            (uring(ring, aside), asked)
+        }
+        // Helpers first: where there is room for few threads, the kernel's workers shall not take it.
+        EngineChoice::Auto => {
+            let helpers = threads()?;
+            match Uring::ring(&root, depth) {
+                Ok(ring) => (uring(ring, helpers), String::from("io_uring works here")),
+                Err(error) => (Box::new(helpers), format!("no io_uring: {error}")),
+            }
+        }
     };
     Ok(Chosen { disk, reason, root })
 }

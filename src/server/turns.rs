@@ -68,6 +68,15 @@ pub(super) struct Longest {
     pub at: Instant,
 }
 
+/// What the loop goes to the kernel for between two turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// What is there by now: there is something to do in any case, so this is no sleep.
+    NotAtAll,
+    /// Events, for as long as it takes them or a deadline to come.
+    ForEvents,
+}
+
 /// Sleeps outside the wait.
 #[derive(Debug, Default)]
 struct Sleeps {
@@ -80,9 +89,9 @@ struct Sleeps {
 
 impl Sleeps {
     /// A wait is over that found so many events.
-    fn after_wait(&mut self, waited: Duration, event_count: usize) {
+    fn after_wait(&mut self, wait: Wait, waited: Duration, event_count: usize) {
         let instant = INSTANT_MAX + Duration::from_nanos(EVENT_NS * event_count as u64);
-        self.waits += u64::from(waited >= instant);
+        self.waits += u64::from(wait == Wait::ForEvents && waited >= instant);
     }
 
     /// The kernel has counted so many switches, and all waits so far are known.
@@ -130,9 +139,9 @@ impl Turns {
     }
 
     /// The wait is over and has found so many events.
-    pub(super) fn begin(&mut self, now: Instant, event_count: usize) {
+    pub(super) fn begin(&mut self, now: Instant, wait: Wait, event_count: usize) {
         let waited = now.saturating_duration_since(self.left);
-        self.sleeps.after_wait(waited, event_count);
+        self.sleeps.after_wait(wait, waited, event_count);
         if now.saturating_duration_since(self.asked) >= ASK_INTERVAL {
             self.ask(now);
         }
@@ -201,20 +210,22 @@ mod tests {
     /// sleeps outside known then.
     #[test]
     fn a_switch_that_no_wait_explains_was_a_sleep_outside() {
+        use Wait::{ForEvents, NotAtAll};
         #[rustfmt::skip]
         let steps = [
-            (1_000_000,  1, Some(1), 0, "a wait is one sleep"),
-            (      300,  1, Some(1), 0, "events were there"),
-            (    5_000, 64, Some(1), 0, "many events were there"),
-            (   10_000,  1, Some(2), 0, "perhaps a sleep: it was one"),
-            (   10_000,  1, Some(2), 0, "perhaps a sleep: it was none"),
-            (1_000_000,  1, Some(5), 2, "two sleeps within a turn"),
-            (1_000_000,  1, None,    2, "nobody asks"),
-            (1_000_000,  1, Some(8), 3, "one sleep in the two turns"),
+            (ForEvents, 1_000_000,  1, Some(1), 0, "a wait is one sleep"),
+            (ForEvents,       300,  1, Some(1), 0, "events were there"),
+            (ForEvents,     5_000, 64, Some(1), 0, "many events were there"),
+            (ForEvents,    10_000,  1, Some(2), 0, "perhaps a sleep: it was one"),
+            (ForEvents,    10_000,  1, Some(2), 0, "perhaps a sleep: it was none"),
+            (ForEvents, 1_000_000,  1, Some(5), 2, "two sleeps within a turn"),
+            (ForEvents, 1_000_000,  1, None,    2, "nobody asks"),
+            (ForEvents, 1_000_000,  1, Some(8), 3, "one sleep in the two turns"),
+            (NotAtAll,     10_000,  1, Some(9), 4, "a look that took its time is no wait"),
         ];
         let mut sleeps = Sleeps::default();
-        for (waited_ns, event_count, switches, outside, because) in steps {
-            sleeps.after_wait(Duration::from_nanos(waited_ns), event_count);
+        for (wait, waited_ns, event_count, switches, outside, because) in steps {
+            sleeps.after_wait(wait, Duration::from_nanos(waited_ns), event_count);
             if let Some(switches) = switches {
                 sleeps.settle(switches);
             }
@@ -227,11 +238,11 @@ mod tests {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let mut turns = Turns::new(start);
-        turns.begin(at(1), 1);
+        turns.begin(at(1), Wait::ForEvents, 1);
         turns.mark_at(at(2), Cause::Accepting);
         turns.mark_at(at(7), Cause::Results);
         turns.end(at(8));
-        turns.begin(at(20), 1);
+        turns.begin(at(20), Wait::ForEvents, 1);
         turns.end(at(21));
         let longest = turns.longest().expect("two turns");
         assert_eq!(

@@ -57,6 +57,9 @@ pub enum Returned {
     Written(Vec<u8>, io::Result<usize>),
     /// Of [`Call::Close`].
     Closed,
+    /// Nothing: the kernel had no worker to make this call. A limit on processes or threads is reached
+    /// (`RLIMIT_NPROC`, `pids.max`).
+    NotMade(Call),
 }
 
 /// Why there is no ring.
@@ -71,6 +74,9 @@ pub enum RingError {
     /// Limits on workers or restrictions could not be registered.
     #[error("io_uring_register: {0}")]
     Registration(io::Error),
+    /// A ring was made, and the first call through it failed.
+    #[error("a call through io_uring failed: {0}")]
+    Unusable(io::Error),
 }
 
 /// The operations that a ring must have, which are also all that it allows.
@@ -137,6 +143,35 @@ impl Ring {
             in_flight: Slab::new(),
             unsubmitted: false,
         })
+    }
+
+    /// Opens a root through the ring and waits for it: whether calls are made at all shows only then. Gives
+    /// what was opened.
+    ///
+    /// # Errors
+    /// [`RingError::Unusable`].
+    ///
+    /// # Blocking
+    /// Waits for the disk.
+    pub fn try_out(&mut self, root: &Arc<Root>) -> Result<OpenFile, RingError> {
+        let call = Call::Open(Arc::clone(root), c".".to_owned(), Links::Followed);
+        let busy = || RingError::Unusable(Errno::BUSY.into());
+        self.push(0, call).map_err(|_| busy())?;
+        loop {
+            match self.ring.submit_and_wait(1) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                waited => {
+                    waited.map_err(RingError::Unusable)?;
+                }
+            }
+            self.unsubmitted = !self.ring.submission().is_empty();
+            let unusable = |errno: Errno| RingError::Unusable(errno.into());
+            match self.reap() {
+                Some((_, Returned::Opened(opened))) => return opened.map_err(unusable),
+                Some(_) => return Err(unusable(Errno::CANCELED)),
+                None => {}
+            }
+        }
     }
 
     /// Readable when calls have returned.
@@ -278,6 +313,10 @@ fn entry(in_flight: &mut InFlight) -> Entry {
 
 /// A result of the kernel in terms of its call.
 fn returned(in_flight: InFlight, result: i32) -> Returned {
+    // Nobody cancels calls here, so this is what becomes of those that no worker could be made for.
+    if result == -libc::ECANCELED {
+        return Returned::NotMade(in_flight.call);
+    }
     let count =
         || usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(result.wrapping_neg()));
     let error = || Errno::from_raw_os_error(result.wrapping_neg());
@@ -302,7 +341,7 @@ fn returned(in_flight: InFlight, result: i32) -> Returned {
         Call::Write(_, buffer, _) => Returned::Written(buffer, count()),
         Call::Close(descriptor) => {
             // Refused before it began, it is still open; after any other error it is not.
-            if result == -libc::EACCES || result == -libc::ECANCELED {
+            if result == -libc::EACCES {
                 drop(descriptor);
             } else {
                 let _ = descriptor.into_raw_fd();
@@ -349,6 +388,8 @@ mod tests {
         assert_eq!(ring.submit().expect("begun"), 4);
         assert!(ring.reap().is_none(), "they wait for the pipe");
         drop(ring);
+        // What the four calls point to is theirs for ever, the file among it.
+        assert_eq!(Arc::strong_count(&writer), 1 + 4);
         drop(writer);
         // Whatever still comes out of the pipe is what was put in: the buffers were not reused.
         let (sender, receiver) = mpsc::channel();

@@ -240,11 +240,15 @@ impl Watches {
 
     /// Whether changes on the file system of a directory are told.
     fn is_told(&self, directory: &Directory, within: Within) -> bool {
-        let mut types = self.types.lock().unwrap_or_else(PoisonError::into_inner);
-        let magic = *types.entry(directory.device).or_insert_with(|| {
-            rustix::fs::fstatfs(&directory.descriptor).map_or(0, |about| {
+        let types = || self.types.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = types().get(&directory.device).copied();
+        // A file system that does not answer holds up nobody who looks at another: it is asked without the lock.
+        let magic = known.unwrap_or_else(|| {
+            let magic = rustix::fs::fstatfs(&directory.descriptor).map_or(0, |about| {
                 about.f_type.cast_unsigned() & u64::from(u32::MAX)
-            })
+            });
+            types().insert(directory.device, magic);
+            magic
         });
         TELLING.contains(&magic) || (within == Within::Machine && magic == OVERLAY)
     }

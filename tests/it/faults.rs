@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpStream;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::atomic::Ordering;
 
 use rustix::process::Signal;
 use seccompiler::{SeccompAction, SeccompFilter};
 
-use super::harness::{Client, Content, Server, Site, engines, wait_until};
+use super::harness::{
+    Client, Content, Server, Site, engines, is_root, skip, unprivileged, wait_until,
+};
 use super::slow_tree::{GOOD_LENGTH, SHORT_LENGTH, SMALL_LENGTH, SlowTree};
 
 /// Engines that never make the loop wait.
@@ -65,6 +69,52 @@ fn where_io_uring_is_refused_threads_take_over_and_say_why() {
             .contains("Operation not permitted"),
         "{disk}"
     );
+}
+
+/// Where a user may have no further thread, the kernel makes no worker for a ring, and every call through it fails.
+#[test]
+fn a_ring_that_makes_no_calls_is_not_taken() {
+    if !is_root() {
+        return skip("a limit on threads that is only another user's takes root");
+    }
+    let site = Site::new();
+    site.file("a", "fine");
+    let program = unprivileged(&site).get_program().to_owned();
+    // Nobody else here is this user: the loop and one helper are all there may be.
+    let mut command = Command::new("prlimit");
+    command.arg("--nproc=2:2").arg(program);
+    command.args(["--listen", "127.0.0.1:0"]).arg(site.root());
+    let server = Server::spawn(command.uid(61_234).gid(61_234));
+    let text = server.lines().join("\n");
+    assert!(
+        text.contains("disk engine threads (no io_uring: a call through io_uring failed"),
+        "{text}"
+    );
+    assert_eq!(server.get("/a").body, b"fine");
+}
+
+/// A file system that says nothing about itself, as one whose server is gone.
+#[test]
+fn a_silent_file_system_holds_up_nobody_who_looks_elsewhere() {
+    let site = Site::new();
+    site.file("other/file", "fine").file("slow/file", "");
+    let Some(tree) = SlowTree::mount_at(&site.path("slow")) else {
+        return;
+    };
+    for engine in FREE_ENGINES {
+        tree.seen.is_silent.store(true, Ordering::Release);
+        let server = Server::start(&site, &["--disk", engine]);
+        let before = tree.held_count();
+        let mut waiting = ask(&server, "/slow/hot/file");
+        wait_until("its file system is asked about", || {
+            tree.held_count() > before
+        });
+        assert_eq!(server.get("/other/file").body, b"fine", "{engine}");
+        tree.seen.is_silent.store(false, Ordering::Release);
+        tree.release();
+        let answer = waiting.response(Content::Expected).unwrap();
+        assert_eq!(answer.body.len(), 1_024, "{engine}");
+    }
 }
 
 #[test]

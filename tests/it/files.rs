@@ -4,10 +4,10 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 
-use super::harness::{Client, Content, Server, Site, engines, is_root, skip, wait_until};
+use super::harness::{
+    Client, Content, Server, Site, engines, is_root, skip, unprivileged, wait_until,
+};
 
 /// More than any socket buffer takes.
 const LONG: usize = 24 << 20;
@@ -186,15 +186,8 @@ fn a_file_that_may_not_be_read_is_403() {
     if !is_root() {
         return skip("a file of somebody else takes root to make");
     }
-    // The program may lie where others cannot reach it.
-    let program = site.beside("spede");
-    fs::copy(env!("CARGO_BIN_EXE_spede"), &program).unwrap();
-    let mut command = Command::new(program);
-    command
-        .args(["--listen", "127.0.0.1:0"])
-        .arg(site.root())
-        .uid(65_534)
-        .gid(65_534);
+    let mut command = unprivileged(&site);
+    command.args(["--listen", "127.0.0.1:0"]).arg(site.root());
     let server = Server::spawn(&mut command);
     assert_eq!(server.get("/private").status, 403);
     for _ in 0..4 {

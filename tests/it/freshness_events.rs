@@ -3,12 +3,12 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
-use super::harness::{Client, Response, Server, Site, age, engines, is_root, wait_until};
+use super::harness::{
+    Client, Response, Server, Site, age, engines, is_root, unprivileged, wait_until,
+};
 
 /// How a server learns of changes, and what it promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,13 +201,8 @@ fn serve_unprivileged(site: &Site, words: &[&str]) -> Server {
     if !is_root() {
         return Server::start(site, words);
     }
-    // The program may lie where nobody else may go.
-    let program = site.beside("spede");
-    fs::copy(env!("CARGO_BIN_EXE_spede"), &program).unwrap();
-    let everybody = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(site.beside("."), everybody).unwrap();
-    let mut command = Command::new(program);
-    command.uid(65_534).gid(65_534).args(words);
+    let mut command = unprivileged(site);
+    command.args(words);
     command.args(["--listen", "127.0.0.1:0"]).arg(site.root());
     Server::spawn(&mut command)
 }

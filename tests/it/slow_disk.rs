@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::harness::{Client, Content, PATIENCE, Server, Site, not_beside_others, wait_until};
+use super::harness::{
+    Client, Content, PATIENCE, Server, Site, not_beside_others, unprivileged, wait_until,
+};
 use super::slow_tree::{BIG_LENGTH, DELAY, SMALL_LENGTH, SlowTree};
 
 /// Hot answers during one delay: with a free loop there is time for thousands.
@@ -22,7 +24,7 @@ const HELD_COUNT_MAX: usize = 50;
 /// other things to do.
 const FREE_WAIT_MAX: Duration = DELAY.checked_div(3).unwrap();
 
-/// Runs of one engine before it has slept too often.
+/// Runs of one engine, of which more than half must be undisturbed.
 const ATTEMPTS: usize = 3;
 
 /// Engines that never make the loop wait.
@@ -131,17 +133,22 @@ fn sleeps(server: &Server) -> u64 {
 /// Runs what must not make the loop sleep outside its wait, nor a hot request wait. A kernel that
 /// reclaims memory early, as virtual machines are made to, may take a page in the moment between its
 /// being read and its being sent; and the machine may have other things to do. Both are rare, so they
-/// do not happen again and again.
+/// do not happen in most runs.
 fn undisturbed(engine: &str, attempt: impl Fn(usize) -> (Server, Vec<Hot>)) {
+    let mut undisturbed_count = 0;
     let mut last = String::new();
     for number in 0..ATTEMPTS {
         let (server, hot) = attempt(number);
         if sleeps(&server) == 0 && hot.iter().all(|hot| hot.is_undisturbed()) {
+            undisturbed_count += 1;
+        } else {
+            last = format!("{hot:?} {}", server.numbers()["loop"]);
+        }
+        if undisturbed_count > ATTEMPTS / 2 {
             return;
         }
-        last = format!("{hot:?} {}", server.numbers()["loop"]);
     }
-    panic!("{engine}: disturbed each time: {last}");
+    panic!("{engine}: disturbed too often: {last}");
 }
 
 /// The longest time that the loop took between two waits.
@@ -232,6 +239,31 @@ fn hot_answers_while_pages_are_gone(tree: &SlowTree, engine: &str, round: usize)
     (server, hot)
 }
 
+/// Somebody who neither owns a file nor may write it is not told which of its pages are in memory.
+#[test]
+fn a_long_file_of_somebody_else_whose_pages_are_gone_holds_nobody_up() {
+    let _alone = not_beside_others();
+    let Some(tree) = SlowTree::mount() else {
+        return;
+    };
+    let site = Site::new();
+    for (place, engine) in FREE_ENGINES.into_iter().enumerate() {
+        undisturbed(engine, |attempt| {
+            let name = format!("big7{}", place * ATTEMPTS + attempt);
+            let server = tree.serve_by(unprivileged(&site), engine, &["--revalidate", "1h"]);
+            let cold = Cold {
+                request: get(&format!("/cold/{name}"), ""),
+                status: 200,
+                length: Some(BIG_LENGTH),
+            };
+            let first = hot_answers_during(&server, &cold);
+            tree.evict(&name);
+            let again = hot_answers_during(&server, &cold);
+            (server, vec![first, again])
+        });
+    }
+}
+
 /// A peer that takes its time leaves mapped bytes waiting, and their pages go meanwhile.
 #[test]
 fn mapped_bytes_that_were_held_back_hold_nobody_up() {
@@ -256,6 +288,8 @@ fn mapped_bytes_that_were_held_back_hold_nobody_up() {
             let seen = Instant::now();
             hot_answers_until(&mut hot, || seen.elapsed().as_millis() > 1_200);
             tree.evict(&name);
+            // Whatever else the peer does, nothing is sent before the bytes are there.
+            client.send(b"G");
             let answered = AtomicBool::new(false);
             let hot = std::thread::scope(|scope| {
                 scope.spawn(|| {

@@ -6,14 +6,14 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use fuser::{
     BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
     Generation, INodeNo, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEmpty,
-    ReplyEntry, ReplyOpen, ReplyWrite, Request, SessionACL, WriteFlags,
+    ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, SessionACL, WriteFlags,
 };
 use tempfile::TempDir;
 
@@ -115,6 +115,11 @@ fn describe(inode: u64) -> FileAttr {
         (_, Some(Kind::Log)) => (FileType::RegularFile, 0),
         (_, Some(_)) => (FileType::RegularFile, SMALL_LENGTH as u64),
     };
+    // Whoever may write a file may ask which of its pages are cached.
+    let perm = match kind_of(inode) {
+        Some(Kind::Big) => 0o444,
+        _ => 0o777,
+    };
     let time = UNIX_EPOCH + Duration::from_secs(1_500_000_000);
     FileAttr {
         ino: INodeNo(inode),
@@ -125,7 +130,7 @@ fn describe(inode: u64) -> FileAttr {
         ctime: time,
         crtime: time,
         kind,
-        perm: 0o777,
+        perm,
         nlink: 1,
         uid: 0,
         gid: 0,
@@ -146,6 +151,8 @@ pub struct Seen {
     pub closes_over: AtomicUsize,
     /// Writes to a log that are over.
     pub writes: AtomicUsize,
+    /// Whether nobody is told about the file system, until [`SlowTree::release`].
+    pub is_silent: AtomicBool,
     held: Mutex<Vec<Work>>,
 }
 
@@ -256,6 +263,14 @@ impl Filesystem for Tree {
         });
     }
 
+    fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
+        let answer = move || reply.statfs(0, 0, 0, 0, 0, 512, 255, 0);
+        match self.0.is_silent.load(Ordering::Acquire) {
+            true => self.hold(answer),
+            false => answer(),
+        }
+    }
+
     fn flush(&self, _: &Request, inode: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
         let inode = u64::from(inode);
         if kind_of(inode) != Some(Kind::Flushing) {
@@ -341,7 +356,11 @@ impl SlowTree {
 
     /// Serves it.
     pub fn serve(&self, engine: &str, words: &[&str]) -> Server {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_spede"));
+        self.serve_by(Command::new(env!("CARGO_BIN_EXE_spede")), engine, words)
+    }
+
+    /// Has it served by a command that becomes the program.
+    pub fn serve_by(&self, mut command: Command, engine: &str, words: &[&str]) -> Server {
         // Short trust, so that what was seen before is checked.
         command.env("SPEDE_REVALIDATE", "50ms");
         command.args(["--listen", "127.0.0.1:0", "--disk", engine]);

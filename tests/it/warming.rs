@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -198,6 +199,37 @@ fn what_cannot_be_warmed_is_said_before_the_start() {
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert_eq!(said.lines().count(), 1, "{said}");
         assert!(said.contains(wanted) && said.contains(flag), "{said}");
+    }
+}
+
+/// What was mapped is there, however long ago it was sent, and if it never was.
+#[test]
+fn mappings_that_rest_are_sent_without_the_disk() {
+    let site = Site::new();
+    for index in 0..8 {
+        site.file(&format!("warmed{index}"), "w".repeat(5_000));
+    }
+    let root = site.root().display().to_string();
+    for engine in ["uring", "threads"] {
+        let server = Server::start(&site, &["--disk", engine, "--warm", &root]);
+        wait_until_warm(&server, 8);
+        let mut client = server.connect();
+        for round in 0..2 {
+            let rested = Instant::now();
+            wait_until("a mapping has to be asked about", || {
+                rested.elapsed() > Duration::from_millis(1_100)
+            });
+            for index in 0..8 {
+                let path = format!("/warmed{index}");
+                assert_eq!(client.get(&path, &[]).body.len(), 5_000);
+            }
+            let numbers = server.numbers();
+            let hits = cache(&numbers, 1, "hits");
+            // A kernel that reclaims memory early may have taken one.
+            let gone = numbers["disk"]["mappings_gone"].as_u64().unwrap();
+            assert!(gone <= 1, "{engine}: {numbers}");
+            assert!(hits >= 8 * (round + 1) - gone, "{engine}: {numbers}");
+        }
     }
 }
 

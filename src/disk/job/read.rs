@@ -11,7 +11,7 @@ use super::{Done, Step};
 use crate::http::status::Status;
 use crate::sys::READ_LENGTH_MAX;
 use crate::sys::file::{FileVersion, OpenFile};
-use crate::sys::mapping::Mapping;
+use crate::sys::mapping::{Mapping, populate};
 use crate::sys::watches::Watches;
 
 /// How far a read has come.
@@ -113,8 +113,11 @@ pub enum Unmapped {
     Failed(io::Error),
 }
 
-/// Makes a file resident, watches it and maps it: in this order, because a mapping that is populated
-/// while it exists makes others wait for `mmap_lock`.
+/// Bytes of a mapping that are put into the page tables at a time, and the lock on those let go between.
+const POPULATED_LENGTH_MAX: usize = 1 << 20;
+
+/// Makes a file resident, watches it and maps it: in this order, because a page that has to be read while
+/// a mapping is populated makes others wait for `mmap_lock`.
 #[derive(Debug)]
 pub struct Map {
     /// The version that the mapping is for; its length is mapped.
@@ -181,9 +184,15 @@ impl Map {
     fn map_watched(&self) -> io::Result<Mapping> {
         let length = usize::try_from(self.version.length).map_err(|_| Errno::FBIG)?;
         let mut mapping = Mapping::of(&self.file, length)?;
-        if self.locking == Locking::Locked {
-            // What is not locked is checked before it is sent, like any other.
-            let _ = mapping.lock();
+        // What is not locked is checked before it is sent, like any other.
+        let is_locked = self.locking == Locking::Locked && mapping.lock().is_ok();
+        if !is_locked {
+            // Before a mapping that has rested is sent its page tables are asked, and those of one that was
+            // never touched are empty. A page that is gone again is noticed in the same way.
+            let all = mapping.addresses();
+            for start in all.clone().step_by(POPULATED_LENGTH_MAX) {
+                let _ = populate(&(start..all.end.min(start + POPULATED_LENGTH_MAX)));
+            }
         }
         match self.file.describe()?.version == self.version {
             true => Ok(mapping),

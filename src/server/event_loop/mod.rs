@@ -26,7 +26,7 @@ use super::deliveries::Deliveries;
 use super::driver::{After, Driver};
 use super::service::Service;
 use super::status::{ConnectionNumbers, LoopNumbers, SentNumbers, Snapshot, TurnNumbers};
-use super::turns::{Cause, Turns};
+use super::turns::{Cause, Turns, Wait};
 use crate::clock::Now;
 use crate::disk::JobId;
 use crate::disk::job::Done;
@@ -180,7 +180,7 @@ impl EventLoop {
     /// When waiting itself fails.
     pub(super) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENT_COUNT_MAX);
-        self.turns.begin(Instant::now(), 0);
+        self.turns.begin(Instant::now(), Wait::NotAtAll, 0);
         while self.phase != Phase::Over {
             let slept = Instant::now();
             self.turns.end(slept);
@@ -190,7 +190,11 @@ impl EventLoop {
                 polled => polled?,
             }
             let woke = Instant::now();
-            self.turns.begin(woke, events.iter().count());
+            let wait = match timeout {
+                Some(Duration::ZERO) => Wait::NotAtAll,
+                _ => Wait::ForEvents,
+            };
+            self.turns.begin(woke, wait, events.iter().count());
             self.now = self.now.moved_to(woke, wall_time());
             self.driver.turn += 1;
             self.turn(&events)?;

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::EventLoop;
-use crate::conn::Input;
+use crate::conn::{HoldUp, Input};
 use crate::disk::job::Done;
 use crate::server::deliveries::{DELIVERY_COUNT_MAX, Delivery};
 use crate::server::service::Service;
@@ -16,8 +16,14 @@ impl EventLoop {
     /// Takes in what jobs have found out, and tells some of those who waited.
     pub(super) fn give_out_results(&mut self) {
         let done = &mut self.scratch.done;
-        let Service { disk, fetches, .. } = &mut self.service;
-        disk.reap(self.now.monotonic, |job| fetches.is_wanted(job), done);
+        let Service {
+            disk,
+            fetches,
+            residency,
+            ..
+        } = &mut self.service;
+        let is_wanted = |job| fetches.is_wanted(job) || residency.is_wanted(job);
+        disk.reap(self.now.monotonic, is_wanted, done);
         if done.is_empty() && self.deliveries.is_empty() {
             return;
         }
@@ -66,11 +72,12 @@ impl EventLoop {
             Delivery::More(_, job, _) if connected.awaits_window != Some(*job) => return,
             Delivery::More(_, _, result) => {
                 connected.awaits_window = None;
-                if result.is_err() {
+                let news = match result {
+                    Ok(()) => Input::HeldUp(HoldUp::Peer),
                     // The head has gone already: all that is left is not to complete the answer.
-                    let cause = Input::Broken(io::ErrorKind::UnexpectedEof);
-                    driver.handle(&mut connected.connection, cause, now);
-                }
+                    Err(_) => Input::Broken(io::ErrorKind::UnexpectedEof),
+                };
+                driver.handle(&mut connected.connection, news, now);
             }
         }
         self.drive(*id);

@@ -71,6 +71,12 @@ impl Service {
         };
         for (id, entry) in read.waiters.in_order() {
             let Some(entry) = entry else {
+                // A job that was given up says nothing of the disk: the answer asks for another, which
+                // nobody gives up.
+                let status = match status {
+                    Err(Status::ServiceUnavailable) => Ok(()),
+                    status => status,
+                };
                 deliveries.more(id, job, status);
                 continue;
             };
