@@ -96,6 +96,17 @@ impl<H> HeldCache<H> {
         }
     }
 
+    /// The holder that [`look_up`](HeldCache::look_up) gave turned out to be of no use, and is dropped: the
+    /// look-up was a miss after all.
+    pub fn disown(&mut self, version: &FileVersion, fate: Fate) {
+        let length = version.length;
+        self.stats.hits = self.stats.hits.saturating_sub(1);
+        self.stats.hit_bytes = self.stats.hit_bytes.saturating_sub(length);
+        self.stats.note_miss(fate);
+        self.stats.miss_bytes = self.stats.miss_bytes.saturating_add(length);
+        self.entries.remove(version, fate);
+    }
+
     /// The holder of a version; marks and counts nothing. For a request that was counted before.
     pub fn get(&self, version: &FileVersion) -> Option<&H> {
         self.entries.get(version)

@@ -204,8 +204,11 @@ fn a_mapped_file_whose_pages_are_gone_holds_nobody_up() {
             let round = place * ATTEMPTS + attempt;
             let (server, hot) = hot_answers_while_pages_are_gone(&tree, engine, round);
             // The hot one too, if it happened to rest for a second before it was first sent.
-            let gone = server.numbers()["disk"]["mappings_gone"].as_u64();
+            let numbers = server.numbers();
+            let gone = numbers["disk"]["mappings_gone"].as_u64();
             assert!(gone >= Some(1));
+            let missed = numbers["caches"][1]["misses_by"]["evicted"].as_u64();
+            assert!(missed >= gone, "it was no hit: {numbers}");
             (server, vec![hot])
         });
     }

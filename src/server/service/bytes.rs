@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{BeingMapped, Service, Supply};
 use crate::cache::MAP_AFTER_REQUEST_COUNT;
 use crate::cache::entry::Entry;
+use crate::cache::stats::Fate;
 use crate::clock::Now;
 use crate::conn::outbox::{FileSegment, Source};
 use crate::disk::job::{Job, Locking, Map, Once, Opened, Warm};
@@ -137,7 +138,10 @@ impl Service {
         if is_resident {
             return Some(Rc::clone(&held.mapping));
         }
-        self.maps.release(version);
+        match asker.has_looked {
+            true => self.maps.release(version),
+            false => self.maps.disown(version, Fate::PushedOut),
+        }
         self.watch.remove(version);
         self.residency.forget(version);
         self.mappings_gone += 1;
