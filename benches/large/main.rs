@@ -10,13 +10,28 @@
 //!   costs against the first one is worked out round by round. The receiving half of TCP runs in the
 //!   sender's time on loopback, so "both" is the fairer column for it.
 //! - Cold: a file nobody has read before, on a file system of our own (FUSE) that takes 20 ms for
-//!   each request of at most 128 KiB, 32 at once. What counts is the longest that the loop spent
+//!   each request of at most 128 KiB, 32 at once, and on ext4 on a device of that kind (that of the bench `stall`).
+//!   What counts is the longest that the loop spent
 //!   outside its wait in one call, and how often it slept there. This takes root and /dev/fuse.
 //!
 //! No way here asks what is resident: each window is prepared every time. The reader looks at the
 //! first and the last byte of whatever it reads, so that a way that sends something else fails.
 
 mod slow_tree;
+// What the ext4 bed is made of; the rest of it is for the bench that it belongs to.
+#[path = "../stall/bed.rs"]
+#[allow(dead_code)]
+mod bed;
+#[path = "../stall/command.rs"]
+mod command;
+#[path = "../stall/disk.rs"]
+#[allow(dead_code)]
+mod disk;
+#[path = "../stall/image.rs"]
+mod image;
+#[path = "../stall/tree.rs"]
+#[allow(dead_code)]
+mod tree;
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -26,11 +41,13 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bed::{Bed, Size};
 use memmap2::{Advice, MmapOptions};
 use nix::sys::resource::{UsageWho, getrusage};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -491,30 +508,47 @@ fn main() -> io::Result<()> {
     match &words[..] {
         [_, word, port] if word == "reader" => reader(port.parse().expect("a port")),
         [_, word, directory] if word == "tree" => slow_tree::run(directory),
+        [_, word, directory] if word == "ext4" => ext4(Path::new(directory)),
         _ => compare(),
     }
 }
 
-/// Mounts the slow file system, if that is possible here.
-fn mount(directory: &str) -> io::Result<Option<Other>> {
-    let mut other = Other::start(&["tree", directory])?;
+/// The process of the ext4 bed, as `slow_tree::run` is that of the other.
+fn ext4(directory: &Path) -> io::Result<()> {
+    let content = |length| (0..length).map(byte_at).collect();
+    let mounted =
+        image::build(directory, content).and_then(|image| Bed::Ext4.mount(directory, Some(&image)));
+    match mounted {
+        Ok(mounted) => {
+            println!("mounted");
+            io::stdin().read_to_end(&mut Vec::new())?;
+            drop(mounted);
+        }
+        Err(error) => println!("{error}"),
+    }
+    Ok(())
+}
+
+/// Mounts a slow file system, if that is possible here.
+fn mount(bed: &str, directory: &Path) -> io::Result<Option<Other>> {
+    fs::create_dir(directory)?;
+    let mut other = Other::start(&[bed, &directory.to_string_lossy()])?;
     let mut answer = String::new();
     let output = other.child.stdout.take().expect("it is piped");
     BufReader::new(output).read_line(&mut answer)?;
     if answer.trim() == "mounted" {
         return Ok(Some(other));
     }
-    print!("cold skipped: FUSE takes root and /dev/fuse: {answer}");
+    print!("cold skipped: it takes root and /dev/fuse: {answer}");
     Ok(None)
 }
 
 /// All ways in turn, round by round.
 fn compare() -> io::Result<()> {
     let directory = tempfile::tempdir()?;
-    let slow = directory.path().join("slow");
-    fs::create_dir(&slow)?;
+    let (fuse, ext4) = (directory.path().join("fuse"), directory.path().join("ext4"));
     // Before this process keeps to one processor, which those it starts would inherit.
-    let mounted = mount(&slow.to_string_lossy())?;
+    let mounted = [mount("tree", &fuse)?, mount("ext4", &ext4)?];
     run_on_processor(0);
     // Dropped after the listener, whose end is what ends it.
     let _reader;
@@ -524,7 +558,8 @@ fn compare() -> io::Result<()> {
     fs::write(&path, (0..FILE_LENGTH).map(byte_at).collect::<Vec<u8>>())?;
     let file = File::open(&path)?;
     let mut warm: Vec<Vec<Sample>> = WAYS.iter().map(|_| Vec::new()).collect();
-    let mut cold: Vec<Vec<Sample>> = WAYS.iter().map(|_| Vec::new()).collect();
+    let mut cold =
+        [(); 2].map(|()| -> Vec<Vec<Sample>> { WAYS.iter().map(|_| Vec::new()).collect() });
     for (way, _) in WAYS {
         measure(*way, &file, 1, &listener)?;
     }
@@ -533,11 +568,19 @@ fn compare() -> io::Result<()> {
             samples.push(measure(*way, &file, WARM_FILE_COUNT, &listener)?);
         }
     }
-    let rounds = if mounted.is_some() { COLD_ROUNDS } else { 0 };
-    for round in 0..rounds {
-        for (place, (way, _)) in WAYS.iter().enumerate() {
-            let file = File::open(slow.join((round * WAYS.len() + place).to_string()))?;
-            cold[place].push(measure(*way, &file, 1, &listener)?);
+    let of_fuse = |number: usize| fuse.join(number.to_string());
+    let of_ext4 = |number: usize| {
+        let path = Size::Big.path(number as u64);
+        ext4.join("root").join(path.trim_start_matches('/'))
+    };
+    let beds: [&dyn Fn(usize) -> PathBuf; 2] = [&of_fuse, &of_ext4];
+    for ((bed, mounted), cold) in beds.iter().zip(&mounted).zip(&mut cold) {
+        let rounds = if mounted.is_some() { COLD_ROUNDS } else { 0 };
+        for round in 0..rounds {
+            for (place, (way, _)) in WAYS.iter().enumerate() {
+                let file = File::open(bed(round * WAYS.len() + place))?;
+                cold[place].push(measure(*way, &file, 1, &listener)?);
+            }
         }
     }
     println!("{}", table(&warm, &cold));
@@ -545,7 +588,7 @@ fn compare() -> io::Result<()> {
 }
 
 /// Medians; least and greatest in parentheses; of sleeps the greatest.
-fn table(warm: &[Vec<Sample>], cold: &[Vec<Sample>]) -> String {
+fn table(warm: &[Vec<Sample>], cold: &[Vec<Vec<Sample>>; 2]) -> String {
     let gigabytes = Duration::from_nanos(WARM_FILE_COUNT * FILE_LENGTH).as_secs_f64();
     let figures: [fn(&Sample) -> f64; 3] = [
         |sample| 1.0 / sample.seconds,
@@ -554,10 +597,10 @@ fn table(warm: &[Vec<Sample>], cold: &[Vec<Sample>]) -> String {
     ];
     let mut table = String::from(
         "| way | warm MB/s | against a | sender's CPU s/GB | against a | CPU of both s/GB \
-         | against a | cold ms | longest call ms | sleeps |\n\
-         | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+         | against a | fuse: cold ms | longest call ms | sleeps | ext4: cold ms | longest call ms | sleeps |\n\
+         | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
     );
-    for (((_, name), samples), cold) in WAYS.iter().zip(warm).zip(cold) {
+    for (way, ((_, name), samples)) in WAYS.iter().zip(warm).enumerate() {
         let _ = write!(table, "| {name} ");
         for (place, figure) in figures.iter().enumerate() {
             let ratios = samples.iter().zip(&warm[0]);
@@ -568,7 +611,11 @@ fn table(warm: &[Vec<Sample>], cold: &[Vec<Sample>]) -> String {
             let (least, ratio, most) = spread(ratios.map(|(own, a)| figure(own) / figure(a)));
             let _ = write!(table, "| {middle} | {ratio:.2} ({least:.2} – {most:.2}) ");
         }
-        if !cold.is_empty() {
+        for cold in cold.iter().map(|cold| &cold[way]) {
+            if cold.is_empty() {
+                table.push_str("| | | ");
+                continue;
+            }
             let (_, total, _) = spread(cold.iter().map(|sample| sample.seconds * 1e3));
             let calls = cold.iter().map(|sample| sample.watch.longest);
             let (_, longest, most) = spread(calls.map(|call| call.as_secs_f64() * 1e3));
@@ -578,8 +625,6 @@ fn table(warm: &[Vec<Sample>], cold: &[Vec<Sample>]) -> String {
                 table,
                 "| {total:.0} | {longest:.2} (– {most:.2}) | {sleeps_max} "
             );
-        } else {
-            table.push_str("| | | ");
         }
         table.push_str("|\n");
     }

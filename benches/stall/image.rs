@@ -30,14 +30,15 @@ const IMAGE: u64 = 2;
 
 /// Makes the image with all files in it, below `work`. Takes seconds.
 ///
-/// There is one inode in a block, so that each cold file costs a read for its inode and one for its
+/// `content` gives the bytes of a file of some length, no block of zeros among them: those would become holes,
+/// which cost no read. There is one inode in a block, so that each cold file costs a read for its inode and one for its
 /// data, and no journal, which a file system that is only read has no use for.
 ///
 /// # Errors
 /// When `mkfs.ext4` is missing or fails, or files cannot be written.
-pub(crate) fn build(work: &Path) -> Result<PathBuf, String> {
+pub(crate) fn build(work: &Path, content: fn(u64) -> Vec<u8>) -> Result<PathBuf, String> {
     let (source, image) = (work.join("source"), work.join("image"));
-    write_tree(&source).map_err(|error| format!("{}: {error}", source.display()))?;
+    write_tree(&source, content).map_err(|error| format!("{}: {error}", source.display()))?;
     let files = Size::Small.count() + Size::Big.count();
     let inodes = (files + 2_000).to_string();
     let bytes = Size::ALL.map(|size| size.count() * size.length());
@@ -53,12 +54,11 @@ pub(crate) fn build(work: &Path) -> Result<PathBuf, String> {
     Ok(image)
 }
 
-fn write_tree(source: &Path) -> io::Result<()> {
+fn write_tree(source: &Path, content: fn(u64) -> Vec<u8>) -> io::Result<()> {
     let write = |path: &str, length: u64| {
         let path = source.join(path.trim_start_matches('/'));
         fs::create_dir_all(path.parent().unwrap_or(source))?;
-        // Blocks of zeros would become holes, which cost no read.
-        fs::write(path, vec![b'x'; usize::try_from(length).unwrap_or(0)])
+        fs::write(path, content(length))
     };
     write(HOT_PATH, HOT_LENGTH)?;
     for size in Size::ALL {

@@ -132,7 +132,9 @@ impl Bench {
     ) -> Result<(), String> {
         let image = match bed {
             Bed::Fuse => None,
-            Bed::Ext4 => match image::build(&self.work) {
+            Bed::Ext4 => match image::build(&self.work, |length| {
+                vec![b'x'; usize::try_from(length).unwrap_or_default()]
+            }) {
                 Ok(image) => Some(image),
                 Err(reason) => {
                     println!("skipped: bed ext4: {reason}");

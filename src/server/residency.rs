@@ -3,7 +3,8 @@
 //! `sendfile` waits for the disk whatever flags its file has. So windows are read once by a job before
 //! they are sent. Whether one that was read or sent before is there still, `cachestat` tells those
 //! who own the file; others it refuses, as `mincore` lies to them. For them a window that was not used
-//! for a moment is read once more, which costs little where it is there.
+//! for a moment is read once more before an answer begins with it. An answer that is in the midst of it goes
+//! on for some seconds: a peer that takes a window in ten pieces would have it read ten times.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -27,7 +28,7 @@ use crate::sys::file::{FileVersion, OpenFile};
 pub(super) const WINDOW_LENGTH: u64 = 512 * 1024;
 /// How long after its last use a window is taken to be still there.
 const TRUST_UNASKED: Duration = Duration::from_millis(20);
-/// How long after its last use a mapping is taken to be resident where its page tables cannot be asked.
+/// The same where nobody can be asked, for an answer in the midst of a window, and for mappings before Linux 6.7.
 pub(super) const TRUST: Duration = Duration::from_secs(5);
 /// How long after its last use a mapping is sent without asking whether its pages are still there.
 pub(super) const TRUST_MAPPED: Duration = Duration::from_secs(1);
@@ -41,6 +42,15 @@ const WINDOW_COUNT_MAX: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
 /// last access `relatime` has the next one write the access time (`mount(8)`), which may wait for the
 /// disk, so that next one must be a job's.
 const READ_AGAIN: Duration = Duration::from_secs(23 * 60 * 60);
+
+/// How far an answer has come with a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It begins with it.
+    Start,
+    /// It has sent some of it.
+    Midst,
+}
 
 /// When a window was read by a job, and when it was last used.
 #[derive(Clone, Copy, Debug)]
@@ -133,13 +143,21 @@ impl Residency {
     }
 
     /// Whether a window of `file` may be sent now; if so it counts as used.
-    pub(super) fn is_resident(&mut self, window: Window, file: &OpenFile, now: Instant) -> bool {
+    pub(super) fn is_resident(
+        &mut self,
+        window: Window,
+        file: &OpenFile,
+        place: Place,
+        now: Instant,
+    ) -> bool {
         let Some(used) = self.used.get_mut(&window) else {
             return false;
         };
         let idle = now.saturating_duration_since(used.last);
         let is_there = now.saturating_duration_since(used.read) <= READ_AGAIN
-            && (idle <= TRUST_UNASKED || is_cached(file, &window.bytes()).unwrap_or(false));
+            && (idle <= TRUST_UNASKED
+                || is_cached(file, &window.bytes())
+                    .unwrap_or(place == Place::Midst && idle <= TRUST));
         if is_there {
             used.last = now;
         } else {

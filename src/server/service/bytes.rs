@@ -13,7 +13,7 @@ use crate::disk::job::{Job, Locking, Map, Once, Opened, Warm};
 use crate::disk::{JobId, Sending};
 use crate::server::connections::ConnectionId;
 use crate::server::disk_queue::Owner;
-use crate::server::residency::{self, Waiter, Window};
+use crate::server::residency::{self, Place, Waiter, Window};
 use crate::site::representation::Representation;
 use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::mapping::{Addresses, Mapping};
@@ -64,7 +64,9 @@ impl Service {
         };
         let window = Window::at(version, first);
         if self.disk.engine.sending() == Sending::WhatIsResident
-            && !self.residency.is_resident(window, &file, now.monotonic)
+            && !self
+                .residency
+                .is_resident(window, &file, Place::Start, now.monotonic)
         {
             let waiter = Waiter {
                 id: asker.id,
@@ -192,7 +194,14 @@ impl Service {
         }
         let mut window = Window::at(segment.version, segment.bytes.start);
         let file = &segment.file;
-        if !self.residency.is_resident(window, file, now.monotonic) {
+        let place = match segment.bytes.start > segment.start.max(window.bytes().start) {
+            true => Place::Midst,
+            false => Place::Start,
+        };
+        if !self
+            .residency
+            .is_resident(window, file, place, now.monotonic)
+        {
             let job = self.wait_for(window, segment, asker, now);
             self.read_ahead(window, segment, asker, now);
             return Ready::Later(job);
@@ -203,7 +212,9 @@ impl Service {
                 None => return Ready::Bytes(ready),
                 Some(next)
                     if ready < READY_LENGTH_MAX
-                        && self.residency.is_resident(next, file, now.monotonic) =>
+                        && self
+                            .residency
+                            .is_resident(next, file, Place::Start, now.monotonic) =>
                 {
                     window = next;
                 }
@@ -245,7 +256,7 @@ impl Service {
             && !self.residency.is_pending(next)
             && !self
                 .residency
-                .is_resident(next, &segment.file, now.monotonic)
+                .is_resident(next, &segment.file, Place::Start, now.monotonic)
         {
             self.warm(&segment.file, next, None, asker.owner, now);
         }
