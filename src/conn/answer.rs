@@ -2,12 +2,16 @@
 
 use std::fmt::Write;
 
+use percent_encoding::percent_encode;
+
 use super::outbox::{Outbox, Source};
 use crate::clock::Now;
 use crate::http::head::{HeadWriter, LastFields};
 use crate::http::range::ByteRange;
 use crate::http::request::{Persistence, Request, Version};
 use crate::http::status::{Refusal, Status};
+use crate::http::target::NOT_IN_QUERY;
+
 use crate::site::fixed::{self, Allow, Page};
 use crate::site::representation::{Representation, Vary};
 use crate::site::response::{Content, Fixed, Selected};
@@ -143,7 +147,7 @@ pub(super) fn put_fixed(
             let mut location = path.as_bytes().to_vec();
             if let Some(query) = request.query() {
                 location.push(b'?');
-                location.extend_from_slice(query);
+                put_query(&mut location, query);
             }
             head.field("Location", &location);
         }),
@@ -153,6 +157,23 @@ pub(super) fn put_fixed(
             }
         }),
         Fixed::Refused(refusal) => put_refusal(outbox, exchange, *refusal),
+    }
+}
+
+/// Appends a query as a URI-reference can have it: as it was sent, but for what no query may hold and percent
+/// signs that begin no escape. RFC 9110 §10.2.2.
+fn put_query(location: &mut Vec<u8>, query: &[u8]) {
+    for (index, part) in query.split(|byte| *byte == b'%').enumerate() {
+        let is_escape =
+            matches!(part, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
+        match (index, is_escape) {
+            (0, _) => {}
+            (_, true) => location.push(b'%'),
+            (_, false) => location.extend_from_slice(b"%25"),
+        }
+        for piece in percent_encode(part, NOT_IN_QUERY) {
+            location.extend_from_slice(piece.as_bytes());
+        }
     }
 }
 

@@ -11,6 +11,11 @@ use super::status::Refusal;
 const EXTENSION_LENGTH_MAX: u32 = 4_096;
 /// Most bytes that all trailer fields together may take.
 const TRAILER_LENGTH_MAX: u32 = 8_192;
+/// Bytes of the extensions of all chunks together, and of the trailers after them: extensions are no part of the
+/// body's length, so its limit does not bound them (RFC 9112 §7.1.1).
+const EXTENSIONS_LENGTH_MAX: u32 = 16_384;
+/// Digits of a chunk's size: as many as any size needs, and its line end.
+const SIZE_LENGTH_MAX: u32 = 18;
 
 /// Where in the grammar the next byte stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +53,8 @@ pub struct ChunkedBody {
     total: u64,
     /// Bytes of this chunk's extensions, or of all trailers.
     overhead: u32,
+    /// Bytes of the extensions of the chunks before.
+    overhead_before: u32,
 }
 
 impl ChunkedBody {
@@ -58,6 +65,7 @@ impl ChunkedBody {
             remaining: 0,
             total: 0,
             overhead: 0,
+            overhead_before: 0,
         }
     }
 
@@ -145,6 +153,8 @@ impl ChunkedBody {
     }
 
     fn begin_data(&mut self) -> Place {
+        // What a size and its line end take is not counted: there has to be one for each chunk.
+        self.overhead_before += self.overhead.saturating_sub(SIZE_LENGTH_MAX);
         self.overhead = 0;
         self.total += self.remaining;
         if self.remaining == 0 {
@@ -166,10 +176,11 @@ impl ChunkedBody {
             | Place::TrailerLineFeed
             | Place::LastLineFeed
             | Place::Complete => TRAILER_LENGTH_MAX,
-            _ => EXTENSION_LENGTH_MAX + 16,
+            _ => EXTENSION_LENGTH_MAX + SIZE_LENGTH_MAX,
         };
         self.overhead += 1;
-        if self.overhead > overhead_max {
+        let all = self.overhead_before + self.overhead;
+        if self.overhead > overhead_max || all > EXTENSIONS_LENGTH_MAX {
             return Err(Refusal::Chunk);
         }
         Ok(())
@@ -280,6 +291,25 @@ mod tests {
             step in 1_usize..8,
         ) {
             proptest::prop_assert_eq!(decode(&body, step), decode(&body, body.len().max(1)));
+        }
+    }
+
+    #[test]
+    fn extensions_of_many_chunks_are_counted_together() {
+        let extended = |count: usize| {
+            let chunk = format!("1;{}\r\na\r\n", "x".repeat(3_000));
+            format!("{}0\r\n\r\n", chunk.repeat(count))
+        };
+        for (count, is_taken) in [(1, true), (5, true), (6, false), (900, false)] {
+            let body = extended(count);
+            for step in [1, 7, body.len()] {
+                let decoded = decode(body.as_bytes(), step);
+                assert_eq!(
+                    decoded.is_ok(),
+                    is_taken,
+                    "{count} chunks, {step} at a time"
+                );
+            }
         }
     }
 }

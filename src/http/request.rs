@@ -15,7 +15,7 @@ use fields::Fields;
 
 use super::framing::BodyFraming;
 use super::status::Refusal;
-use super::target::{Form, MethodShape, Target};
+use super::target::{Form, MethodShape, Target, is_https};
 
 /// Most field lines that the parser has room for; `HeadLimits::field_count_max` may be lower.
 pub const FIELD_COUNT_MAX: usize = 256;
@@ -419,7 +419,11 @@ impl Whole<'_> {
             _ => MethodShape::Other,
         };
         let line_length = method.len() + target.len() + "  HTTP/1.1".len();
-        let target = Target::parse(target.as_bytes(), shape).map_err(|_| Refusal::Target)?;
+        let raw_target = target.as_bytes();
+        let target = Target::parse(raw_target, shape).map_err(|_| Refusal::Target)?;
+        if target.form == Form::Absolute && is_https(raw_target) {
+            return Err(Refusal::Unsecured);
+        }
         let mut fields = Fields::new();
         self.line_ends(request.headers)?;
         for field in request.headers.iter() {

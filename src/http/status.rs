@@ -34,6 +34,8 @@ pub enum Status {
     RangeNotSatisfiable = 416,
     /// 417: an expectation other than `100-continue`.
     ExpectationFailed = 417,
+    /// 421: a resource that is not served on this connection.
+    MisdirectedRequest = 421,
     /// 431: a head longer than the limit, or too many fields.
     HeaderFieldsTooLarge = 431,
     /// 500: the disk failed.
@@ -77,6 +79,7 @@ impl Status {
             Status::UriTooLong => "URI Too Long",
             Status::RangeNotSatisfiable => "Range Not Satisfiable",
             Status::ExpectationFailed => "Expectation Failed",
+            Status::MisdirectedRequest => "Misdirected Request",
             Status::HeaderFieldsTooLarge => "Request Header Fields Too Large",
             Status::InternalServerError => "Internal Server Error",
             Status::NotImplemented => "Not Implemented",
@@ -127,6 +130,9 @@ pub enum Refusal {
     /// An expectation other than `100-continue`.
     #[error("the expectation cannot be met")]
     Expectation,
+    /// An `https` resource, which is for secured connections only (RFC 9110 §7.4).
+    #[error("https resources are not served on a connection without TLS")]
+    Unsecured,
     /// The head or the body did not arrive within its time.
     #[error("the request did not arrive in time")]
     TimedOut,
@@ -148,6 +154,7 @@ impl Refusal {
             Refusal::TransferCoding => Status::NotImplemented,
             Refusal::Version => Status::VersionNotSupported,
             Refusal::Expectation => Status::ExpectationFailed,
+            Refusal::Unsecured => Status::MisdirectedRequest,
             Refusal::TimedOut => Status::RequestTimeout,
         }
     }

@@ -5,7 +5,7 @@
 
 use std::net::Ipv6Addr;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_encode};
 
 /// The highest port.
 const PORT_MAX: u32 = 65_535;
@@ -28,6 +28,21 @@ pub const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'=')
     .remove(b':')
     .remove(b'@');
+
+/// What a query may not hold in a URI-reference, and browsers send all the same. RFC 3986 §3.4.
+pub const NOT_IN_QUERY: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'<')
+    .add(b'>')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 /// The form of a request-target. RFC 9112 §3.2.1 to §3.2.4.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
@@ -163,6 +178,13 @@ impl<'a> Target<'a> {
             query,
         }
     }
+}
+
+/// Whether a target is the absolute form of an `https` resource.
+pub fn is_https(raw: &[u8]) -> bool {
+    let scheme = b"https://";
+    raw.get(..scheme.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
 }
 
 /// Where the authority of an absolute form starts.

@@ -3,6 +3,7 @@
 use super::fixed::Allow;
 use super::representation::{Representation, Vary};
 use crate::clock::Now;
+use crate::http::content_coding::Coding;
 use crate::http::precondition::{self, MethodKind, Preconditions, Verdict};
 use crate::http::range::{self, ByteRange, RangeLimits, Selection};
 use crate::http::request::{Field, Method, Request};
@@ -193,6 +194,9 @@ fn select_range(
     match range::select(field, representation.version.length, limits) {
         Selection::Whole => Selected::Whole,
         Selection::Single(range) => Selected::Part(range),
+        // The coding would be that of the parts, and there is no field that says so of all of them:
+        // clients would decode the multipart body. RFC 9110 §8.4, §14.2.
+        Selection::Several(_) if representation.coding != Coding::Identity => Selected::Whole,
         Selection::Several(ranges) => Selected::Parts(ranges),
         Selection::Unsatisfiable => Selected::Unsatisfiable,
     }

@@ -89,11 +89,12 @@ impl Fields {
     }
 
     fn expect(&mut self, value: &[u8]) {
-        let all_continue = value
-            .split(|byte| *byte == b',')
-            .map(<[u8]>::trim_ascii)
-            .filter(|member| !member.is_empty())
-            .all(|member| member.eq_ignore_ascii_case(b"100-continue"));
+        let members = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        let mut members = members.filter(|member| !member.is_empty()).peekable();
+        if members.peek().is_none() {
+            return;
+        }
+        let all_continue = members.all(|member| member.eq_ignore_ascii_case(b"100-continue"));
         self.expectation = Some(match self.expectation {
             None | Some(Ok(_)) if all_continue => Ok(Expectation::Continue),
             _ => Err(Refusal::Expectation),
