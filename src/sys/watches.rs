@@ -49,6 +49,11 @@ const AWAY: WatchMask = WatchMask::MOVE_SELF
     .union(WatchMask::ONLYDIR)
     .union(WatchMask::MASK_ADD);
 
+/// A name is removed. A directory that somebody holds open does not tell of its own end, its parent does.
+const REMOVED: WatchMask = WatchMask::DELETE
+    .union(WatchMask::ONLYDIR)
+    .union(WatchMask::MASK_ADD);
+
 /// File systems that tell all their changes: those of this machine. On a network file system others
 /// make changes that nobody tells here; FUSE is whatever its server is; the lower layers of an
 /// overlay change unseen. Those that take two names for one (FAT, NTFS, HFS+) tell of a name that may
@@ -181,8 +186,8 @@ impl Watches {
     }
 
     /// Walks an absolute path to a directory and watches for anything that would make it lead
-    /// elsewhere: parents of links for their names, directories for their own moves. Where something
-    /// is missing, its parent is watched for it.
+    /// elsewhere: parents of links for their names, directories for their own moves, the parent of the last
+    /// for its removal. Where something is missing, its parent is watched for it.
     ///
     /// Walks until two walks agree, so that everything was watched before it was last looked at.
     pub fn walk_to_root(&self, path: &[u8]) -> Walk {
@@ -281,7 +286,7 @@ impl<'a> Walker<'a> {
             let Some(here) = place.last().map(Rc::clone) else {
                 return Err(Ended);
             };
-            match self.look(&here, &name)? {
+            match self.look(&here, &name, to_do.is_empty())? {
                 Found::Directory(directory) => place.push(Rc::new(directory)),
                 Found::Link(target) => {
                     self.link_count += 1;
@@ -302,8 +307,9 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
-    /// Looks a name up, with everything watched that may change what it leads to.
-    fn look(&mut self, here: &Rc<Directory>, name: &[u8]) -> Result<Found, Ended> {
+    /// Looks a name up, with everything watched that may change what it leads to. The directories on the way
+    /// to the root cannot be removed before it is, so only the last name is watched for that.
+    fn look(&mut self, here: &Rc<Directory>, name: &[u8], is_last: bool) -> Result<Found, Ended> {
         if self.within == Within::Root {
             self.watch(here, CONTENT, name)?;
         }
@@ -311,7 +317,12 @@ impl<'a> Walker<'a> {
         self.trace.extend(trace);
         if self.within == Within::Machine {
             match &found {
-                Found::Directory(directory) => self.watch(directory, AWAY, ITSELF)?,
+                Found::Directory(directory) => {
+                    self.watch(directory, AWAY, ITSELF)?;
+                    if is_last {
+                        self.watch(here, REMOVED, name)?;
+                    }
+                }
                 Found::Link(_) | Found::Else => self.watch(here, NAMES, name)?,
             }
         }

@@ -239,6 +239,33 @@ fn a_file_that_may_no_longer_be_read_is_refused() {
     }
 }
 
+/// It was remembered with one name, and is written to through one that no watched directory has.
+#[test]
+fn a_file_that_got_another_name_is_not_said_to_be_unchanged() {
+    for engine in engines() {
+        for length in [1_000, 50_000] {
+            let site = Site::new();
+            site.file("a", "1".repeat(length));
+            let server = Server::start(&site, &["--disk", engine, "--revalidate", "1h"]);
+            let mut client = server.connect();
+            let mut tag = String::new();
+            for _ in 0..5 {
+                let response = client.get("/a", &[]);
+                tag = response.field("etag").unwrap().to_owned();
+            }
+            let condition = format!("If-None-Match: {tag}");
+            assert_eq!(client.get("/a", &[&condition]).status, 304);
+            let other = site.beside("second name");
+            fs::hard_link(site.path("a"), &other).unwrap();
+            fs::write(&other, "2".repeat(length)).unwrap();
+            let response = client.get("/a", &[&condition]);
+            let what = format!("{engine}, {length} bytes");
+            assert_eq!(response.status, 200, "{what}");
+            assert!(response.body.iter().all(|byte| *byte == b'2'), "{what}");
+        }
+    }
+}
+
 #[test]
 fn a_file_with_several_names_is_looked_at_again() {
     for engine in engines() {

@@ -18,7 +18,7 @@ fn swap(link: &Path, target: &str) {
 }
 
 #[rustfmt::skip]
-const WAYS: [Way; 5] = [
+const WAYS: [Way; 8] = [
     ("a link", |d| swap(&d.join("current"), "releases/1"), |d, to| swap(&d.join("current"), &format!("releases/{to}"))),
     ("an absolute link", |d| swap(&d.join("current"), d.join("releases/1").to_str().unwrap()), |d, to| swap(&d.join("current"), d.join("releases").join(to).to_str().unwrap())),
     ("a link of links", |d| { swap(&d.join("stable"), "releases/1"); swap(&d.join("live"), "./stable"); swap(&d.join("current"), "live"); },
@@ -27,7 +27,22 @@ const WAYS: [Way; 5] = [
         |d, to| { fs::rename(d.join("current"), d.join(format!("before {to}"))).unwrap(); fs::rename(d.join("releases").join(to), d.join("current")).unwrap(); }),
     ("a link that is gone for a moment", |d| swap(&d.join("current"), "releases/1"),
         |d, to| { fs::remove_file(d.join("current")).unwrap(); symlink(format!("releases/{to}"), d.join("current")).unwrap(); }),
+    ("a directory removed, and another in its place", |d| fs::rename(d.join("releases/1"), d.join("current")).unwrap(),
+        |d, to| { fs::remove_dir_all(d.join("current")).unwrap(); fs::rename(d.join("releases").join(to), d.join("current")).unwrap(); }),
+    ("a directory removed and made again", |d| fs::rename(d.join("releases/1"), d.join("current")).unwrap(),
+        |d, to| { fs::remove_dir_all(d.join("current")).unwrap(); make_again(&d.join("current"), &d.join("releases").join(to)); }),
+    ("a directory removed behind a link", |d| swap(&d.join("current"), "releases/1"),
+        |d, to| { fs::remove_dir_all(d.join("releases/1")).unwrap(); make_again(&d.join("releases/1"), &d.join("releases").join(to)); }),
 ];
+
+/// Makes a directory and moves into it what is in another.
+fn make_again(directory: &Path, from: &Path) {
+    fs::create_dir(directory).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        fs::rename(entry.path(), directory.join(entry.file_name())).unwrap();
+    }
+}
 
 const LONG: usize = 8 << 20;
 

@@ -22,6 +22,7 @@ use crate::server::watch::Change;
 use crate::server::watch::directories::{Footing, Moment, Way};
 use crate::site::resolve::{self, Lookup};
 use crate::sys::beneath::Root;
+use crate::sys::file::FileVersion;
 use crate::sys::watches::{Unwatched, Walk};
 
 /// How long an entry is trusted whose directories are watched: a century, which is for ever.
@@ -66,6 +67,7 @@ impl Service {
         for change in changes.drain(..) {
             match change {
                 Change::Of(version) => {
+                    self.rewritten.put(version, ());
                     self.maps.remove(&version);
                     self.watch.remove(&version);
                 }
@@ -76,6 +78,22 @@ impl Service {
             }
         }
         self.changes = changes;
+    }
+
+    /// Whether the file of an entry is known to be of another version by now, for an answer that sends none of
+    /// its bytes. Writes through a name that it got after it was remembered are told to whoever holds the file.
+    pub(super) fn is_rewritten(&mut self, version: &FileVersion) -> bool {
+        if !self.rewritten.is_empty() && self.rewritten.contains(version) {
+            return true;
+        }
+        let Some(file) = self.descriptors.get(version) else {
+            return false;
+        };
+        let is_same = file.describe().is_ok_and(|now| now.version == *version);
+        if !is_same {
+            self.descriptors.remove(version);
+        }
+        !is_same
     }
 
     /// Has everything checked before it is used again.

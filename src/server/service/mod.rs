@@ -18,6 +18,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foldhash::HashMap;
+use foldhash::fast::RandomState;
+use lru::LruCache;
 
 pub(super) use bytes::{Asker, Ready};
 
@@ -52,6 +54,9 @@ use crate::sys::mapping::Mapping;
 use crate::sys::pagemap::Pagemap;
 use freshness::Serving;
 use warm::State;
+
+/// Versions remembered that are no more.
+const REWRITTEN_COUNT_MAX: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
 
 /// The path of the status page.
 pub const STATUS_PATH: &[u8] = b"/status";
@@ -172,6 +177,8 @@ pub(super) struct Service {
     pub descriptors: HeldCache<Arc<OpenFile>>,
     /// What most bytes and most waiting go to.
     pub top: Top,
+    /// Versions that were mapped and then written to: entries that still lead to them are out of date.
+    rewritten: LruCache<FileVersion, (), RandomState>,
     /// Changes.
     pub watch: Watch,
     /// Times that the kernel lost events.
@@ -206,6 +213,10 @@ pub(super) struct Service {
     map_file_length_max: u64,
     revalidate: Duration,
     status: StatusAccess,
+}
+
+fn rewritten() -> LruCache<FileVersion, (), RandomState> {
+    LruCache::with_hasher(REWRITTEN_COUNT_MAX, RandomState::default())
 }
 
 impl Service {
@@ -244,6 +255,7 @@ impl Service {
             maps: HeldCache::new(maps).with_curve(TakenIn::Second),
             descriptors: HeldCache::new(descriptors),
             top: Top::default(),
+            rewritten: rewritten(),
             watch,
             overflows: 0,
             looked_up: LookedUp::default(),
@@ -376,6 +388,10 @@ impl Service {
         let selected = response::select(request, representation, self.ranges, now);
         let content = Content::of(request.head().method);
         let source = match selected.first_byte(content, representation.version.length) {
+            None if self.is_rewritten(&representation.version) => {
+                let (path, lookup) = (request.path(), entry.lookup.clone());
+                return self.fetch(path, Some(entry), lookup, Resolve::new, asker, now);
+            }
             None => None,
             Some(first) => match self.supply(entry, representation, first, opened, asker, now) {
                 Supply::Source(source) => Some(source),
