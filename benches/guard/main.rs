@@ -134,7 +134,6 @@ fn record(counted: &[(&str, Cost)]) -> String {
             "{name} | {:.0} | {:.3} | {:.3}",
             cost.instructions * SLACK,
             // A list that grows now and then, a timer that passes: not one a request.
-            // A list that grows now and then, a timer that passes: not one a request.
             cost.allocations + 0.01,
             // How many of the wake-ups between two requests find something else to do depends on the machine.
             cost.system_calls + 0.1,

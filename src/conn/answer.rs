@@ -11,7 +11,6 @@ use crate::http::range::ByteRange;
 use crate::http::request::{Persistence, Request, Version};
 use crate::http::status::{Refusal, Status};
 use crate::http::target::NOT_IN_QUERY;
-
 use crate::site::fixed::{self, Allow, Page};
 use crate::site::representation::{Representation, Vary};
 use crate::site::response::{Content, Fixed, Selected};

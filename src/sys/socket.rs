@@ -91,8 +91,8 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
 /// Sends the pieces in order as far as the socket takes them; gives the number of bytes taken.
 ///
 /// `writev` where nothing has to be said beside the bytes: it takes 3 % less processor time a request
-/// than `sendmsg`, whose message the kernel has to fetch first; and `sendto` where there is one piece, which
-/// takes 3 % less again. All are made without the C library, which would prepare for the cancellation of threads
+/// than `sendmsg`, whose message the kernel has to fetch first. `sendto` where there is one piece: a profile has
+/// 1 % of a request in that call outside TCP, and 4 % with `writev`. All are made without the C library, which would prepare for the cancellation of threads
 /// around each.
 ///
 /// # Errors

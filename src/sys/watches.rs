@@ -259,6 +259,15 @@ impl Watches {
     }
 }
 
+/// Where a name stands in what is left of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Others come after it.
+    OnTheWay,
+    /// It is what the path leads to, unless it is a link.
+    Last,
+}
+
 impl<'a> Walker<'a> {
     fn new(watches: &'a Watches, within: Within) -> Walker<'a> {
         Walker {
@@ -286,7 +295,11 @@ impl<'a> Walker<'a> {
             let Some(here) = place.last().map(Rc::clone) else {
                 return Err(Ended);
             };
-            match self.look(&here, &name, to_do.is_empty())? {
+            let step = match to_do.is_empty() {
+                true => Step::Last,
+                false => Step::OnTheWay,
+            };
+            match self.look(&here, &name, step)? {
                 Found::Directory(directory) => place.push(Rc::new(directory)),
                 Found::Link(target) => {
                     self.link_count += 1;
@@ -309,7 +322,7 @@ impl<'a> Walker<'a> {
 
     /// Looks a name up, with everything watched that may change what it leads to. The directories on the way
     /// to the root cannot be removed before it is, so only the last name is watched for that.
-    fn look(&mut self, here: &Rc<Directory>, name: &[u8], is_last: bool) -> Result<Found, Ended> {
+    fn look(&mut self, here: &Rc<Directory>, name: &[u8], step: Step) -> Result<Found, Ended> {
         if self.within == Within::Root {
             self.watch(here, CONTENT, name)?;
         }
@@ -319,7 +332,7 @@ impl<'a> Walker<'a> {
             match &found {
                 Found::Directory(directory) => {
                     self.watch(directory, AWAY, ITSELF)?;
-                    if is_last {
+                    if step == Step::Last {
                         self.watch(here, REMOVED, name)?;
                     }
                 }

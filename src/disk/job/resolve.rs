@@ -33,6 +33,15 @@ pub struct Opened {
     pub version: FileVersion,
 }
 
+impl Opened {
+    /// Whether its content was written over since: a `statx` of the descriptor. What can no longer be
+    /// described counts as written over.
+    pub fn is_rewritten(&self) -> bool {
+        let now = self.file.describe();
+        now.map_or(true, |now| self.version.was_rewritten(&now.version))
+    }
+}
+
 /// What a look-up leads to.
 #[derive(Debug)]
 pub enum Outcome {

@@ -86,15 +86,10 @@ impl Service {
     fn open_file(&mut self, version: FileVersion, opened: &[Opened]) -> Option<Arc<OpenFile>> {
         if let Some(fresh) = opened.iter().find(|opened| opened.version == version) {
             // It may have been opened long ago: its job waited for others, and its bytes for the disk.
-            let now = fresh.file.describe().ok()?.version;
-            return (!version.was_rewritten(&now)).then(|| Arc::clone(&fresh.file));
+            return (!fresh.is_rewritten()).then(|| Arc::clone(&fresh.file));
         }
         let file = Arc::clone(self.descriptors.look_up(&version)?);
-        if file.describe().ok()?.version != version {
-            self.descriptors.remove(&version);
-            return None;
-        }
-        Some(file)
+        self.is_still(&file, &version).then_some(file)
     }
 
     /// The mapping of a version, if there is one whose pages are surely there. One whose pages were

@@ -12,7 +12,7 @@ use super::{Answer, Asker, Completed, Service};
 use crate::cache::entry::{Entry, Trust};
 use crate::clock::Now;
 use crate::disk::JobId;
-use crate::disk::job::{self, Follow, Ground, Job, Site};
+use crate::disk::job::{self, Follow, Ground, Job, Opened, Site};
 use crate::server::connections::ConnectionId;
 use crate::server::deliveries::Deliveries;
 use crate::server::disk_queue::Owner;
@@ -22,7 +22,7 @@ use crate::server::watch::Change;
 use crate::server::watch::directories::{Footing, Moment, Way};
 use crate::site::resolve::{self, Lookup};
 use crate::sys::beneath::Root;
-use crate::sys::file::FileVersion;
+use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::watches::{Unwatched, Walk};
 
 /// How long an entry is trusted whose directories are watched: a century, which is for ever.
@@ -82,18 +82,33 @@ impl Service {
 
     /// Whether the file of an entry is known to be of another version by now, for an answer that sends none of
     /// its bytes. Writes through a name that it got after it was remembered are told to whoever holds the file.
-    pub(super) fn is_rewritten(&mut self, version: &FileVersion) -> bool {
+    /// `opened` was opened by the look-up that has led here, if one has: it was looked at after all that was told.
+    pub(super) fn is_rewritten(&mut self, version: &FileVersion, opened: &[Opened]) -> bool {
+        if let Some(fresh) = opened.iter().find(|opened| opened.version == *version) {
+            // Where clocks are coarse a write may leave the version what it was.
+            let is_rewritten = fresh.is_rewritten();
+            if !is_rewritten {
+                self.rewritten.pop(version);
+            }
+            return is_rewritten;
+        }
         if !self.rewritten.is_empty() && self.rewritten.contains(version) {
             return true;
         }
-        let Some(file) = self.descriptors.get(version) else {
+        let kept = self.descriptors.get(version).map(Arc::clone);
+        kept.is_some_and(|file| !self.is_still(&file, version))
+    }
+
+    /// Whether a kept file is still of its version; if it is known not to be, it is kept no longer.
+    pub(super) fn is_still(&mut self, file: &OpenFile, version: &FileVersion) -> bool {
+        let Ok(now) = file.describe() else {
             return false;
         };
-        let is_same = file.describe().is_ok_and(|now| now.version == *version);
-        if !is_same {
+        let is_still = now.version == *version;
+        if !is_still {
             self.descriptors.remove(version);
         }
-        !is_same
+        is_still
     }
 
     /// Has everything checked before it is used again.

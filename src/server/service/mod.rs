@@ -388,7 +388,7 @@ impl Service {
         let selected = response::select(request, representation, self.ranges, now);
         let content = Content::of(request.head().method);
         let source = match selected.first_byte(content, representation.version.length) {
-            None if self.is_rewritten(&representation.version) => {
+            None if self.is_rewritten(&representation.version, opened) => {
                 let (path, lookup) = (request.path(), entry.lookup.clone());
                 return self.fetch(path, Some(entry), lookup, Resolve::new, asker, now);
             }
