@@ -3,8 +3,9 @@
 //! `sendfile` waits for the disk whatever flags its file has. So windows are read once by a job before
 //! they are sent. Whether one that was read or sent before is there still, `cachestat` tells those
 //! who own the file; others it refuses, as `mincore` lies to them. For them a window that was not used
-//! for a moment is read once more before an answer begins with it. An answer that is in the midst of it goes
-//! on for some seconds: a peer that takes a window in ten pieces would have it read ten times.
+//! for a moment is read once more before an answer begins with it. What was read for an answer is there for it
+//! for some seconds, and while it is in the midst of it: a peer that takes a window in ten pieces would have it, and
+//! the one after it, read ten times.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -46,6 +47,8 @@ const READ_AGAIN: Duration = Duration::from_secs(23 * 60 * 60);
 /// How far an answer has come with a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
+    /// It is still with the one before: what counts is whether this one has to be read.
+    Ahead,
     /// It begins with it.
     Start,
     /// It has sent some of it.
@@ -57,6 +60,8 @@ pub(super) enum Place {
 struct Use {
     read: Instant,
     last: Instant,
+    /// Whether no answer has begun with it since it was read: whoever had it read may not be there at once.
+    is_new: bool,
 }
 
 /// One window of one version of a file.
@@ -142,7 +147,7 @@ impl Residency {
         }
     }
 
-    /// Whether a window of `file` may be sent now; if so it counts as used.
+    /// Whether a window of `file` may be sent now; if so it counts as used, unless it is ahead.
     pub(super) fn is_resident(
         &mut self,
         window: Window,
@@ -154,14 +159,16 @@ impl Residency {
             return false;
         };
         let idle = now.saturating_duration_since(used.last);
-        let is_there = now.saturating_duration_since(used.read) <= READ_AGAIN
-            && (idle <= TRUST_UNASKED
-                || is_cached(file, &window.bytes())
-                    .unwrap_or(place == Place::Midst && idle <= TRUST));
-        if is_there {
+        let told = match idle <= TRUST_UNASKED {
+            true => Some(true),
+            false => is_cached(file, &window.bytes()),
+        };
+        let is_trusted = idle <= TRUST && (place != Place::Start || used.is_new);
+        let is_there =
+            now.saturating_duration_since(used.read) <= READ_AGAIN && told.unwrap_or(is_trusted);
+        if is_there && place != Place::Ahead {
             used.last = now;
-        } else {
-            self.used.pop(&window);
+            used.is_new = false;
         }
         is_there
     }
@@ -189,7 +196,8 @@ impl Residency {
         Some(pending.job)
     }
 
-    /// Notes a job that reads a window.
+    /// Notes a job that reads a window. Pages that are being read count as cached, so nothing is known of it
+    /// before the job is done.
     pub(super) fn begin(
         &mut self,
         window: Window,
@@ -197,6 +205,7 @@ impl Residency {
         file: Arc<OpenFile>,
         waiter: Option<Waiter>,
     ) {
+        self.used.pop(&window);
         let is_ahead = waiter.is_none();
         let waiters = waiter.map_or_else(Waiters::default, |waiter| {
             Waiters::of(waiter.id, waiter.entry)
@@ -245,6 +254,7 @@ impl Residency {
             let used = Use {
                 read: now,
                 last: now,
+                is_new: true,
             };
             self.used.put(window, used);
         }

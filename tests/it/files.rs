@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
+use std::time::{Duration, Instant};
 
 use super::harness::{
     Client, Content, Server, Site, engines, is_root, skip, unprivileged, wait_until,
@@ -193,6 +194,45 @@ fn a_file_that_may_not_be_read_is_403() {
     for _ in 0..4 {
         assert_eq!(server.get("/public").body, b"yes");
     }
+}
+
+/// Who may not write a file is not told what of it is in memory, so windows are read before they are sent: once
+/// for a peer, however small the pieces are that it takes.
+#[test]
+fn a_slow_reader_of_a_foreign_file_has_each_window_read_once() {
+    if !is_root() {
+        return skip("a file of somebody else takes root to make");
+    }
+    let site = Site::new();
+    site.file("long", vec![b'x'; LONG]);
+    let mut command = unprivileged(&site);
+    command.args(["--listen", "127.0.0.1:0"]).arg(site.root());
+    let server = Server::spawn(&mut command);
+    let jobs = || -> u64 {
+        let numbers = server.numbers();
+        let buckets = numbers["disk"]["job_us"].as_array().unwrap();
+        let counts = buckets
+            .iter()
+            .map(|bucket| bucket["count"].as_u64().unwrap());
+        counts.sum()
+    };
+    let before = jobs();
+    let mut client = server.connect();
+    rustix::net::sockopt::set_socket_recv_buffer_size(client.stream(), 16 << 10).unwrap();
+    client.send(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut piece = vec![0; 32 << 10];
+    for _ in 0..60 {
+        client.stream().read_exact(&mut piece).unwrap();
+        let taken = Instant::now();
+        wait_until("nobody is trusted unasked any more", || {
+            taken.elapsed() > Duration::from_millis(30)
+        });
+    }
+    let windows = (60 * piece.len() as u64).div_ceil(512 << 10);
+    // Its look-up, what lies in sockets, and the window that is read ahead.
+    let most = windows + 6;
+    let jobs = jobs() - before;
+    assert!(jobs <= most, "{jobs} jobs for {windows} windows");
 }
 
 #[test]

@@ -251,7 +251,7 @@ impl Service {
             && !self.residency.is_pending(next)
             && !self
                 .residency
-                .is_resident(next, &segment.file, Place::Start, now.monotonic)
+                .is_resident(next, &segment.file, Place::Ahead, now.monotonic)
         {
             self.warm(&segment.file, next, None, asker.owner, now);
         }
