@@ -33,8 +33,10 @@ fn a_hit_is_two_system_calls_and_none_of_them_is_about_files() {
         if strace.try_wait().unwrap().is_some() {
             return skip("strace may not attach here");
         }
-        let count = 2_000;
-        for _ in 0..count {
+        // Calls are counted from a moment after that on, which costs a few requests.
+        let (count, uncounted_max) = (2_000, 50);
+        let sent = count + uncounted_max;
+        for _ in 0..sent {
             assert_eq!(client.get("/a", &[]).status, 200);
         }
         let tracer = rustix::process::Pid::from_child(&strace);
@@ -60,15 +62,15 @@ fn a_hit_is_two_system_calls_and_none_of_them_is_about_files() {
                 "total" => {}
                 "epoll_wait" | "restart_syscall" => by_wait += calls,
                 "recvfrom" | "writev" => {
-                    assert!(calls <= count + 10, "{calls} of {name}:\n{text}");
+                    assert!(calls <= sent + 10, "{calls} of {name}:\n{text}");
                     others += calls;
                 }
                 // The loop asks now and then whether it slept, and after a second without a request
                 // whether a mapping is still resident.
-                "getrusage" | "ioctl" => assert!(calls <= count / 5, "{text}"),
+                "getrusage" | "ioctl" => assert!(calls <= sent / 5, "{text}"),
                 _ => panic!("{name} on the way of a hit:\n{text}"),
             }
         }
-        assert!(others >= 2 * count && by_wait <= count + 10, "\n{text}");
+        assert!(others >= 2 * count && by_wait <= sent + 10, "\n{text}");
     }
 }
