@@ -17,6 +17,8 @@ fn a_hit_is_two_system_calls_and_none_of_them_is_about_files() {
         for _ in 0..4 {
             assert_eq!(client.get("/a", &[]).status, 200);
         }
+        // A helper that has just been made is still on its way to its wait.
+        wait_until("all its threads rest", || threads_rest(server.pid()));
         let summary = site.beside("strace");
         let mut strace = Command::new("strace")
             .args(["-f", "-c", "-o"])
@@ -73,4 +75,18 @@ fn a_hit_is_two_system_calls_and_none_of_them_is_about_files() {
         }
         assert!(others >= 2 * count && by_wait <= sent + 10, "\n{text}");
     }
+}
+
+/// Whether every thread of a process sleeps (`proc_pid_stat(5)`).
+fn threads_rest(process: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    threads.flatten().all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat"));
+        // A thread that is gone rests as well.
+        stat.map_or(true, |stat| {
+            stat.rsplit(") ")
+                .next()
+                .is_some_and(|rest| rest.starts_with('S'))
+        })
+    })
 }
