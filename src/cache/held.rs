@@ -96,15 +96,27 @@ impl<H> HeldCache<H> {
         }
     }
 
-    /// The holder that [`look_up`](HeldCache::look_up) gave turned out to be of no use, and is dropped: the
-    /// look-up was a miss after all.
-    pub fn disown(&mut self, version: &FileVersion, fate: Fate) {
+    /// Counts a look-up that was not made, because it is known what would have come of it: the file had to be
+    /// opened to learn of this version.
+    pub fn note_miss(&mut self, version: &FileVersion) {
+        let length = version.length;
+        let fate = match self.holds(version) {
+            // By that opening; it was not, before.
+            true => Fate::Unknown,
+            false => self.entries.note_miss(file_hash(&self.hasher, version)),
+        };
+        self.stats.note_miss(fate);
+        self.stats.miss_bytes = self.stats.miss_bytes.saturating_add(length);
+    }
+
+    /// The holder that [`look_up`](HeldCache::look_up) gave turned out to be of no use: the look-up was a
+    /// miss after all.
+    pub fn take_back_hit(&mut self, version: &FileVersion, fate: Fate) {
         let length = version.length;
         self.stats.hits = self.stats.hits.saturating_sub(1);
         self.stats.hit_bytes = self.stats.hit_bytes.saturating_sub(length);
         self.stats.note_miss(fate);
         self.stats.miss_bytes = self.stats.miss_bytes.saturating_add(length);
-        self.entries.remove(version, fate);
     }
 
     /// The holder of a version; marks and counts nothing. For a request that was counted before.
@@ -140,7 +152,7 @@ impl<H> HeldCache<H> {
         if !self.has_room_for(version.length) {
             return out;
         }
-        self.entries.remove(&version, Fate::Unknown);
+        self.release(&version);
         self.stats.insertions += 1;
         let (stats, now_s) = (&mut self.stats, self.minute.age_s());
         let hash = file_hash(&self.hasher, &version);
@@ -162,7 +174,7 @@ impl<H> HeldCache<H> {
     /// # Errors
     /// Gives it back where there is none.
     pub fn fill(&mut self, version: FileVersion, holder: H) -> Result<(), H> {
-        self.entries.remove(&version, Fate::Unknown);
+        self.release(&version);
         let hash = file_hash(&self.hasher, &version);
         let weight = weight(self.budget, version.length);
         let now_s = self.minute.age_s();
@@ -186,9 +198,18 @@ impl<H> HeldCache<H> {
         Some(slot.value)
     }
 
+    /// Drops a version for want of `cause`.
+    pub fn push_out(&mut self, version: &FileVersion, cause: Cause) {
+        if let Some(slot) = self.entries.remove(version, Fate::PushedOut) {
+            let age_s = self.minute.age_s() - slot.since_s;
+            self.stats.note_eviction(cause, age_s);
+        }
+    }
+
     /// Lets go of a version that is held better elsewhere: a descriptor once its file is mapped.
     pub fn release(&mut self, version: &FileVersion) {
-        self.entries.remove(version, Fate::Unknown);
+        let is_held = self.entries.remove(version, Fate::Unknown).is_some();
+        self.stats.released += u64::from(is_held);
     }
 
     /// Drops everything: any file may have changed.
@@ -317,6 +338,14 @@ mod tests {
                         held.remove(&(gone.inode, gone.length));
                     }
                 }
+                2 => {
+                    cache.release(&asked);
+                    held.remove(&key);
+                }
+                3 => {
+                    cache.push_out(&asked, Cause::Memory);
+                    held.remove(&key);
+                }
                 _ => {
                     assert_eq!(cache.look_up(&asked).is_some(), held.contains_key(&key));
                     if held.insert(key, ()).is_none() {
@@ -333,11 +362,12 @@ mod tests {
         let stats = cache.stats();
         let by = stats.evictions_by;
         assert!(by.bytes > 100 && by.count > 0 && by.shed > 100, "{stats:?}");
+        assert!(by.memory > 100 && stats.released > 100, "{stats:?}");
         assert!(stats.rejected > 100 && stats.hits > 100, "{stats:?}");
-        assert_eq!(by.bytes + by.count + by.shed, stats.evictions);
+        assert_eq!(by.bytes + by.count + by.shed + by.memory, stats.evictions);
         let missed = stats.misses_by;
         assert_eq!(missed.cold + missed.changed + missed.evicted, stats.misses);
-        let gone = stats.evictions + stats.rejected + stats.changed;
+        let gone = stats.evictions + stats.rejected + stats.changed + stats.released;
         assert_eq!(stats.insertions, gone + held.len() as u64);
     }
 

@@ -19,8 +19,6 @@ use super::entry::{Entry, Resolution};
 use super::ranked::{Departure, Ranked, Room, Slot};
 use super::stats::{CacheStats, Cause, Fate, Minute, MinuteStats};
 use crate::clock::Now;
-use crate::site::representation::Variants;
-use crate::sys::file::FileVersion;
 
 /// Longest raw path that is remembered, in bytes. Peers choose paths: without a bound a table of
 /// 65,536 entries could be made to hold half a gigabyte of them.
@@ -128,7 +126,6 @@ impl PathCache {
         if raw_path.len() > PATH_LENGTH_MAX {
             return;
         }
-        self.stats.insertions += 1;
         match &entry.resolution {
             Resolution::File { .. } => self.insert_file(raw_path, entry),
             Resolution::Moved(_) | Resolution::Refused(_) => self.insert_negative(raw_path, entry),
@@ -138,9 +135,12 @@ impl PathCache {
     fn insert_file(&mut self, raw_path: &[u8], entry: Rc<Entry>) {
         if let Some(previous) = self.files.replace(raw_path, Rc::clone(&entry)) {
             entry.inherit_requests(&previous);
-            self.stats.changed += u64::from(!is_same_file(&entry, &previous));
+            if leads_elsewhere(&entry, &previous) {
+                self.stats.note_change();
+            }
             return;
         }
+        self.stats.insertions += 1;
         if let Some(previous) = self.negatives.pop(raw_path) {
             entry.inherit_requests(&previous.entry);
             self.stats.changed += 1;
@@ -206,9 +206,14 @@ impl PathCache {
             (Some(slot), _) => Some(slot.value),
             (None, negative) => negative.map(|negative| negative.entry),
         };
-        if let Some(previous) = previous {
-            entry.inherit_requests(&previous);
-            self.stats.changed += 1;
+        match previous {
+            None => self.stats.insertions += 1,
+            Some(previous) => {
+                entry.inherit_requests(&previous);
+                if leads_elsewhere(&entry, &previous) {
+                    self.stats.note_change();
+                }
+            }
         }
         while self.negatives.len() > negative_count_max(self.entry_count_max) {
             if let Some((_, negative)) = self.negatives.pop_lru() {
@@ -306,24 +311,19 @@ fn known(stats: &mut CacheStats, entry: &Rc<Entry>, bytes: u64, is_expired: bool
     }
 }
 
-/// Whether two entries lead to the same versions: the second was looked up because its file had to be
-/// opened again.
-fn is_same_file(one: &Entry, other: &Entry) -> bool {
-    match (&one.resolution, &other.resolution) {
+/// Whether an entry leads to something else than the one that it replaces. If not, the path was looked up
+/// because its file had to be opened again, or because it led to nothing and was not watched.
+fn leads_elsewhere(entry: &Entry, previous: &Entry) -> bool {
+    match (&entry.resolution, &previous.resolution) {
         (
             Resolution::File { variants: one, .. },
             Resolution::File {
                 variants: other, ..
             },
-        ) => {
-            let versions = |variants: &Variants| -> Vec<FileVersion> {
-                let coded = variants.coded.iter();
-                let all = std::iter::once(&variants.identity).chain(coded);
-                all.map(|representation| representation.version).collect()
-            };
-            versions(one) == versions(other)
-        }
-        _ => false,
+        ) => !one.versions().eq(other.versions()),
+        (Resolution::Moved(one), Resolution::Moved(other)) => one != other,
+        (Resolution::Refused(one), Resolution::Refused(other)) => one != other,
+        _ => true,
     }
 }
 

@@ -34,6 +34,9 @@ pub struct CacheStats {
     pub age_at_eviction_s: [u64; AGE_BUCKETS],
     /// Entries dropped because the file had changed.
     pub changed: u64,
+    /// Entries let go because something else holds the same bytes: a descriptor whose file was mapped.
+    /// What was put in is held, or was evicted, rejected, changed or released.
+    pub released: u64,
 }
 
 /// Why look-ups were not answered.
@@ -60,6 +63,8 @@ pub struct EvictionsBy {
     pub share: u64,
     /// Descriptors given up so that connections can be taken.
     pub shed: u64,
+    /// Memory: the kernel had taken the pages of a mapping.
+    pub memory: u64,
 }
 
 /// For want of what an entry was pushed out.
@@ -73,6 +78,8 @@ pub enum Cause {
     Share,
     /// Descriptors for connections.
     Shed,
+    /// Memory, which the kernel took.
+    Memory,
 }
 
 /// Why a key that is not held is not.
@@ -107,9 +114,16 @@ impl CacheStats {
             Cause::Count => by.count += 1,
             Cause::Share => by.share += 1,
             Cause::Shed => by.shed += 1,
+            Cause::Memory => by.memory += 1,
         }
         let bucket = (u32::BITS - age_s.leading_zeros()) as usize;
         self.age_at_eviction_s[bucket.min(AGE_BUCKETS - 1)] += 1;
+    }
+
+    /// Counts an entry that took the place of one for the same key that has led elsewhere.
+    pub fn note_change(&mut self) {
+        self.insertions += 1;
+        self.changed += 1;
     }
 
     /// Hits in all look-ups; `None` before the first.

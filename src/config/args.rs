@@ -343,9 +343,9 @@ pub(super) struct Args {
     #[arg(value_parser = log_format(), default_value = "combined")]
     pub(super) access_log_format: LogFormat,
 
-    /// Say in each response which cache knew what was needed (Server-Timing).
+    /// Say in responses which cache knew what was needed (Server-Timing).
     ///
-    /// Everybody sees it, so it is for times of looking into something.
+    /// What no cache was asked for says nothing. Everybody sees it, so it is for times of looking into something.
     #[arg(long, value_name = "SWITCH", env = "SPEDE_SERVER_TIMING", help_heading = OBSERVATION)]
     #[arg(value_parser = server_timing(), default_value = "off", num_args = 0..=1)]
     #[arg(default_missing_value = "on", require_equals = true)]

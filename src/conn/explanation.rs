@@ -34,6 +34,8 @@ pub struct Explanation {
     pub head: Option<LookUp>,
     /// Of the cache of mappings: a miss is sent from a descriptor.
     pub map: Option<LookUp>,
+    /// Of the cache of descriptors, where there was no mapping: a miss was opened.
+    pub descriptor: Option<LookUp>,
     /// How long the request waited for the disk.
     pub disk: Option<Duration>,
 }
@@ -50,7 +52,12 @@ pub enum ServerTiming {
 impl Explanation {
     /// The caches that were asked, by name.
     pub fn look_ups(&self) -> impl Iterator<Item = (&'static str, LookUp)> {
-        let all = [("path", self.path), ("head", self.head), ("map", self.map)];
+        let all = [
+            ("path", self.path),
+            ("head", self.head),
+            ("map", self.map),
+            ("descriptor", self.descriptor),
+        ];
         all.into_iter()
             .filter_map(|(name, look_up)| Some((name, look_up?)))
     }

@@ -10,7 +10,7 @@ use rustix::net::Shutdown;
 use super::connections::{Abreast, Connected, ConnectionId, Flow};
 use super::disk_queue::Owner;
 use super::residency::TRUST_MAPPED;
-use super::service::{Answer, Asker, Completed, Ready, Resolved, Service};
+use super::service::{Answer, Asker, Completed, Looked, Ready, Resolved, Service};
 use crate::cache::entry::Resolution;
 use crate::clock::Now;
 use crate::conn::ledger::Ledger;
@@ -229,12 +229,11 @@ impl Driver {
             Resolved::Again => service.find(&request, id, connection.peer(), connected.role, now),
             Resolved::Entry(entry) => {
                 let owner = Owner::from(connection.peer());
-                let has_looked = connected.explanation.map.is_some();
-                let asker = Asker {
-                    id,
-                    owner,
-                    has_looked,
+                let looked = Looked {
+                    mapping: connected.explanation.map.is_some(),
+                    descriptor: connected.explanation.descriptor.is_some(),
                 };
+                let asker = Asker { id, owner, looked };
                 service.answer_from(entry, &request, &completed.opened, asker, now)
             }
         };
@@ -342,11 +341,8 @@ impl Driver {
             }
             Next::File(segment) => {
                 let owner = Owner::from(connected.connection.peer());
-                let asker = Asker {
-                    id,
-                    owner,
-                    has_looked: true,
-                };
+                let looked = Looked::default();
+                let asker = Asker { id, owner, looked };
                 let ready = match service.prepare(segment, asker, now) {
                     Ready::Bytes(ready) => ready,
                     Ready::Later(job) => {
@@ -382,6 +378,7 @@ fn note(explanation: &mut Explanation, service: &mut Service) {
     if looked_up.mapping {
         explanation.map = Some(LookUp::Miss);
     }
+    explanation.descriptor = looked_up.descriptor.or(explanation.descriptor);
 }
 
 /// Where the answer to a connection comes from, as far as it is known by now.
@@ -397,10 +394,14 @@ fn explain(connected: &mut Connected, found: &Found<'_>, now: &Now) -> Explanati
             Selected::Whole | Selected::NotModified => explanation.path,
             _ => Some(LookUp::Miss),
         };
-        explanation.map = source.map(|source| match source {
-            Source::Mapped(_) => LookUp::Hit,
-            Source::File(_) => LookUp::Miss,
-        });
+        match source {
+            Some(Source::Mapped(_)) => {
+                explanation.map = Some(LookUp::Hit);
+                explanation.descriptor = None;
+            }
+            Some(Source::File(_)) => {}
+            None => (explanation.map, explanation.descriptor) = (None, None),
+        }
     }
     explanation
 }

@@ -124,9 +124,14 @@ impl Store {
                 return reopened;
             }
         }
-        if step.opened == Opened::No && self.descriptors.look_up(version).is_none() {
-            reopened = Opened::Yes;
-            self.keep_open(version);
+        match step.opened {
+            Opened::Yes => self.descriptors.note_miss(version),
+            Opened::No => {
+                if self.descriptors.look_up(version).is_none() {
+                    reopened = Opened::Yes;
+                    self.keep_open(version);
+                }
+            }
         }
         if is_mappable && step.may_map && self.maps.has_room_for(version.length) {
             self.maps.insert(*version, ());

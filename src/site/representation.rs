@@ -185,6 +185,12 @@ impl Variants {
         })
     }
 
+    /// The versions of the file and of its twins.
+    pub fn versions(&self) -> impl Iterator<Item = FileVersion> {
+        let all = std::iter::once(&self.identity).chain(&self.coded);
+        all.map(|representation| representation.version)
+    }
+
     /// The codings of the twins.
     pub fn codings(&self) -> CodingSet {
         let mut set = CodingSet::default();

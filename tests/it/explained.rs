@@ -8,7 +8,8 @@ use super::harness::{Server, Site, engines, wait_until};
 fn responses_say_which_cache_answered_and_what_the_disk_took() {
     for engine in engines() {
         let site = Site::new();
-        site.file("a", vec![b'a'; 1_024]);
+        site.file("a", vec![b'a'; 1_024])
+            .file("long", vec![b'l'; 100_000]);
         let server = Server::start(&site, &["--disk", engine, "--server-timing"]);
         let mut client = server.connect();
         let mut timing = |path: &str, field: &str| {
@@ -18,7 +19,9 @@ fn responses_say_which_cache_answered_and_what_the_disk_took() {
         };
         let cold = timing("/a", "");
         assert!(
-            cold.starts_with("path;desc=miss, head;desc=miss, map;desc=miss, disk;dur="),
+            cold.starts_with(
+                "path;desc=miss, head;desc=miss, map;desc=miss, descriptor;desc=miss, disk;dur="
+            ),
             "{engine}: {cold}"
         );
         wait_until("all of it is known", || {
@@ -32,8 +35,19 @@ fn responses_say_which_cache_answered_and_what_the_disk_took() {
             timing("/a", "Range: bytes=0-9"),
             "path;desc=hit, head;desc=miss, map;desc=hit"
         );
+        // Longer than what is mapped: a head was written for the first answer and goes with the second.
+        assert!(timing("/long", "").contains("descriptor;desc=miss, disk;dur="));
+        assert_eq!(
+            timing("/long", ""),
+            "path;desc=hit, head;desc=hit, descriptor;desc=hit"
+        );
         assert!(timing("/none", "").starts_with("path;desc=miss, disk;dur="));
         assert_eq!(timing("/none", ""), "path;desc=hit");
+        let refused = client.request("DELETE", "/a", &[]);
+        assert_eq!(
+            (refused.status, refused.field("server-timing")),
+            (405, None)
+        );
     }
 }
 

@@ -55,6 +55,13 @@ fn the_numbers_are_those_of_what_happened() {
         (1, 1_000)
     );
     assert_eq!(count("/caches/2/entries"), 1);
+    // Both files were opened by their first requests; the second one of /a took its descriptor, which went
+    // when it was mapped, and all but the first of /long.
+    assert_eq!(
+        (count("/caches/2/hits"), count("/caches/2/misses")),
+        (10, 2)
+    );
+    assert_eq!(count("/caches/2/released"), 1);
     assert_eq!(
         (count("/connections/open"), count("/connections/accepted")),
         (2, 2)
@@ -127,14 +134,24 @@ fn each_request_is_one_look_up() {
             assert_eq!(client.get(&path, &[]).body.len(), 1_000);
         }
         let numbers = server.numbers();
-        for cache in [0, 1] {
-            let of = |name: &str| numbers["caches"][cache][name].as_u64().unwrap();
-            assert_eq!(of("hits") + of("misses"), 3_000, "{engine}: {numbers}");
+        let of = |cache: usize, name: &str| numbers["caches"][cache][name].as_u64().unwrap();
+        // A descriptor is looked for where there is no mapping.
+        for (cache, look_ups) in [(0, 3_000), (1, 3_000), (2, of(1, "misses"))] {
+            let of = |name| of(cache, name);
+            assert_eq!(of("hits") + of("misses"), look_ups, "{engine}: {numbers}");
+            let gone = ["evictions", "rejected", "changed", "released"].map(of);
+            let gone: u64 = gone.iter().sum();
+            assert_eq!(
+                of("insertions"),
+                of("entries") + gone,
+                "{engine}: {numbers}"
+            );
             assert!(
                 of("evictions") + of("rejected") > 100 || cache == 0,
                 "{engine}"
             );
         }
+        assert!(of(2, "misses") >= 60, "each file was opened: {numbers}");
     }
 }
 

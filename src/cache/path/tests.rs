@@ -113,3 +113,56 @@ fn the_smallest_caches_hold_what_they_may() {
         }
     }
 }
+
+/// Whatever is done to it: what was put in is there, or was counted when it went.
+#[test]
+fn what_was_put_in_is_held_or_was_counted_when_it_went() {
+    let now = now();
+    let (files, missing) = (entries(&now), missing(&now));
+    let mut cache = cache(64);
+    let mut random = crate::cache::workload::Random(11);
+    for _ in 0..50_000 {
+        let drawn = random.next();
+        let path = (drawn % 150).to_le_bytes();
+        match drawn >> 32 & 63 {
+            0 => cache.remove(&path),
+            1..8 => {
+                cache.fill(&path, Rc::clone(&files[3]));
+            }
+            8 if drawn >> 40 & 63 == 0 => cache.clear(),
+            kind => {
+                let _ = cache.look_up(&path, &now);
+                // Some are put in again though they are there: their file had to be opened once more.
+                let entry = match kind % 3 {
+                    0 => &missing,
+                    _ => &files[usize::try_from(kind % 4).expect("a few")],
+                };
+                cache.insert(&path, Rc::clone(entry));
+            }
+        }
+        let stats = cache.stats();
+        let gone = stats.evictions + stats.rejected + stats.changed + stats.released;
+        assert_eq!(stats.insertions, gone + cache.entry_count() as u64);
+    }
+    let stats = cache.stats();
+    assert!(
+        stats.evictions > 100 && stats.rejected > 100,
+        "{stats:?}: nothing was pushed out"
+    );
+}
+
+#[test]
+fn what_leads_where_it_led_is_no_change() {
+    let now = now();
+    let (files, missing) = (entries(&now), missing(&now));
+    let mut cache = cache(64);
+    let mut changes = Vec::new();
+    for entry in [
+        &missing, &missing, &files[1], &files[1], &files[2], &missing,
+    ] {
+        cache.insert(b"/a", Rc::clone(entry));
+        changes.push(cache.stats().changed);
+    }
+    assert_eq!(changes, [0, 0, 1, 1, 2, 3]);
+    assert_eq!(cache.stats().insertions, 4);
+}

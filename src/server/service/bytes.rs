@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::{BeingMapped, Service, Supply};
 use crate::cache::MAP_AFTER_REQUEST_COUNT;
 use crate::cache::entry::Entry;
-use crate::cache::stats::Fate;
+use crate::cache::stats::{Cause, Fate};
 use crate::clock::Now;
+use crate::conn::LookUp;
 use crate::conn::outbox::{FileSegment, Source};
 use crate::disk::job::{Job, Locking, Map, Once, Opened, Warm};
 use crate::disk::{JobId, Sending};
@@ -29,8 +30,17 @@ pub(in crate::server) struct Asker {
     pub id: ConnectionId,
     /// Who has to wait in line for the disk.
     pub owner: Owner,
-    /// Whether a mapping was looked for before, for the same request: that was counted.
-    pub has_looked: bool,
+    /// What was looked for before, for the same request: that was counted.
+    pub looked: Looked,
+}
+
+/// Which holders of bytes were looked for for a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::server) struct Looked {
+    /// A mapping.
+    pub mapping: bool,
+    /// A descriptor.
+    pub descriptor: bool,
 }
 
 /// What of a file may be sent now.
@@ -59,7 +69,7 @@ impl Service {
         if mappable && let Some(mapping) = self.mapping(entry, &version, asker, now) {
             return Supply::Source(Source::Mapped(mapping));
         }
-        let Some(file) = self.open_file(version, opened) else {
+        let Some(file) = self.open_file(version, opened, asker) else {
             return Supply::Nothing;
         };
         let window = Window::at(version, first);
@@ -83,13 +93,39 @@ impl Service {
         Supply::Source(Source::File(file))
     }
 
-    fn open_file(&mut self, version: FileVersion, opened: &[Opened]) -> Option<Arc<OpenFile>> {
+    /// A descriptor of a version: one just opened, or a kept one that is still of that version.
+    fn open_file(
+        &mut self,
+        version: FileVersion,
+        opened: &[Opened],
+        asker: Asker,
+    ) -> Option<Arc<OpenFile>> {
+        let is_first = !asker.looked.descriptor;
+        if is_first {
+            self.looked_up.descriptor = Some(LookUp::Miss);
+        }
         if let Some(fresh) = opened.iter().find(|opened| opened.version == version) {
+            if is_first {
+                self.descriptors.note_miss(&version);
+            }
             // It may have been opened long ago: its job waited for others, and its bytes for the disk.
             return (!fresh.is_rewritten()).then(|| Arc::clone(&fresh.file));
         }
-        let file = Arc::clone(self.descriptors.look_up(&version)?);
-        self.is_still(&file, &version).then_some(file)
+        let held = match is_first {
+            true => self.descriptors.look_up(&version),
+            false => self.descriptors.get(&version),
+        };
+        let file = Arc::clone(held?);
+        if !self.is_still(&file, &version) {
+            if is_first {
+                self.descriptors.take_back_hit(&version, Fate::Changed);
+            }
+            return None;
+        }
+        if is_first {
+            self.looked_up.descriptor = Some(LookUp::Hit);
+        }
+        Some(file)
     }
 
     /// The mapping of a version, if there is one whose pages are surely there. One whose pages were
@@ -104,16 +140,20 @@ impl Service {
         asker: Asker,
         now: &Now,
     ) -> Option<Rc<Mapping>> {
-        let held = match asker.has_looked {
-            true => self.maps.get(version)?,
-            false => {
+        let is_first = !asker.looked.mapping;
+        let held = match is_first {
+            true => {
                 self.looked_up.mapping = true;
                 self.maps.look_up(version)?
             }
+            false => self.maps.get(version)?,
         };
         let generation = self.paths.generation();
         if held.generation.get() != generation {
             if !entry.is_of(generation) {
+                if is_first {
+                    self.maps.take_back_hit(version, Fate::Changed);
+                }
                 self.maps.remove(version);
                 self.watch.remove(version);
                 return None;
@@ -135,10 +175,10 @@ impl Service {
         if is_resident {
             return Some(Rc::clone(&held.mapping));
         }
-        match asker.has_looked {
-            true => self.maps.release(version),
-            false => self.maps.disown(version, Fate::PushedOut),
+        if is_first {
+            self.maps.take_back_hit(version, Fate::PushedOut);
         }
+        self.maps.push_out(version, Cause::Memory);
         self.watch.remove(version);
         self.residency.forget(version);
         self.mappings_gone += 1;

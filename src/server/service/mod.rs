@@ -21,7 +21,7 @@ use foldhash::HashMap;
 use foldhash::fast::RandomState;
 use lru::LruCache;
 
-pub(super) use bytes::{Asker, Ready};
+pub(super) use bytes::{Asker, Looked, Ready};
 
 use super::connections::{ConnectionId, Role};
 use super::disk_queue::{DiskQueue, Owner};
@@ -151,6 +151,8 @@ pub(super) struct LookedUp {
     pub path: Option<LookUp>,
     /// Whether a mapping was looked for.
     pub mapping: bool,
+    /// What the cache of descriptors said, if it was asked first now.
+    pub descriptor: Option<LookUp>,
 }
 
 /// A file that is being mapped.
@@ -304,7 +306,7 @@ impl Service {
         let asker = Asker {
             id,
             owner: Owner::from(peer),
-            has_looked: false,
+            looked: Looked::default(),
         };
         let is_status = raw_path == STATUS_PATH || raw_path == METRICS_PATH;
         if (is_status || role == Role::Status)
