@@ -15,21 +15,18 @@
 //! a point is not what its miniature missed, but what the cache missed, and the difference between
 //! the two for the same keys. That takes out most of what hangs on which keys were drawn.
 
+mod miniature;
+
+use miniature::{Miniature, SHIFT_MIN};
+
 use super::ghost::{Ghost, Ghosts};
-use super::ranked::{Ranked, Room};
+use super::ranked::Room;
 use super::stats::Fate;
 
 /// Miniatures: today's size in the middle, each twice the size of the one before.
 const LEVELS: usize = 9;
 /// The one of today's size.
 const TODAY: usize = LEVELS / 2;
-/// At the start one key in `2^4` is sampled, at each size,
-const SHIFT_START: u32 = 4;
-/// or one in `2^3` where the miniature would otherwise hold fewer entries than this.
-const SHIFT_MIN: u32 = 3;
-const MINIATURE_COUNT_MIN: u64 = 64;
-/// Entries that a miniature may come to hold. More, and it samples half as many keys.
-const MINIATURE_COUNT_MAX: usize = 256;
 /// Keys remembered as asked for once, where the second request counts.
 const SEEN_COUNT: usize = 1 << 14;
 /// Entries of the smallest cache that is worth a curve: smaller ones leave no room to sample.
@@ -44,6 +41,8 @@ const HALVE_EVERY: u64 = 1 << 20;
 const NEVER: u64 = u64::MAX;
 /// A key is in every miniature for certain for this part of the entries that a full cache holds, in look-ups.
 const CERTAIN_SHARE: u64 = 64;
+/// The same for those that stand apart, who have an eighth of the room.
+const CERTAIN_SHARE_APART: u64 = 8 * CERTAIN_SHARE;
 
 /// What the capacity counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -84,6 +83,37 @@ pub enum TakenIn {
     Second,
 }
 
+/// Where an entry stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Among those that the room is for.
+    Main,
+    /// Among those that have a share of their own: paths that lead to no file.
+    Apart,
+}
+
+/// A key that was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key {
+    /// By which it is sampled.
+    pub(super) hash: u64,
+    /// Where its entry stands.
+    pub(super) place: Place,
+    /// What its entry counts for.
+    pub(super) weight: u64,
+    /// The bytes that it is about.
+    pub(super) bytes: u64,
+}
+
+/// How much a cache may hold in all.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Space {
+    /// All of it.
+    pub(super) room: Room,
+    /// Entries that may stand apart, which take room from the others.
+    pub(super) apart_count_max: usize,
+}
+
 /// What a cache holds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Holding {
@@ -112,74 +142,13 @@ impl Tally {
     }
 }
 
-/// One size, in miniature.
-#[derive(Debug)]
-struct Miniature {
-    cache: Ranked<u64, ()>,
-    room: Room,
-    shift: u32,
-    missed: Tally,
-    /// Misses of the cache itself for the keys that are sampled here.
-    missed_really: Tally,
-}
-
-impl Miniature {
-    /// Of a cache with this room, which would hold about so many entries.
-    fn new(room: Room, entries: u64) -> Miniature {
-        let shift = match entries >> SHIFT_START < MINIATURE_COUNT_MIN {
-            true => SHIFT_MIN,
-            false => SHIFT_START,
-        };
-        Miniature {
-            cache: Ranked::new(scaled(room, shift), 2 * MINIATURE_COUNT_MAX),
-            room,
-            shift,
-            missed: Tally::default(),
-            missed_really: Tally::default(),
-        }
-    }
-
-    fn samples(&self, hash: u64) -> bool {
-        hash.leading_zeros() >= self.shift
-    }
-
-    /// Shows it a sampled key.
-    fn show(&mut self, hash: u64, weight: u64, bytes: u64, may_enter: bool, look_ups: u64) {
-        self.cache.advance_to(look_ups >> self.shift);
-        if self.cache.look_up_or_note(&hash, || hash).is_ok() {
-            return;
-        }
-        self.missed.add(1 << self.shift, bytes);
-        let room = scaled(self.room, self.shift);
-        if !may_enter || weight > room.weight_max || room.count_max == 0 {
-            return;
-        }
-        self.cache
-            .insert(hash, hash, weight, (), 0, &mut |_, _, _| {});
-        while self.cache.len() > MINIATURE_COUNT_MAX {
-            self.shift += 1;
-            let (shift, room) = (self.shift, scaled(self.room, self.shift));
-            self.cache
-                .retain(room, |hash| hash.leading_zeros() >= shift);
-            self.cache.restart_clock();
-        }
-    }
-}
-
-fn scaled(room: Room, shift: u32) -> Room {
-    Room {
-        weight_max: room.weight_max >> shift,
-        count_max: room.count_max >> shift,
-    }
-}
-
 /// What is kept beside a cache to draw its curve.
 #[derive(Debug)]
 pub(super) struct Sampler {
     miniatures: [Miniature; LEVELS],
     seen: Option<Ghosts>,
     unit: Unit,
-    /// Points are given in these; the rooms of the miniatures may be less by what is set apart.
+    /// Today's size in it.
     capacity: u64,
     all: Tally,
     missed: Tally,
@@ -187,27 +156,37 @@ pub(super) struct Sampler {
 }
 
 impl Sampler {
-    /// For a cache of entries, or of files up to so many bytes and so many of them. `capacity` is
-    /// what the operator gave, `room` what this part of it has. `None`: it is too small.
-    pub(super) fn new(unit: Unit, capacity: u64, room: Room, taken_in: TakenIn) -> Option<Sampler> {
-        let entries = match unit {
-            Unit::Entries => capacity,
-            Unit::Bytes => capacity / LENGTH_ASSUMED,
+    /// For a cache of entries, or of files up to so many bytes and so many of them. `None`: it is too
+    /// small.
+    pub(super) fn new(unit: Unit, space: Space, taken_in: TakenIn) -> Option<Sampler> {
+        let Space {
+            room,
+            apart_count_max,
+        } = space;
+        let (capacity, entries) = match unit {
+            Unit::Entries => (room.count_max as u64, room.count_max as u64),
+            Unit::Bytes => (room.weight_max, room.weight_max / LENGTH_ASSUMED),
         };
         if entries < COUNT_MIN {
             return None;
         }
         let miniatures = std::array::from_fn(|level| {
             let by_level = |size: u64| (size << level) >> TODAY;
-            let count_max = match unit {
-                Unit::Entries => by_level(room.count_max as u64),
-                Unit::Bytes => room.count_max as u64,
+            let count = |count: usize| {
+                let count = match unit {
+                    Unit::Entries => by_level(count as u64),
+                    Unit::Bytes => count as u64,
+                };
+                usize::try_from(count).unwrap_or(usize::MAX)
             };
-            let room = Room {
-                weight_max: by_level(room.weight_max),
-                count_max: usize::try_from(count_max).unwrap_or(usize::MAX),
+            let space = Space {
+                room: Room {
+                    weight_max: by_level(room.weight_max),
+                    count_max: count(room.count_max),
+                },
+                apart_count_max: count(apart_count_max),
             };
-            Miniature::new(room, by_level(entries))
+            Miniature::new(space, by_level(entries))
         });
         Some(Sampler {
             miniatures,
@@ -222,58 +201,62 @@ impl Sampler {
 
     /// Counts a look-up that was answered.
     pub(super) fn count_hit(&mut self, bytes: u64) {
-        self.all.count += 1;
-        self.all.bytes += bytes;
+        self.all.add(1, bytes);
         self.look_ups += 1;
     }
 
-    /// Counts a look-up that was not, and shows its key. Gives when to show it again.
-    pub(super) fn count_miss(
-        &mut self,
-        hash: u64,
-        weight: u64,
-        bytes: u64,
-        holding: Holding,
-    ) -> u64 {
-        self.count_hit(bytes);
-        self.missed.add(1, bytes);
+    /// Counts a look-up that was not. What it was about may be known later only: see
+    /// [`show_missed`](Sampler::show_missed).
+    pub(super) fn count_miss(&mut self) {
+        self.all.add(1, 0);
+        self.missed.add(1, 0);
+        self.look_ups += 1;
+    }
+
+    /// Shows a key whose look-up was counted as a miss. Gives the look-up from which on it is to be shown
+    /// again.
+    pub(super) fn show_missed(&mut self, key: Key, holding: Holding) -> u64 {
+        self.all.bytes += key.bytes;
+        self.missed.bytes += key.bytes;
         for miniature in &mut self.miniatures {
-            if miniature.samples(hash) {
-                miniature.missed_really.add(1 << miniature.shift, bytes);
-            }
+            miniature.note_missed_really(&key);
         }
-        self.show(hash, weight, bytes, holding)
+        self.show(key, holding)
     }
 
     /// Shows a key to the miniatures that sample it. Gives the look-up from which on it is to be
     /// shown again.
-    pub(super) fn show(&mut self, hash: u64, weight: u64, bytes: u64, holding: Holding) -> u64 {
+    pub(super) fn show(&mut self, key: Key, holding: Holding) -> u64 {
         if self.all.count >= HALVE_EVERY {
             self.halve();
         }
-        if hash.leading_zeros() < SHIFT_MIN {
+        if key.hash.leading_zeros() < SHIFT_MIN {
             return NEVER;
         }
         let may_enter = match &mut self.seen {
             None => true,
             Some(seen) => {
-                let known = seen.recall(hash, 0).is_some();
+                let known = seen.recall(key.hash, 0).is_some();
                 if !known {
                     let (fate, count) = (Fate::Unknown, 1);
-                    seen.note(hash, Ghost { fate, count }, 0);
+                    seen.note(key.hash, Ghost { fate, count }, 0);
                 }
                 known
             }
         };
         let mut is_sampled = false;
         for miniature in &mut self.miniatures {
-            if miniature.samples(hash) {
+            if miniature.samples(key.hash) {
                 is_sampled = true;
-                miniature.show(hash, weight, bytes, may_enter, self.look_ups);
+                miniature.show(&key, may_enter, self.look_ups);
             }
         }
+        let share = match key.place {
+            Place::Main => CERTAIN_SHARE,
+            Place::Apart => CERTAIN_SHARE_APART,
+        };
         match is_sampled {
-            true => self.look_ups + self.count_when_full(holding) / CERTAIN_SHARE,
+            true => self.look_ups + self.count_when_full(holding) / share,
             false => NEVER,
         }
     }
@@ -298,8 +281,7 @@ impl Sampler {
         self.all.halve();
         self.missed.halve();
         for miniature in &mut self.miniatures {
-            miniature.missed.halve();
-            miniature.missed_really.halve();
+            miniature.halve();
         }
     }
 

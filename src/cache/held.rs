@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use foldhash::fast::SeedableRandomState;
 
-use super::curve::{Curve, Holding, Sampler, TakenIn, Unit};
+use super::curve::{Curve, Holding, Key, Place, Sampler, Space, TakenIn, Unit};
 use super::ranked::{Departure, Ranked, Room};
 use super::stats::{CacheStats, Cause, Fate, Minute, MinuteStats};
 use crate::sys::file::FileVersion;
@@ -50,8 +50,11 @@ impl<H> HeldCache<H> {
     /// The same with a [curve](HeldCache::curve). The caller takes files in as `taken_in` says.
     #[must_use]
     pub fn with_curve(mut self, taken_in: TakenIn) -> HeldCache<H> {
-        let Budget { bytes_max, .. } = self.budget;
-        let sampler = Sampler::new(Unit::Bytes, bytes_max, room(self.budget), taken_in);
+        let space = Space {
+            room: room(self.budget),
+            apart_count_max: 0,
+        };
+        let sampler = Sampler::new(Unit::Bytes, space, taken_in);
         self.sampler = sampler.map(Box::new);
         self
     }
@@ -78,8 +81,7 @@ impl<H> HeldCache<H> {
                 if let Some(sampler) = &mut self.sampler {
                     sampler.count_hit(length);
                     if sampler.look_ups() >= slot.due {
-                        let hash = version_hash(&self.hasher, version);
-                        slot.due = sampler.show(hash, length, length, holding);
+                        slot.due = sampler.show(key(&self.hasher, version), holding);
                     }
                 }
                 Some(&slot.value)
@@ -88,8 +90,8 @@ impl<H> HeldCache<H> {
                 self.stats.note_miss(fate);
                 self.stats.miss_bytes = self.stats.miss_bytes.saturating_add(length);
                 if let Some(sampler) = &mut self.sampler {
-                    let hash = version_hash(&self.hasher, version);
-                    sampler.count_miss(hash, length, length, holding);
+                    sampler.count_miss();
+                    sampler.show_missed(key(&self.hasher, version), holding);
                 }
                 None
             }
@@ -270,6 +272,16 @@ fn weight(budget: Budget, length: u64) -> u64 {
 /// same inode, is as popular.
 fn file_hash(hasher: &SeedableRandomState, version: &FileVersion) -> u64 {
     hasher.hash_one((version.device, version.inode))
+}
+
+/// What a version is to the curve.
+fn key(hasher: &SeedableRandomState, version: &FileVersion) -> Key {
+    Key {
+        hash: version_hash(hasher, version),
+        place: Place::Main,
+        weight: version.length,
+        bytes: version.length,
+    }
 }
 
 /// The hash that a version is sampled by.

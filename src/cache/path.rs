@@ -14,7 +14,7 @@ use std::time::Instant;
 use foldhash::fast::{RandomState, SeedableRandomState};
 use lru::LruCache;
 
-use super::curve::{Curve, Holding, Sampler, TakenIn, Unit};
+use super::curve::{Curve, Holding, Key, Place, Sampler, Space, TakenIn, Unit};
 use super::entry::{Entry, Resolution};
 use super::ranked::{Departure, Ranked, Room, Slot};
 use super::stats::{CacheStats, Cause, Fate, Minute, MinuteStats};
@@ -43,6 +43,8 @@ pub enum Known {
 struct Negative {
     entry: Rc<Entry>,
     hash: u64,
+    /// The look-up from which on it is to be shown to the sampler.
+    due: u64,
     since_s: u32,
 }
 
@@ -64,12 +66,13 @@ impl PathCache {
     /// A cache of at most `entry_count_max` paths.
     pub fn new(entry_count_max: NonZeroUsize) -> PathCache {
         let entry_count_max = entry_count_max.get();
-        let all = room(entry_count_max);
-        // The curve is about files while no names are being tried.
-        let capacity = entry_count_max as u64;
-        let sampler = Sampler::new(Unit::Entries, capacity, all, TakenIn::First);
+        let space = Space {
+            room: room(entry_count_max),
+            apart_count_max: negative_count_max(entry_count_max),
+        };
+        let sampler = Sampler::new(Unit::Entries, space, TakenIn::First);
         PathCache {
-            files: Ranked::new(all, entry_count_max.saturating_mul(2)),
+            files: Ranked::new(space.room, entry_count_max.saturating_mul(2)),
             negatives: LruCache::unbounded_with_hasher(RandomState::default()),
             entry_count_max,
             hasher: super::key_hasher(),
@@ -95,24 +98,34 @@ impl PathCache {
             if let Some(sampler) = &mut self.sampler {
                 sampler.count_hit(bytes);
                 if sampler.look_ups() >= slot.due {
-                    slot.due = sampler.show(slot.hash, 1, bytes, holding);
+                    slot.due = sampler.show(key(slot.hash, Place::Main, bytes), holding);
                 }
             }
             let is_expired = slot.value.is_expired(now, self.generation);
             return known(&mut self.stats, &slot.value, bytes, is_expired);
         }
-        if let Some(negative) = self.negatives.get(raw_path) {
+        if let Some(negative) = self.negatives.get_mut(raw_path) {
+            if let Some(sampler) = &mut self.sampler {
+                sampler.count_hit(0);
+                if sampler.look_ups() >= negative.due {
+                    let key = key(negative.hash, Place::Apart, 0);
+                    negative.due = sampler.show(key, holding);
+                }
+            }
             let is_expired = negative.entry.is_expired(now, self.generation);
             return known(&mut self.stats, &negative.entry, 0, is_expired);
         }
         let fate = self.files.note_miss(self.hasher.hash_one(raw_path));
         self.stats.note_miss(fate);
+        if let Some(sampler) = &mut self.sampler {
+            sampler.count_miss();
+        }
         Known::Unknown
     }
 
     /// Each entry counts for one.
     fn holding(&self) -> Holding {
-        let count = self.files.len();
+        let count = self.entry_count();
         Holding {
             count,
             weight: count as u64,
@@ -149,7 +162,7 @@ impl PathCache {
         let hash = self.hasher.hash_one(raw_path);
         self.stats.miss_bytes = self.stats.miss_bytes.saturating_add(bytes);
         if let Some(sampler) = &mut self.sampler {
-            sampler.count_miss(hash, 1, bytes, holding);
+            sampler.show_missed(key(hash, Place::Main, bytes), holding);
         }
         let left = self.entry_count_max - self.negatives.len();
         self.files.set_room(room(left));
@@ -196,10 +209,17 @@ impl PathCache {
     fn insert_negative(&mut self, raw_path: &[u8], entry: Rc<Entry>) {
         let hash = self.hasher.hash_one(raw_path);
         let now_s = self.minute.age_s();
+        let holding = self.holding();
+        let is_known = self.holds(raw_path);
+        let due = match &mut self.sampler {
+            Some(sampler) if !is_known => sampler.show_missed(key(hash, Place::Apart, 0), holding),
+            _ => 0,
+        };
         let file = self.files.remove(raw_path, Fate::Changed);
         let negative = Negative {
             entry: Rc::clone(&entry),
             hash,
+            due,
             since_s: now_s,
         };
         let previous = match (file, self.negatives.put(raw_path.into(), negative)) {
@@ -290,7 +310,7 @@ impl PathCache {
         self.minute.stats(&self.stats)
     }
 
-    /// What another size would give to requests for files; `None` where the cache is very small or
+    /// What another size would give; `None` where the cache is very small or
     /// not enough was seen.
     pub fn curve(&self) -> Option<Curve> {
         self.sampler.as_ref()?.curve()
@@ -332,6 +352,16 @@ fn content_length(entry: &Entry) -> u64 {
     match &entry.resolution {
         Resolution::File { variants, .. } => variants.identity.version.length,
         Resolution::Moved(_) | Resolution::Refused(_) => 0,
+    }
+}
+
+/// What a path is to the curve.
+fn key(hash: u64, place: Place, bytes: u64) -> Key {
+    Key {
+        hash,
+        place,
+        weight: 1,
+        bytes,
     }
 }
 

@@ -7,7 +7,7 @@
 pub struct Ask {
     /// The file.
     pub key: u64,
-    /// Its length.
+    /// Its length; 0: there is no such file.
     pub length: u64,
 }
 

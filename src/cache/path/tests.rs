@@ -1,26 +1,7 @@
 //! Paths that lead to files, and those that do not.
 
 use super::*;
-use crate::cache::curve::tests::{entries, now};
-use crate::http::status::Status;
-use crate::site::resolve::{self, Directories, DotFiles, Naming};
-use std::time::Duration;
-
-fn missing(now: &Now) -> Rc<Entry> {
-    let naming = Naming {
-        index: Vec::new(),
-        dot_files: DotFiles::Refused,
-        directories: Directories::Hidden,
-    };
-    let lookup = resolve::plan(b"/none", &naming).expect("a path");
-    let hour = Duration::from_secs(3_600);
-    Rc::new(Entry::trusted(
-        Resolution::Refused(Status::NotFound),
-        lookup,
-        now,
-        hour,
-    ))
-}
+use crate::cache::curve::tests::{entries, missing, now};
 
 fn cache(entry_count_max: usize) -> PathCache {
     PathCache::new(NonZeroUsize::new(entry_count_max).expect("a size"))

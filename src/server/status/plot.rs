@@ -60,12 +60,11 @@ pub(super) fn words(curve: &Curve, today: u64) -> String {
     let points = &curve.points;
     let share = |point: &CurvePoint| format!("{:.0} %", point.hit_ratio * 100.0);
     let name = |point: &CurvePoint| size(point.capacity, curve.unit);
-    // Paths that lead to no file have room of their own, which does not depend on what others need.
-    let of = match curve.unit {
-        Unit::Entries => "requests for files",
-        Unit::Bytes => "requests",
-    };
-    let mut text = format!("{} give {} of {of}", name(&points[at]), share(&points[at]));
+    let mut text = format!(
+        "{} give {} of requests",
+        name(&points[at]),
+        share(&points[at])
+    );
     if let Some(more) = points.get(at + 1) {
         text.push_str(&format!("; {} would give {}", name(more), share(more)));
     }
