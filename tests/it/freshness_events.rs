@@ -4,6 +4,8 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use super::harness::{
@@ -320,4 +322,54 @@ fn what_is_watched_is_never_looked_at_without_a_change() {
         assert_eq!(count("hits"), hits + 807, "{engine}");
         assert_eq!(count("expired"), expired + 1, "{engine}");
     }
+}
+
+/// Says that it is over when it is dropped.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Far more events than are read at a time, and others that never end while they are taken in.
+#[test]
+fn many_changes_at_once_are_all_seen_and_endless_ones_hold_nothing_up() {
+    let site = Site::new();
+    let stem = "n".repeat(200);
+    let names: Vec<String> = (0..600).map(|index| format!("{stem}{index}")).collect();
+    for name in &names {
+        write(&site.root(), name, "old");
+    }
+    write(&site.root(), "busy/file", "fine");
+    let server = Server::start(&site, Told::ByEvents.words());
+    let mut client = server.connect();
+    let mut all_are = |body: &str| {
+        for name in &names {
+            let response = client.get(&format!("/{name}"), &[]);
+            assert_eq!(response.body, body.as_bytes());
+        }
+        assert_eq!(client.get("/busy/file", &[]).body, b"fine");
+    };
+    all_are("old");
+    for name in &names {
+        publish(&site.root(), name, "new");
+    }
+    all_are("new");
+    let (busy, is_over) = (site.root().join("busy"), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                fs::write(busy.join("scratch"), "x").unwrap();
+                fs::remove_file(busy.join("scratch")).unwrap();
+            }
+        });
+        // Also where an answer is not the wanted one.
+        let _ends = Ends(&is_over);
+        for name in &names {
+            publish(&site.root(), name, "newer");
+        }
+        all_are("newer");
+    });
 }

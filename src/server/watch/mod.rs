@@ -62,6 +62,8 @@ pub(super) struct Watch {
 
 /// Bytes of events read at a time: a thousand without names, sixty with the longest names.
 const BUFFER_LENGTH: usize = 16 << 10;
+/// Bytes of one event at most, with the longest name and its padding. A read leaves no more room than that.
+const EVENT_LENGTH_MAX: usize = 16 + 256;
 /// How long no file is mapped after the kernel has refused to watch one.
 const REFUSED_WAIT: Duration = Duration::from_secs(1);
 
@@ -130,19 +132,20 @@ impl Watch {
         self.files.remove(version);
     }
 
-    /// Takes in all events that are there: entries that one is about are distrusted at once, what
-    /// else is to be done is appended to `changes`.
+    /// Takes in all events that are there now: entries that one is about are distrusted at once, what
+    /// else is to be done is appended to `changes`. Those that come meanwhile wait for the next turn, so that
+    /// whoever makes them without end does not hold the loop.
     pub(super) fn drain(&mut self, changes: &mut Vec<Change>, now: &Now) {
         let Some(inotify) = &mut self.inotify else {
             return;
         };
-        loop {
+        let there = rustix::io::ioctl_fionread(&*inotify).unwrap_or(u64::MAX);
+        let reads = there.div_ceil((BUFFER_LENGTH - EVENT_LENGTH_MAX) as u64);
+        for _ in 0..reads {
             let Ok(events) = inotify.read_events(&mut self.buffer) else {
                 return;
             };
-            let mut count = 0;
             for event in events {
-                count += 1;
                 if event.mask.contains(EventMask::Q_OVERFLOW) {
                     self.directories.overflowed();
                     self.files.overflowed();
@@ -156,9 +159,6 @@ impl Watch {
                 }
                 let name = event.name.map(OsStrExt::as_bytes);
                 self.directories.happened(watch, event.mask, name, now);
-            }
-            if count == 0 {
-                return;
             }
         }
     }
