@@ -98,17 +98,11 @@ impl<H> HeldCache<H> {
         }
     }
 
-    /// Counts a look-up that was not made, because it is known what would have come of it: the file had to be
-    /// opened to learn of this version.
-    pub fn note_miss(&mut self, version: &FileVersion) {
-        let length = version.length;
-        let fate = match self.holds(version) {
-            // By that opening; it was not, before.
-            true => Fate::Unknown,
-            false => self.entries.note_miss(file_hash(&self.hasher, version)),
-        };
-        self.stats.note_miss(fate);
-        self.stats.miss_bytes = self.stats.miss_bytes.saturating_add(length);
+    /// Counts a look-up that was not made: the file had to be opened to learn of this version.
+    pub fn note_opened(&mut self, version: &FileVersion) {
+        self.stats.misses += 1;
+        self.stats.misses_by.path += 1;
+        self.stats.miss_bytes = self.stats.miss_bytes.saturating_add(version.length);
     }
 
     /// The holder that [`look_up`](HeldCache::look_up) gave turned out to be of no use: the look-up was a

@@ -50,6 +50,8 @@ pub struct MissesBy {
     pub changed: u64,
     /// Held before it was pushed out or refused: a larger cache would have had it.
     pub evicted: u64,
+    /// A descriptor that its path's look-up has opened: the path was not known, or led to another version.
+    pub path: u64,
 }
 
 /// What there was no room of.

@@ -68,6 +68,15 @@ pub(super) struct Longest {
     pub at: Instant,
 }
 
+/// The latest sleep outside the wait, as far as is known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LastSleep {
+    /// What took most of the longest turn that it may have been in.
+    pub cause: Cause,
+    /// When the kernel told of it.
+    pub at: Instant,
+}
+
 /// What the loop goes to the kernel for between two turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wait {
@@ -94,12 +103,15 @@ impl Sleeps {
         self.waits += u64::from(wait == Wait::ForEvents && waited >= instant);
     }
 
-    /// The kernel has counted so many switches, and all waits so far are known.
-    fn settle(&mut self, switches: u64) {
+    /// The kernel has counted so many switches, and all waits so far are known. Gives how many sleeps
+    /// outside that tells of.
+    fn settle(&mut self, switches: u64) -> u64 {
         let new = switches.saturating_sub(self.known);
-        self.outside += new.saturating_sub(self.waits);
+        let outside = new.saturating_sub(self.waits);
+        self.outside += outside;
         self.known = switches;
         self.waits = 0;
+        outside
     }
 }
 
@@ -109,6 +121,9 @@ pub(super) struct Turns {
     histogram: Histogram,
     longest: Option<Longest>,
     sleeps: Sleeps,
+    last_sleep: Option<LastSleep>,
+    /// The longest turn since the kernel was asked last.
+    longest_since: (Duration, Cause),
     /// When the kernel was asked last.
     asked: Instant,
     /// When the loop went to wait.
@@ -130,6 +145,8 @@ impl Turns {
                 known: ThreadUsage::now().voluntary_switches,
                 ..Sleeps::default()
             },
+            last_sleep: None,
+            longest_since: (Duration::ZERO, Cause::Connections),
             asked: now,
             left: now,
             began: now,
@@ -151,7 +168,17 @@ impl Turns {
     }
 
     fn ask(&mut self, now: Instant) {
-        self.sleeps.settle(ThreadUsage::now().voluntary_switches);
+        self.asked_at(now, ThreadUsage::now().voluntary_switches);
+    }
+
+    fn asked_at(&mut self, now: Instant, switches: u64) {
+        if self.sleeps.settle(switches) > 0 {
+            self.last_sleep = Some(LastSleep {
+                cause: self.longest_since.1,
+                at: now,
+            });
+        }
+        self.longest_since = (Duration::ZERO, Cause::Connections);
         self.asked = now;
     }
 
@@ -173,6 +200,9 @@ impl Turns {
         self.mark_at(now, Cause::Connections);
         let lasted = now.saturating_duration_since(self.began);
         self.histogram.note(lasted);
+        if lasted > self.longest_since.0 {
+            self.longest_since = (lasted, self.most.1);
+        }
         if self.longest.is_none_or(|longest| lasted > longest.lasted) {
             self.longest = Some(Longest {
                 lasted,
@@ -194,6 +224,11 @@ impl Turns {
     /// The longest turn.
     pub(super) fn longest(&self) -> Option<Longest> {
         self.longest
+    }
+
+    /// The latest sleep outside the wait.
+    pub(super) fn last_sleep(&self) -> Option<LastSleep> {
+        self.last_sleep
     }
 
     /// Sleeps outside the wait.
@@ -251,5 +286,26 @@ mod tests {
         );
         assert_eq!(turns.histogram().buckets()[13], 1, "4,096 to 8,191 µs");
         assert_eq!(turns.histogram().buckets()[10], 1, "512 to 1,023 µs");
+    }
+    #[test]
+    fn a_sleep_is_put_down_to_the_longest_turn_that_may_have_held_it() {
+        let start = Instant::now();
+        let at = |us| start + Duration::from_micros(us);
+        let mut turns = Turns::new(start);
+        let turn = |turns: &mut Turns, from, cause, to| {
+            turns.begin(at(from), Wait::ForEvents, 1);
+            turns.mark_at(at(to - 1), cause);
+            turns.end(at(to));
+        };
+        turn(&mut turns, 100, Cause::Results, 800);
+        turn(&mut turns, 900, Cause::Accepting, 1_000);
+        let switches = turns.sleeps.known + 2;
+        turns.asked_at(at(1_000), switches + 1);
+        let sleep = turns.last_sleep().expect("a sleep");
+        assert_eq!((sleep.cause, sleep.at), (Cause::Results, at(1_000)));
+        turn(&mut turns, 1_100, Cause::Deadlines, 1_200);
+        turns.asked_at(at(1_200), switches + 2);
+        let same = turns.last_sleep().expect("the same");
+        assert_eq!((same.cause, same.at), (Cause::Results, at(1_000)));
     }
 }

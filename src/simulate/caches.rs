@@ -125,7 +125,7 @@ impl Store {
             }
         }
         match step.opened {
-            Opened::Yes => self.descriptors.note_miss(version),
+            Opened::Yes => self.descriptors.note_opened(version),
             Opened::No => {
                 if self.descriptors.look_up(version).is_none() {
                     reopened = Opened::Yes;

@@ -43,6 +43,29 @@ for (const node of document.querySelectorAll("body *")) {
 return least;
 "#;
 
+/// What is selected and focused stays so while numbers move, and nothing moves while it is paused.
+fn stays_as_its_reader_left_it(browser: &Browser, server: &Server, requests: &str) {
+    browser.run(
+        "getSelection().selectAllChildren(document.getElementById('caches'));\
+         document.getElementById('caches-table').focus();",
+    );
+    let shown = browser.run(requests).as_u64().unwrap();
+    ask_all(&mut server.connect(), 10);
+    let moved = |than: u64| requests.replace("return Number(", &format!("return {than} < Number("));
+    browser.wait_until("the numbers move", &moved(shown));
+    let left = browser.run("return [getSelection().toString(), document.activeElement.id];");
+    assert_eq!(left, json!(["Caches", "caches-table"]));
+    browser.run("document.getElementById('pause').click();");
+    let shown = browser.run(requests).as_u64().unwrap();
+    ask_all(&mut server.connect(), 10);
+    let still = format!("return renew().then(() => {{ {requests} }});");
+    assert_eq!(browser.run(&still), shown, "paused");
+    let live = browser.run("return document.getElementById('live').textContent;");
+    assert!(live.as_str().unwrap().starts_with("as of "), "{live}");
+    browser.run("document.getElementById('pause').click();");
+    browser.wait_until("it goes on", &moved(shown));
+}
+
 #[test]
 fn the_page_lives_shows_its_plots_and_can_be_read_by_everybody() {
     let Some(browser) = Browser::start() else {
@@ -74,10 +97,19 @@ fn the_page_lives_shows_its_plots_and_can_be_read_by_everybody() {
         .filter_map(Value::as_f64)
         .collect();
     assert_eq!(lines.len(), 4, "two plots of two lines");
+    let tallest = browser.run(
+        "return ['turn-times', 'job-times'].map((id) => Math.max(...[...document.getElementById(id).parentElement.querySelectorAll('rect')].map((r) => r.getBBox().height)));",
+    );
+    let tallest = tallest.as_array().unwrap();
+    assert!(
+        tallest.iter().all(|height| height.as_f64() > Some(50.0)),
+        "{tallest:?}"
+    );
     assert!(lines.iter().all(|length| *length > 300.0), "{lines:?}");
     let words =
         browser.run("return document.querySelector('[aria-labelledby=sizes]').textContent;");
     assert!(words.as_str().unwrap().contains(" would give "), "{words}");
+    stays_as_its_reader_left_it(&browser, &server, requests);
     for scheme in ["light", "dark"] {
         let media = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
         browser.command("Emulation.setEmulatedMedia", &media);
@@ -90,6 +122,13 @@ fn the_page_lives_shows_its_plots_and_can_be_read_by_everybody() {
     assert!(
         overflow.as_i64().unwrap() <= 0,
         "{overflow} too wide for a phone"
+    );
+    let scrolled = browser.run(
+        "return [...document.querySelectorAll('.scroll')].map((part) => part.scrollWidth - part.clientWidth);",
+    );
+    assert!(
+        scrolled.as_array().unwrap().iter().all(|more| more == 0),
+        "{scrolled}"
     );
     let said = browser.console();
     assert!(said.is_empty(), "{said:?}");

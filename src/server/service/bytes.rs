@@ -106,7 +106,7 @@ impl Service {
         }
         if let Some(fresh) = opened.iter().find(|opened| opened.version == version) {
             if is_first {
-                self.descriptors.note_miss(&version);
+                self.descriptors.note_opened(&version);
             }
             // It may have been opened long ago: its job waited for others, and its bytes for the disk.
             return (!fresh.is_rewritten()).then(|| Arc::clone(&fresh.file));

@@ -13,6 +13,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::numbers::{Bucket, CacheNumbers, Snapshot};
+use crate::cache::curve::CurvePoint;
 use crate::cache::stats::CacheStats;
 
 /// Which text format the numbers are written in.
@@ -142,6 +143,59 @@ impl Writer<'_, '_> {
         family.encode_histogram::<NoLabels>(seconds(total_us), count, &counts, None)
     }
 
+    /// Bounds are powers of two, in seconds. The sum of ages is not kept: each counts as its bound.
+    fn eviction_ages(&mut self, caches: &[CacheNumbers]) -> fmt::Result {
+        let unit = Some(&Unit::Seconds);
+        let help = "How long entries had been held that were pushed out, and as their sum an upper bound of it";
+        let mut family =
+            self.0
+                .encode_descriptor("cache_eviction_age", help, unit, MetricType::Histogram)?;
+        for cache in caches {
+            let ages = &cache.stats.age_at_eviction_s;
+            let bound = |index: usize| match index + 1 < ages.len() {
+                true => f64::from(1_u32 << index),
+                false => f64::MAX,
+            };
+            let counts: Vec<(f64, u64)> = ages
+                .iter()
+                .enumerate()
+                .map(|(index, count)| (bound(index), *count))
+                .collect();
+            // Far below 2^52, where f64 is exact.
+            #[allow(clippy::cast_precision_loss)]
+            let sum = ages
+                .iter()
+                .enumerate()
+                .map(|(index, count)| f64::from(1_u32 << index) * *count as f64)
+                .sum();
+            family
+                .encode_family(&[("cache", cache.name)])?
+                .encode_histogram::<NoLabels>(sum, cache.stats.evictions, &counts, None)?;
+        }
+        Ok(())
+    }
+
+    /// What the curves say, a sample for each size.
+    fn estimates(
+        &mut self,
+        name: &str,
+        help: &str,
+        caches: &[CacheNumbers],
+        ratio: fn(&CurvePoint) -> f64,
+    ) -> fmt::Result {
+        let mut family = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for cache in caches {
+            for point in cache.curve.iter().flat_map(|curve| &curve.points) {
+                let size = point.capacity.to_string();
+                let labels = [("cache", cache.name), ("size", size.as_str())];
+                ConstGauge::new(ratio(point)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+
     fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         self.counters(name, help, None, &[(Vec::new(), value)])
     }
@@ -211,7 +265,7 @@ fn split<'a, const N: usize>(
 fn caches(writer: &mut Writer<'_, '_>, caches: &[CacheNumbers]) -> fmt::Result {
     let misses = split(caches, "kind", |stats| {
         let by = stats.misses_by;
-        [("cold", by.cold), ("expired", by.expired), ("changed", by.changed), ("evicted", by.evicted)]
+        [("cold", by.cold), ("expired", by.expired), ("changed", by.changed), ("evicted", by.evicted), ("path", by.path)]
     });
     let evictions = split(caches, "cause", |stats| {
         let by = stats.evictions_by;
@@ -232,7 +286,12 @@ fn caches(writer: &mut Writer<'_, '_>, caches: &[CacheNumbers]) -> fmt::Result {
     writer.gauges("cache_negative_entries", "Entries now that lead to no file", None, &sizes(caches, negative))?;
     writer.gauges("cache_entries_limit", "Entries at most", None, &each(caches, |cache| cache.capacity as u64))?;
     writer.gauges("cache_size", "Content held now", bytes, &sizes(caches, |cache| cache.bytes))?;
-    writer.gauges("cache_size_limit", "Content held at most", bytes, &sizes(caches, |cache| cache.capacity_bytes))
+    writer.gauges("cache_size_limit", "Content held at most", bytes, &sizes(caches, |cache| cache.capacity_bytes))?;
+    writer.eviction_ages(caches)?;
+    let by_requests = "Hits in all look-ups that a cache of another size would give, estimated";
+    writer.estimates("cache_estimated_hit_ratio", by_requests, caches, |point| point.hit_ratio)?;
+    let by_bytes = "The same in bytes of content";
+    writer.estimates("cache_estimated_byte_hit_ratio", by_bytes, caches, |point| point.hit_ratio_bytes)
 }
 
 #[rustfmt::skip]
@@ -328,7 +387,11 @@ fn disk(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
         disk.mappings_gone,
     )?;
     writer.durations("disk_job_duration", "How long jobs were at the engine", &disk.job_us, disk.job_us_total)?;
-    writer.counter("warmed_paths", "Paths looked up before anybody asked", shown.warming.paths)
+    writer.gauge("disk_look_ups", "Look-ups that connections wait for", disk.look_ups as u64)?;
+    writer.gauge("disk_windows", "Parts of long files that are being read", disk.windows as u64)?;
+    writer.gauge("warming", "Whether the caches are being filled before anybody asks", u64::from(shown.warming.under_way))?;
+    writer.counter("warmed_paths", "Paths looked up before anybody asked", shown.warming.paths)?;
+    writer.counter("warmed_files", "Those of them that led to files", shown.warming.files)
 }
 
 #[rustfmt::skip]
@@ -339,6 +402,8 @@ fn freshness(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
     writer.gauge("polled_directories", "Directories that are looked at again and again", fresh.polled_directories as u64)?;
     writer.gauge("polled_entries", "Entries that are looked at again and again", fresh.polled_entries as u64)?;
     writer.seconds("staleness_limit", "The longest that a change may go unnoticed now", fresh.worst_staleness_ms as f64 / 1e3)?;
+    writer.seconds("revalidate", "How often it is looked at what nobody tells of", fresh.revalidate_ms as f64 / 1e3)?;
+    writer.gauge("root_watched", "Whether changes of the way to the root are told", u64::from(fresh.root_watched))?;
     writer.counter("root_switches", "Times that another directory became the root", fresh.root_switches)?;
     writer.counter("watch_overflows", "Times that the kernel lost events", fresh.overflows)?;
     writer.counter("watches_refused", "Watches that were refused", fresh.watches_refused)
@@ -376,6 +441,7 @@ fn turns(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
         None,
         &switches,
     )?;
-    let longest = turns.longest_turn_us as f64 / 1e6;
-    writer.seconds("loop_longest_turn", "The longest turn of the loop", longest)
+    let cause = vec![("cause", turns.longest_turn_cause.unwrap_or("none yet"))];
+    let mut family = writer.0.encode_descriptor("loop_longest_turn", "The longest turn of the loop, and what took most of it", Some(&Unit::Seconds), MetricType::Gauge)?;
+    ConstGauge::new(turns.longest_turn_us as f64 / 1e6).encode(family.encode_family(&cause)?)
 }

@@ -1,5 +1,6 @@
 //! The status page: one struct of numbers (`numbers`), shown as JSON, as HTML and for Prometheus.
 
+mod bars;
 mod metrics;
 mod numbers;
 mod page;

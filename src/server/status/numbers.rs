@@ -240,6 +240,10 @@ pub(in crate::server) struct TurnNumbers {
     pub longest_turn_seconds_ago: Option<u64>,
     /// Times that the loop slept outside its wait: broken promises.
     pub sleeps_outside_poll: u64,
+    /// What took most of the turn that the latest of them was in, as far as is known.
+    pub last_sleep_cause: Option<&'static str>,
+    /// How long ago it was noticed, in seconds.
+    pub last_sleep_seconds_ago: Option<u64>,
     /// Pages that the loop touched and had to wait for.
     pub major_faults: u64,
     /// Times that the loop gave the processor up: about once a wait.
@@ -273,16 +277,18 @@ impl TurnNumbers {
     /// Of the thread that calls, which must be that of the loop.
     pub(in crate::server) fn take(turns: &Turns, now: Instant) -> TurnNumbers {
         let usage = ThreadUsage::now();
-        let longest = turns.longest();
+        let (longest, sleep) = (turns.longest(), turns.last_sleep());
+        let seconds_since = |at: Instant| now.saturating_duration_since(at).as_secs();
         TurnNumbers {
             turns: turns.histogram().buckets().iter().sum(),
             turn_us: buckets(turns.histogram()),
             turn_us_total: micros(turns.histogram().total()),
             longest_turn_us: longest.map_or(0, |longest| micros(longest.lasted)),
             longest_turn_cause: longest.map(|longest| longest.cause.name()),
-            longest_turn_seconds_ago: longest
-                .map(|longest| now.saturating_duration_since(longest.at).as_secs()),
+            longest_turn_seconds_ago: longest.map(|longest| seconds_since(longest.at)),
             sleeps_outside_poll: turns.sleeps_outside(),
+            last_sleep_cause: sleep.map(|sleep| sleep.cause.name()),
+            last_sleep_seconds_ago: sleep.map(|sleep| seconds_since(sleep.at)),
             major_faults: usage.major_faults,
             voluntary_switches: usage.voluntary_switches,
             involuntary_switches: usage.involuntary_switches,

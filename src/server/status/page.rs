@@ -3,8 +3,8 @@
 use maud::{DOCTYPE, Markup, Render, html};
 
 use super::numbers::{Bucket, CacheNumbers, Snapshot, TurnNumbers};
-use super::plot;
 use super::text::{bytes, duration, number};
+use super::{bars, plot};
 use crate::cache::stats::CacheStats;
 
 /// Files of each list that the page shows.
@@ -34,6 +34,7 @@ pub(super) fn of(snapshot: &Snapshot) -> Markup {
                     h1 { "spede " (snapshot.version) }
                     p {
                         span id="live" role="status" { "as of when it was loaded" }
+                        button id="pause" type="button" hidden { "pause" }
                         " · the same as " a href="?format=json" { "JSON" }
                         " and as " a href="/metrics" { "metrics" }
                     }
@@ -79,8 +80,9 @@ fn content(snapshot: &Snapshot) -> Markup {
         section aria-labelledby="loop" {
             h2 id="loop" { "Loop" }
             (figures(&loop_figures(&snapshot.turns)))
-            (promise(&snapshot.turns))
+            (promise(snapshot))
         }
+        (times(snapshot))
     }
 }
 
@@ -116,12 +118,11 @@ fn top_table<'a>(
 ) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-labelledby=(id) {
+            h3 id=(id) { (title) }
             @if rows.len() == 0 {
-                h3 id=(id) { (title) }
                 p.note { (none) }
             } @else {
-                table.top {
-                    caption id=(id) { (title) }
+                table.top aria-labelledby=(id) {
                     tbody {
                         @for (path, value) in rows.take(TOP_ROW_COUNT) {
                             tr { th scope="row" { (path) } td { (value) } }
@@ -133,14 +134,56 @@ fn top_table<'a>(
     }
 }
 
-/// What was promised of the loop, and whether it was held.
-fn promise(turns: &TurnNumbers) -> Markup {
+/// How often something took how long.
+fn times(snapshot: &Snapshot) -> Markup {
+    let turns = bars::of_micros(&snapshot.turns.turn_us);
+    let jobs = bars::of_micros(&snapshot.disk.job_us);
     html! {
-        @match turns.sleeps_outside_poll {
-            0 => p.note { "The loop has slept in its wait only, as promised." },
-            count => p.promise {
-                "The loop has slept " (number(count))
-                " times where it must not: broken promises. The longest turn says what it did."
+        section aria-labelledby="times" {
+            h2 id="times" { "How often it took how long" }
+            div.pair {
+                (bars::drawn("turn-times", "Turns of the loop", "None yet.", &turns))
+                (bars::drawn("job-times", "Jobs at the disk engine", "None yet.", &jobs))
+                @for cache in &snapshot.caches {
+                    @let title = format!("Age at which {} were pushed out", plural(cache.name));
+                    @let ages = bars::of_ages(&cache.stats.age_at_eviction_s);
+                    (bars::drawn(&format!("ages-{}", cache.name), &title, "None were.", &ages))
+                }
+            }
+        }
+    }
+}
+
+/// What a cache holds, in words.
+fn plural(name: &str) -> &'static str {
+    match name {
+        "path" => "paths",
+        "map" => "mapped files",
+        _ => "open files",
+    }
+}
+
+/// What was promised of the loop, and whether it was held.
+fn promise(snapshot: &Snapshot) -> Markup {
+    let turns = &snapshot.turns;
+    let last = match (turns.last_sleep_cause, turns.last_sleep_seconds_ago) {
+        (Some(cause), Some(ago)) => {
+            format!(
+                ", the last time noticed {} ago in a turn of {cause}",
+                duration(ago)
+            )
+        }
+        _ => String::new(),
+    };
+    html! {
+        @match (turns.sleeps_outside_poll, snapshot.disk.engine) {
+            (0, _) => p.note { "The loop has slept in its wait only, as promised." },
+            (count, "blocking") => p.note {
+                "The loop has slept " (number(count)) " times outside its wait" (last)
+                ": this engine waits for the disk there."
+            },
+            (count, _) => p.promise {
+                "The loop has slept " (number(count)) " times where it must not" (last) "."
             },
         }
     }
@@ -177,12 +220,19 @@ fn freshness(snapshot: &Snapshot) -> String {
         ms => format!("A change is noticed within {} ms", number(ms)),
     };
     format!(
-        "{noticed}: {} directories and {} mapped files are watched, {} directories are looked at \
-         again after {} ms. Events were lost {} times, watches refused {} times.",
+        "{noticed}: {} directories and {} mapped files are watched, {} entries in {} directories are \
+         looked at again after {} ms. The way to the root is {}; it has led elsewhere {} times. Events were lost {} times, watches refused {} times.",
         number(fresh.watched_directories as u64),
         number(fresh.watched_files as u64),
+        number(fresh.polled_entries as u64),
         number(fresh.polled_directories as u64),
         number(fresh.revalidate_ms),
+        if fresh.root_watched {
+            "watched"
+        } else {
+            "looked at again as well"
+        },
+        number(fresh.root_switches),
         number(fresh.overflows),
         number(fresh.watches_refused),
     )
@@ -250,11 +300,14 @@ fn disk_figures(snapshot: &Snapshot) -> [(&'static str, String); 8] {
     ]
 }
 
-fn loop_figures(turns: &TurnNumbers) -> [(&'static str, String); 5] {
+fn loop_figures(turns: &TurnNumbers) -> [(&'static str, String); 8] {
     [
         ("turns", number(turns.turns)),
+        ("half of the turns below", below(&turns.turn_us, 0.5)),
         ("99 % of turns below", below(&turns.turn_us, 0.99)),
         ("longest turn", longest_turn(turns)),
+        ("gave the processor up", number(turns.voluntary_switches)),
+        ("had it taken away", number(turns.involuntary_switches)),
         ("sleeps outside its wait", number(turns.sleeps_outside_poll)),
         ("pages waited for", number(turns.major_faults)),
     ]
@@ -273,20 +326,19 @@ fn below(buckets: &[Bucket], share: f64) -> String {
         #[allow(clippy::cast_precision_loss)]
         let is_enough = count as f64 >= share * total as f64;
         if let (true, Some(below)) = (is_enough, bucket.below_us) {
-            return match below {
-                ..1_000 => format!("{below} µs"),
-                _ => format!("{}.{} ms", below / 1_000, below % 1_000 / 100),
-            };
+            return bars::micros(below);
         }
     }
     String::from("more than a second")
 }
 
 fn longest_turn(turns: &TurnNumbers) -> String {
-    let micros = turns.longest_turn_us;
-    match turns.longest_turn_cause {
-        Some(cause) => format!("{}.{} ms ({cause})", micros / 1_000, micros % 1_000 / 100),
-        None => String::from("–"),
+    match (turns.longest_turn_cause, turns.longest_turn_seconds_ago) {
+        (Some(cause), Some(ago)) => {
+            let lasted = bars::micros(turns.longest_turn_us);
+            format!("{lasted} ({cause}, {} ago)", duration(ago))
+        }
+        _ => String::from("–"),
     }
 }
 
@@ -296,8 +348,10 @@ type Row = (&'static str, fn(&CacheNumbers) -> String);
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
     ("hits, last minute",        |cache| percent(cache.minute.hit_ratio)),
+    ("of the bytes, last minute", |cache| percent(cache.minute.hit_ratio_bytes)),
+    ("look-ups, last minute",    |cache| number(cache.minute.look_ups)),
     ("hits, since the start",    |cache| percent(cache.hit_ratio)),
-    ("of the bytes",             |cache| percent(cache.hit_ratio_bytes)),
+    ("of the bytes, since the start", |cache| percent(cache.hit_ratio_bytes)),
     ("entries",                  |cache| number(cache.entries as u64)),
     ("leading to no file",       |cache| cache.negative_entries.map_or("–".into(), |count| number(count as u64))),
     ("at most",                  |cache| number(cache.capacity as u64)),
@@ -307,8 +361,15 @@ const ROWS: &[Row] = &[
     ("misses: never seen",       |cache| number(cache.stats.misses_by.cold)),
     ("misses: pushed out before", |cache| number(cache.stats.misses_by.evicted)),
     ("misses: changed before",   |cache| number(cache.stats.misses_by.changed)),
+    ("misses: path looked up",   |cache| number(cache.stats.misses_by.path)),
     ("checked with the disk",    |cache| number(cache.stats.expired)),
+    ("put in",                   |cache| number(cache.stats.insertions)),
     ("pushed out",               |cache| number(cache.stats.evictions)),
+    ("for want of bytes",        |cache| number(cache.stats.evictions_by.bytes)),
+    ("for want of places",       |cache| number(cache.stats.evictions_by.count)),
+    ("beyond the share of those that lead to no file", |cache| number(cache.stats.evictions_by.share)),
+    ("for the sake of connections", |cache| number(cache.stats.evictions_by.shed)),
+    ("the kernel took their pages", |cache| number(cache.stats.evictions_by.memory)),
     ("half of them within",      |cache| median_age(&cache.stats)),
     ("not kept, asked for less", |cache| number(cache.stats.rejected)),
     ("dropped, changed",         |cache| number(cache.stats.changed)),
@@ -323,13 +384,7 @@ fn cache_table(caches: &[CacheNumbers]) -> Markup {
                     tr {
                         td {}
                         @for cache in caches {
-                            th scope="col" {
-                                @match cache.name {
-                                    "path" => "paths",
-                                    "map" => "mapped files",
-                                    _ => "open files",
-                                }
-                            }
+                            th scope="col" { (plural(cache.name)) }
                         }
                     }
                 }
