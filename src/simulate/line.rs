@@ -45,6 +45,9 @@ pub(super) enum LineError {
     /// An object without one of its members.
     #[error("no usable member {0}")]
     NoMember(&'static str),
+    /// Neither this one nor those after it can be unpacked.
+    #[error("the rest of this gzip file cannot be unpacked ({0}); what comes before it is used")]
+    NotUnpacked(String),
     /// Longer than is read.
     #[error("longer than {max} bytes")]
     TooLong {

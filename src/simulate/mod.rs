@@ -199,9 +199,18 @@ fn read_log(
             Err(error) => report.add_bad(log, number, &error),
         }
     });
-    read.map_err(|error| SimulateError::Log {
-        log: log.clone(),
-        error,
-    })?;
+    match read {
+        Ok(()) => {}
+        // It is cut, or something else was put behind it.
+        Err(error) if number > 0 && read::is_of_gzip(&error) => {
+            let error = LineError::NotUnpacked(error.to_string());
+            report.line_count += 1;
+            report.add_bad(log, number + 1, &error);
+        }
+        Err(error) => {
+            let log = log.clone();
+            return Err(SimulateError::Log { log, error });
+        }
+    }
     failed.map_or(Ok(()), Err)
 }

@@ -55,6 +55,13 @@ pub(super) fn each_line_of(mut input: impl Read, each: impl FnMut(Taken<'_>)) ->
     }
 }
 
+/// Whether reading ended because of what the bytes are, rather than because they cannot be read. Of a plain
+/// log nothing is said of that kind.
+pub(super) fn is_of_gzip(error: &io::Error) -> bool {
+    use ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
+}
+
 /// A bar over the bytes of all logs as they lie on disk; hidden where nobody would see it or the
 /// logs are short. Standard input has no known end: it only counts.
 pub(super) fn bar(sources: &[LogSource]) -> ProgressBar {

@@ -374,6 +374,39 @@ fn gzip_plain_and_standard_input_say_the_same() {
     assert_eq!(text_of(&run(&both, &text.as_bytes()[half..])), want);
 }
 
+/// A log that was being packed when it was copied, or has something behind its end.
+#[test]
+fn a_broken_gzip_is_used_as_far_as_it_goes() {
+    let site = Site::new();
+    let text = log(3_000).0;
+    let path = site.beside("log.gz");
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packer.write_all(text.as_bytes()).unwrap();
+    let packed = packer.finish().unwrap();
+    let mut padded = packed.clone();
+    padded.extend([b'x'; 512]);
+    let cases = [
+        (&packed[..packed.len() / 2], 500..2_500),
+        (&padded[..], 3_001..3_002),
+    ];
+    for (bytes, lines) in cases {
+        fs::write(&path, bytes).unwrap();
+        let report = simulate::run(&settings(&path, 1 << 20, 1_000)).unwrap();
+        assert!(lines.contains(&report.line_count), "{}", report.line_count);
+        let bad = &report.bad[0];
+        assert_eq!(report.bad_count, 1);
+        assert!(
+            bad.place
+                .ends_with(&format!("log.gz:{}", report.line_count))
+        );
+        assert!(
+            bad.why.contains("what comes before it is used"),
+            "{}",
+            bad.why
+        );
+    }
+}
+
 #[test]
 fn bad_lines_are_counted_and_named() {
     let site = Site::new();

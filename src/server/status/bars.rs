@@ -50,7 +50,7 @@ pub(super) fn of_ages(ages: &[u64; AGE_BUCKETS]) -> Vec<Bar> {
 pub(super) fn micros(us: u64) -> String {
     match us {
         ..1_000 => format!("{us} µs"),
-        ..1_000_000 => format!("{}.{} ms", us / 1_000, us % 1_000 / 100),
+        1_000..1_000_000 => format!("{}.{} ms", us / 1_000, us % 1_000 / 100),
         _ => format!("{}.{} s", us / 1_000_000, us % 1_000_000 / 100_000),
     }
 }
