@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::CString;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -20,6 +21,10 @@ use crate::site::resolve::DotFiles;
 
 /// What begins every saved list; the number changes with its format.
 const STATE_HEAD: &str = "# spede cache state 1: paths, the one asked for most first\n";
+/// What each of its formats begins with.
+const STATE_HEAD_START: &[u8] = b"# spede cache state ";
+/// Bytes of a file that tell whether it is such a list.
+const CHECK_LENGTH_MAX: u64 = 64 << 10;
 /// Endings of precompressed twins, which come with their files.
 const TWIN_ENDINGS: [&[u8]; 3] = [b".br", b".zst", b".gz"];
 
@@ -301,14 +306,36 @@ fn origin(path: &Path, root: &Path) -> io::Result<Origin> {
     Ok(Origin::Tree(CString::new(below)?))
 }
 
-/// Tries what is done at the end, as far as it leaves what is there as it is.
+/// Tries what is done at the end, as far as it leaves what is there as it is. Something else than a list of
+/// paths is never replaced by one.
 fn check_state(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
+    let mut start = Vec::new();
+    match fs::File::open(path) {
+        Ok(file) => file.take(CHECK_LENGTH_MAX).read_to_end(&mut start)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(error),
+    };
+    if !is_list(&start) {
+        return Err(io::Error::other(
+            "it holds something else than paths, and would be replaced at the end",
+        ));
+    }
     let beside = beside(path);
     fs::File::create(&beside)?;
     fs::remove_file(&beside)
+}
+
+/// Whether this is the start of a list of paths: one that we wrote, whatever was made of it since, or lines
+/// that are paths, or nothing.
+fn is_list(start: &[u8]) -> bool {
+    let (mut at, mut paths, mut wrong) = (0, 0, 0);
+    while next_path(start, &mut at, &mut wrong).is_some() {
+        paths += 1;
+    }
+    start.is_empty() || start.starts_with(STATE_HEAD_START) || (paths > 0 && wrong == 0)
 }
 
 /// The next line that is a path, without what comes after `?`. Empty lines and those that begin with
@@ -411,6 +438,23 @@ mod tests {
         list.next();
         assert!(list.loaded(missing()).is_some(), "that was asked for");
         assert_eq!(list.next(), Next::Over);
+    }
+
+    #[test]
+    fn only_lists_of_paths_are_replaced() {
+        #[rustfmt::skip]
+        let cases = [
+            ("",                                        true,  "empty"),
+            ("# spede cache state 1: paths\n",          true,  "ours, with nothing in it"),
+            ("# spede cache state 1: paths\nwhat\n/a\n", true,  "ours, with a mistake made in it"),
+            ("/a\n\n# more\n/b?x\n",                   true,  "made by hand"),
+            ("/a\nb = 1\n",                             false, "a path, and something else"),
+            ("#!/bin/sh\n",                             false, "a comment, and no path"),
+            ("\u{7f}ELF\0",                             false, "a program"),
+        ];
+        for (start, expected, because) in cases {
+            assert_eq!(is_list(start.as_bytes()), expected, "{because}");
+        }
     }
 
     #[test]

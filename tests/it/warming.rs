@@ -157,7 +157,7 @@ fn what_was_asked_for_most_is_remembered_from_run_to_run() {
     site.file("often", "often");
     let fourth = Server::start(&site, &words);
     wait_until_warm(&fourth, 1);
-    fs::create_dir(site.beside("state.new")).unwrap();
+    fs::create_dir(site.beside("state.spede-new")).unwrap();
     let said = end(fourth);
     assert!(
         said.contains("--cache-state") && said.contains(&state),
@@ -170,6 +170,8 @@ fn what_was_asked_for_most_is_remembered_from_run_to_run() {
 fn what_cannot_be_warmed_is_said_before_the_start() {
     let site = site();
     let outside = site.root().parent().unwrap().display().to_string();
+    let notes = site.beside("notes");
+    fs::write(&notes, "dear diary\n").unwrap();
     let cases = [
         ("--warm", String::from("/no/such/list"), "/no/such/list"),
         ("--warm", outside, "not below the root"),
@@ -187,6 +189,11 @@ fn what_cannot_be_warmed_is_said_before_the_start() {
             "--cache-state",
             site.root().display().to_string(),
             "directory",
+        ),
+        (
+            "--cache-state",
+            notes.display().to_string(),
+            "something else than paths",
         ),
     ];
     for (flag, value, wanted) in cases {

@@ -31,7 +31,7 @@ pub const LOAD_LENGTH_MAX: u64 = 256 << 20;
 /// The name that a file is written under before it takes the place of another.
 pub fn beside(path: &Path) -> PathBuf {
     let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
+    beside.push(".spede-new");
     beside.into()
 }
 

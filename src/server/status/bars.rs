@@ -15,6 +15,8 @@ const BOTTOM: f64 = 24.0;
 const GAP: f64 = 3.0;
 /// A bar that counts anything is seen.
 const BAR_HEIGHT_MIN: f64 = 2.0;
+/// A bar and the gap after it are no wider than this.
+const STEP_MAX: f64 = 90.0;
 /// Bars with a word below them.
 const LABEL_COUNT_MAX: usize = 8;
 
@@ -78,7 +80,7 @@ fn drawing(title: &str, bars: &[Bar]) -> Markup {
     let most = bars.iter().map(|bar| bar.count).max().unwrap_or(1).max(1);
     // Counts stay far below 2^52, where f64 is exact.
     #[allow(clippy::cast_precision_loss)]
-    let step = WIDTH / bars.len() as f64;
+    let step = (WIDTH / bars.len() as f64).min(STEP_MAX);
     #[allow(clippy::cast_precision_loss)]
     let height = |count: u64| {
         let share = count as f64 / most as f64 * (HEIGHT - TOP - BOTTOM);
@@ -103,14 +105,16 @@ fn drawing(title: &str, bars: &[Bar]) -> Markup {
             line.grid x1="0" x2=(WIDTH) y1=(HEIGHT - BOTTOM) y2=(HEIGHT - BOTTOM) {}
             @for (index, bar) in bars.iter().enumerate() {
                 @let tall = height(bar.count);
-                rect.bar x=(at(x(index) + GAP / 2.0)) y=(at(HEIGHT - BOTTOM - tall)) width=(at((step - GAP).min(80.0))) height=(at(tall)) {
+                rect.bar x=(at(x(index) + GAP / 2.0)) y=(at(HEIGHT - BOTTOM - tall)) width=(at(step - GAP)) height=(at(tall)) {
                     title { "below " (bar.below) ": " (number(bar.count)) }
                 }
                 @if bar.count == most {
                     text x=(at(x(index))) y=(at(TOP - 6.0)) { (number(bar.count)) }
                 }
                 @if (bars.len() - 1 - index).is_multiple_of(every) {
-                    text x=(at(x(index))) y=(at(HEIGHT - 6.0)) { "< " (bar.below) }
+                    // At the right end of its bar, where the bound is.
+                    @let (x, anchor) = if index == 0 { (0.0, "start") } else { (x(index) + step - GAP, "end") };
+                    text x=(at(x)) y=(at(HEIGHT - 6.0)) text-anchor=(anchor) { "< " (bar.below) }
                 }
             }
         }
