@@ -26,7 +26,7 @@ use spede::site::resolve::{self, Directories, DotFiles, Lookup, Naming};
 use spede::site::response::{self, Fixed};
 use spede::sys::bin::Bin;
 use spede::sys::file::{FileTime, OpenFile};
-use spede::sys::mapping::Mapping;
+use spede::sys::memory::Memory;
 use spede::sys::socket::{Piece, Pieces};
 
 /// Kinds of requests, by name.
@@ -115,7 +115,7 @@ impl Hot {
         };
         let now = Now::at(Instant::now(), wall);
         let version = file.describe().expect("a file").version;
-        let mapping = Mapping::of(&file, FILE_LENGTH).expect("a mapping");
+        let memory = Memory::Copied(file.read_start(FILE_LENGTH).expect("the content"));
         let opened = Opened {
             file: Arc::new(file),
             version,
@@ -149,7 +149,7 @@ impl Hot {
             connection: Connection::new(Peer::Local, &now),
             pool: Pool::new(17 << 10),
             ledger: Ledger::new(Logging::Off),
-            source: Source::Mapped(Rc::new(mapping)),
+            source: Source::Mapped(Rc::new(memory)),
             now,
             _root: directory,
         }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::sys::file::{FileVersion, OpenFile};
-use crate::sys::mapping::Mapping;
+use crate::sys::memory::Memory;
 use crate::sys::socket::{More, PIECE_COUNT_MAX, Piece, Pieces};
 
 /// Segments after which no further answer is put in before something is sent. An answer of
@@ -22,9 +22,9 @@ const QUEUED_LENGTH_MAX: u64 = 256 * 1024;
 enum Segment {
     /// Part of the outbox' own rendered bytes.
     Rendered(Range<usize>),
-    /// Part of a mapping.
+    /// Part of the content of a file in memory.
     Mapped {
-        mapping: Rc<Mapping>,
+        memory: Rc<Memory>,
         bytes: Range<usize>,
     },
     /// Part of a file, sent by the kernel.
@@ -47,8 +47,8 @@ pub struct FileSegment {
 /// Where the bytes of a representation are.
 #[derive(Clone, Debug)]
 pub enum Source {
-    /// In a mapping.
-    Mapped(Rc<Mapping>),
+    /// In memory.
+    Mapped(Rc<Memory>),
     /// In an open file.
     File(Arc<OpenFile>),
 }
@@ -133,11 +133,14 @@ impl Outbox {
         }
         self.count_in(bytes.end - bytes.start);
         let segment = match source {
-            Source::Mapped(mapping) => {
+            Source::Mapped(memory) => {
                 let place = |at: u64| usize::try_from(at).map_or(usize::MAX, |at| at);
                 let bytes = place(bytes.start)..place(bytes.end);
+                if self.copy(memory, &bytes) {
+                    return;
+                }
                 Segment::Mapped {
-                    mapping: Rc::clone(mapping),
+                    memory: Rc::clone(memory),
                     bytes,
                 }
             }
@@ -151,12 +154,29 @@ impl Outbox {
         self.buffers.segments.push_back(segment);
     }
 
+    /// Puts a copy of a copy behind the head that is the only thing to be sent so far, so that both are one
+    /// piece. Where more is sent at once it is cheaper to let the kernel gather it.
+    fn copy(&mut self, memory: &Memory, bytes: &Range<usize>) -> bool {
+        let OutboxBuffers { rendered, segments } = &mut self.buffers;
+        let (Memory::Copied(all), 1, Some(Segment::Rendered(range))) =
+            (memory, segments.len(), segments.back_mut())
+        else {
+            return false;
+        };
+        if range.end != rendered.len() || range.start > 0 {
+            return false;
+        }
+        rendered.extend_from_slice(&all[bytes.clone()]);
+        range.end = rendered.len();
+        true
+    }
+
     /// What goes out next. Pieces are put into `pieces`, which must be empty.
     pub fn next<'a>(&'a self, pieces: &mut Pieces<'a>) -> Next<'a> {
         for segment in self.buffers.segments.iter().take(PIECE_COUNT_MAX) {
             pieces.push(match segment {
                 Segment::Rendered(range) => Piece::of_memory(&self.buffers.rendered[range.clone()]),
-                Segment::Mapped { mapping, bytes } => Piece::of_mapping(mapping, bytes.clone()),
+                Segment::Mapped { memory, bytes } => memory.piece(bytes.clone()),
                 Segment::File(file) if pieces.is_empty() => return Next::File(file),
                 Segment::File(_) => return Next::Pieces(More::Follows),
             });

@@ -187,6 +187,27 @@ impl OpenFile {
             .map_err(io::Error::from)
     }
 
+    /// The first `length` bytes.
+    ///
+    /// # Errors
+    /// Those of `pread(2)`; `UnexpectedEof` where the file is shorter.
+    ///
+    /// # Blocking
+    /// Waits for the disk.
+    pub fn read_start(&self, length: usize) -> io::Result<Box<[u8]>> {
+        let mut bytes = vec![0; length];
+        let mut at = 0;
+        while at < length {
+            match rustix::io::pread(self.descriptor(), &mut bytes[at..], at as u64) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => at += count,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(bytes.into())
+    }
+
     /// Reads bytes once, so that they are in the page cache, and drops them. Gives how many were
     /// there: fewer than asked for is no error, 0 is the end of the file. Somewhat more may be read
     /// than was asked for; at most [`READ_LENGTH_MAX`](super::READ_LENGTH_MAX).

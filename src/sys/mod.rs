@@ -9,6 +9,7 @@ pub mod cachestat;
 pub mod file;
 pub mod limits;
 pub mod mapping;
+pub mod memory;
 pub mod pagemap;
 pub mod ring;
 pub mod socket;

@@ -22,7 +22,7 @@ use super::harness::{Server, is_root, skip};
 /// How long each operation below `/cold` takes.
 pub const DELAY: Duration = Duration::from_millis(150);
 /// Bytes of a small file.
-pub const SMALL_LENGTH: usize = 4_096;
+pub const SMALL_LENGTH: usize = 8_192;
 /// Bytes that are in a file that was said to be a small one.
 pub const SHORT_LENGTH: usize = SMALL_LENGTH / 2;
 /// Bytes of a big file.

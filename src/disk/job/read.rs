@@ -12,6 +12,7 @@ use crate::http::status::Status;
 use crate::sys::READ_LENGTH_MAX;
 use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::mapping::{Mapping, populate};
+use crate::sys::memory::Memory;
 use crate::sys::watches::Watches;
 
 /// How far a read has come.
@@ -100,8 +101,8 @@ pub struct Mapped {
     pub version: FileVersion,
     /// The watch on its inode, if one was had. It was there before the version was compared.
     pub watch: Option<WatchDescriptor>,
-    /// The mapping.
-    pub mapping: Result<Mapping, Unmapped>,
+    /// The mapping, or a copy.
+    pub memory: Result<Memory, Unmapped>,
 }
 
 /// Why a file was not mapped.
@@ -113,6 +114,8 @@ pub enum Unmapped {
     Failed(io::Error),
 }
 
+/// Longest file that is copied instead of mapped, in bytes: see docs/design.md.
+const COPIED_LENGTH_MAX: usize = 4_096;
 /// Bytes of a mapping that are put into the page tables at a time, and the lock on those let go between.
 const POPULATED_LENGTH_MAX: usize = 1 << 20;
 
@@ -170,19 +173,32 @@ impl Map {
     /// Waits for the disk.
     pub fn map(&self) -> Mapped {
         let watch = self.watches.add_file(&self.file);
-        let (watch, mapping) = match watch {
+        let (watch, memory) = match watch {
             Ok(watch) => (Some(watch), self.map_watched().map_err(Unmapped::Failed)),
             Err(error) => (None, Err(Unmapped::Unwatched(error))),
         };
         Mapped {
             version: self.version,
             watch,
-            mapping,
+            memory,
         }
     }
 
-    fn map_watched(&self) -> io::Result<Mapping> {
+    fn map_watched(&self) -> io::Result<Memory> {
         let length = usize::try_from(self.version.length).map_err(|_| Errno::FBIG)?;
+        let memory = match self.locking {
+            Locking::Unlocked if length <= COPIED_LENGTH_MAX => {
+                Memory::Copied(self.file.read_start(length)?)
+            }
+            Locking::Unlocked | Locking::Locked => Memory::Mapped(self.mapping(length)?),
+        };
+        match self.file.describe()?.version == self.version {
+            true => Ok(memory),
+            false => Err(Errno::STALE.into()),
+        }
+    }
+
+    fn mapping(&self, length: usize) -> io::Result<Mapping> {
         let mut mapping = Mapping::of(&self.file, length)?;
         // What is not locked is checked before it is sent, like any other.
         let is_locked = self.locking == Locking::Locked && mapping.lock().is_ok();
@@ -194,10 +210,7 @@ impl Map {
                 let _ = populate(&(start..all.end.min(start + POPULATED_LENGTH_MAX)));
             }
         }
-        match self.file.describe()?.version == self.version {
-            true => Ok(mapping),
-            false => Err(Errno::STALE.into()),
-        }
+        Ok(mapping)
     }
 
     pub(super) fn finish(self) -> Done {
@@ -205,7 +218,7 @@ impl Map {
         Done::Mapped(self.mapped.unwrap_or_else(|| Mapped {
             version,
             watch: None,
-            mapping: Err(Unmapped::Failed(
+            memory: Err(Unmapped::Failed(
                 error.unwrap_or_else(|| io::ErrorKind::Interrupted.into()),
             )),
         }))

@@ -110,7 +110,7 @@ fn a_disk_that_fails_ends_the_job_with_its_error() {
     assert!(matches!(
         done,
         Done::Mapped(Mapped {
-            mapping: Err(Unmapped::Failed(_)),
+            memory: Err(Unmapped::Failed(_)),
             ..
         })
     ));
@@ -133,7 +133,7 @@ fn a_file_is_read_before_it_is_mapped_and_not_mapped_if_it_changed() {
         panic!("it is mapped now");
     };
     let mapped = map.map();
-    let Err(Unmapped::Failed(error)) = &mapped.mapping else {
+    let Err(Unmapped::Failed(error)) = &mapped.memory else {
         panic!("it is not what it was: {mapped:?}");
     };
     assert_eq!(error.raw_os_error(), Some(libc::ESTALE));
@@ -145,7 +145,7 @@ fn a_file_is_read_before_it_is_mapped_and_not_mapped_if_it_changed() {
     assert!(matches!(
         job.finish(),
         Done::Mapped(Mapped {
-            mapping: Err(Unmapped::Failed(_)),
+            memory: Err(Unmapped::Failed(_)),
             ..
         })
     ));

@@ -17,7 +17,8 @@ use crate::server::disk_queue::Owner;
 use crate::server::residency::{self, Place, Waiter, Window};
 use crate::site::representation::Representation;
 use crate::sys::file::{FileVersion, OpenFile};
-use crate::sys::mapping::{Addresses, Mapping};
+use crate::sys::mapping::Addresses;
+use crate::sys::memory::Memory;
 use crate::sys::socket::Piece;
 
 /// Bytes that may be handed to one `sendfile` call.
@@ -139,7 +140,7 @@ impl Service {
         version: &FileVersion,
         asker: Asker,
         now: &Now,
-    ) -> Option<Rc<Mapping>> {
+    ) -> Option<Rc<Memory>> {
         let is_first = !asker.looked.mapping;
         let held = match is_first {
             true => {
@@ -163,17 +164,17 @@ impl Service {
         let used = held.used.replace(now.monotonic);
         let idle = now.monotonic.saturating_duration_since(used);
         if idle <= residency::TRUST_MAPPED
-            || held.mapping.is_locked()
+            || held.memory.is_locked()
             || self.disk.engine.sending() == Sending::AsItComes
         {
-            return Some(Rc::clone(&held.mapping));
+            return Some(Rc::clone(&held.memory));
         }
         let is_resident = match &self.pagemap {
-            Some(pagemap) => pagemap.is_resident(&held.mapping.addresses()),
+            Some(pagemap) => pagemap.is_resident(&held.memory.addresses()),
             None => idle <= residency::TRUST,
         };
         if is_resident {
-            return Some(Rc::clone(&held.mapping));
+            return Some(Rc::clone(&held.memory));
         }
         if is_first {
             self.maps.take_back_hit(version, Fate::PushedOut);

@@ -99,14 +99,14 @@ impl Service {
             return;
         };
         let BeingMapped { since, is_ahead } = being_mapped;
-        let Watched::Yes(mapping, previous) = self.watch.mapped(mapped, since, now) else {
+        let Watched::Yes(memory, previous) = self.watch.mapped(mapped, since, now) else {
             return;
         };
         if let Some(previous) = previous {
             self.maps.remove(&previous);
         }
         let mapped = MappedFile {
-            mapping: Rc::new(mapping),
+            memory: Rc::new(memory),
             used: Cell::new(now.monotonic),
             generation: Cell::new(self.paths.generation()),
         };

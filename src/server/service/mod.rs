@@ -50,7 +50,7 @@ use crate::http::status::Status;
 use crate::site::resolve::{self, Lookup, Naming};
 use crate::site::response::{self, Content, Fixed, Selected};
 use crate::sys::file::{FileVersion, OpenFile};
-use crate::sys::mapping::Mapping;
+use crate::sys::memory::Memory;
 use crate::sys::pagemap::Pagemap;
 use freshness::Serving;
 use warm::State;
@@ -138,7 +138,7 @@ impl Completed {
 /// A mapping, and when it was last sent: after a while its pages may have gone.
 #[derive(Debug)]
 pub(super) struct MappedFile {
-    mapping: Rc<Mapping>,
+    memory: Rc<Memory>,
     used: Cell<Instant>,
     /// The generation in which it was last known to be watched without a gap.
     generation: Cell<u32>,

@@ -26,7 +26,7 @@ use crate::clock::Now;
 use crate::disk::job::{Mapped, Unmapped};
 use crate::sys::bin::Bin;
 use crate::sys::file::FileVersion;
-use crate::sys::mapping::Mapping;
+use crate::sys::memory::Memory;
 use crate::sys::watches::Watches;
 
 /// What the kernel told.
@@ -42,7 +42,7 @@ pub(super) enum Change {
 #[derive(Debug)]
 pub(super) enum Watched {
     /// It is watched; and another version of the same inode is not any more.
-    Yes(Mapping, Option<FileVersion>),
+    Yes(Memory, Option<FileVersion>),
     /// It is not, or it was written to meanwhile: the mapping is not to be used.
     No,
 }
@@ -105,9 +105,9 @@ impl Watch {
         let Mapped {
             version,
             watch,
-            mapping,
+            memory,
         } = mapped;
-        if let Err(Unmapped::Unwatched(_)) = mapping {
+        if let Err(Unmapped::Unwatched(_)) = memory {
             self.refused += 1;
             self.refused_at = Some(now.monotonic);
         }
@@ -116,8 +116,8 @@ impl Watch {
         };
         let id = watch.get_watch_descriptor_id();
         let is_shaken = self.files.is_closing(id) || self.directories.happened_to(id, since);
-        match mapping {
-            Ok(mapping) if !is_shaken => Watched::Yes(mapping, self.files.keep(version, watch)),
+        match memory {
+            Ok(memory) if !is_shaken => Watched::Yes(memory, self.files.keep(version, watch)),
             _ => {
                 if !self.directories.is_gone(id, since) {
                     self.files.let_go(watch);
