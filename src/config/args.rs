@@ -28,6 +28,7 @@ pub(super) const MAP_CACHE_DEFAULT: &str = "256MiB";
 pub(super) const MAP_COUNT_DEFAULT: &str = "32768";
 pub(super) const PATH_CACHE_DEFAULT: &str = "65536";
 pub(super) const REVALIDATE_DEFAULT: &str = "1";
+pub(super) const WATCH_DIRECTORIES_DEFAULT: &str = "16384";
 pub(super) const INDEX_DEFAULT: &str = "index.html";
 
 /// Most disk jobs at once: each may take a thread.
@@ -193,7 +194,7 @@ pub(super) struct Args {
     /// looked at again. Each takes about 1 KiB of the kernel, as do the files of the map cache, and
     /// counts for fs.inotify.max_user_watches.
     #[arg(long, value_name = "N", env = "SPEDE_WATCH_DIRECTORIES", help_heading = CACHES)]
-    #[arg(value_parser = count(0..=COUNT_MAX), default_value = "16384")]
+    #[arg(value_parser = count(0..=COUNT_MAX), default_value = WATCH_DIRECTORIES_DEFAULT)]
     pub(super) watch_directories: usize,
 
     /// How long an entry that is not watched is trusted.

@@ -11,7 +11,8 @@ use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser};
 
 use super::args::{
     COUNT_MAX, HELP_WIDTH, INDEX_DEFAULT, MAP_BYTES_MAX, MAP_CACHE_DEFAULT, MAP_COUNT_DEFAULT,
-    MAP_FILE_LENGTH_DEFAULT, PATH_CACHE_DEFAULT, REVALIDATE_DEFAULT, TIME_MAX, in_order,
+    MAP_FILE_LENGTH_DEFAULT, PATH_CACHE_DEFAULT, REVALIDATE_DEFAULT, TIME_MAX,
+    WATCH_DIRECTORIES_DEFAULT, in_order,
 };
 use super::value::{count, dot_files, duration, index_name, path, size};
 use super::{Usage, index_conflict, usage};
@@ -103,7 +104,15 @@ struct Args {
     #[arg(value_parser = count(1..=COUNT_MAX))]
     descriptors: Option<usize>,
 
-    /// How long an entry is trusted without a check.
+    /// The server's --watch-directories; 0: it watches none.
+    ///
+    /// What is watched is never checked. A server on a file system that gives no events, like NFS, is
+    /// simulated with 0.
+    #[arg(long, value_name = "N", env = "SPEDE_WATCH_DIRECTORIES", help_heading = TODAY)]
+    #[arg(value_parser = count(0..=COUNT_MAX), default_value = WATCH_DIRECTORIES_DEFAULT)]
+    watch_directories: usize,
+
+    /// How long an entry is trusted without a check where nothing is watched.
     #[arg(long, value_name = "SECONDS", env = "SPEDE_REVALIDATE", help_heading = TODAY)]
     #[arg(value_parser = duration(Duration::ZERO..=TIME_MAX), default_value = REVALIDATE_DEFAULT)]
     revalidate: Duration,
@@ -203,7 +212,7 @@ fn settings(args: Args) -> Settings {
             map_count_max: args.map_count,
             path_count_max: args.today_path_cache,
             descriptor_count_max: args.descriptors,
-            watched_directory_count_max: 0,
+            watched_directory_count_max: args.watch_directories,
             revalidate: args.revalidate,
         },
         plot: args.plot,

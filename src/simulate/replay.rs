@@ -100,9 +100,8 @@ pub(super) fn replay(
         map_sizes,
         |_| false,
         |size, smaller| {
-            // The bound on bytes was never reached, so a larger one is not either.
-            let longest = today.map_file_length_max;
-            let held_all = |row: &&Row| row.bytes_peak.saturating_add(longest) <= row.size;
+            // Nothing had to go, so nothing has to where there is more room.
+            let held_all = |row: &&Row| row.stats.evictions + row.stats.rejected == 0;
             match (
                 map_today.filter(|row| row.size == size),
                 smaller.iter().find(held_all),

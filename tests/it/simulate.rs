@@ -169,6 +169,33 @@ fn hits_are_those_of_a_plain_model_at_every_size() {
     assert!(words.contains("Choose --path-cache 2000."), "{words}");
 }
 
+/// Whether a size is tried alone or beside smaller ones.
+#[test]
+fn a_size_gives_what_it_gives_alone() {
+    let site = Site::new();
+    let file = site.beside("log");
+    fs::write(&file, log(20_000).0).unwrap();
+    let sizes = [20_000, 200_000, 300_000, 400_000, 800_000];
+    let row = |map_bytes_max: u64, others: &[u64]| {
+        let mut settings = settings(&file, map_bytes_max, 1_000);
+        settings.map_sizes = others.to_vec();
+        let report = simulate::run(&settings).unwrap();
+        report.map
+    };
+    let together = row(sizes[0], &sizes[1..]);
+    for (size, beside) in sizes.into_iter().zip(&together) {
+        let alone = &row(size, &[])[0];
+        assert_eq!((beside.size, alone.size), (size, size));
+        // Which of two entries asked for equally often goes, hashes of a random seed may decide.
+        let off = beside.hits.abs_diff(alone.hits);
+        assert!(off <= 100, "{size}: {beside:?} {alone:?}");
+    }
+    let is_growing = together
+        .windows(2)
+        .all(|two| two[0].hits <= two[1].hits + 100);
+    assert!(is_growing, "{together:?}");
+}
+
 #[test]
 fn entries_that_are_too_old_are_checks_and_no_misses() {
     let site = Site::new();
