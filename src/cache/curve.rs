@@ -12,8 +12,10 @@
 //! from which on it is to be shown again, so a hit that is not shown costs one comparison.
 //!
 //! At the size that the cache has, the truth is known, also for the keys that a miniature samples. So
-//! a point is not what its miniature missed, but what the cache missed, and the difference between
-//! the two for the same keys. That takes out most of what hangs on which keys were drawn.
+//! a point is not what its miniature missed, but what the cache missed, and how much further its
+//! miniature is from the cache, for the same keys, than the miniature of today's size is. That takes out
+//! most of what hangs on which keys were drawn, and what the cache misses at any size: files that could not
+//! be mapped, pages that the kernel took.
 
 mod miniature;
 
@@ -291,20 +293,17 @@ impl Sampler {
             return None;
         }
         let (all, missed) = (self.all, self.missed);
+        let today = &self.miniatures[TODAY];
         let point = |(level, miniature): (usize, &Miniature)| {
-            let (here, really) = (miniature.missed, miniature.missed_really);
-            let ratio = |here: u64, really: u64, missed: u64, all: u64| {
-                let off = if level == TODAY {
-                    0.0
-                } else {
-                    signed(here) - signed(really)
-                };
-                (1.0 - (signed(missed) + off) / signed(all.max(1))).clamp(0.0, 1.0)
+            let ratio = |of: fn(Tally) -> u64| {
+                let off = |one: &Miniature| signed(of(one.missed)) - signed(of(one.missed_really));
+                let missed = signed(of(missed)) + off(miniature) - off(today);
+                (1.0 - missed / signed(of(all).max(1))).clamp(0.0, 1.0)
             };
             CurvePoint {
                 capacity: (self.capacity << level) >> TODAY,
-                hit_ratio: ratio(here.count, really.count, missed.count, all.count),
-                hit_ratio_bytes: ratio(here.bytes, really.bytes, missed.bytes, all.bytes),
+                hit_ratio: ratio(|tally| tally.count),
+                hit_ratio_bytes: ratio(|tally| tally.bytes),
             }
         };
         Some(Curve {

@@ -149,7 +149,7 @@ fn run_paths(asks: &[Ask], entry_count_max: usize) -> (Ratios, Option<Curve>) {
         let is_hit = matches!(cache.look_up(&path, &now), Known::Fresh(_));
         tally.note(is_hit, bits.map_or(0, |bits| 1 << bits));
         if !is_hit {
-            cache.insert(&path, Rc::clone(entry));
+            cache.insert(&path, Rc::clone(entry), &mut |_, _| {});
         }
     }
     (tally.ratios(), cache.curve())
@@ -243,6 +243,27 @@ fn curves_of_mappings_are_off_by_at_most_two_hundredths() {
         let is_near = off.0 <= OFF_MAX && off.1 <= OFF_BYTES_MAX;
         assert!(is_near, "{}: {off:?}", workload.name);
     }
+}
+
+/// Where nothing can be mapped, a larger cache has nothing either.
+#[test]
+fn what_is_missed_at_any_size_is_missed_at_each() {
+    let workload = &workload::all(FILES, REQUESTS)[1];
+    let budget = Budget {
+        bytes_max: 4 << 20,
+        count_max: 32_768,
+    };
+    let mut cache = HeldCache::<()>::new(budget).with_curve(TakenIn::Second);
+    for ask in &workload.asks {
+        assert!(cache.look_up(&version(ask)).is_none());
+    }
+    let ratios = cache.curve().expect("a curve").points;
+    // The difference between two miniatures is all that is left, less what they share.
+    assert_eq!(ratios[4].hit_ratio, 0.0);
+    assert!(
+        ratios[..4].iter().all(|point| point.hit_ratio == 0.0),
+        "{ratios:?}"
+    );
 }
 
 /// A cache that first sees what never comes back, and then one file only, is soon said to hit.
