@@ -309,23 +309,39 @@ fn origin(path: &Path, root: &Path) -> io::Result<Origin> {
 /// Tries what is done at the end, as far as it leaves what is there as it is. Something else than a list of
 /// paths is never replaced by one.
 fn check_state(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    let mut start = Vec::new();
-    match fs::File::open(path) {
-        Ok(file) => file.take(CHECK_LENGTH_MAX).read_to_end(&mut start)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-        Err(error) => return Err(error),
-    };
-    if !is_list(&start) {
-        return Err(io::Error::other(
-            "it holds something else than paths, and would be replaced at the end",
-        ));
-    }
+    check_list(path)?;
     let beside = beside(path);
+    check_list(&beside).map_err(|cause| {
+        io::Error::other(format!("{} is in the way: {cause}", beside.display()))
+    })?;
     fs::File::create(&beside)?;
     fs::remove_file(&beside)
+}
+
+/// Whether a file may be replaced: it is a list of paths, or not there.
+fn check_list(path: &Path) -> io::Result<()> {
+    let kind = match fs::symlink_metadata(path) {
+        Ok(what) => what.file_type(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if kind.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if !kind.is_file() {
+        return Err(io::Error::other(
+            "it is no regular file, and would be replaced by one at the end",
+        ));
+    }
+    let mut start = Vec::new();
+    let file = fs::File::open(path)?;
+    file.take(CHECK_LENGTH_MAX).read_to_end(&mut start)?;
+    match is_list(&start) {
+        true => Ok(()),
+        false => Err(io::Error::other(
+            "it holds something else than paths, and would be replaced at the end",
+        )),
+    }
 }
 
 /// Whether this is the start of a list of paths: one that we wrote, whatever was made of it since, or lines

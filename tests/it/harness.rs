@@ -422,6 +422,8 @@ impl Client {
                 Some(())
             }
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => None,
+            // A process that was stopped and goes on is told so where a read has a time-out.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Some(()),
             Err(error) => panic!("nothing came in time: {error}"),
         }
     }

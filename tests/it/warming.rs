@@ -126,6 +126,9 @@ fn what_was_asked_for_most_is_remembered_from_run_to_run() {
         server.errors()
     };
     let first = Server::start(&site, &words);
+    wait_until("it is known that there is no list", || {
+        first.numbers()["warming"]["under_way"] == false
+    });
     for path in [
         "/seldom", "/often", "/often", "/often", "/none", "/gone", "/gone",
     ] {
@@ -172,6 +175,7 @@ fn what_cannot_be_warmed_is_said_before_the_start() {
     let outside = site.root().parent().unwrap().display().to_string();
     let notes = site.beside("notes");
     fs::write(&notes, "dear diary\n").unwrap();
+    fs::write(site.beside("state.spede-new"), "my own\n").unwrap();
     let cases = [
         ("--warm", String::from("/no/such/list"), "/no/such/list"),
         ("--warm", outside, "not below the root"),
@@ -194,6 +198,16 @@ fn what_cannot_be_warmed_is_said_before_the_start() {
             "--cache-state",
             notes.display().to_string(),
             "something else than paths",
+        ),
+        (
+            "--cache-state",
+            String::from("/dev/null"),
+            "no regular file",
+        ),
+        (
+            "--cache-state",
+            site.beside("state").display().to_string(),
+            "state.spede-new is in the way",
         ),
     ];
     for (flag, value, wanted) in cases {
