@@ -140,7 +140,7 @@ impl Hot {
                 generation: paths.generation(),
             };
             entry.trust(trust, None, &now);
-            paths.insert(path, entry);
+            paths.insert(path, entry, &mut |_, _| {});
         }
         Hot {
             paths,

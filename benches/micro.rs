@@ -131,7 +131,7 @@ fn filled(hot: &mut Hot, count: usize) -> (PathCache, Vec<String>) {
         .map(|index| format!("/some/where/{index}.html"))
         .collect();
     for path in &paths {
-        cache.insert(path.as_bytes(), entry.clone());
+        cache.insert(path.as_bytes(), entry.clone(), &mut |_, _| {});
     }
     (cache, paths)
 }
@@ -163,7 +163,7 @@ fn path_miss_and_insert(bencher: Bencher<'_, '_>) {
         number += 1;
         let path = number.to_le_bytes();
         let _ = cache.look_up(&path, &hot.now);
-        cache.insert(&path, entry.clone());
+        cache.insert(&path, entry.clone(), &mut |_, _| {});
     });
 }
 

@@ -194,6 +194,19 @@ impl<H> HeldCache<H> {
         Some(slot.value)
     }
 
+    /// Drops a version that has given way to another, which is as popular, and counts as changed where it is
+    /// not held yet.
+    pub fn succeed(&mut self, version: &FileVersion, by: &FileVersion) {
+        self.remove(version);
+        let (from, to) = (
+            file_hash(&self.hasher, version),
+            file_hash(&self.hasher, by),
+        );
+        if from != to && !self.holds(by) {
+            self.entries.bequeath(from, to);
+        }
+    }
+
     /// Drops a version for want of `cause`.
     pub fn push_out(&mut self, version: &FileVersion, cause: Cause) {
         if let Some(slot) = self.entries.remove(version, Fate::PushedOut) {
@@ -263,7 +276,7 @@ fn weight(budget: Budget, length: u64) -> u64 {
 }
 
 /// The hash that a file is remembered by when it is not held: the next version of it, written to the
-/// same inode, is as popular.
+/// same inode, is as popular. One that took its name is told of by [`HeldCache::succeed`].
 fn file_hash(hasher: &SeedableRandomState, version: &FileVersion) -> u64 {
     hasher.hash_one((version.device, version.inode))
 }
@@ -414,6 +427,30 @@ mod tests {
             Some("evicted"),
             "there was no room for both"
         );
+    }
+
+    #[test]
+    fn what_takes_the_place_of_a_file_is_as_popular() {
+        let mut cache = HeldCache::new(Budget {
+            bytes_max: 100,
+            count_max: 2,
+        });
+        let (old, new) = (version(1, 10), version(2, 10));
+        cache.insert(old, ());
+        for _ in 0..20 {
+            assert!(cache.look_up(&old).is_some());
+        }
+        cache.succeed(&old, &new);
+        assert!(!cache.holds(&old));
+        assert!(cache.look_up(&new).is_none());
+        let stats = cache.stats();
+        assert_eq!((stats.changed, stats.misses_by.changed), (1, 1));
+        cache.insert(new, ());
+        for inode in 4..30 {
+            assert!(cache.look_up(&version(inode, 10)).is_none());
+            cache.insert(version(inode, 10), ());
+        }
+        assert!(cache.holds(&new), "it was asked for more often than those");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use lru::LruCache;
 
 use super::curve::{Curve, Holding, Key, Place, Sampler, Space, TakenIn, Unit};
 use super::entry::{Entry, Resolution};
-use super::ranked::{Departure, Ranked, Room, Slot};
+use super::ranked::{self, Ranked, Room, Slot};
 use super::stats::{CacheStats, Cause, Fate, Minute, MinuteStats};
 use crate::clock::Now;
 
@@ -46,6 +46,15 @@ struct Negative {
     /// The look-up from which on it is to be shown to the sampler.
     due: u64,
     since_s: u32,
+}
+
+/// How an entry left the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Departure {
+    /// There was no room for it; what it says may still be so.
+    Forgotten,
+    /// Its path leads elsewhere.
+    Replaced,
 }
 
 /// Raw paths and what they lead to.
@@ -123,6 +132,18 @@ impl PathCache {
         Known::Unknown
     }
 
+    /// The same for a request that was counted before: marks and counts nothing.
+    pub fn look_up_again(&self, raw_path: &[u8], now: &Now) -> Known {
+        let negative = || Some(&self.negatives.peek(raw_path)?.entry);
+        match self.files.get(raw_path).or_else(negative) {
+            None => Known::Unknown,
+            Some(entry) if entry.is_expired(now, self.generation) => {
+                Known::Expired(Rc::clone(entry))
+            }
+            Some(entry) => Known::Fresh(Rc::clone(entry)),
+        }
+    }
+
     /// Each entry counts for one.
     fn holding(&self) -> Holding {
         let count = self.entry_count();
@@ -134,45 +155,69 @@ impl PathCache {
 
     /// Remembers what a path leads to, in place of what was known. A path longer than
     /// [`PATH_LENGTH_MAX`] is not remembered, nor one that has to make way for those that are asked
-    /// for more often.
-    pub fn insert(&mut self, raw_path: &[u8], entry: Rc<Entry>) {
+    /// for more often. Whatever goes for it is given to `gone`.
+    pub fn insert(
+        &mut self,
+        raw_path: &[u8],
+        entry: Rc<Entry>,
+        gone: &mut dyn FnMut(Rc<Entry>, Departure),
+    ) {
         if raw_path.len() > PATH_LENGTH_MAX {
             return;
         }
         match &entry.resolution {
-            Resolution::File { .. } => self.insert_file(raw_path, entry),
-            Resolution::Moved(_) | Resolution::Refused(_) => self.insert_negative(raw_path, entry),
+            Resolution::File { .. } => self.insert_file(raw_path, entry, gone),
+            Resolution::Moved(_) | Resolution::Refused(_) => {
+                self.insert_negative(raw_path, entry, gone);
+            }
         }
     }
 
-    fn insert_file(&mut self, raw_path: &[u8], entry: Rc<Entry>) {
+    /// Counts what look-ups that found nothing were about, which is known now: so many bytes each.
+    pub fn note_missed_bytes(&mut self, entry: &Entry, requests: u64) {
+        let bytes = content_length(entry).saturating_mul(requests);
+        self.stats.miss_bytes = self.stats.miss_bytes.saturating_add(bytes);
+    }
+
+    fn insert_file(
+        &mut self,
+        raw_path: &[u8],
+        entry: Rc<Entry>,
+        gone: &mut dyn FnMut(Rc<Entry>, Departure),
+    ) {
         if let Some(previous) = self.files.replace(raw_path, Rc::clone(&entry)) {
             entry.inherit_requests(&previous);
             if leads_elsewhere(&entry, &previous) {
                 self.stats.note_change();
             }
+            gone(previous, Departure::Replaced);
             return;
         }
         self.stats.insertions += 1;
         if let Some(previous) = self.negatives.pop(raw_path) {
             entry.inherit_requests(&previous.entry);
             self.stats.changed += 1;
+            gone(previous.entry, Departure::Replaced);
         }
         let (bytes, holding) = (content_length(&entry), self.holding());
         let hash = self.hasher.hash_one(raw_path);
-        self.stats.miss_bytes = self.stats.miss_bytes.saturating_add(bytes);
         if let Some(sampler) = &mut self.sampler {
             sampler.show_missed(key(hash, Place::Main, bytes), holding);
         }
         let left = self.entry_count_max - self.negatives.len();
         self.files.set_room(room(left));
         let (stats, now_s) = (&mut self.stats, self.minute.age_s());
-        let mut gone = |_, slot: Slot<_>, departure| match departure {
-            Departure::Evicted(_) => stats.note_eviction(Cause::Count, now_s - slot.since_s),
-            Departure::Rejected => stats.rejected += 1,
+        let mut pushed_out = |_, slot: Slot<_>, departure| {
+            match departure {
+                ranked::Departure::Evicted(_) => {
+                    stats.note_eviction(Cause::Count, now_s - slot.since_s);
+                }
+                ranked::Departure::Rejected => stats.rejected += 1,
+            }
+            gone(slot.value, Departure::Forgotten);
         };
         self.files
-            .insert(raw_path.into(), hash, 1, entry, now_s, &mut gone);
+            .insert(raw_path.into(), hash, 1, entry, now_s, &mut pushed_out);
     }
 
     /// Remembers the file that a path leads to, which nobody has asked for, where it takes no room from
@@ -206,7 +251,12 @@ impl PathCache {
             .collect()
     }
 
-    fn insert_negative(&mut self, raw_path: &[u8], entry: Rc<Entry>) {
+    fn insert_negative(
+        &mut self,
+        raw_path: &[u8],
+        entry: Rc<Entry>,
+        gone: &mut dyn FnMut(Rc<Entry>, Departure),
+    ) {
         let hash = self.hasher.hash_one(raw_path);
         let now_s = self.minute.age_s();
         let holding = self.holding();
@@ -233,6 +283,7 @@ impl PathCache {
                 if leads_elsewhere(&entry, &previous) {
                     self.stats.note_change();
                 }
+                gone(previous, Departure::Replaced);
             }
         }
         while self.negatives.len() > negative_count_max(self.entry_count_max) {
@@ -244,21 +295,28 @@ impl PathCache {
         }
         while self.entry_count() > self.entry_count_max {
             match self.files.evict() {
-                Some((_, slot)) => self.stats.note_eviction(Cause::Count, now_s - slot.since_s),
+                Some((_, slot)) => {
+                    self.stats.note_eviction(Cause::Count, now_s - slot.since_s);
+                    gone(slot.value, Departure::Forgotten);
+                }
                 None => break,
             }
         }
     }
 
-    /// Forgets a path.
-    pub fn remove(&mut self, raw_path: &[u8]) {
-        let file = self.files.remove(raw_path, Fate::Changed).is_some();
-        if file {
-            self.stats.changed += 1;
-        } else if let Some(negative) = self.negatives.pop(raw_path) {
-            self.files.note_departure(negative.hash, Fate::Changed);
-            self.stats.changed += 1;
-        }
+    /// Forgets a path, and gives what it has led to.
+    pub fn remove(&mut self, raw_path: &[u8]) -> Option<Rc<Entry>> {
+        let file = self.files.remove(raw_path, Fate::Changed);
+        let entry = match file {
+            Some(slot) => slot.value,
+            None => {
+                let negative = self.negatives.pop(raw_path)?;
+                self.files.note_departure(negative.hash, Fate::Changed);
+                negative.entry
+            }
+        };
+        self.stats.changed += 1;
+        Some(entry)
     }
 
     /// Forgets everything: another site is served.

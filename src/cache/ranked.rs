@@ -352,6 +352,14 @@ impl<K: Hash + Eq, V> Ranked<K, V> {
         Some(slot)
     }
 
+    /// What is remembered of one key is remembered of another from now on.
+    pub(super) fn bequeath(&mut self, from: u64, to: u64) {
+        if let Some(ghost) = self.ghosts.recall(from, self.epoch) {
+            self.ghosts.forget(from);
+            self.ghosts.note(to, ghost, self.epoch);
+        }
+    }
+
     /// Remembers a key that was held elsewhere.
     pub(super) fn note_departure(&mut self, hash: u64, fate: Fate) {
         self.ghosts.note(hash, Ghost { fate, count: 1 }, self.epoch);

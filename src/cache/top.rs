@@ -42,10 +42,29 @@ pub struct Missed {
     pub excess_max: u64,
 }
 
+/// What counts for a path that is listed.
+#[derive(Debug)]
+enum Listed {
+    /// Its entry in the path cache.
+    Entry(Rc<Entry>),
+    /// So many bytes, since it is not remembered. An entry is not kept for a list: it would go on being
+    /// watched.
+    Left(u64),
+}
+
+impl Listed {
+    fn bytes(&self) -> u64 {
+        match self {
+            Listed::Entry(entry) => entry.byte_count(),
+            Listed::Left(bytes) => *bytes,
+        }
+    }
+}
+
 /// Both lists.
 #[derive(Debug, Default)]
 pub struct Top {
-    heavy: Vec<(Box<[u8]>, Rc<Entry>)>,
+    heavy: Vec<(Box<[u8]>, Listed)>,
     /// Bytes from which on an entry is compared with the list.
     bytes_min: u64,
     missed: Vec<Missed>,
@@ -63,35 +82,59 @@ impl Top {
 
     #[cold]
     fn compare(&mut self, raw_path: &[u8], entry: &Rc<Entry>, total: u64) {
-        if self
-            .heavy
-            .iter()
-            .any(|(_, listed)| Rc::ptr_eq(listed, entry))
-        {
+        if let Some(listed) = self.listed(raw_path) {
+            // Another entry that still counts stands for the path: this one belongs to an answer that was
+            // under way when it was replaced.
+            if let Listed::Left(before) = *listed {
+                entry.take_bytes(before.saturating_add(total));
+                *listed = Listed::Entry(Rc::clone(entry));
+            }
             return;
         }
         if self.heavy.len() < TOP_COUNT {
-            self.heavy.push((raw_path.into(), Rc::clone(entry)));
+            let listed = Listed::Entry(Rc::clone(entry));
+            self.heavy.push((raw_path.into(), listed));
             return;
         }
-        let counted = self.heavy.iter_mut().map(|one| (one.1.byte_count(), one));
+        let counted = self.heavy.iter_mut().map(|one| (one.1.bytes(), one));
         let Some((least, last)) = counted.min_by_key(|(bytes, _)| *bytes) else {
             return;
         };
         self.bytes_min = least.saturating_add(least / 8).saturating_add(1);
         if total >= self.bytes_min {
-            *last = (raw_path.into(), Rc::clone(entry));
+            *last = (raw_path.into(), Listed::Entry(Rc::clone(entry)));
         }
     }
 
     /// Another entry stands for a path from now on: it goes on counting where the listed one was.
     pub fn replaced(&mut self, raw_path: &[u8], entry: &Rc<Entry>) {
-        let mut listed = self.heavy.iter_mut();
-        if let Some((_, one)) = listed.find(|(path, _)| **path == *raw_path)
-            && !Rc::ptr_eq(one, entry)
+        if let Some(listed) = self.listed(raw_path)
+            && !matches!(listed, Listed::Entry(one) if Rc::ptr_eq(one, entry))
         {
-            entry.take_bytes(one.byte_count());
-            *one = Rc::clone(entry);
+            entry.take_bytes(listed.bytes());
+            *listed = Listed::Entry(Rc::clone(entry));
+        }
+    }
+
+    fn listed(&mut self, raw_path: &[u8]) -> Option<&mut Listed> {
+        let mut all = self.heavy.iter_mut();
+        let (_, listed) = all.find(|(path, _)| **path == *raw_path)?;
+        Some(listed)
+    }
+
+    /// An entry is no longer in the path cache.
+    pub fn left(&mut self, entry: &Rc<Entry>) {
+        for (_, listed) in &mut self.heavy {
+            if matches!(listed, Listed::Entry(one) if Rc::ptr_eq(one, entry)) {
+                *listed = Listed::Left(entry.byte_count());
+            }
+        }
+    }
+
+    /// None of them is.
+    pub fn all_left(&mut self) {
+        for (_, listed) in &mut self.heavy {
+            *listed = Listed::Left(listed.bytes());
         }
     }
 
@@ -131,7 +174,7 @@ impl Top {
     pub fn by_bytes(&self) -> Vec<Heavy> {
         let heavy = self.heavy.iter().map(|(path, entry)| Heavy {
             path: path.clone(),
-            bytes: entry.byte_count(),
+            bytes: entry.bytes(),
         });
         let mut all: Vec<Heavy> = heavy.collect();
         all.sort_by_key(|one| std::cmp::Reverse(one.bytes));
@@ -229,6 +272,31 @@ mod tests {
             bytes: 110,
         };
         assert_eq!(top.by_bytes(), [expected]);
+    }
+
+    #[test]
+    fn a_path_is_listed_once_and_its_entry_kept_only_while_it_is_remembered() {
+        let (first, second, third) = (entry(), entry(), entry());
+        let mut top = Top::default();
+        top.answered(b"/a", &first, 100);
+        top.replaced(b"/a", &second);
+        // An answer that was under way.
+        top.answered(b"/a", &first, 5);
+        top.answered(b"/a", &second, 10);
+        let bytes = |top: &Top| {
+            top.by_bytes()
+                .iter()
+                .map(|one| one.bytes)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(bytes(&top), [110]);
+        top.left(&second);
+        assert_eq!(Rc::strong_count(&second), 1);
+        assert_eq!(bytes(&top), [110]);
+        top.answered(b"/a", &third, 1);
+        assert_eq!(bytes(&top), [111]);
+        top.all_left();
+        assert_eq!((bytes(&top), Rc::strong_count(&third)), (vec![111], 1));
     }
 
     #[test]

@@ -114,7 +114,8 @@ impl Driver {
                         }
                     };
                     let peer = connected.connection.peer();
-                    let answer = service.find(&request, id, peer, connected.role, now);
+                    let answer =
+                        service.find(&request, id, peer, connected.role, Looked::default(), now);
                     connected.explanation = Explanation::default();
                     note(&mut connected.explanation, service);
                     self.answer(connected, &answer, now);
@@ -223,16 +224,20 @@ impl Driver {
         let Some(request) = connection.resolving() else {
             return;
         };
+        let looked = Looked {
+            path: connected.explanation.path.is_some(),
+            mapping: connected.explanation.map.is_some(),
+            descriptor: connected.explanation.descriptor.is_some(),
+        };
         let answer = match &completed.result {
             Resolved::Failed(status) => Answer::Fixed(Fixed::Error(*status)),
             Resolved::Document(document) => Answer::Document(Rc::clone(document)),
-            Resolved::Again => service.find(&request, id, connection.peer(), connected.role, now),
+            Resolved::Again => {
+                let (peer, role) = (connection.peer(), connected.role);
+                service.find(&request, id, peer, role, looked, now)
+            }
             Resolved::Entry(entry) => {
                 let owner = Owner::from(connection.peer());
-                let looked = Looked {
-                    mapping: connected.explanation.map.is_some(),
-                    descriptor: connected.explanation.descriptor.is_some(),
-                };
                 let asker = Asker { id, owner, looked };
                 service.answer_from(entry, &request, &completed.opened, asker, now)
             }

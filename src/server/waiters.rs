@@ -42,11 +42,6 @@ impl<T> Waiters<T> {
         self.by_id.remove(&id);
     }
 
-    /// How many wait.
-    pub(super) fn count(&self) -> usize {
-        self.by_id.len()
-    }
-
     /// Whether nobody waits.
     pub(super) fn is_empty(&self) -> bool {
         self.by_id.is_empty()

@@ -22,6 +22,9 @@ use crate::site::representation::{RenderedHead, Representation, Variants, Vary};
 use crate::site::resolve::{Lookup, OnDirectory};
 use crate::sys::file::{FileTime, FileVersion};
 
+/// Longer than any log. `Instant` has room for it.
+const FOR_EVER: Duration = Duration::from_secs(100 * 366 * 86_400);
+
 /// What a request leads to.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum LeadsTo {
@@ -174,7 +177,8 @@ pub(super) struct Caches {
     /// What holds the bytes; `None` where only paths are of interest. Without it an entry is not
     /// renewed when its file has to be opened again, which moves checks by next to nothing.
     pub store: Option<Store>,
-    revalidate: Duration,
+    /// How long an entry is trusted: for ever where changes are told.
+    lifetime: Duration,
     /// A file's facts, without the heads that nobody will be sent.
     blank: Representation,
     given: Given,
@@ -187,7 +191,10 @@ impl Caches {
         Caches {
             paths: PathCache::new(count_max).without_curve(),
             store,
-            revalidate: budget.revalidate,
+            lifetime: match budget.watched_directory_count_max {
+                0 => budget.revalidate,
+                _ => FOR_EVER,
+            },
             blank: blank(now),
             given: Given::default(),
         }
@@ -245,7 +252,7 @@ impl Caches {
 
     fn trust(&self) -> Trust {
         Trust {
-            lifetime: self.revalidate,
+            lifetime: self.lifetime,
             generation: self.paths.generation(),
         }
     }
@@ -275,7 +282,20 @@ impl Caches {
         let entry = Rc::new(Entry::new(resolution, lookup, now));
         entry.trust(self.trust(), None, now);
         entry.count_request();
-        self.paths.insert(raw_path, Rc::clone(&entry));
+        // Descriptors of paths that are forgotten are let go.
+        let store = &mut self.store;
+        let mut gone = |gone: Rc<Entry>, _| {
+            if let (Some(store), Resolution::File { variants, .. }) =
+                (&mut *store, &gone.resolution)
+            {
+                let version = variants.identity.version;
+                let is_same = matches!(leads_to, LeadsTo::File(new, _) if new == version);
+                if !is_same {
+                    store.descriptors.release(&version);
+                }
+            }
+        };
+        self.paths.insert(raw_path, Rc::clone(&entry), &mut gone);
         Some(entry)
     }
 

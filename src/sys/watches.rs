@@ -49,6 +49,10 @@ const AWAY: WatchMask = WatchMask::MOVE_SELF
     .union(WatchMask::ONLYDIR)
     .union(WatchMask::MASK_ADD);
 
+/// A mapped file is another version: it was written to, or a name of it was given to another file or removed,
+/// which changes its number of links.
+const FILE: WatchMask = WatchMask::MODIFY.union(WatchMask::ATTRIB);
+
 /// A name is removed. A directory that somebody holds open does not tell of its own end, its parent does.
 const REMOVED: WatchMask = WatchMask::DELETE
     .union(WatchMask::ONLYDIR)
@@ -228,7 +232,7 @@ impl Watches {
     /// # Blocking
     /// Waits for the disk.
     pub fn add_file(&self, file: &OpenFile) -> io::Result<WatchDescriptor> {
-        self.add_open(file.descriptor(), WatchMask::MODIFY)
+        self.add_open(file.descriptor(), FILE)
     }
 
     fn add_open(&self, what: BorrowedFd<'_>, mask: WatchMask) -> io::Result<WatchDescriptor> {

@@ -17,6 +17,7 @@ mod freshness;
 mod freshness_events;
 mod freshness_random;
 mod freshness_root;
+mod freshness_space;
 mod freshness_stress;
 mod harness;
 mod listing;

@@ -1,8 +1,11 @@
 //! The status page: who sees it, and whether its numbers are true.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 
 use super::harness::{Client, Server, Site, engines, is_installed, skip, wait_until};
 
@@ -47,6 +50,7 @@ fn the_numbers_are_those_of_what_happened() {
         (count("/caches/0/hits"), count("/caches/0/misses")),
         (28, 3)
     );
+    assert_eq!(count("/caches/0/miss_bytes"), 101_000);
     assert_eq!(count("/caches/0/entries"), 3);
     // The first request finds no mapping, the second has it made, the third is the first hit.
     assert_eq!((count("/caches/1/hits"), count("/caches/1/misses")), (8, 2));
@@ -153,6 +157,66 @@ fn each_request_is_one_look_up() {
             );
         }
         assert!(of(2, "misses") >= 60, "each file was opened: {numbers}");
+    }
+}
+
+/// What is listed among the files that most goes to is not remembered for that alone.
+#[test]
+fn what_is_gone_is_polled_no_more() {
+    let site = site();
+    fs::hard_link(site.path("a"), site.path("b")).unwrap();
+    let server = Server::start(&site, &[]);
+    let mut client = server.connect();
+    for _ in 0..5 {
+        client.get("/b", &[]);
+    }
+    let polled = |server: &Server| server.numbers()["freshness"]["polled_entries"].as_u64();
+    assert_eq!(polled(&server), Some(1));
+    fs::remove_file(site.path("b")).unwrap();
+    wait_until("it is not found", || client.get("/b", &[]).status == 404);
+    assert_eq!(polled(&server), Some(0));
+    assert_eq!(server.numbers()["freshness"]["worst_staleness_ms"], 0);
+    assert_eq!(server.numbers()["top"]["by_bytes"][0]["bytes"], 5_000);
+}
+
+/// A request that has to be looked up anew because of a change is one look-up all the same.
+#[test]
+fn a_request_is_one_look_up_whatever_changes_meanwhile() {
+    let site = site();
+    for engine in engines() {
+        let server = Server::start(&site, &["--disk", engine]);
+        let (is_over, asked) = (AtomicBool::new(false), AtomicU64::new(0));
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    let mut client = server.connect();
+                    while !is_over.load(Ordering::Relaxed) {
+                        assert_eq!(client.get("/a", &[]).body.len(), 1_000);
+                        asked.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            for _ in 0..500 {
+                site.publish("a", vec![b'b'; 1_000]);
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+        let numbers = server.numbers();
+        let asked = asked.into_inner();
+        for cache in [0, 1] {
+            let of = |name: &str| numbers["caches"][cache][name].as_u64().unwrap();
+            let look_ups = of("hits") + of("misses") + of("expired");
+            assert_eq!(look_ups, asked, "{engine}: {numbers}");
+            let gone = ["evictions", "rejected", "changed", "released"].map(of);
+            let gone: u64 = gone.iter().sum();
+            assert_eq!(
+                of("insertions"),
+                of("entries") + gone,
+                "{engine}: {numbers}"
+            );
+        }
+        let listed = numbers["top"]["by_bytes"].as_array().unwrap();
+        assert_eq!(listed.len(), 1, "{engine}: {listed:?}");
     }
 }
 

@@ -19,12 +19,12 @@ fn a_scan_of_names_leaves_seven_eighths_of_the_files() {
     let paths: Vec<String> = (0..800).map(|index| format!("/file/{index}")).collect();
     for path in &paths {
         assert!(!is_fresh(&mut cache, path, &now));
-        cache.insert(path.as_bytes(), Rc::clone(&file));
+        cache.insert(path.as_bytes(), Rc::clone(&file), &mut |_, _| {});
     }
     for index in 0..100_000 {
         let path = format!("/random/{index}");
         assert!(!is_fresh(&mut cache, &path, &now));
-        cache.insert(path.as_bytes(), Rc::clone(&missing));
+        cache.insert(path.as_bytes(), Rc::clone(&missing), &mut |_, _| {});
         assert!(cache.entry_count() <= 800 && cache.negative_count() <= 100);
     }
     let left = paths
@@ -49,13 +49,13 @@ fn files_asked_for_once_leave_those_asked_for_often() {
     let paths: Vec<String> = (0..600).map(|index| format!("/file/{index}")).collect();
     for path in paths.iter().cycle().take(1_800) {
         if !is_fresh(&mut cache, path, &now) {
-            cache.insert(path.as_bytes(), Rc::clone(&file));
+            cache.insert(path.as_bytes(), Rc::clone(&file), &mut |_, _| {});
         }
     }
     for index in 0..4_000 {
         let path = format!("/once/{index}");
         assert!(!is_fresh(&mut cache, &path, &now));
-        cache.insert(path.as_bytes(), Rc::clone(&file));
+        cache.insert(path.as_bytes(), Rc::clone(&file), &mut |_, _| {});
         assert!(cache.entry_count() <= 800);
     }
     let left = paths
@@ -70,10 +70,10 @@ fn a_path_stands_where_its_latest_answer_belongs() {
     let now = now();
     let (file, missing) = (Rc::clone(&entries(&now)[10]), missing(&now));
     let mut cache = cache(16);
-    cache.insert(b"/a", Rc::clone(&file));
-    cache.insert(b"/a", Rc::clone(&missing));
+    cache.insert(b"/a", Rc::clone(&file), &mut |_, _| {});
+    cache.insert(b"/a", Rc::clone(&missing), &mut |_, _| {});
     assert_eq!((cache.entry_count(), cache.negative_count()), (1, 1));
-    cache.insert(b"/a", Rc::clone(&file));
+    cache.insert(b"/a", Rc::clone(&file), &mut |_, _| {});
     assert_eq!((cache.entry_count(), cache.negative_count()), (1, 0));
     assert_eq!((cache.stats().insertions, cache.stats().changed), (3, 2));
     cache.remove(b"/a");
@@ -89,7 +89,11 @@ fn the_smallest_caches_hold_what_they_may() {
         let mut cache = cache(count_max);
         for index in 0..100 {
             let entry = if index % 3 == 0 { &missing } else { &file };
-            cache.insert(format!("/{index}").as_bytes(), Rc::clone(entry));
+            cache.insert(
+                format!("/{index}").as_bytes(),
+                Rc::clone(entry),
+                &mut |_, _| {},
+            );
             assert!((1..=count_max).contains(&cache.entry_count()) || index == 0);
         }
     }
@@ -106,7 +110,7 @@ fn what_was_put_in_is_held_or_was_counted_when_it_went() {
         let drawn = random.next();
         let path = (drawn % 150).to_le_bytes();
         match drawn >> 32 & 63 {
-            0 => cache.remove(&path),
+            0 => drop(cache.remove(&path)),
             1..8 => {
                 cache.fill(&path, Rc::clone(&files[3]));
             }
@@ -118,7 +122,7 @@ fn what_was_put_in_is_held_or_was_counted_when_it_went() {
                     0 => &missing,
                     _ => &files[usize::try_from(kind % 4).expect("a few")],
                 };
-                cache.insert(&path, Rc::clone(entry));
+                cache.insert(&path, Rc::clone(entry), &mut |_, _| {});
             }
         }
         let stats = cache.stats();
@@ -141,7 +145,7 @@ fn what_leads_where_it_led_is_no_change() {
     for entry in [
         &missing, &missing, &files[1], &files[1], &files[2], &missing,
     ] {
-        cache.insert(b"/a", Rc::clone(entry));
+        cache.insert(b"/a", Rc::clone(entry), &mut |_, _| {});
         changes.push(cache.stats().changed);
     }
     assert_eq!(changes, [0, 0, 1, 1, 2, 3]);

@@ -35,9 +35,11 @@ pub(in crate::server) struct Asker {
     pub looked: Looked,
 }
 
-/// Which holders of bytes were looked for for a request.
+/// Which caches were asked for a request.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::server) struct Looked {
+    /// An entry of the path cache.
+    pub path: bool,
     /// A mapping.
     pub mapping: bool,
     /// A descriptor.

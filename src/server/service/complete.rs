@@ -15,6 +15,7 @@ use crate::http::status::Status;
 use crate::server::deliveries::Deliveries;
 use crate::server::fetch::Pending;
 use crate::server::watch::Watched;
+use crate::server::watch::directories::Moment;
 use crate::site::listing;
 use crate::site::media_type::media_type;
 use crate::site::representation::{Representation, Variants, Vary};
@@ -96,6 +97,8 @@ impl Service {
     fn mapped(&mut self, mapped: Mapped, now: &Now) {
         let version = mapped.version;
         let Some(being_mapped) = self.being_mapped.remove(&version) else {
+            // It was for a root that is served no more.
+            self.watch.unwanted(mapped);
             return;
         };
         let BeingMapped { since, is_ahead } = being_mapped;
@@ -135,7 +138,6 @@ impl Service {
         now: &Now,
         deliveries: &mut Deliveries,
     ) {
-        // What a change of this moment did to the look-up concerns those who asked after it.
         let is_shaken = self.is_shaken(&pending, &footing);
         let is_ahead = pending.is_ahead && pending.waiters.is_empty();
         let mut opened = Vec::new();
@@ -168,7 +170,6 @@ impl Service {
         let result = match resolution {
             Ok(resolution) => {
                 let result = self.remember(&pending, resolution, &footing, is_remembered, now);
-                self.count_waiting(&pending, &result);
                 if is_ahead {
                     self.warm_bytes(&result, &opened, now);
                 }
@@ -176,34 +177,68 @@ impl Service {
             }
             Err(result) => {
                 if is_remembered {
-                    self.paths.remove(&pending.raw_path);
+                    self.drop_path(&pending.raw_path);
                 }
                 self.forget(&footing, since);
                 result
             }
         };
-        let (early, late): (Vec<_>, Vec<_>) = pending
-            .waiters
-            .in_order()
-            .into_iter()
-            .partition(|(_, began)| !is_shaken || *began == since.moment);
+        let since = is_shaken.then_some(since.moment);
         let completed = Completed {
             job,
             result,
             opened,
         };
+        self.tell(pending, completed, since, deliveries);
+    }
+
+    /// Answers those who waited for a look-up. Where it was shaken by a change, those who asked after its
+    /// beginning are to ask once more.
+    fn tell(
+        &mut self,
+        pending: Pending,
+        completed: Completed,
+        shaken_since: Option<Moment>,
+        deliveries: &mut Deliveries,
+    ) {
+        let Pending {
+            raw_path,
+            entry: previous,
+            waiters,
+            ..
+        } = pending;
+        let is_early = |began: Moment| shaken_since.is_none_or(|since| began == since);
+        let (early, late): (Vec<_>, Vec<_>) = waiters
+            .in_order()
+            .into_iter()
+            .partition(|(_, began)| is_early(*began));
+        let job = completed.job;
+        self.count_waiting(
+            &raw_path,
+            previous.as_ref(),
+            &completed.result,
+            early.len() as u64,
+        );
         deliveries.answer(completed, early.into_iter().map(|(id, _)| id));
         deliveries.answer(Completed::again(job), late.into_iter().map(|(id, _)| id));
     }
 
-    /// Counts those who waited for a file.
-    fn count_waiting(&mut self, pending: &Pending, result: &Resolved) {
+    /// Counts those who waited for a file and are answered now.
+    fn count_waiting(
+        &mut self,
+        raw_path: &[u8],
+        previous: Option<&Rc<Entry>>,
+        result: &Resolved,
+        requests: u64,
+    ) {
         if let Resolved::Entry(entry) = result
             && let Resolution::File { .. } = entry.resolution
         {
-            self.top.replaced(&pending.raw_path, entry);
-            let requests = pending.waiters.count() as u64;
-            self.top.waited(&pending.raw_path, requests);
+            self.top.replaced(raw_path, entry);
+            self.top.waited(raw_path, requests);
+            if previous.is_none() {
+                self.paths.note_missed_bytes(entry, requests);
+            }
         }
     }
 
@@ -227,7 +262,7 @@ impl Service {
                 if !pending.is_ahead || !pending.waiters.is_empty() {
                     entry.count_request();
                     if is_remembered {
-                        self.paths.insert(&pending.raw_path, Rc::clone(&entry));
+                        self.put(&pending.raw_path, &entry);
                     }
                 } else if is_remembered && !self.paths.fill(&pending.raw_path, Rc::clone(&entry)) {
                     self.warming.end();

@@ -64,6 +64,7 @@ impl Service {
     pub(in crate::server) fn drop_changed(&mut self, now: &Now) {
         let mut changes = std::mem::take(&mut self.changes);
         self.watch.drain(&mut changes, now);
+        self.let_go_of_renamed();
         for change in changes.drain(..) {
             match change {
                 Change::Of(version) => {
@@ -255,7 +256,7 @@ impl Service {
         self.serving.number += 1;
         self.serving.is_untelling = false;
         self.roots_served += 1;
-        self.paths.clear();
+        self.let_go_of_all();
         self.watch.directories.leave_root();
     }
 

@@ -5,6 +5,7 @@
 
 mod bytes;
 mod complete;
+mod departures;
 mod freshness;
 mod warm;
 
@@ -300,13 +301,14 @@ impl Service {
         id: ConnectionId,
         peer: Peer,
         role: Role,
+        looked: Looked,
         now: &Now,
     ) -> Answer {
         let raw_path = request.path();
         let asker = Asker {
             id,
             owner: Owner::from(peer),
-            looked: Looked::default(),
+            looked,
         };
         let is_status = raw_path == STATUS_PATH || raw_path == METRICS_PATH;
         if (is_status || role == Role::Status)
@@ -317,15 +319,24 @@ impl Service {
         if let Some(waiting) = self.wait_for_root(asker, now) {
             return waiting;
         }
-        match self.paths.look_up(raw_path, now) {
-            Known::Fresh(entry) => {
-                self.looked_up.path = Some(LookUp::Hit);
+        let known = match looked.path {
+            true => self.paths.look_up_again(raw_path, now),
+            false => self.paths.look_up(raw_path, now),
+        };
+        let (said, entry) = match &known {
+            Known::Fresh(entry) => (LookUp::Hit, Some(entry)),
+            Known::Expired(entry) => (LookUp::Expired, Some(entry)),
+            Known::Unknown => (LookUp::Miss, None),
+        };
+        if !looked.path {
+            self.looked_up.path = Some(said);
+            if let Some(entry) = entry {
                 entry.count_request();
-                self.answer_from(&entry, request, &[], asker, now)
             }
+        }
+        match known {
+            Known::Fresh(entry) => self.answer_from(&entry, request, &[], asker, now),
             Known::Expired(entry) => {
-                self.looked_up.path = Some(LookUp::Expired);
-                entry.count_request();
                 let lookup = entry.lookup.clone();
                 let job = |lookup, site| match &entry.resolution {
                     Resolution::File { expectations, .. } => {
@@ -335,13 +346,10 @@ impl Service {
                 };
                 self.fetch(raw_path, Some(&entry), lookup, job, asker, now)
             }
-            Known::Unknown => {
-                self.looked_up.path = Some(LookUp::Miss);
-                match resolve::plan(raw_path, &self.naming) {
-                    Ok(lookup) => self.fetch(raw_path, None, lookup, Resolve::new, asker, now),
-                    Err(status) => Answer::Fixed(Fixed::Error(status)),
-                }
-            }
+            Known::Unknown => match resolve::plan(raw_path, &self.naming) {
+                Ok(lookup) => self.fetch(raw_path, None, lookup, Resolve::new, asker, now),
+                Err(status) => Answer::Fixed(Fixed::Error(status)),
+            },
         }
     }
 

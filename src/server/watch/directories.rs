@@ -87,6 +87,8 @@ pub(in crate::server) struct Directories {
     dependents: Dependents<Target>,
     ways: LruCache<Box<[u8]>, (Rc<Way>, Ticket), RandomState>,
     recent: VecDeque<Event>,
+    /// Entries whose names were taken from files or given to others, until somebody asks for them.
+    renamed: Vec<Rc<Entry>>,
     /// Number of the next event.
     next: u64,
     /// The last loss of events: ways from before it are walked again.
@@ -114,6 +116,7 @@ impl Directories {
             dependents: Dependents::default(),
             ways,
             recent: VecDeque::new(),
+            renamed: Vec::new(),
             next: 0,
             lost: Moment(0),
             hasher: RandomState::default(),
@@ -168,10 +171,16 @@ impl Directories {
         });
         let mut broken = Vec::new();
         let mut root_is_stale = self.root_is_stale;
+        let renames = EventMask::DELETE | EventMask::MOVED_FROM | EventMask::MOVED_TO;
+        let is_rename = mask.intersects(renames);
+        let renamed = &mut self.renamed;
         let mut touch = |target: &Target| match target {
             Target::Entry(entry, _) => {
                 if let Some(entry) = entry.upgrade() {
                     entry.distrust(now);
+                    if is_rename {
+                        renamed.push(entry);
+                    }
                 }
             }
             Target::Way(path) => broken.push(path.clone()),
@@ -193,6 +202,11 @@ impl Directories {
             self.closing.remove(&directory);
         }
         self.collect();
+    }
+
+    /// Entries that depend on a name that was taken from a file or given to another since the last time.
+    pub(in crate::server) fn take_renamed(&mut self) -> Vec<Rc<Entry>> {
+        std::mem::take(&mut self.renamed)
     }
 
     fn note(&mut self, event: Event) {

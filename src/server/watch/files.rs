@@ -69,6 +69,14 @@ impl Files {
         }
     }
 
+    /// Stops watching any version.
+    pub(super) fn clear(&mut self) {
+        self.versions.clear();
+        for (_, watch) in std::mem::take(&mut self.descriptors) {
+            self.close(watch);
+        }
+    }
+
     /// Has a watch removed that a job has added in vain, unless another needs it.
     pub(super) fn let_go(&mut self, watch: WatchDescriptor) {
         let id = watch.get_watch_descriptor_id();

@@ -127,6 +127,18 @@ impl Watch {
         }
     }
 
+    /// A file was mapped for nothing.
+    pub(super) fn unwanted(&mut self, mapped: Mapped) {
+        if let Some(watch) = mapped.watch {
+            self.files.let_go(watch);
+        }
+    }
+
+    /// Stops watching any version.
+    pub(super) fn clear(&mut self) {
+        self.files.clear();
+    }
+
     /// Stops watching a version.
     pub(super) fn remove(&mut self, version: &FileVersion) {
         self.files.remove(version);

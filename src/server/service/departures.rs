@@ -1,0 +1,100 @@
+//! What goes with an entry of the path cache: descriptors that only its path leads to, and whatever holds
+//! bytes of a version that has given way to another.
+//!
+//! A file that was replaced or deleted is let go of, so that its room goes to others and its blocks go back
+//! to the file system.
+
+use std::rc::Rc;
+
+use super::Service;
+use crate::cache::entry::{Entry, Resolution};
+use crate::cache::path::Departure;
+use crate::site::representation::Variants;
+use crate::sys::file::FileVersion;
+
+impl Service {
+    /// Puts an entry into the path cache, and lets go of what the others held that went for it.
+    pub(super) fn put(&mut self, raw_path: &[u8], entry: &Rc<Entry>) {
+        let mut gone = Vec::new();
+        let mut note = |previous, departure| gone.push((previous, departure));
+        self.paths.insert(raw_path, Rc::clone(entry), &mut note);
+        for (previous, departure) in gone {
+            match departure {
+                Departure::Forgotten => self.forgotten(&previous),
+                Departure::Replaced => self.replaced(&previous, entry),
+            }
+        }
+    }
+
+    /// Forgets a path: what it leads to is not known now.
+    pub(super) fn drop_path(&mut self, raw_path: &[u8]) {
+        if let Some(previous) = self.paths.remove(raw_path) {
+            self.forgotten(&previous);
+        }
+    }
+
+    /// An entry is remembered no more. Whoever asks for its path again has its file opened again, so nobody will
+    /// ask for its descriptor.
+    fn forgotten(&mut self, entry: &Rc<Entry>) {
+        self.top.left(entry);
+        for version in variants(entry).into_iter().flat_map(Variants::versions) {
+            self.descriptors.release(&version);
+        }
+    }
+
+    /// A path leads elsewhere now. Nobody will ask for the version that it led to.
+    fn replaced(&mut self, previous: &Rc<Entry>, by: &Rc<Entry>) {
+        self.top.left(previous);
+        let news = variants(by);
+        let Some(variants) = variants(previous) else {
+            return;
+        };
+        let all = std::iter::once(&variants.identity).chain(&variants.coded);
+        for old in all {
+            let version = old.version;
+            match news.map(|news| news.in_coding(old.coding).version) {
+                Some(new) if new == version => {}
+                Some(new) => {
+                    self.maps.succeed(&version, &new);
+                    self.let_go(&version);
+                }
+                None => self.let_go(&version),
+            }
+        }
+    }
+
+    /// Names were taken from files, or given to others: what holds them without being told of it is let go of
+    /// before anybody asks, so that the blocks of a deleted file are free.
+    pub(super) fn let_go_of_renamed(&mut self) {
+        for entry in self.watch.directories.take_renamed() {
+            for version in variants(&entry).into_iter().flat_map(Variants::versions) {
+                self.descriptors.remove(&version);
+            }
+        }
+    }
+
+    /// Drops whatever holds a version that is no more.
+    fn let_go(&mut self, version: &FileVersion) {
+        self.maps.remove(version);
+        self.watch.remove(version);
+        self.descriptors.remove(version);
+        self.residency.forget(version);
+    }
+
+    /// Drops all of a root that is served no more.
+    pub(super) fn let_go_of_all(&mut self) {
+        self.paths.clear();
+        self.top.all_left();
+        self.maps.clear();
+        self.descriptors.clear();
+        self.being_mapped.clear();
+        self.watch.clear();
+    }
+}
+
+fn variants(entry: &Entry) -> Option<&Variants> {
+    match &entry.resolution {
+        Resolution::File { variants, .. } => Some(variants),
+        Resolution::Moved(_) | Resolution::Refused(_) => None,
+    }
+}
