@@ -54,6 +54,8 @@ pub struct Entry {
     ticket: RefCell<Option<Ticket>>,
     requests: Cell<u32>,
     bytes: Cell<u64>,
+    /// Whether it is in the list of those with most bytes.
+    is_listed: Cell<bool>,
 }
 
 /// How long an entry is trusted.
@@ -76,6 +78,7 @@ impl Entry {
             ticket: RefCell::new(None),
             requests: Cell::new(0),
             bytes: Cell::new(0),
+            is_listed: Cell::new(false),
         }
     }
 
@@ -150,6 +153,21 @@ impl Entry {
     /// Bytes of content so far.
     pub fn byte_count(&self) -> u64 {
         self.bytes.get()
+    }
+
+    /// Whether it is in the list of those with most bytes.
+    pub(super) fn is_listed(&self) -> bool {
+        self.is_listed.get()
+    }
+
+    /// It is from now on.
+    pub(super) fn enlist(&self) {
+        self.is_listed.set(true);
+    }
+
+    /// It is no longer.
+    pub(super) fn strike(&self) {
+        self.is_listed.set(false);
     }
 
     /// Has it count on from so many.

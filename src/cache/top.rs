@@ -53,6 +53,18 @@ enum Listed {
 }
 
 impl Listed {
+    fn of(entry: &Rc<Entry>) -> Listed {
+        entry.enlist();
+        Listed::Entry(Rc::clone(entry))
+    }
+
+    /// Puts another in its place.
+    fn replace(&mut self, by: Listed) {
+        if let Listed::Entry(entry) = std::mem::replace(self, by) {
+            entry.strike();
+        }
+    }
+
     fn bytes(&self) -> u64 {
         match self {
             Listed::Entry(entry) => entry.byte_count(),
@@ -75,7 +87,7 @@ impl Top {
     /// Counts bytes of content that a path was answered with.
     pub fn answered(&mut self, raw_path: &[u8], entry: &Rc<Entry>, bytes: u64) {
         let total = entry.count_bytes(bytes);
-        if total >= self.bytes_min && bytes > 0 {
+        if total >= self.bytes_min && bytes > 0 && !entry.is_listed() {
             self.compare(raw_path, entry, total);
         }
     }
@@ -87,13 +99,12 @@ impl Top {
             // under way when it was replaced.
             if let Listed::Left(before) = *listed {
                 entry.take_bytes(before.saturating_add(total));
-                *listed = Listed::Entry(Rc::clone(entry));
+                listed.replace(Listed::of(entry));
             }
             return;
         }
         if self.heavy.len() < TOP_COUNT {
-            let listed = Listed::Entry(Rc::clone(entry));
-            self.heavy.push((raw_path.into(), listed));
+            self.heavy.push((raw_path.into(), Listed::of(entry)));
             return;
         }
         let counted = self.heavy.iter_mut().map(|one| (one.1.bytes(), one));
@@ -102,7 +113,8 @@ impl Top {
         };
         self.bytes_min = least.saturating_add(least / 8).saturating_add(1);
         if total >= self.bytes_min {
-            *last = (raw_path.into(), Listed::Entry(Rc::clone(entry)));
+            last.0 = raw_path.into();
+            last.1.replace(Listed::of(entry));
         }
     }
 
@@ -112,7 +124,7 @@ impl Top {
             && !matches!(listed, Listed::Entry(one) if Rc::ptr_eq(one, entry))
         {
             entry.take_bytes(listed.bytes());
-            *listed = Listed::Entry(Rc::clone(entry));
+            listed.replace(Listed::of(entry));
         }
     }
 
@@ -126,7 +138,7 @@ impl Top {
     pub fn left(&mut self, entry: &Rc<Entry>) {
         for (_, listed) in &mut self.heavy {
             if matches!(listed, Listed::Entry(one) if Rc::ptr_eq(one, entry)) {
-                *listed = Listed::Left(entry.byte_count());
+                listed.replace(Listed::Left(entry.byte_count()));
             }
         }
     }
@@ -134,7 +146,7 @@ impl Top {
     /// None of them is.
     pub fn all_left(&mut self) {
         for (_, listed) in &mut self.heavy {
-            *listed = Listed::Left(listed.bytes());
+            listed.replace(Listed::Left(listed.bytes()));
         }
     }
 
