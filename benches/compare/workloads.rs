@@ -66,9 +66,13 @@ const fn get(name: &'static str, path: &'static str, connections: u32) -> Worklo
 }
 
 const fn small(name: &'static str, connections: u32) -> Workload {
+    with_floor(get(name, "/1k.bin", connections))
+}
+
+const fn with_floor(workload: Workload) -> Workload {
     Workload {
         has_floor: true,
-        ..get(name, "/1k.bin", connections)
+        ..workload
     }
 }
 
@@ -84,8 +88,8 @@ pub(crate) const ALL: &[Workload] = &[
         shape: Shape::Zipf,
         ..get("10,000 files, Zipf", "", 64)
     },
-    get("16 KiB", "/16k.bin", 64),
-    get("64 KiB", "/64k.bin", 64),
+    with_floor(get("16 KiB", "/16k.bin", 64)),
+    with_floor(get("64 KiB", "/64k.bin", 64)),
     get("128 KiB", "/128k.bin", 64),
     get("1 MiB", "/1m.bin", 64),
     get("10 MiB", "/10m.bin", 16),
@@ -97,25 +101,25 @@ pub(crate) const ALL: &[Workload] = &[
     Workload {
         shape: Shape::Once,
         fields: &["Connection: close"],
-        ..get("a connection each", "/1k.bin", 64)
+        ..small("a connection each", 64)
     },
     Workload {
         shape: Shape::Unchanged,
         status: 304,
-        ..get("304", "/1k.bin", 64)
+        ..small("304", 64)
     },
     Workload {
         fields: &["Range: bytes=1000-1999"],
         status: 206,
-        ..get("a range of 1,000 bytes", "/16k.bin", 64)
+        ..with_floor(get("a range of 1,000 bytes", "/16k.bin", 64))
     },
     Workload {
         status: 404,
-        ..get("404", "/none", 64)
+        ..with_floor(get("404", "/none", 64))
     },
     Workload {
         shape: Shape::Head,
-        ..get("HEAD", "/1k.bin", 64)
+        ..small("HEAD", 64)
     },
     Workload {
         fields: &["Accept-Encoding: gzip, br"],
