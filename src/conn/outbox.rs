@@ -14,6 +14,8 @@ use crate::sys::socket::{More, PIECE_COUNT_MAX, Piece, Pieces};
 const SEGMENT_COUNT_MAX: usize = PIECE_COUNT_MAX - 2;
 /// Bytes of rendered heads and pages after which the same holds.
 const RENDERED_LENGTH_MAX: usize = 12 * 1024;
+/// What is rendered is a head alone, if it is no longer than this.
+const HEAD_LENGTH_MAX: usize = 1_024;
 /// Bytes of answers after which the same holds: enough to fill a socket buffer.
 const QUEUED_LENGTH_MAX: u64 = 256 * 1024;
 
@@ -163,7 +165,8 @@ impl Outbox {
         else {
             return false;
         };
-        if range.end != rendered.len() || range.start > 0 {
+        let is_alone = range.end == rendered.len() && range.end <= HEAD_LENGTH_MAX;
+        if !is_alone || range.start > 0 {
             return false;
         }
         rendered.extend_from_slice(&all[bytes.clone()]);

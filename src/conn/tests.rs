@@ -1,16 +1,18 @@
 //! Conversations with a connection, without any socket.
 
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::ledger::{Ledger, Logging};
-use super::outbox::{Next, Pool};
+use super::outbox::{Next, Outbox, Pool, Source};
 use super::*;
 use crate::clock::Now;
 use crate::http::request::{HeadLimits, Request};
 use crate::http::status::Status;
 use crate::site::response::Fixed;
-use crate::sys::file::FileTime;
-use crate::sys::socket::Pieces;
+use crate::sys::file::{FileTime, FileVersion};
+use crate::sys::memory::Memory;
+use crate::sys::socket::{More, Piece, Pieces};
 
 const POLICY: Policy = Policy {
     head: HeadLimits {
@@ -410,5 +412,39 @@ proptest::proptest! {
             peer.pass(Duration::from_secs(120));
         }
         proptest::prop_assert!(peer.end.is_some());
+    }
+}
+
+/// One answer is one piece; of several the copies are pieces of their own, and all go out in one call.
+#[test]
+fn a_copy_goes_with_its_head_and_a_burst_in_one_call() {
+    let time = FileTime {
+        seconds: 1,
+        nanoseconds: 0,
+    };
+    let version = FileVersion {
+        device: 1,
+        inode: 1,
+        length: 1_000,
+        modified: time,
+        changed: time,
+    };
+    let source = Source::Mapped(Rc::new(Memory::Copied(vec![b'x'; 1_000].into())));
+    let mut pool = Pool::new(1_024);
+    for (answer_count, piece_count) in [(1, 1), (2, 2), (16, 30)] {
+        let mut outbox = Outbox::default();
+        outbox.lend(|| pool.outbox());
+        for _ in 0..answer_count {
+            assert!(outbox.has_room());
+            outbox.render(|rendered| rendered.extend([b'h'; 300]));
+            outbox.content(&source, version, 0..1_000);
+        }
+        let mut pieces = Pieces::new();
+        assert!(matches!(
+            outbox.next(&mut pieces),
+            Next::Pieces(More::Nothing)
+        ));
+        let length: usize = pieces.iter().map(Piece::length).sum();
+        assert_eq!((pieces.len(), length), (piece_count, answer_count * 1_300));
     }
 }
