@@ -190,6 +190,8 @@ impl Service {
             (None, None) => Footing::Unwatched(Unwatched::FileSystem, Vec::new()),
         };
         let mut lifetime = self.revalidate;
+        // What was shaken is looked at before it is used again: nothing has to tell of it.
+        let is_shaken = matches!(found, Footing::Shaken);
         let (mut held, mut polled, mut refused) = (None, Vec::new(), None);
         match found {
             Footing::Firm(keys) => {
@@ -219,13 +221,17 @@ impl Service {
             }
         }
         let notice = refused.and_then(|why| directories.refuse(why));
-        let ticket = held.unwrap_or_else(|| directories.poll(entry, polled));
+        let ticket = match held {
+            None if is_shaken => None,
+            None => Some(directories.poll(entry, polled)),
+            held => held,
+        };
         let generation = since.generation;
         let trust = Trust {
             lifetime,
             generation,
         };
-        entry.trust(trust, Some(ticket), now);
+        entry.trust(trust, ticket, now);
         // The ticket that it had, and those of entries that were pushed out.
         directories.collect();
         if let Some(walk) = &footing.walk {
