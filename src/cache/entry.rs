@@ -67,6 +67,11 @@ pub struct Trust {
     pub generation: u32,
 }
 
+impl Trust {
+    /// How long an entry is trusted whose directories are watched: a century.
+    pub const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+}
+
 impl Entry {
     /// An entry that nobody trusts yet.
     pub fn new(resolution: Resolution, lookup: Lookup, now: &Now) -> Entry {

@@ -88,7 +88,7 @@ impl<H> HeldCache<H> {
             }
             Err((fate, _)) => {
                 self.stats.note_miss(fate);
-                self.stats.miss_bytes = self.stats.miss_bytes.saturating_add(length);
+                self.stats.note_missed_bytes(length);
                 if let Some(sampler) = &mut self.sampler {
                     sampler.count_miss();
                     sampler.show_missed(key(&self.hasher, version), holding);
@@ -102,7 +102,7 @@ impl<H> HeldCache<H> {
     pub fn note_opened(&mut self, version: &FileVersion) {
         self.stats.misses += 1;
         self.stats.misses_by.path += 1;
-        self.stats.miss_bytes = self.stats.miss_bytes.saturating_add(version.length);
+        self.stats.note_missed_bytes(version.length);
     }
 
     /// The holder that [`look_up`](HeldCache::look_up) gave turned out to be of no use: the look-up was a
@@ -112,7 +112,7 @@ impl<H> HeldCache<H> {
         self.stats.hits = self.stats.hits.saturating_sub(1);
         self.stats.hit_bytes = self.stats.hit_bytes.saturating_sub(length);
         self.stats.note_miss(fate);
-        self.stats.miss_bytes = self.stats.miss_bytes.saturating_add(length);
+        self.stats.note_missed_bytes(length);
     }
 
     /// The holder of a version; marks and counts nothing. For a request that was counted before.

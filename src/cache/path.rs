@@ -176,7 +176,7 @@ impl PathCache {
     /// Counts what look-ups that found nothing were about, which is known now: so many bytes each.
     pub fn note_missed_bytes(&mut self, entry: &Entry, requests: u64) {
         let bytes = content_length(entry).saturating_mul(requests);
-        self.stats.miss_bytes = self.stats.miss_bytes.saturating_add(bytes);
+        self.stats.note_missed_bytes(bytes);
     }
 
     fn insert_file(
@@ -260,22 +260,21 @@ impl PathCache {
         let hash = self.hasher.hash_one(raw_path);
         let now_s = self.minute.age_s();
         let holding = self.holding();
-        let is_known = self.holds(raw_path);
-        let due = match &mut self.sampler {
-            Some(sampler) if !is_known => sampler.show_missed(key(hash, Place::Apart, 0), holding),
+        let previous = match self.files.remove(raw_path, Fate::Changed) {
+            Some(slot) => Some(slot.value),
+            None => self.negatives.pop(raw_path).map(|negative| negative.entry),
+        };
+        let due = match (&mut self.sampler, &previous) {
+            (Some(sampler), None) => sampler.show_missed(key(hash, Place::Apart, 0), holding),
             _ => 0,
         };
-        let file = self.files.remove(raw_path, Fate::Changed);
         let negative = Negative {
             entry: Rc::clone(&entry),
             hash,
             due,
             since_s: now_s,
         };
-        let previous = match (file, self.negatives.put(raw_path.into(), negative)) {
-            (Some(slot), _) => Some(slot.value),
-            (None, negative) => negative.map(|negative| negative.entry),
-        };
+        self.negatives.put(raw_path.into(), negative);
         match previous {
             None => self.stats.insertions += 1,
             Some(previous) => {
@@ -380,7 +379,7 @@ fn known(stats: &mut CacheStats, entry: &Rc<Entry>, bytes: u64, is_expired: bool
     if is_expired {
         stats.expired += 1;
         stats.misses_by.expired += 1;
-        stats.miss_bytes = stats.miss_bytes.saturating_add(bytes);
+        stats.note_missed_bytes(bytes);
         Known::Expired(Rc::clone(entry))
     } else {
         stats.hits += 1;

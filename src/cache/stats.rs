@@ -107,6 +107,11 @@ impl CacheStats {
         }
     }
 
+    /// Counts what look-ups that were not answered were about.
+    pub fn note_missed_bytes(&mut self, bytes: u64) {
+        self.miss_bytes = self.miss_bytes.saturating_add(bytes);
+    }
+
     /// Counts an entry that was pushed out `age_s` seconds after it had been put in.
     pub fn note_eviction(&mut self, cause: Cause, age_s: u32) {
         self.evictions += 1;

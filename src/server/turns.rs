@@ -287,6 +287,7 @@ mod tests {
         assert_eq!(turns.histogram().buckets()[13], 1, "4,096 to 8,191 µs");
         assert_eq!(turns.histogram().buckets()[10], 1, "512 to 1,023 µs");
     }
+
     #[test]
     fn a_sleep_is_put_down_to_the_longest_turn_that_may_have_held_it() {
         let start = Instant::now();

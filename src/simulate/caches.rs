@@ -22,9 +22,6 @@ use crate::site::representation::{RenderedHead, Representation, Variants, Vary};
 use crate::site::resolve::{Lookup, OnDirectory};
 use crate::sys::file::{FileTime, FileVersion};
 
-/// Longer than any log. `Instant` has room for it.
-const FOR_EVER: Duration = Duration::from_secs(100 * 366 * 86_400);
-
 /// What a request leads to.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum LeadsTo {
@@ -76,7 +73,6 @@ pub(super) struct Store {
     maps: HeldCache<()>,
     descriptors: HeldCache<()>,
     map_file_length_max: u64,
-    bytes_peak: u64,
     given: Given,
 }
 
@@ -93,7 +89,6 @@ impl Store {
             maps: held(budget.map_bytes_max, budget.map_count_max),
             descriptors: held(u64::MAX, descriptor_count_max),
             map_file_length_max: budget.map_file_length_max,
-            bytes_peak: 0,
             given: Given::default(),
         }
     }
@@ -129,11 +124,10 @@ impl Store {
         }
         match step.opened {
             Opened::Yes => self.descriptors.note_opened(version),
+            Opened::No if self.descriptors.look_up(version).is_some() => {}
             Opened::No => {
-                if self.descriptors.look_up(version).is_none() {
-                    reopened = Opened::Yes;
-                    self.keep_open(version);
-                }
+                reopened = Opened::Yes;
+                self.keep_open(version);
             }
         }
         if is_mappable && step.may_map && self.maps.has_room_for(version.length) {
@@ -141,7 +135,6 @@ impl Store {
             if self.maps.has_room_for_all() {
                 self.descriptors.release(version);
             }
-            self.bytes_peak = self.bytes_peak.max(self.maps.bytes());
         }
         reopened
     }
@@ -159,7 +152,6 @@ impl Store {
             size,
             entry_count: self.maps.entry_count() as u64,
             bytes_used: self.maps.bytes(),
-            bytes_peak: self.bytes_peak,
             requests: given.requests,
             hits: given.hits,
             checks: given.checks,
@@ -193,7 +185,7 @@ impl Caches {
             store,
             lifetime: match budget.watched_directory_count_max {
                 0 => budget.revalidate,
-                _ => FOR_EVER,
+                _ => Trust::FOR_EVER,
             },
             blank: blank(now),
             given: Given::default(),
@@ -306,7 +298,6 @@ impl Caches {
             size,
             entry_count: self.paths.entry_count() as u64,
             bytes_used: 0,
-            bytes_peak: 0,
             requests: given.requests,
             hits: given.hits,
             checks: given.checks,

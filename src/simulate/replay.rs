@@ -25,8 +25,6 @@ pub struct Row {
     pub entry_count: u64,
     /// Bytes of mappings at the end; 0 for paths.
     pub bytes_used: u64,
-    /// The most bytes of mappings at any time.
-    pub bytes_peak: u64,
     /// Requests that it could have answered.
     pub requests: u64,
     /// Requests that it answered.

@@ -185,10 +185,14 @@ impl Variants {
         })
     }
 
+    /// The file and its twins.
+    pub fn all(&self) -> impl Iterator<Item = &Representation> {
+        std::iter::once(&self.identity).chain(&self.coded)
+    }
+
     /// The versions of the file and of its twins.
     pub fn versions(&self) -> impl Iterator<Item = FileVersion> {
-        let all = std::iter::once(&self.identity).chain(&self.coded);
-        all.map(|representation| representation.version)
+        self.all().map(|representation| representation.version)
     }
 
     /// The codings of the twins.

@@ -20,14 +20,6 @@ pub enum Memory {
 }
 
 impl Memory {
-    /// Bytes.
-    pub fn length(&self) -> usize {
-        match self {
-            Memory::Mapped(mapping) => mapping.length(),
-            Memory::Copied(bytes) => bytes.len(),
-        }
-    }
-
     /// Where it lies.
     pub fn addresses(&self) -> Addresses {
         match self {

@@ -403,6 +403,7 @@ impl EventLoop {
             access_log_lost_bytes: self.log.lost_bytes,
             turns: TurnNumbers::take(&self.turns, self.now.monotonic),
         };
+        // What is gone is to be counted no more.
         self.service.watch.directories.collect();
         let snapshot = Snapshot::take(&self.service, &self.driver.ledger, numbers);
         let Some(connected) = self.connections.find(id) else {

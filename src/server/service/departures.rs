@@ -49,17 +49,16 @@ impl Service {
         let Some(variants) = variants(previous) else {
             return;
         };
-        let all = std::iter::once(&variants.identity).chain(&variants.coded);
-        for old in all {
+        for old in variants.all() {
             let version = old.version;
-            match news.map(|news| news.in_coding(old.coding).version) {
-                Some(new) if new == version => {}
-                Some(new) => {
-                    self.maps.succeed(&version, &new);
-                    self.let_go(&version);
-                }
-                None => self.let_go(&version),
+            let new = news.map(|news| news.in_coding(old.coding).version);
+            if new == Some(version) {
+                continue;
             }
+            if let Some(new) = new {
+                self.maps.succeed(&version, &new);
+            }
+            self.let_go(&version);
         }
     }
 

@@ -25,9 +25,6 @@ use crate::sys::beneath::Root;
 use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::watches::{Unwatched, Walk};
 
-/// How long an entry is trusted whose directories are watched: a century, which is for ever.
-const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-
 /// The directory that is served, and whether another takes its place.
 #[derive(Debug)]
 pub(super) struct Serving {
@@ -190,9 +187,7 @@ impl Service {
             (None, None) => Footing::Unwatched(Unwatched::FileSystem, Vec::new()),
         };
         let mut lifetime = self.revalidate;
-        // What was shaken is looked at before it is used again: nothing has to tell of it.
-        let is_shaken = matches!(found, Footing::Shaken);
-        let (mut held, mut polled, mut refused) = (None, Vec::new(), None);
+        let (mut held, mut polled, mut refused) = (None, Some(Vec::new()), None);
         match found {
             Footing::Firm(keys) => {
                 if let Some(walk) = &footing.walk {
@@ -200,16 +195,17 @@ impl Service {
                 }
                 // What has another name may be changed through it: no event here would tell.
                 if footing.is_linked {
-                    polled = keys;
+                    polled = Some(keys);
                 } else {
                     held = directories.hold(entry, keys);
                     refused = held.is_none().then_some(None);
                 }
                 if held.is_some() && directories.is_root_watched() {
-                    lifetime = FOR_EVER;
+                    lifetime = Trust::FOR_EVER;
                 }
             }
-            Footing::Shaken => lifetime = Duration::ZERO,
+            // It is looked at before it is used again: nothing has to tell of it.
+            Footing::Shaken => (lifetime, polled) = (Duration::ZERO, None),
             Footing::Unwatched(why, keys) => {
                 // The root itself, where nothing was watched before it.
                 self.serving.is_untelling |=
@@ -217,15 +213,11 @@ impl Service {
                 if let Unwatched::Refused(error) = why {
                     refused = Some(Some(error));
                 }
-                polled = keys;
+                polled = Some(keys);
             }
         }
         let notice = refused.and_then(|why| directories.refuse(why));
-        let ticket = match held {
-            None if is_shaken => None,
-            None => Some(directories.poll(entry, polled)),
-            held => held,
-        };
+        let ticket = held.or_else(|| Some(directories.poll(entry, polled?)));
         let generation = since.generation;
         let trust = Trust {
             lifetime,

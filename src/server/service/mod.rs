@@ -399,19 +399,14 @@ impl Service {
         let content = Content::of(request.head().method);
         let source = match selected.first_byte(content, representation.version.length) {
             None if self.is_rewritten(&representation.version, opened) => {
-                let (path, lookup) = (request.path(), entry.lookup.clone());
-                return self.fetch(path, Some(entry), lookup, Resolve::new, asker, now);
+                return self.fetch_again(entry, request, asker, now);
             }
             None => None,
             Some(first) => match self.supply(entry, representation, first, opened, asker, now) {
                 Supply::Source(source) => Some(source),
                 Supply::Later(job) => return Answer::Waiting(job),
                 Supply::Never => return Answer::Fixed(Fixed::Error(Status::ServiceUnavailable)),
-                Supply::Nothing => {
-                    let lookup = entry.lookup.clone();
-                    let path = request.path();
-                    return self.fetch(path, Some(entry), lookup, Resolve::new, asker, now);
-                }
+                Supply::Nothing => return self.fetch_again(entry, request, asker, now),
             },
         };
         let bytes = selected.length(content, representation.version.length);
@@ -422,6 +417,18 @@ impl Service {
             selected,
             source,
         }
+    }
+
+    /// Looks a path up at the disk though its entry is trusted: its file has to be opened.
+    fn fetch_again(
+        &mut self,
+        entry: &Rc<Entry>,
+        request: &Request<'_>,
+        asker: Asker,
+        now: &Now,
+    ) -> Answer {
+        let (path, lookup) = (request.path(), entry.lookup.clone());
+        self.fetch(path, Some(entry), lookup, Resolve::new, asker, now)
     }
 
     fn fetch(

@@ -113,9 +113,7 @@ impl Service {
             return;
         };
         self.warming.found();
-        let coded = variants.coded.iter();
-        for representation in std::iter::once(&variants.identity).chain(coded) {
-            let version = representation.version;
+        for version in variants.versions() {
             let is_mappable = (1..=self.map_file_length_max).contains(&version.length);
             if is_mappable
                 && self.maps.bytes() + version.length <= self.maps.budget().bytes_max

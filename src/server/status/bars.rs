@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::numbers::Bucket;
-use super::text::{duration, number};
+use super::text::{duration, micros, number};
 use crate::cache::stats::AGE_BUCKETS;
 
 /// Size of a drawing, and of what is around the bars, in units of its own.
@@ -46,15 +46,6 @@ pub(super) fn of_ages(ages: &[u64; AGE_BUCKETS]) -> Vec<Bar> {
         count: *count,
     };
     trimmed(ages.iter().enumerate().map(bar).collect())
-}
-
-/// Microseconds in the unit that reads best.
-pub(super) fn micros(us: u64) -> String {
-    match us {
-        ..1_000 => format!("{us} µs"),
-        1_000..1_000_000 => format!("{}.{} ms", us / 1_000, us % 1_000 / 100),
-        _ => format!("{}.{} s", us / 1_000_000, us % 1_000_000 / 100_000),
-    }
 }
 
 /// Without the empty ones at both ends.

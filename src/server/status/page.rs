@@ -3,7 +3,7 @@
 use maud::{DOCTYPE, Markup, Render, html};
 
 use super::numbers::{Bucket, CacheNumbers, Snapshot, TurnNumbers};
-use super::text::{bytes, duration, number};
+use super::text::{bytes, duration, micros, number};
 use super::{bars, plot};
 use crate::cache::stats::CacheStats;
 
@@ -221,7 +221,8 @@ fn freshness(snapshot: &Snapshot) -> String {
     };
     format!(
         "{noticed}: {} directories and {} mapped files are watched, {} entries in {} directories are \
-         looked at again after {} ms. The way to the root is {}; it has led elsewhere {} times. Events were lost {} times, watches refused {} times.",
+         looked at again after {} ms. The way to the root is {}; it has led elsewhere {} times. Events \
+         were lost {} times, watches refused {} times.",
         number(fresh.watched_directories as u64),
         number(fresh.watched_files as u64),
         number(fresh.polled_entries as u64),
@@ -326,7 +327,7 @@ fn below(buckets: &[Bucket], share: f64) -> String {
         #[allow(clippy::cast_precision_loss)]
         let is_enough = count as f64 >= share * total as f64;
         if let (true, Some(below)) = (is_enough, bucket.below_us) {
-            return bars::micros(below);
+            return micros(below);
         }
     }
     String::from("more than a second")
@@ -335,7 +336,7 @@ fn below(buckets: &[Bucket], share: f64) -> String {
 fn longest_turn(turns: &TurnNumbers) -> String {
     match (turns.longest_turn_cause, turns.longest_turn_seconds_ago) {
         (Some(cause), Some(ago)) => {
-            let lasted = bars::micros(turns.longest_turn_us);
+            let lasted = micros(turns.longest_turn_us);
             format!("{lasted} ({cause}, {} ago)", duration(ago))
         }
         _ => String::from("–"),
