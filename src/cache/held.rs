@@ -215,7 +215,8 @@ impl<H> HeldCache<H> {
         }
     }
 
-    /// Lets go of a version that is held better elsewhere: a descriptor once its file is mapped.
+    /// Lets go of a version that nobody will ask for here: a descriptor once its file is mapped, or its path
+    /// forgotten.
     pub fn release(&mut self, version: &FileVersion) {
         let is_held = self.entries.remove(version, Fate::Unknown).is_some();
         self.stats.released += u64::from(is_held);

@@ -34,7 +34,8 @@ pub struct CacheStats {
     pub age_at_eviction_s: [u64; AGE_BUCKETS],
     /// Entries dropped because the file had changed.
     pub changed: u64,
-    /// Entries let go because something else holds the same bytes: a descriptor whose file was mapped.
+    /// Entries let go because nobody will ask for them: a descriptor whose file was mapped or whose path is no longer
+    /// remembered, a holder that another one of the same version has replaced.
     /// What was put in is held, or was evicted, rejected, changed or released.
     pub released: u64,
 }

@@ -280,7 +280,7 @@ fn caches(writer: &mut Writer<'_, '_>, caches: &[CacheNumbers]) -> fmt::Result {
     writer.counters("cache_rejections", "Entries not kept, because others are asked for more often", None, &each(caches, |cache| cache.stats.rejected))?;
     writer.counters("cache_evictions", "Entries pushed out", None, &evictions)?;
     writer.counters("cache_changes", "Entries dropped because the file had changed", None, &each(caches, |cache| cache.stats.changed))?;
-    writer.counters("cache_releases", "Entries let go because something else holds the same", None, &each(caches, |cache| cache.stats.released))?;
+    writer.counters("cache_releases", "Entries let go because nobody will ask for them", None, &each(caches, |cache| cache.stats.released))?;
     writer.gauges("cache_entries", "Entries now", None, &each(caches, |cache| cache.entries as u64))?;
     let negative = |cache: &CacheNumbers| cache.negative_entries.map(|count| count as u64);
     writer.gauges("cache_negative_entries", "Entries now that lead to no file", None, &sizes(caches, negative))?;

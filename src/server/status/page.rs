@@ -374,7 +374,7 @@ const ROWS: &[Row] = &[
     ("half of them within",      |cache| median_age(&cache.stats)),
     ("not kept, asked for less", |cache| number(cache.stats.rejected)),
     ("dropped, changed",         |cache| number(cache.stats.changed)),
-    ("let go, mapped now",       |cache| number(cache.stats.released)),
+    ("let go, not needed",       |cache| number(cache.stats.released)),
 ];
 
 fn cache_table(caches: &[CacheNumbers]) -> Markup {
