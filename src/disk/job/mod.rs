@@ -4,6 +4,7 @@
 mod append;
 mod follow;
 mod once;
+mod outcome;
 mod read;
 mod resolve;
 #[cfg(test)]
@@ -18,8 +19,9 @@ use std::sync::Arc;
 pub use append::Append;
 pub use follow::Follow;
 pub use once::{LOAD_LENGTH_MAX, Once, beside};
+pub use outcome::{Footing, FoundFile, Ground, Opened, Outcome, Site};
 pub use read::{Locking, Map, Mapped, Unmapped, Warm};
-pub use resolve::{Footing, FoundFile, Ground, Opened, Outcome, Resolve, Site};
+pub use resolve::Resolve;
 
 use crate::http::status::Status;
 use crate::site::listing::Name;

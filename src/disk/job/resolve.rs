@@ -5,105 +5,24 @@
 //! looked at. The walk that does it takes a helper, so it is left out where the loop knows that the
 //! directory is watched already; then a link, which may lead out of it, is noticed and walked after all.
 
-use std::ffi::CString;
 use std::io;
 use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use super::outcome::{Footing, FoundFile, Ground, Meaning, Opened, Outcome, Site, meaning};
 use super::{Done, Step};
 use crate::cache::entry::Expectation;
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
 use crate::site::resolve::{Candidate, Lookup, OnDirectory};
 use crate::sys::beneath::{Links, Root};
-use crate::sys::file::{Description, FileKind, FileVersion, OpenFile};
-use crate::sys::watches::{Walk, Watches};
+use crate::sys::file::{Description, FileKind, OpenFile};
+use crate::sys::watches::Walk;
 
 /// How often a path is walked again after a rename elsewhere disturbed the walk (EAGAIN). The
 /// kernel gives up only when a rename or mount happens during `..`, so a few tries are many.
 const WALK_TRIES_MAX: u32 = 16;
-
-/// A file that was opened, and what it was at that moment.
-#[derive(Clone, Debug)]
-pub struct Opened {
-    /// The descriptor.
-    pub file: Arc<OpenFile>,
-    /// Its version, by `statx` of this descriptor.
-    pub version: FileVersion,
-}
-
-impl Opened {
-    /// Whether its content was written over since: a `statx` of the descriptor. What can no longer be
-    /// described counts as written over.
-    pub fn is_rewritten(&self) -> bool {
-        let now = self.file.describe();
-        now.map_or(true, |now| self.version.was_rewritten(&now.version))
-    }
-}
-
-/// What a look-up leads to.
-#[derive(Debug)]
-pub enum Outcome {
-    /// All that was expected still holds.
-    Unchanged,
-    /// A file.
-    File(Box<FoundFile>),
-    /// A directory where a file was looked for; the path to go to.
-    Moved(String),
-    /// A directory that has no index: the page that lists what is in it.
-    Listed(Vec<u8>),
-    /// Nothing that is served: 404 or 403. A fact worth remembering.
-    Refused(Status),
-    /// The disk could not say: 500 or 503. Not a fact.
-    Failed(Status),
-    /// The path of the root leads to another directory by now; the look-up is to be made there.
-    Elsewhere(Arc<Root>),
-}
-
-/// What is known of the directories that a look-up goes through.
-#[derive(Clone, Debug)]
-pub enum Ground {
-    /// Nobody watches them.
-    Unwatched,
-    /// They are watched from before the look-up on, and no link leads to the last of them.
-    Watched(Arc<Watches>),
-    /// They are to be watched.
-    Unknown(Arc<Watches>),
-}
-
-/// Where a look-up is made.
-#[derive(Clone, Debug)]
-pub struct Site {
-    /// Beneath this directory.
-    pub root: Arc<Root>,
-    /// Whether that is still the root has to be seen first, because its path is not watched.
-    pub is_root_compared: bool,
-    /// The directories below.
-    pub ground: Ground,
-}
-
-/// What a look-up rests on.
-#[derive(Debug)]
-pub struct Footing {
-    /// What was walked, if a walk was needed.
-    pub walk: Option<Walk>,
-    /// Whether one of the files has another name, through which it may be changed unseen.
-    pub is_linked: bool,
-}
-
-/// A file that a look-up led to.
-#[derive(Debug)]
-pub struct FoundFile {
-    /// Its name below the root.
-    pub path: CString,
-    /// The file.
-    pub identity: Opened,
-    /// Its usable twins.
-    pub twins: Vec<(Coding, Opened)>,
-    /// What every path that was looked at led to.
-    pub expectations: Vec<Expectation>,
-}
 
 /// Where a look-up stands.
 #[derive(Debug)]
@@ -484,50 +403,11 @@ impl Resolve {
     }
 }
 
-/// What an error of `openat2` says about the site.
-enum Meaning {
-    Missing,
-    Forbidden,
-    Failed(Status),
-}
-
-impl Meaning {
-    fn outcome(self) -> Outcome {
-        match self {
-            Meaning::Missing => Outcome::Refused(Status::NotFound),
-            Meaning::Forbidden => Outcome::Refused(Status::Forbidden),
-            Meaning::Failed(status) => Outcome::Failed(status),
-        }
-    }
-}
-
 /// Where a look-up begins that expects nothing.
 fn first_stage(lookup: &Lookup) -> Stage {
     match (lookup.candidates.is_empty(), &lookup.listing) {
         (false, _) => Stage::Opening { candidate: 0 },
         (true, Some(_)) => Stage::OpeningDirectory,
         (true, None) => Stage::Finished(Outcome::Refused(Status::NotFound)),
-    }
-}
-
-/// The one place where errors of the disk become statuses.
-fn meaning(error: Errno) -> Meaning {
-    match error {
-        // EXDEV: a way out of the root, which must look as if it were not there. ENXIO, ENODEV:
-        // a socket, or a device without a driver.
-        Errno::NOENT
-        | Errno::NOTDIR
-        | Errno::NAMETOOLONG
-        | Errno::LOOP
-        | Errno::XDEV
-        | Errno::NXIO
-        | Errno::NODEV
-        | Errno::INVAL
-        | Errno::ILSEQ => Meaning::Missing,
-        Errno::ACCESS | Errno::PERM => Meaning::Forbidden,
-        Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN | Errno::BUSY => {
-            Meaning::Failed(Status::ServiceUnavailable)
-        }
-        _ => Meaning::Failed(Status::InternalServerError),
     }
 }

@@ -1,0 +1,133 @@
+//! What a look-up is made with and what it leads to.
+
+use std::ffi::CString;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use crate::cache::entry::Expectation;
+use crate::http::content_coding::Coding;
+use crate::http::status::Status;
+use crate::sys::beneath::Root;
+use crate::sys::file::{FileVersion, OpenFile};
+use crate::sys::watches::{Walk, Watches};
+
+/// A file that was opened, and what it was at that moment.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// The descriptor.
+    pub file: Arc<OpenFile>,
+    /// Its version, by `statx` of this descriptor.
+    pub version: FileVersion,
+}
+
+impl Opened {
+    /// Whether its content was written over since: a `statx` of the descriptor. What can no longer be
+    /// described counts as written over.
+    pub fn is_rewritten(&self) -> bool {
+        let now = self.file.describe();
+        now.map_or(true, |now| self.version.was_rewritten(&now.version))
+    }
+}
+
+/// What a look-up leads to.
+#[derive(Debug)]
+pub enum Outcome {
+    /// All that was expected still holds.
+    Unchanged,
+    /// A file.
+    File(Box<FoundFile>),
+    /// A directory where a file was looked for; the path to go to.
+    Moved(String),
+    /// A directory that has no index: the page that lists what is in it.
+    Listed(Vec<u8>),
+    /// Nothing that is served: 404 or 403. A fact worth remembering.
+    Refused(Status),
+    /// The disk could not say: 500 or 503. Not a fact.
+    Failed(Status),
+    /// The path of the root leads to another directory by now; the look-up is to be made there.
+    Elsewhere(Arc<Root>),
+}
+
+/// What is known of the directories that a look-up goes through.
+#[derive(Clone, Debug)]
+pub enum Ground {
+    /// Nobody watches them.
+    Unwatched,
+    /// They are watched from before the look-up on, and no link leads to the last of them.
+    Watched(Arc<Watches>),
+    /// They are to be watched.
+    Unknown(Arc<Watches>),
+}
+
+/// Where a look-up is made.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Beneath this directory.
+    pub root: Arc<Root>,
+    /// Whether that is still the root has to be seen first, because its path is not watched.
+    pub is_root_compared: bool,
+    /// The directories below.
+    pub ground: Ground,
+}
+
+/// What a look-up rests on.
+#[derive(Debug)]
+pub struct Footing {
+    /// What was walked, if a walk was needed.
+    pub walk: Option<Walk>,
+    /// Whether one of the files has another name, through which it may be changed unseen.
+    pub is_linked: bool,
+}
+
+/// A file that a look-up led to.
+#[derive(Debug)]
+pub struct FoundFile {
+    /// Its name below the root.
+    pub path: CString,
+    /// The file.
+    pub identity: Opened,
+    /// Its usable twins.
+    pub twins: Vec<(Coding, Opened)>,
+    /// What every path that was looked at led to.
+    pub expectations: Vec<Expectation>,
+}
+
+/// What an error of `openat2` says about the site.
+pub(super) enum Meaning {
+    Missing,
+    Forbidden,
+    Failed(Status),
+}
+
+impl Meaning {
+    pub(super) fn outcome(self) -> Outcome {
+        match self {
+            Meaning::Missing => Outcome::Refused(Status::NotFound),
+            Meaning::Forbidden => Outcome::Refused(Status::Forbidden),
+            Meaning::Failed(status) => Outcome::Failed(status),
+        }
+    }
+}
+
+/// The one place where errors of the disk become statuses.
+pub(super) fn meaning(error: Errno) -> Meaning {
+    match error {
+        // EXDEV: a way out of the root, which must look as if it were not there. ENXIO, ENODEV:
+        // a socket, or a device without a driver.
+        Errno::NOENT
+        | Errno::NOTDIR
+        | Errno::NAMETOOLONG
+        | Errno::LOOP
+        | Errno::XDEV
+        | Errno::NXIO
+        | Errno::NODEV
+        | Errno::INVAL
+        | Errno::ILSEQ => Meaning::Missing,
+        Errno::ACCESS | Errno::PERM => Meaning::Forbidden,
+        Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN | Errno::BUSY => {
+            Meaning::Failed(Status::ServiceUnavailable)
+        }
+        _ => Meaning::Failed(Status::InternalServerError),
+    }
+}
