@@ -15,6 +15,7 @@ mod listeners;
 mod residency;
 mod service;
 pub mod settings;
+mod signals;
 mod start;
 mod status;
 mod turns;

@@ -15,6 +15,7 @@ use super::service::Service;
 use super::settings::{
     AccessLog, EngineChoice, ListenAddress, LogFormat, MapLock, Settings, StatusAccess,
 };
+use super::signals::Signals;
 use super::warming;
 use crate::conn::Policy;
 use crate::conn::ledger::{Ledger, Logging};
@@ -116,6 +117,7 @@ fn listen_advice(cause: &io::Error) -> &'static str {
 /// # Errors
 /// When something that was asked for cannot be had; see [`StartError`].
 pub fn run(settings: &Settings) -> Result<(), StartError> {
+    let signals = Signals::take_over()?;
     let root = Root::open(&absolute(&settings.root), Bin::default()).map_err(|cause| {
         StartError::Root {
             root: settings.root.clone(),
@@ -136,7 +138,7 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     reserve_descriptors(count.min(DESCRIPTORS_RESERVED_MAX));
     prepare_lock(settings);
     let chosen = choose_engine(settings, Arc::new(root))?;
-    announce(settings, &listeners, &chosen, &descriptors);
+    let start_lines = start_lines(settings, &listeners, &chosen, &descriptors);
     let mut service = Service::new(settings, descriptors.files, chosen, origins);
     if !service.watch.is_there() && settings.cache.watched_directory_count_max > 0 {
         warn(
@@ -146,7 +148,10 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     }
     service.begin_following();
     let acceptor = Acceptor::new(listeners, descriptors.connections);
-    let event_loop = EventLoop::new(acceptor, driver(settings), service, log, settings.grace)?;
+    let driver = driver(settings);
+    let event_loop = EventLoop::new(signals, acceptor, driver, service, log, settings.grace)?;
+    // Whoever reads these may send a signal at once.
+    announce(settings, &start_lines);
     Ok(event_loop.run()?)
 }
 
@@ -281,14 +286,13 @@ impl Descriptors {
     }
 }
 
-/// Says what is served, where and how: to standard output, or to standard error where standard
-/// output is the access log.
-fn announce(
+/// What is served, where and how.
+fn start_lines(
     settings: &Settings,
     listeners: &[Listener],
     chosen: &Chosen,
     descriptors: &Descriptors,
-) {
+) -> String {
     let mut text = format!(
         "spede {} serves {}\n",
         env!("CARGO_PKG_VERSION"),
@@ -316,13 +320,18 @@ fn announce(
         descriptors.files,
         descriptors.connections,
     ));
+    text
+}
+
+/// Says it: to standard output, or to standard error where standard output is the access log.
+fn announce(settings: &Settings, start_lines: &str) {
     // A closed standard output does not stop a server.
     let _ = match settings.access_log {
-        AccessLog::StandardOutput => io::stderr().write_all(text.as_bytes()),
+        AccessLog::StandardOutput => io::stderr().write_all(start_lines.as_bytes()),
         AccessLog::Off | AccessLog::File(_) => {
             let mut output = io::stdout().lock();
             output
-                .write_all(text.as_bytes())
+                .write_all(start_lines.as_bytes())
                 .and_then(|()| output.flush())
         }
     };

@@ -12,6 +12,7 @@ pub mod mapping;
 pub mod memory;
 pub mod pagemap;
 pub mod ring;
+pub mod signals;
 pub mod socket;
 pub mod usage;
 mod void;

@@ -22,6 +22,7 @@ mod freshness_stress;
 mod harness;
 mod listing;
 mod same_answers;
+mod signals;
 mod simulate;
 mod slow_disk;
 mod slow_tree;

@@ -5,11 +5,11 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use mio::Events;
-use signal_hook::consts::SIGHUP;
 
 use super::{EventLoop, Phase};
 use crate::conn::Input;
 use crate::server::access_log::Waiting;
+use crate::server::signals::Order;
 
 /// How long the end of the process waits for a log that is being written.
 const LAST_LINES_WAIT: Duration = Duration::from_secs(1);
@@ -18,18 +18,26 @@ const STATE_WAIT: Duration = Duration::from_secs(5);
 
 impl EventLoop {
     pub(super) fn obey_signals(&mut self) {
-        let received: Vec<i32> = self.signals.pending().collect();
-        for signal in received {
-            match (signal, self.phase) {
-                (SIGHUP, _) => {
-                    let now = self.now.monotonic;
-                    self.log.reopen(&mut self.service.disk, now);
+        let orders: Vec<Order> = self.signals.orders().collect();
+        for order in orders {
+            match (order, self.phase) {
+                (Order::Reload, _) => {
+                    self.reopen_log();
                     self.service.distrust_all();
                 }
-                (_, Phase::Serving) => self.begin_drain(),
-                _ => self.phase = Phase::Over,
+                (Order::ReopenLog, _) => self.reopen_log(),
+                (Order::Reserved, _) => {
+                    let line = "SIGUSR2 means nothing to this version and is ignored";
+                    self.service.say(line, &self.now);
+                }
+                (Order::End, Phase::Serving) => self.begin_drain(),
+                (Order::End, _) => self.phase = Phase::Over,
             }
         }
+    }
+
+    fn reopen_log(&mut self) {
+        self.log.reopen(&mut self.service.disk, self.now.monotonic);
     }
 
     /// Takes no more connections, closes the idle ones, lets the others finish.

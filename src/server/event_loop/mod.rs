@@ -15,8 +15,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook_mio::v1_0::Signals;
 
 use super::accept::Acceptor;
 use super::access_log::{LogWriter, Waiting};
@@ -25,6 +23,7 @@ use super::deadlines::{Armed, Deadlines};
 use super::deliveries::Deliveries;
 use super::driver::{After, Driver};
 use super::service::Service;
+use super::signals::Signals;
 use super::status::{ConnectionNumbers, LoopNumbers, SentNumbers, Snapshot, TurnNumbers};
 use super::turns::{Cause, Turns, Wait};
 use crate::clock::Now;
@@ -129,6 +128,7 @@ impl EventLoop {
     /// # Errors
     /// When the kernel gives no epoll instance or no signal pipe.
     pub(super) fn new(
+        mut signals: Signals,
         acceptor: Acceptor,
         driver: Driver,
         service: Service,
@@ -136,9 +136,8 @@ impl EventLoop {
         grace: Duration,
     ) -> io::Result<EventLoop> {
         let poll = Poll::new()?;
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
         let registry = poll.registry();
-        registry.register(&mut signals, TOKEN_SIGNALS, Interest::READABLE)?;
+        signals.register(registry, TOKEN_SIGNALS)?;
         for (index, listener) in acceptor.listeners.iter().enumerate() {
             let token = Token(TOKEN_LISTENER_LAST - index);
             let descriptor = listener.descriptor();

@@ -163,7 +163,7 @@ impl Service {
     }
 
     /// Says on standard error what does not stop the server.
-    pub(super) fn say(&mut self, line: &str, now: &Now) -> Option<JobId> {
+    pub(in crate::server) fn say(&mut self, line: &str, now: &Now) -> Option<JobId> {
         let output = Arc::clone(self.notices.as_ref()?);
         let line = format!("spede: {line}\n").into_bytes();
         let job = Job::Append(job::Append::new(output, line));
