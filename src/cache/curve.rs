@@ -287,6 +287,12 @@ impl Sampler {
         }
     }
 
+    /// Bytes that it takes.
+    pub(super) fn bytes(&self) -> usize {
+        let miniatures: usize = self.miniatures.iter().map(Miniature::bytes).sum();
+        size_of::<Sampler>() + miniatures + self.seen.as_ref().map_or(0, Ghosts::bytes)
+    }
+
     /// The curve; `None` until enough was seen.
     pub(super) fn curve(&self) -> Option<Curve> {
         if self.all.count < LOOK_UPS_MIN {

@@ -53,6 +53,11 @@ impl Ghosts {
         }
     }
 
+    /// Bytes of the table.
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&*self.sets)
+    }
+
     /// The set of a hash, and what stands for it there, never 0. The leading bits are left out:
     /// sampling goes by those.
     fn set(&mut self, hash: u64) -> (&mut [Slot; WAYS], u32) {

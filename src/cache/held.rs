@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use foldhash::fast::SeedableRandomState;
 
+use super::TableBytes;
 use super::curve::{Curve, Holding, Key, Place, Sampler, Space, TakenIn, Unit};
 use super::ranked::{Departure, Ranked, Room};
 use super::stats::{CacheStats, Cause, Fate, Minute, MinuteStats};
@@ -71,10 +72,8 @@ impl<H> HeldCache<H> {
             count: self.entries.len(),
             weight: self.entries.weight(),
         };
-        match self
-            .entries
-            .look_up_or_note(version, || file_hash(&self.hasher, version))
-        {
+        let hash = file_hash(&self.hasher, version);
+        match self.entries.look_up_or_note(version, hash) {
             Ok(slot) => {
                 self.stats.hits += 1;
                 self.stats.hit_bytes = self.stats.hit_bytes.saturating_add(length);
@@ -86,7 +85,7 @@ impl<H> HeldCache<H> {
                 }
                 Some(&slot.value)
             }
-            Err((fate, _)) => {
+            Err(fate) => {
                 self.stats.note_miss(fate);
                 self.stats.note_missed_bytes(length);
                 if let Some(sampler) = &mut self.sampler {
@@ -117,12 +116,12 @@ impl<H> HeldCache<H> {
 
     /// The holder of a version; marks and counts nothing. For a request that was counted before.
     pub fn get(&self, version: &FileVersion) -> Option<&H> {
-        self.entries.get(version)
+        self.entries.get(version, file_hash(&self.hasher, version))
     }
 
     /// Whether a version is held; marks and counts nothing.
     pub fn holds(&self, version: &FileVersion) -> bool {
-        self.entries.holds(version)
+        self.get(version).is_some()
     }
 
     /// Whether something of `length` bytes can be held at all.
@@ -189,7 +188,9 @@ impl<H> HeldCache<H> {
 
     /// Drops a version because the file has changed.
     pub fn remove(&mut self, version: &FileVersion) -> Option<H> {
-        let slot = self.entries.remove(version, Fate::Changed)?;
+        let slot = self
+            .entries
+            .remove(version, file_hash(&self.hasher, version), Fate::Changed)?;
         self.stats.changed += 1;
         Some(slot.value)
     }
@@ -209,7 +210,10 @@ impl<H> HeldCache<H> {
 
     /// Drops a version for want of `cause`.
     pub fn push_out(&mut self, version: &FileVersion, cause: Cause) {
-        if let Some(slot) = self.entries.remove(version, Fate::PushedOut) {
+        if let Some(slot) =
+            self.entries
+                .remove(version, file_hash(&self.hasher, version), Fate::PushedOut)
+        {
             let age_s = self.minute.age_s() - slot.since_s;
             self.stats.note_eviction(cause, age_s);
         }
@@ -218,7 +222,10 @@ impl<H> HeldCache<H> {
     /// Lets go of a version that nobody will ask for here: a descriptor once its file is mapped, or its path
     /// forgotten.
     pub fn release(&mut self, version: &FileVersion) {
-        let is_held = self.entries.remove(version, Fate::Unknown).is_some();
+        let is_held = self
+            .entries
+            .remove(version, file_hash(&self.hasher, version), Fate::Unknown)
+            .is_some();
         self.stats.released += u64::from(is_held);
     }
 
@@ -241,6 +248,19 @@ impl<H> HeldCache<H> {
     /// The bounds.
     pub fn budget(&self) -> Budget {
         self.budget
+    }
+
+    /// Bytes that are allocated for the cache itself.
+    pub fn table_bytes(&self) -> TableBytes {
+        let (table, ghosts) = self.entries.bytes();
+        TableBytes {
+            table: table as u64,
+            ghosts: ghosts as u64,
+            curve: self
+                .sampler
+                .as_ref()
+                .map_or(0, |sampler| sampler.bytes() as u64),
+        }
     }
 
     /// The counters.
@@ -276,8 +296,8 @@ fn weight(budget: Budget, length: u64) -> u64 {
     }
 }
 
-/// The hash that a file is remembered by when it is not held: the next version of it, written to the
-/// same inode, is as popular. One that took its name is told of by [`HeldCache::succeed`].
+/// The hash that a file is found by, and remembered by when it is not held: the next version of it, written to
+/// the same inode, is as popular. One that took its name is told of by [`HeldCache::succeed`].
 fn file_hash(hasher: &SeedableRandomState, version: &FileVersion) -> u64 {
     hasher.hash_one((version.device, version.inode))
 }

@@ -14,6 +14,7 @@
 //! Nothing here opens, reads or looks at a clock. What is in use is reference-counted: eviction
 //! forgets it, the last user closes or unmaps it.
 
+pub(crate) mod arena;
 pub mod curve;
 pub mod dependents;
 pub mod entry;
@@ -21,6 +22,7 @@ mod ghost;
 pub mod held;
 pub mod path;
 mod ranked;
+pub(crate) mod recency;
 pub mod stats;
 pub mod top;
 /// Requests for a path after which its file is mapped: a file asked for once never enters the map.
@@ -28,6 +30,17 @@ pub const MAP_AFTER_REQUEST_COUNT: u32 = 2;
 #[cfg(test)]
 #[allow(unreachable_pub)]
 mod workload;
+
+/// Bytes that a cache has allocated for itself, whatever its entries hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct TableBytes {
+    /// Its table of entries.
+    pub table: u64,
+    /// What is remembered of keys that are not held. Bounded.
+    pub ghosts: u64,
+    /// The miniatures that its curve is drawn with. Bounded.
+    pub curve: u64,
+}
 
 /// What hashes are seeded with: peers choose paths, so by chance; in tests always the same.
 #[cfg(not(test))]

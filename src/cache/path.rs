@@ -14,6 +14,7 @@ use std::time::Instant;
 use foldhash::fast::{RandomState, SeedableRandomState};
 use lru::LruCache;
 
+use super::TableBytes;
 use super::curve::{Curve, Holding, Key, Place, Sampler, Space, TakenIn, Unit};
 use super::entry::{Entry, Resolution};
 use super::ranked::{self, Ranked, Room, Slot};
@@ -102,7 +103,8 @@ impl PathCache {
     /// Looks a raw path up and marks it as used.
     pub fn look_up(&mut self, raw_path: &[u8], now: &Now) -> Known {
         let holding = self.holding();
-        if let Some(slot) = self.files.look_up(raw_path) {
+        let hash = self.hasher.hash_one(raw_path);
+        if let Some(slot) = self.files.look_up(raw_path, hash) {
             let bytes = content_length(&slot.value);
             if let Some(sampler) = &mut self.sampler {
                 sampler.count_hit(bytes);
@@ -124,7 +126,7 @@ impl PathCache {
             let is_expired = negative.entry.is_expired(now, self.generation);
             return known(&mut self.stats, &negative.entry, 0, is_expired);
         }
-        let fate = self.files.note_miss(self.hasher.hash_one(raw_path));
+        let fate = self.files.note_miss(hash);
         self.stats.note_miss(fate);
         if let Some(sampler) = &mut self.sampler {
             sampler.count_miss();
@@ -135,7 +137,8 @@ impl PathCache {
     /// The same for a request that was counted before: marks and counts nothing.
     pub fn look_up_again(&self, raw_path: &[u8], now: &Now) -> Known {
         let negative = || Some(&self.negatives.peek(raw_path)?.entry);
-        match self.files.get(raw_path).or_else(negative) {
+        let hash = self.hasher.hash_one(raw_path);
+        match self.files.get(raw_path, hash).or_else(negative) {
             None => Known::Unknown,
             Some(entry) if entry.is_expired(now, self.generation) => {
                 Known::Expired(Rc::clone(entry))
@@ -185,7 +188,8 @@ impl PathCache {
         entry: Rc<Entry>,
         gone: &mut dyn FnMut(Rc<Entry>, Departure),
     ) {
-        if let Some(previous) = self.files.replace(raw_path, Rc::clone(&entry)) {
+        let hash = self.hasher.hash_one(raw_path);
+        if let Some(previous) = self.files.replace(raw_path, hash, Rc::clone(&entry)) {
             entry.inherit_requests(&previous);
             if leads_elsewhere(&entry, &previous) {
                 self.stats.note_change();
@@ -200,7 +204,6 @@ impl PathCache {
             gone(previous.entry, Departure::Replaced);
         }
         let (bytes, holding) = (content_length(&entry), self.holding());
-        let hash = self.hasher.hash_one(raw_path);
         if let Some(sampler) = &mut self.sampler {
             sampler.show_missed(key(hash, Place::Main, bytes), holding);
         }
@@ -239,7 +242,10 @@ impl PathCache {
 
     /// Whether a path is remembered; marks and counts nothing.
     pub fn holds(&self, raw_path: &[u8]) -> bool {
-        self.files.holds(raw_path) || self.negatives.contains(raw_path)
+        self.files
+            .get(raw_path, self.hasher.hash_one(raw_path))
+            .is_some()
+            || self.negatives.contains(raw_path)
     }
 
     /// The paths that lead to files, the one asked for most first.
@@ -260,7 +266,7 @@ impl PathCache {
         let hash = self.hasher.hash_one(raw_path);
         let now_s = self.minute.age_s();
         let holding = self.holding();
-        let previous = match self.files.remove(raw_path, Fate::Changed) {
+        let previous = match self.files.remove(raw_path, hash, Fate::Changed) {
             Some(slot) => Some(slot.value),
             None => self.negatives.pop(raw_path).map(|negative| negative.entry),
         };
@@ -305,7 +311,9 @@ impl PathCache {
 
     /// Forgets a path, and gives what it has led to.
     pub fn remove(&mut self, raw_path: &[u8]) -> Option<Rc<Entry>> {
-        let file = self.files.remove(raw_path, Fate::Changed);
+        let file = self
+            .files
+            .remove(raw_path, self.hasher.hash_one(raw_path), Fate::Changed);
         let entry = match file {
             Some(slot) => slot.value,
             None => {
@@ -355,6 +363,19 @@ impl PathCache {
     /// Entries at most.
     pub fn entry_count_max(&self) -> usize {
         self.entry_count_max
+    }
+
+    /// Bytes that are allocated for the cache itself.
+    pub fn table_bytes(&self) -> TableBytes {
+        let (table, ghosts) = self.files.bytes();
+        TableBytes {
+            table: table as u64,
+            ghosts: ghosts as u64,
+            curve: self
+                .sampler
+                .as_ref()
+                .map_or(0, |sampler| sampler.bytes() as u64),
+        }
     }
 
     /// The counters.

@@ -9,17 +9,14 @@
 //! So what is asked for once cannot push out what is asked for often, and what is asked for several
 //! times within a short while is found in the window. How often a key is asked for is counted in its
 //! entry, and while it is not held among the [ghosts](super::ghost); counts are halved once an epoch,
-//! ten look-ups for each entry held. A hit moves nothing between tables and allocates nothing.
+//! ten look-ups for each entry held. A hit moves nothing between lists and allocates nothing.
 //!
 //! docs/design.md has this compared with others.
 
 use std::borrow::Borrow;
-use std::hash::Hash;
-
-use foldhash::fast::RandomState;
-use lru::LruCache;
 
 use super::ghost::{Ghost, Ghosts, aged};
+use super::recency::{Member, Recency};
 use super::stats::{Cause, Fate};
 
 /// The share of the window: one part in so many.
@@ -47,7 +44,7 @@ pub(super) struct Slot<V> {
     pub(super) value: V,
     /// What it counts for.
     pub(super) weight: u64,
-    /// By which it is remembered when it has gone.
+    /// By which it is found, and remembered when it has gone.
     pub(super) hash: u64,
     /// The look-up from which on it is to be shown to the sampler.
     pub(super) due: u64,
@@ -55,7 +52,22 @@ pub(super) struct Slot<V> {
     pub(super) since_s: u32,
     count: u8,
     epoch: u8,
+    part: u8,
 }
+
+impl<V> Member for Slot<V> {
+    fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    fn list(&self) -> u8 {
+        self.part
+    }
+}
+
+/// The lists of the two parts.
+const MAIN: u8 = 0;
+const WINDOW: u8 = 1;
 
 /// Why an entry had to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,13 +78,10 @@ pub(super) enum Departure {
     Rejected,
 }
 
-type Part<K, V> = LruCache<K, Slot<V>, RandomState>;
-
 /// Entries in two parts, bounded in weight and count.
 #[derive(Debug)]
-pub(super) struct Ranked<K: Hash + Eq, V> {
-    main: Part<K, V>,
-    window: Part<K, V>,
+pub(super) struct Ranked<K, V> {
+    parts: Recency<K, Slot<V>, 2>,
     weight: u64,
     window_weight: u64,
     room: Room,
@@ -82,13 +91,11 @@ pub(super) struct Ranked<K: Hash + Eq, V> {
     epoch_ends: u64,
 }
 
-impl<K: Hash + Eq, V> Ranked<K, V> {
+impl<K: Eq, V> Ranked<K, V> {
     /// Nothing yet, and `ghost_count` keys to be remembered when they have gone.
     pub(super) fn new(room: Room, ghost_count: usize) -> Ranked<K, V> {
-        let part = || LruCache::unbounded_with_hasher(RandomState::default());
         Ranked {
-            main: part(),
-            window: part(),
+            parts: Recency::default(),
             weight: 0,
             window_weight: 0,
             room,
@@ -99,43 +106,34 @@ impl<K: Hash + Eq, V> Ranked<K, V> {
         }
     }
 
-    /// The entry of a key, marked as used.
-    pub(super) fn look_up<Q>(&mut self, key: &Q) -> Option<&mut Slot<V>>
+    /// The entry of a key with this hash, marked as used.
+    pub(super) fn look_up<Q>(&mut self, key: &Q, hash: u64) -> Option<&mut Slot<V>>
     where
         K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Eq + ?Sized,
     {
         self.advance_to(self.look_ups + 1);
         let epoch = self.epoch;
-        let found = self.main.get_mut(key);
-        let slot = found.or_else(|| self.window.get_mut(key))?;
+        let slot = self.parts.look_up(key, hash)?;
         slot.count = aged(slot.count, slot.epoch, epoch).saturating_add(1);
         slot.epoch = epoch;
         Some(slot)
     }
 
-    /// The same; a key that is not held is counted as asked for, by this hash.
+    /// The same; a key that is not held is counted as asked for.
     ///
     /// # Errors
-    /// When it is not held: what is known of it, and the hash.
-    pub(super) fn look_up_or_note(
-        &mut self,
-        key: &K,
-        hash: impl FnOnce() -> u64,
-    ) -> Result<&mut Slot<V>, (Fate, u64)> {
+    /// When it is not held: what is known of it.
+    pub(super) fn look_up_or_note(&mut self, key: &K, hash: u64) -> Result<&mut Slot<V>, Fate> {
         self.advance_to(self.look_ups + 1);
         let epoch = self.epoch;
-        let found = self.main.get_mut(key);
-        match found.or_else(|| self.window.get_mut(key)) {
+        match self.parts.look_up(key, hash) {
             Some(slot) => {
                 slot.count = aged(slot.count, slot.epoch, epoch).saturating_add(1);
                 slot.epoch = epoch;
                 Ok(slot)
             }
-            None => {
-                let hash = hash();
-                Err((note_miss(&mut self.ghosts, hash, epoch), hash))
-            }
+            None => Err(note_miss(&mut self.ghosts, hash, epoch)),
         }
     }
 
@@ -180,16 +178,17 @@ impl<K: Hash + Eq, V> Ranked<K, V> {
             since_s,
             count: ghost.map_or(1, |ghost| ghost.count.max(1)),
             epoch: self.epoch,
+            part: WINDOW,
         };
         self.weight += weight;
         if weight > self.window_room().weight_max {
             self.contend(key, slot, gone);
         } else {
             self.window_weight += weight;
-            self.window.put(key, slot);
+            self.parts.insert(key, slot);
         }
-        while lacks(self.window_weight, self.window.len(), self.window_room()).is_some() {
-            let Some((key, slot)) = self.window.pop_lru() else {
+        while lacks(self.window_weight, self.window_count(), self.window_room()).is_some() {
+            let Some((key, slot)) = self.parts.remove_oldest(WINDOW) else {
                 break;
             };
             self.window_weight -= slot.weight;
@@ -216,12 +215,9 @@ impl<K: Hash + Eq, V> Ranked<K, V> {
         weight: u64,
         value: V,
         since_s: u32,
-    ) -> Result<(), V>
-    where
-        K: Clone,
-    {
+    ) -> Result<(), V> {
         let main = self.weight - self.window_weight + weight;
-        if lacks(main, self.main.len() + 1, self.main_room(weight)).is_some() {
+        if lacks(main, self.main_count() + 1, self.main_room(weight)).is_some() {
             return Err(value);
         }
         let slot = Slot {
@@ -232,17 +228,18 @@ impl<K: Hash + Eq, V> Ranked<K, V> {
             since_s,
             count: 1,
             epoch: self.epoch,
+            part: MAIN,
         };
         self.weight += weight;
-        self.main.put(key.clone(), slot);
-        self.main.demote(&key);
+        self.parts.insert_oldest(key, slot);
         Ok(())
     }
 
     /// All keys, the one asked for most first; of those asked for equally often the one
     /// used last, in the main part before the window.
     pub(super) fn hottest(&self) -> Vec<&K> {
-        let entries = self.main.iter().chain(self.window.iter());
+        let main = self.parts.newest_first(MAIN);
+        let entries = main.chain(self.parts.newest_first(WINDOW));
         let mut counted: Vec<(u8, &K)> = entries
             .map(|(key, slot)| (aged(slot.count, slot.epoch, self.epoch), key))
             .collect();
@@ -252,34 +249,37 @@ impl<K: Hash + Eq, V> Ranked<K, V> {
 
     /// Takes an entry that has left the window into the main part, or not. It is counted in
     /// `weight` already, but in no part.
-    fn contend(&mut self, key: K, slot: Slot<V>, gone: &mut impl FnMut(K, Slot<V>, Departure)) {
+    fn contend(&mut self, key: K, mut slot: Slot<V>, gone: &mut impl FnMut(K, Slot<V>, Departure)) {
         let room = self.main_room(slot.weight);
         if !self.wins(&slot, room) {
             self.weight -= slot.weight;
             self.note_gone(&slot, Fate::PushedOut);
-            if let Some((winner, slot)) = self.main.pop_lru() {
-                self.main.put(winner, slot);
-            }
+            self.parts.renew_oldest(MAIN);
             gone(key, slot, Departure::Rejected);
             return;
         }
-        while let Some(cause) = lacks(self.weight - self.window_weight, self.main.len() + 1, room) {
-            let Some((key, victim)) = self.main.pop_lru() else {
+        while let Some(cause) = lacks(
+            self.weight - self.window_weight,
+            self.main_count() + 1,
+            room,
+        ) {
+            let Some((key, victim)) = self.parts.remove_oldest(MAIN) else {
                 break;
             };
             self.weight -= victim.weight;
             self.note_gone(&victim, Fate::PushedOut);
             gone(key, victim, Departure::Evicted(cause));
         }
-        self.main.put(key, slot);
+        slot.part = MAIN;
+        self.parts.insert(key, slot);
     }
 
     /// Whether an entry was asked for more often than each of those that would have to go for it.
     fn wins(&self, slot: &Slot<V>, room: Room) -> bool {
         let count = aged(slot.count, slot.epoch, self.epoch);
         let mut weight = self.weight - self.window_weight;
-        let mut entries = self.main.len() + 1;
-        for (_, opponent) in self.main.iter().rev().take(OPPONENT_COUNT_MAX) {
+        let mut entries = self.main_count() + 1;
+        for (_, opponent) in self.parts.oldest_first(MAIN).take(OPPONENT_COUNT_MAX) {
             if lacks(weight, entries, room).is_none() {
                 break;
             }
@@ -314,39 +314,32 @@ impl<K: Hash + Eq, V> Ranked<K, V> {
                 false => main.min(weight_max - self.window_weight.min(weight_max)),
             },
             count_max: count_max
-                .saturating_sub((count_max / WINDOW_SHARE as usize).max(self.window.len())),
+                .saturating_sub((count_max / WINDOW_SHARE as usize).max(self.window_count())),
         }
     }
 
     /// Takes an entry out to make room: of the main part, then of the window.
     pub(super) fn evict(&mut self) -> Option<(K, Slot<V>)> {
-        let (key, slot) = match self.main.pop_lru() {
-            Some(entry) => entry,
-            None => {
-                let entry = self.window.pop_lru()?;
-                self.window_weight -= entry.1.weight;
-                entry
-            }
-        };
+        let oldest = self.parts.remove_oldest(MAIN);
+        let (key, slot) = oldest.or_else(|| self.parts.remove_oldest(WINDOW))?;
+        if slot.list() == WINDOW {
+            self.window_weight -= slot.weight;
+        }
         self.weight -= slot.weight;
         self.note_gone(&slot, Fate::PushedOut);
         Some((key, slot))
     }
 
     /// Takes an entry out and remembers why.
-    pub(super) fn remove<Q>(&mut self, key: &Q, fate: Fate) -> Option<Slot<V>>
+    pub(super) fn remove<Q>(&mut self, key: &Q, hash: u64, fate: Fate) -> Option<Slot<V>>
     where
         K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Eq + ?Sized,
     {
-        let slot = match self.main.pop(key) {
-            Some(slot) => slot,
-            None => {
-                let slot = self.window.pop(key)?;
-                self.window_weight -= slot.weight;
-                slot
-            }
-        };
+        let (_, slot) = self.parts.remove(key, hash)?;
+        if slot.list() == WINDOW {
+            self.window_weight -= slot.weight;
+        }
         self.weight -= slot.weight;
         self.note_gone(&slot, fate);
         Some(slot)
@@ -372,13 +365,12 @@ impl<K: Hash + Eq, V> Ranked<K, V> {
     }
 
     /// Gives an entry another value and keeps its rank. Gives the value that it had.
-    pub(super) fn replace<Q>(&mut self, key: &Q, value: V) -> Option<V>
+    pub(super) fn replace<Q>(&mut self, key: &Q, hash: u64, value: V) -> Option<V>
     where
         K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Eq + ?Sized,
     {
-        let found = self.main.peek_mut(key);
-        let slot = found.or_else(|| self.window.peek_mut(key))?;
+        let slot = self.parts.peek_mut(key, hash)?;
         Some(std::mem::replace(&mut slot.value, value))
     }
 
@@ -391,11 +383,12 @@ impl<K: Hash + Eq, V> Ranked<K, V> {
 
     /// Drops all that `keep` does not want, and remembers nothing of it.
     pub(super) fn retain(&mut self, room: Room, mut keep: impl FnMut(&K) -> bool) {
-        self.main.retain(|key, _| keep(key));
-        self.window.retain(|key, _| keep(key));
-        self.window_weight = self.window.iter().map(|(_, slot)| slot.weight).sum();
-        let main: u64 = self.main.iter().map(|(_, slot)| slot.weight).sum();
-        self.weight = self.window_weight + main;
+        self.parts.retain(|key, _| keep(key));
+        let [main, window] = [MAIN, WINDOW].map(|part| {
+            let slots = self.parts.newest_first(part);
+            slots.map(|(_, slot)| slot.weight).sum::<u64>()
+        });
+        (self.weight, self.window_weight) = (main + window, window);
         self.set_room(room);
     }
 
@@ -405,27 +398,31 @@ impl<K: Hash + Eq, V> Ranked<K, V> {
     }
 
     /// What is held of a key; marks nothing.
-    pub(super) fn get<Q>(&self, key: &Q) -> Option<&V>
+    pub(super) fn get<Q>(&self, key: &Q, hash: u64) -> Option<&V>
     where
         K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Eq + ?Sized,
     {
-        let found = self.main.peek(key).or_else(|| self.window.peek(key));
-        found.map(|slot| &slot.value)
-    }
-
-    /// Whether a key is held; marks nothing.
-    pub(super) fn holds<Q>(&self, key: &Q) -> bool
-    where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-    {
-        self.main.contains(key) || self.window.contains(key)
+        Some(&self.parts.peek(key, hash)?.value)
     }
 
     /// Entries.
     pub(super) fn len(&self) -> usize {
-        self.main.len() + self.window.len()
+        self.parts.len()
+    }
+
+    fn main_count(&self) -> usize {
+        self.parts.count(MAIN)
+    }
+
+    fn window_count(&self) -> usize {
+        self.parts.count(WINDOW)
+    }
+
+    /// Bytes that the table takes, without those of keys and values; and those of what is remembered of
+    /// keys that are not held.
+    pub(super) fn bytes(&self) -> (usize, usize) {
+        (self.parts.bytes(), self.ghosts.bytes())
     }
 
     /// The sum of their weights.

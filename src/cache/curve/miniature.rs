@@ -3,10 +3,9 @@
 //! Holds no values. Like the path cache it has a main part and entries that stand apart, in order of use,
 //! bounded by a share of their own and taking room from the others.
 
-use lru::LruCache;
-
 use super::{Key, Place, Space, Tally};
 use crate::cache::ranked::{Ranked, Room};
+use crate::cache::recency::{Member, Recency};
 use crate::cache::stats::Fate;
 
 /// At the start one key in `2^4` is sampled at most,
@@ -16,11 +15,21 @@ pub(super) const SHIFT_MIN: u32 = 2;
 /// Entries that a miniature may come to hold. More, and it samples half as many keys.
 pub(super) const COUNT_MAX: usize = 512;
 
+/// An entry that stands apart, by its hash.
+#[derive(Debug)]
+struct Apart(u64);
+
+impl Member for Apart {
+    fn hash(&self) -> u64 {
+        self.0
+    }
+}
+
 /// One size, in miniature.
 #[derive(Debug)]
 pub(super) struct Miniature {
     main: Ranked<u64, ()>,
-    apart: LruCache<u64, ()>,
+    apart: Recency<u64, Apart>,
     /// Of the cache that it is a miniature of.
     space: Space,
     shift: u32,
@@ -38,7 +47,7 @@ impl Miniature {
         let shift = shift.unwrap_or(SHIFT_START);
         Miniature {
             main: Ranked::new(scaled(space.room, shift), 2 * COUNT_MAX),
-            apart: LruCache::unbounded(),
+            apart: Recency::default(),
             space,
             shift,
             missed: Tally::default(),
@@ -62,8 +71,8 @@ impl Miniature {
     pub(super) fn show(&mut self, key: &Key, may_enter: bool, look_ups: u64) {
         self.main.advance_to(look_ups >> self.shift);
         let is_held = match key.place {
-            Place::Main => self.main.look_up_or_note(&key.hash, || key.hash).is_ok(),
-            Place::Apart => self.apart.get(&key.hash).is_some(),
+            Place::Main => self.main.look_up_or_note(&key.hash, key.hash).is_ok(),
+            Place::Apart => self.apart.look_up(&key.hash, key.hash).is_some(),
         };
         if is_held {
             return;
@@ -85,7 +94,7 @@ impl Miniature {
         if key.weight > room.weight_max || room.count_max == 0 {
             return;
         }
-        self.apart.pop(&key.hash);
+        self.apart.remove(&key.hash, key.hash);
         room.count_max -= self.apart.len().min(room.count_max);
         self.main.set_room(room);
         self.main
@@ -95,10 +104,10 @@ impl Miniature {
     /// As `PathCache::insert_negative` does it.
     fn insert_apart(&mut self, key: &Key) {
         self.main.note_miss(key.hash);
-        self.main.remove(&key.hash, Fate::Changed);
-        self.apart.put(key.hash, ());
+        self.main.remove(&key.hash, key.hash, Fate::Changed);
+        self.apart.insert(key.hash, Apart(key.hash));
         while self.apart.len() > self.apart_count_max() {
-            if let Some((hash, ())) = self.apart.pop_lru() {
+            if let Some((hash, _)) = self.apart.remove_oldest(0) {
                 self.main.note_departure(hash, Fate::PushedOut);
             }
         }
@@ -121,13 +130,19 @@ impl Miniature {
         let is_sampled = |hash: &u64| hash.leading_zeros() >= shift;
         self.main.retain(room, is_sampled);
         self.main.restart_clock();
-        self.apart.retain(|hash, ()| is_sampled(hash));
+        self.apart.retain(|hash, _| is_sampled(hash));
     }
 
     /// Lets what was counted so far count for half.
     pub(super) fn halve(&mut self) {
         self.missed.halve();
         self.missed_really.halve();
+    }
+
+    /// Bytes that it takes.
+    pub(super) fn bytes(&self) -> usize {
+        let (entries, ghosts) = self.main.bytes();
+        entries + ghosts + self.apart.bytes()
     }
 
     #[cfg(test)]

@@ -130,14 +130,14 @@ proptest! {
             let key = drawn >> skew;
             let hash = crate::cache::workload::mix(key);
             let weight = 1 + key % 37;
-            let is_held = ranked.look_up_or_note(&key, || hash).is_ok();
+            let is_held = ranked.look_up_or_note(&key, hash).is_ok();
             prop_assert_eq!(is_held, model.look_up(key), "{}", key);
             if !is_held {
                 ranked.insert(key, hash, weight, (), 0, &mut |_, _, _| {});
                 model.insert(key, weight);
             }
-            let order = |part: &Part<u64, ()>| part.iter().rev().map(|entry| *entry.0).collect();
-            let (main, window): (Vec<u64>, Vec<u64>) = (order(&ranked.main), order(&ranked.window));
+            let order = |part| ranked.parts.oldest_first(part).map(|entry| *entry.0).collect();
+            let (main, window): (Vec<u64>, Vec<u64>) = (order(MAIN), order(WINDOW));
             let listed = |list: &[Listed]| list.iter().map(|entry| entry.0).collect::<Vec<u64>>();
             prop_assert_eq!((main, window), (listed(&model.main), listed(&model.window)));
             prop_assert_eq!(ranked.weight(), model.weight(&[]));
