@@ -264,7 +264,8 @@ impl Running {
     /// What /status says as JSON; `None` when there is no such thing.
     pub(crate) fn numbers(&self) -> Option<serde_json::Value> {
         let mut stream = self.connect().ok()?;
-        let request = "GET /status?format=json HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        let request =
+            "GET /status?format=json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
         stream.write_all(request.as_bytes()).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;

@@ -352,14 +352,16 @@ pub(super) struct Args {
     #[arg(default_missing_value = "on", require_equals = true)]
     pub(super) server_timing: ServerTiming,
 
-    /// Who sees /status: loopback, off, all or ADDR:PORT.
+    /// Who sees /status: loopback, off, all or ADDR:PORT [default: see --help].
     ///
-    /// loopback is this machine alone, without any sign of a proxy (Forwarded, X-Forwarded-For,
-    /// Via); a forwarder that adds no such field hands the page to the world, so choose off or
-    /// ADDR:PORT behind one. ADDR:PORT serves it on a listener of its own, and nothing else there.
+    /// loopback is the people of this machine: root, users from 1000 on and the user of the server,
+    /// asked of the kernel for each connection. Services, and so proxies, get what the site has at
+    /// /status. ADDR:PORT serves it on a listener of its own, to whoever reaches it. Default: loopback
+    /// where all of --listen is loopback or a Unix socket; else a listener of its own at
+    /// 127.0.0.1:8081, or none where that is taken.
     #[arg(long, value_name = "WHO", env = "SPEDE_STATUS", help_heading = OBSERVATION)]
-    #[arg(value_parser = status(), default_value = "loopback")]
-    pub(super) status: StatusAccess,
+    #[arg(value_parser = status())]
+    pub(super) status: Option<StatusAccess>,
 }
 
 /// The command line as clap takes it. Reads the environment.

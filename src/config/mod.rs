@@ -16,6 +16,7 @@ pub mod units;
 mod tests;
 
 use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -32,6 +33,9 @@ use crate::server::settings::{
 
 /// Most addresses to listen on: each is looked at in turn when all are ready.
 const LISTEN_COUNT_MAX: usize = 64;
+/// Where the status page is beside a site that is not for this machine alone.
+const STATUS_ADDRESS_DEFAULT: SocketAddr =
+    SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8_081));
 /// Most index names: each is a file to look for in every directory.
 const INDEX_COUNT_MAX: usize = 8;
 /// Least room in a head beside its target, in bytes: method, version, a Host field with the longest
@@ -116,6 +120,7 @@ fn trimmed(text: &str) -> String {
 }
 
 fn settings(args: Args) -> Settings {
+    let status = args.status.unwrap_or_else(|| default_status(&args.listen));
     Settings {
         root: args.root,
         listen: args.listen,
@@ -157,7 +162,7 @@ fn settings(args: Args) -> Settings {
         access_log: args.access_log,
         log_format: args.access_log_format,
         server_timing: args.server_timing,
-        status: args.status,
+        status,
     }
 }
 
@@ -187,6 +192,19 @@ fn listen_conflict(listen: &[ListenAddress]) -> Option<String> {
     } else {
         format!("--listen: {one} and {other} overlap; [::] takes IPv4 too: leave one of them out")
     })
+}
+
+/// Who sees the status page where nobody says: this machine beside a site for this machine. Beside one for
+/// others it has a listener of its own, so that no mistake about who asks can show it to them.
+fn default_status(listen: &[ListenAddress]) -> StatusAccess {
+    let is_local = |address: &ListenAddress| match address {
+        ListenAddress::Tcp(address) => address.ip().to_canonical().is_loopback(),
+        ListenAddress::Unix(_) => true,
+    };
+    match listen.iter().all(is_local) {
+        true => StatusAccess::Loopback,
+        false => StatusAccess::DefaultListener(STATUS_ADDRESS_DEFAULT),
+    }
 }
 
 fn status_conflict(status: StatusAccess, listen: &[ListenAddress]) -> Option<String> {

@@ -376,6 +376,31 @@ fn values_on_the_edge_of_each_other_are_taken() {
 }
 
 #[test]
+fn the_status_page_leaves_a_site_that_is_for_others() {
+    let own = StatusAccess::DefaultListener("127.0.0.1:8081".parse().unwrap());
+    #[rustfmt::skip]
+    let cases: &[(&[&str], StatusAccess)] = &[
+        (&[],                                             StatusAccess::Loopback),
+        (&["-l", "127.0.0.2:80,[::1]:80"],                StatusAccess::Loopback),
+        (&["-l", "[::ffff:127.0.0.1]:80"],                StatusAccess::Loopback),
+        (&["-l", "unix:a"],                               StatusAccess::Loopback),
+        (&["-l", ":80"],                                  own),
+        (&["-l", "0.0.0.0:80"],                           own),
+        (&["-l", "8080", "-l", "192.0.2.1:80"],           own),
+        (&["-l", ":8081"],                                own),
+        (&["-l", ":80", "--status", "loopback"],          StatusAccess::Loopback),
+        (&["-l", ":80", "--status", "off"],               StatusAccess::Off),
+    ];
+    for (words, want) in cases {
+        assert_eq!(
+            read(words).map(|settings| settings.status),
+            Ok(*want),
+            "{words:?}"
+        );
+    }
+}
+
+#[test]
 fn the_help_fits_80_columns_and_names_every_flag() {
     for help in [help_of("-h"), help_of("--help")] {
         for line in help.lines() {

@@ -7,6 +7,7 @@ pub mod chunked;
 pub mod content_coding;
 pub mod date;
 pub mod entity_tag;
+pub mod forwarding;
 pub mod framing;
 pub mod head;
 pub mod precondition;

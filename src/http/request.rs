@@ -76,15 +76,6 @@ pub enum Expectation {
     Continue,
 }
 
-/// Whether the request says that a proxy passed it on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Provenance {
-    /// No sign of a proxy.
-    Direct,
-    /// Forwarded, Via or one of the X-Forwarded fields is there.
-    Forwarded,
-}
-
 /// A place in the bytes of a head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Span {
@@ -189,8 +180,6 @@ pub struct Head {
     pub body: BodyFraming,
     /// Whether it waits for 100.
     pub expectation: Expectation,
-    /// Whether it came through a proxy.
-    pub provenance: Provenance,
     /// The form of its target.
     pub form: Form,
     line: Span,
@@ -230,6 +219,18 @@ impl<'a> Request<'a> {
     /// The request line as it was sent, without its line end.
     pub fn line(&self) -> &'a [u8] {
         self.head.line.within(self.bytes)
+    }
+
+    /// Host and port of a target in the absolute form. O(line).
+    pub fn authority(&self) -> Option<&'a [u8]> {
+        let target = self.line().split(|byte| *byte == b' ').nth(1)?;
+        Target::parse(target, MethodShape::Other).ok()?.authority
+    }
+
+    /// Names and values of all field lines, in order. O(head).
+    pub fn all_lines(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        let first = self.head.line.end as usize;
+        field_lines(&self.bytes[first..self.head.length])
     }
 
     /// Whether a field is there at all.
@@ -437,7 +438,6 @@ impl Whole<'_> {
             persistence: fields.persistence(version),
             body: fields.framing.finish(version)?,
             expectation: fields.expectation(version)?,
-            provenance: fields.provenance,
             form: target.form,
             line: Span {
                 start: short(self.skipped),

@@ -7,6 +7,7 @@ use serde::Serialize;
 use slab::Slab;
 
 use super::deadlines::Armed;
+use super::status::PeerUser;
 use crate::conn::{Connection, Explanation, Standing};
 use crate::disk::JobId;
 
@@ -59,6 +60,8 @@ pub(super) struct Connected {
     pub connection: Connection,
     /// What it may ask for.
     pub role: Role,
+    /// Who is at the other end.
+    pub peer_user: PeerUser,
     /// Whether bytes may be received.
     pub input: Flow,
     /// The turn in which bytes were said to be there, until they are received.
@@ -96,6 +99,7 @@ impl Connected {
             socket,
             connection,
             role,
+            peer_user: PeerUser::NotAsked,
             input: Flow::Ready,
             noted_in: None,
             abreast: Abreast::No,

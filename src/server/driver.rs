@@ -11,6 +11,7 @@ use super::connections::{Abreast, Connected, ConnectionId, Flow};
 use super::disk_queue::Owner;
 use super::residency::TRUST_MAPPED;
 use super::service::{Answer, Asker, Completed, Looked, Ready, Resolved, Service};
+use super::status::{Access, Decision};
 use crate::cache::entry::Resolution;
 use crate::clock::Now;
 use crate::conn::ledger::Ledger;
@@ -19,6 +20,7 @@ use crate::conn::{
     CloseReason, Connection, Context, Document, Explanation, Found, HoldUp, Input, LookUp, Policy,
     Want,
 };
+use crate::http::status::Status;
 use crate::site::response::{Fixed, Selected};
 use crate::sys::socket::{self, More, Piece, Pieces};
 
@@ -49,6 +51,8 @@ pub(super) struct Driver {
     pub turn: u64,
     /// The rules.
     pub policy: Policy,
+    /// Who may see the status page.
+    pub access: Access,
     /// What is reported.
     pub ledger: Ledger,
     /// Buffers to lend.
@@ -103,26 +107,17 @@ impl Driver {
                     share.calls -= 1;
                     self.receive(connected, now);
                 }
-                Want::Resolve(request) => {
-                    connected.abreast = match connected.abreast {
-                        Abreast::Once => Abreast::No,
-                        Abreast::No | Abreast::Yes => {
-                            if connected.abreast == Abreast::No {
-                                service.drop_changed(now);
-                            }
-                            Abreast::Yes
-                        }
-                    };
-                    let peer = connected.connection.peer();
-                    let answer =
-                        service.find(&request, id, peer, connected.role, Looked::default(), now);
-                    connected.explanation = Explanation::default();
-                    note(&mut connected.explanation, service);
-                    self.answer(connected, &answer, now);
-                    if let Answer::Status = answer {
+                Want::Resolve(_) => match self.find(connected, id, service, now) {
+                    Some(answer) => {
+                        connected.explanation = Explanation::default();
+                        note(&mut connected.explanation, service);
+                        self.answer(connected, &answer, now);
+                    }
+                    None => {
+                        self.handle(&mut connected.connection, Input::Waiting, now);
                         return After::Status;
                     }
-                }
+                },
                 Want::Wait if connected.hung_up => {
                     let gone = Input::Broken(io::ErrorKind::ConnectionReset);
                     self.handle(&mut connected.connection, gone, now);
@@ -148,6 +143,34 @@ impl Driver {
                 }
                 Want::Close(reason) => return After::Close(reason),
             }
+        }
+    }
+
+    /// What the request of a connection leads to; `None` where it is the status page.
+    fn find(
+        &mut self,
+        connected: &mut Connected,
+        id: ConnectionId,
+        service: &mut Service,
+        now: &Now,
+    ) -> Option<Answer> {
+        connected.abreast = match connected.abreast {
+            Abreast::Once => Abreast::No,
+            Abreast::No | Abreast::Yes => {
+                if connected.abreast == Abreast::No {
+                    service.drop_changed(now);
+                }
+                Abreast::Yes
+            }
+        };
+        let request = connected.connection.resolving()?;
+        let peer = connected.connection.peer();
+        let (role, socket) = (connected.role, &connected.socket);
+        let user = &mut connected.peer_user;
+        match self.access.decide(&request, role, peer, socket, user) {
+            Decision::Site => Some(service.find(&request, id, peer, Looked::default(), now)),
+            Decision::Missing => Some(Answer::Fixed(Fixed::Error(Status::NotFound))),
+            Decision::Page => None,
         }
     }
 
@@ -183,7 +206,7 @@ impl Driver {
             connected.waits_since.get_or_insert(now.monotonic);
         }
         let found = match answer {
-            Answer::Waiting(_) | Answer::Status => {
+            Answer::Waiting(_) => {
                 return self.handle(&mut connected.connection, Input::Waiting, now);
             }
             Answer::Fixed(fixed) => Found::Fixed(fixed),
@@ -233,8 +256,8 @@ impl Driver {
             Resolved::Failed(status) => Answer::Fixed(Fixed::Error(*status)),
             Resolved::Document(document) => Answer::Document(Rc::clone(document)),
             Resolved::Again => {
-                let (peer, role) = (connection.peer(), connected.role);
-                service.find(&request, id, peer, role, looked, now)
+                let peer = connection.peer();
+                service.find(&request, id, peer, looked, now)
             }
             Resolved::Entry(entry) => {
                 let owner = Owner::from(connection.peer());

@@ -23,5 +23,5 @@ mod waiters;
 mod warming;
 mod watch;
 
-pub use service::STATUS_PATH;
 pub use start::{StartError, run};
+pub use status::STATUS_PATH;

@@ -22,7 +22,8 @@ pub enum ListenAddress {
 /// Who may see the status page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StatusAccess {
-    /// Loopback peers whose request carries no sign of a proxy.
+    /// People and programs of this machine: whose end of a loopback connection is root's, a person's or
+    /// the server's own user's, and whose request carries no sign of a proxy.
     Loopback,
     /// Nobody: `/status` is a path like any other.
     Off,
@@ -30,6 +31,8 @@ pub enum StatusAccess {
     All,
     /// Whoever reaches this listener, which serves nothing else.
     Listener(SocketAddr),
+    /// The same where nobody chose the address: without it there is no page, and DNS names do not lead to it.
+    DefaultListener(SocketAddr),
 }
 
 /// Where requests are written down.

@@ -16,6 +16,7 @@ use super::settings::{
     AccessLog, EngineChoice, ListenAddress, LogFormat, MapLock, Settings, StatusAccess,
 };
 use super::signals::Signals;
+use super::status::Access;
 use super::warming;
 use crate::conn::Policy;
 use crate::conn::ledger::{Ledger, Logging};
@@ -29,6 +30,7 @@ use crate::sys::beneath::Root;
 use crate::sys::bin::Bin;
 use crate::sys::limits::{raise_descriptor_limit, raise_lock_limit, reserve_descriptors};
 use crate::sys::ring::RingError;
+use crate::sys::sock_diag::SocketOwners;
 
 /// Descriptors for listeners, epoll, signals, the log, and files that are just being opened.
 const DESCRIPTORS_APART: usize = 32;
@@ -234,6 +236,7 @@ fn driver(settings: &Settings) -> Driver {
     Driver {
         turn: 0,
         policy,
+        access: access(settings),
         ledger: Ledger::new(logging),
         pool,
         gathered_bytes: 0,
@@ -248,19 +251,45 @@ fn bind_all(settings: &Settings) -> Result<Vec<Listener>, StartError> {
         .map(|address| (address.clone(), Role::Site));
     let status = match settings.status {
         StatusAccess::Listener(address) => Some((ListenAddress::Tcp(address), Role::Status)),
-        StatusAccess::Loopback | StatusAccess::Off | StatusAccess::All => None,
+        _ => None,
     };
-    site.chain(status)
-        .map(|(address, role)| {
-            Listener::bind(&address, role).map_err(|cause| {
-                let address = match &address {
-                    ListenAddress::Tcp(address) => address.to_string(),
-                    ListenAddress::Unix(path) => format!("unix:{}", path.display()),
-                };
-                StartError::Listen { address, cause }
-            })
+    let asked_for = site.chain(status).map(|(address, role)| {
+        Listener::bind(&address, role).map_err(|cause| {
+            let address = match &address {
+                ListenAddress::Tcp(address) => address.to_string(),
+                ListenAddress::Unix(path) => format!("unix:{}", path.display()),
+            };
+            StartError::Listen { address, cause }
         })
-        .collect()
+    });
+    let mut listeners: Vec<Listener> = asked_for.collect::<Result<_, _>>()?;
+    if let StatusAccess::DefaultListener(address) = settings.status {
+        match Listener::bind(&ListenAddress::Tcp(address), Role::Status) {
+            Ok(listener) => listeners.push(listener),
+            Err(cause) => warn(&format!(
+                "no status page: cannot listen on {address}: {cause}; choose another address with \
+                 --status ADDR:PORT, or none with --status off"
+            )),
+        }
+    }
+    Ok(listeners)
+}
+
+/// Who may see the status page. Where it is for people of this machine, the kernel has to say who asks.
+fn access(settings: &Settings) -> Access {
+    let is_tcp = |address: &ListenAddress| matches!(address, ListenAddress::Tcp(_));
+    let is_needed = settings.status == StatusAccess::Loopback && settings.listen.iter().any(is_tcp);
+    let owners = match is_needed.then(SocketOwners::open).transpose() {
+        Ok(owners) => owners,
+        Err(cause) => {
+            warn(&format!(
+                "no status page over TCP: the kernel does not say who asks for it (sock_diag: {cause}); \
+                 give it a listener of its own with --status ADDR:PORT"
+            ));
+            None
+        }
+    };
+    Access::new(settings.status, owners)
 }
 
 /// How the descriptors of the process are shared out, so that files never starve connections.

@@ -13,6 +13,7 @@ pub mod memory;
 pub mod pagemap;
 pub mod ring;
 pub mod signals;
+pub mod sock_diag;
 pub mod socket;
 pub mod usage;
 mod void;

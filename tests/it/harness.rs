@@ -336,7 +336,7 @@ impl Client {
 
     /// Sends a request without body and takes the response.
     pub fn request(&mut self, method: &str, path: &str, fields: &[&str]) -> Response {
-        let mut text = format!("{method} {path} HTTP/1.1\r\nHost: test\r\n");
+        let mut text = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n");
         for field in fields {
             text.push_str(field);
             text.push_str("\r\n");

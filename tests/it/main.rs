@@ -27,6 +27,7 @@ mod simulate;
 mod slow_disk;
 mod slow_tree;
 mod status;
+mod status_access;
 mod tidy;
 mod traversal;
 mod warming;

@@ -223,26 +223,6 @@ fn a_request_is_one_look_up_whatever_changes_meanwhile() {
 }
 
 #[test]
-fn only_direct_peers_on_this_machine_see_it() {
-    let site = site();
-    let server = Server::start(&site, &[]);
-    let mut client = server.connect();
-    assert_eq!(client.get("/status", &[]).status, 200);
-    assert_eq!(client.get("/status?x", &[]).status, 200);
-    assert_eq!(client.request("HEAD", "/status", &[]).status, 200);
-    for field in [
-        "Forwarded: for=1.2.3.4",
-        "X-Forwarded-For: 1.2.3.4",
-        "Via: 1.1 proxy",
-        "via: 1.1 proxy",
-        "X-Real-IP: 1.2.3.4",
-    ] {
-        assert_eq!(client.get("/status", &[field]).status, 404, "{field}");
-    }
-    assert_eq!(client.request("POST", "/status", &[]).status, 405);
-}
-
-#[test]
 fn it_is_for_all_for_nobody_or_for_a_listener_of_its_own() {
     let forwarded = ["Via: 1.1 proxy"];
     let site = site();

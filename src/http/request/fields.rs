@@ -1,6 +1,6 @@
 //! What the field lines of a head say, gathered line by line.
 
-use super::{Expectation, FIELD_NAMES, Field, Occurrence, Persistence, Provenance, Span, Version};
+use super::{Expectation, FIELD_NAMES, Field, Occurrence, Persistence, Span, Version};
 use crate::http::framing::FramingFields;
 use crate::http::status::Refusal;
 use crate::http::target::{Target, valid_host};
@@ -13,7 +13,6 @@ pub(super) struct Fields {
     close: bool,
     keep_alive: bool,
     expectation: Option<Result<Expectation, Refusal>>,
-    pub(super) provenance: Provenance,
 }
 
 /// What is known of the Host field.
@@ -32,7 +31,6 @@ impl Fields {
             close: false,
             keep_alive: false,
             expectation: None,
-            provenance: Provenance::Direct,
         }
     }
 
@@ -41,7 +39,6 @@ impl Fields {
         let (name, value) = (line.name, line.value);
         let is = |other: &str| name.eq_ignore_ascii_case(other);
         match name.len() {
-            3 if is("via") => self.provenance = Provenance::Forwarded,
             4 if is("host") => self.host(value),
             5 if is("range") => self.note(Field::Range, value, bytes),
             6 if is("accept") => self.note(Field::Accept, value, bytes),
@@ -49,17 +46,13 @@ impl Fields {
             7 if is("referer") => self.note(Field::Referer, value, bytes),
             8 if is("if-match") => self.note(Field::IfMatch, value, bytes),
             8 if is("if-range") => self.note(Field::IfRange, value, bytes),
-            9 if is("forwarded") || is("x-real-ip") => self.provenance = Provenance::Forwarded,
             10 if is("connection") => self.connection(value),
             10 if is("user-agent") => self.note(Field::UserAgent, value, bytes),
             13 if is("if-none-match") => self.note(Field::IfNoneMatch, value, bytes),
             14 if is("content-length") => self.framing.content_length(value)?,
             15 if is("accept-encoding") => self.note(Field::AcceptEncoding, value, bytes),
-            15 if is("x-forwarded-for") => self.provenance = Provenance::Forwarded,
-            16 if is("x-forwarded-host") => self.provenance = Provenance::Forwarded,
             17 if is("transfer-encoding") => self.framing.transfer_encoding(value),
             17 if is("if-modified-since") => self.note(Field::IfModifiedSince, value, bytes),
-            17 if is("x-forwarded-proto") => self.provenance = Provenance::Forwarded,
             19 if is("if-unmodified-since") => self.note(Field::IfUnmodifiedSince, value, bytes),
             _ => {}
         }

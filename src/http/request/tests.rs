@@ -1,6 +1,7 @@
 //! Heads that are requests, and heads that are not.
 
 use super::*;
+use crate::http::forwarding;
 
 const LIMITS: HeadLimits = HeadLimits {
     target_length_max: 200,
@@ -132,7 +133,8 @@ fn what_matters_of_a_head_is_picked_out() {
         "two ranges are no range"
     );
     assert!(request.has(Field::Range) && !request.has(Field::IfMatch));
-    assert_eq!(head.provenance, Provenance::Forwarded);
+    assert_eq!(request.authority(), Some(&b"h:1"[..]));
+    assert!(forwarding::is_forwarded(&request));
     assert_eq!(head.persistence, Persistence::Close);
 }
 

@@ -24,11 +24,11 @@ use lru::LruCache;
 
 pub(super) use bytes::{Asker, Looked, Ready};
 
-use super::connections::{ConnectionId, Role};
+use super::connections::ConnectionId;
 use super::disk_queue::{DiskQueue, Owner};
 use super::fetch::{Fetches, Pending};
 use super::residency::Residency;
-use super::settings::{Settings, StatusAccess};
+use super::settings::Settings;
 use super::start::Chosen;
 use super::waiters::Waiters;
 use super::warming::{Origin, Warming};
@@ -46,7 +46,7 @@ use crate::disk::job::{Job, Locking, Opened, Resolve, Site};
 use crate::disk::{JobId, Saturated, Sending};
 use crate::http::content_coding::{self, Coding};
 use crate::http::range::RangeLimits;
-use crate::http::request::{Field, Provenance, Request};
+use crate::http::request::{Field, Request};
 use crate::http::status::Status;
 use crate::site::resolve::{self, Lookup, Naming};
 use crate::site::response::{self, Content, Fixed, Selected};
@@ -58,11 +58,6 @@ use warm::State;
 
 /// Versions remembered that are no more.
 const REWRITTEN_COUNT_MAX: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
-
-/// The path of the status page.
-pub const STATUS_PATH: &[u8] = b"/status";
-/// The path of the same for Prometheus.
-pub(super) const METRICS_PATH: &[u8] = b"/metrics";
 
 /// What a request leads to.
 #[derive(Debug)]
@@ -80,8 +75,6 @@ pub(super) enum Answer {
     },
     /// An answer without a file.
     Fixed(Fixed),
-    /// The status page: the caller knows what to show.
-    Status,
     /// A page made for this answer.
     Document(Rc<Document>),
     /// The disk was asked; the answer comes with the completion of this job.
@@ -215,7 +208,6 @@ pub(super) struct Service {
     ranges: RangeLimits,
     map_file_length_max: u64,
     revalidate: Duration,
-    status: StatusAccess,
 }
 
 fn rewritten() -> LruCache<FileVersion, (), RandomState> {
@@ -290,7 +282,6 @@ impl Service {
             },
             map_file_length_max: cache.map_file_length_max,
             revalidate: cache.revalidate,
-            status: settings.status,
         }
     }
 
@@ -300,7 +291,6 @@ impl Service {
         request: &Request<'_>,
         id: ConnectionId,
         peer: Peer,
-        role: Role,
         looked: Looked,
         now: &Now,
     ) -> Answer {
@@ -310,12 +300,6 @@ impl Service {
             owner: Owner::from(peer),
             looked,
         };
-        let is_status = raw_path == STATUS_PATH || raw_path == METRICS_PATH;
-        if (is_status || role == Role::Status)
-            && let Some(answer) = self.status_page(request, peer, role)
-        {
-            return answer;
-        }
         if let Some(waiting) = self.wait_for_root(asker, now) {
             return waiting;
         }
@@ -351,27 +335,6 @@ impl Service {
                 Err(status) => Answer::Fixed(Fixed::Error(status)),
             },
         }
-    }
-
-    /// Who may see the status page sees it, others get 404; `None` where there is none.
-    fn status_page(&self, request: &Request<'_>, peer: Peer, role: Role) -> Option<Answer> {
-        let allowed = match (self.status, role) {
-            (_, Role::Status) => [STATUS_PATH, METRICS_PATH, b"/"].contains(&request.path()),
-            (StatusAccess::All, Role::Site) => true,
-            (StatusAccess::Loopback, Role::Site) => {
-                let loopback = match peer {
-                    Peer::Address(address) => address.to_canonical().is_loopback(),
-                    Peer::Local => false,
-                };
-                loopback && request.head().provenance == Provenance::Direct
-            }
-            (StatusAccess::Off | StatusAccess::Listener(_), Role::Site) => return None,
-        };
-        Some(if allowed {
-            Answer::Status
-        } else {
-            Answer::Fixed(Fixed::Error(Status::NotFound))
-        })
     }
 
     /// Answers from an entry, or asks the disk for its bytes.

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{METRICS_PATH, Resolved, STATUS_PATH, Service};
+use super::{Resolved, Service};
 use crate::cache::entry::Resolution;
 use crate::clock::Now;
 use crate::disk::JobId;
@@ -82,7 +82,7 @@ impl Service {
             return self.warming.end();
         }
         let is_known = self.paths.holds(raw_path) || self.fetches.is_pending(raw_path);
-        if is_known || raw_path == STATUS_PATH || raw_path == METRICS_PATH {
+        if is_known {
             return;
         }
         let Ok(lookup) = resolve::plan(raw_path, &self.naming) else {

@@ -1,5 +1,6 @@
 //! The status page: one struct of numbers (`numbers`), shown as JSON, as HTML and for Prometheus.
 
+mod access;
 mod bars;
 mod metrics;
 mod numbers;
@@ -7,9 +8,12 @@ mod page;
 mod plot;
 mod text;
 
+pub use access::STATUS_PATH;
+pub(super) use access::{Access, Decision, PeerUser};
 pub(super) use numbers::{ConnectionNumbers, LoopNumbers, SentNumbers, Snapshot, TurnNumbers};
 
-use super::service::METRICS_PATH;
+use access::METRICS_PATH;
+
 use crate::conn::Document;
 use crate::http::request::{Field, Request};
 
