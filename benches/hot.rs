@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use spede::cache::entry::{Entry, Resolution, Trust};
+use spede::cache::entry::{Entry, Resolution, Seen, Trust};
 use spede::cache::path::{Known, PathCache};
 use spede::clock::Now;
 use spede::conn::ledger::{Ledger, Logging};
@@ -130,11 +130,11 @@ impl Hot {
         let mut paths = PathCache::new(NonZeroUsize::new(65_536).expect("a size"));
         let file = Resolution::File {
             variants,
-            expectations: Vec::new().into(),
+            seen: Seen::default(),
         };
         let none = Resolution::Refused(Status::NotFound);
         for (path, resolution) in [(&b"/file"[..], file), (b"/none", none)] {
-            let entry = Rc::new(Entry::new(resolution, lookup(path), &now));
+            let entry = Rc::new(Entry::new(resolution, &now));
             let trust = Trust {
                 lifetime: Duration::from_secs(86_400),
                 generation: paths.generation(),

@@ -1,11 +1,12 @@
 //! What a path leads to.
 
 use std::cell::{Cell, RefCell};
-use std::sync::Arc;
+use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
 use super::dependents::Ticket;
 use crate::clock::Now;
+use crate::http::content_coding::Coding;
 use crate::http::status::Status;
 use crate::site::representation::Variants;
 use crate::site::resolve::Lookup;
@@ -20,6 +21,63 @@ pub struct Expectation {
     pub version: Option<FileVersion>,
 }
 
+/// What a look-up saw beside the files that it led to. Names are not kept: the look-up is planned anew when
+/// it is to be checked, and has the same names in the same order.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Candidates that were not there, before the one that was.
+    pub missing_count: usize,
+    /// Precompressed files that are there and are not used, by their place among those that were looked for.
+    pub unused: Box<[(usize, FileVersion)]>,
+}
+
+impl Seen {
+    /// Of a look-up that saw all this, in order, and led to `file` with precompressed files in these codings.
+    pub fn of(all: &[Expectation], file: &CStr, used: &[Coding]) -> Seen {
+        let missing_count = all.iter().take_while(|one| *one.path != *file).count();
+        let is_used = |path: &CStr| {
+            let suffix = path.to_bytes().strip_prefix(file.to_bytes());
+            let is_suffix = |coding: &Coding| suffix == Some(coding.suffix().as_bytes());
+            used.iter().any(is_suffix)
+        };
+        let twins = all.iter().skip(missing_count + 1).enumerate();
+        let unused = twins.filter(|(_, one)| !is_used(&one.path));
+        Seen {
+            missing_count,
+            unused: unused
+                .filter_map(|(place, one)| Some((place, one.version?)))
+                .collect(),
+        }
+    }
+
+    /// All paths that were looked at, in order: if each still leads to the same, so does the look-up.
+    pub fn expectations(&self, lookup: &Lookup, variants: &Variants) -> Vec<Expectation> {
+        let mut all = Vec::new();
+        for (index, candidate) in lookup.candidates.iter().enumerate() {
+            let is_file = index == self.missing_count;
+            let version = is_file.then_some(variants.identity.version);
+            let path = candidate.path.clone();
+            all.push(Expectation { path, version });
+            if is_file {
+                let twins = candidate.twins.iter().enumerate();
+                all.extend(twins.map(|(place, (coding, path))| Expectation {
+                    path: path.clone(),
+                    version: self.twin(place, *coding, variants),
+                }));
+                break;
+            }
+        }
+        all
+    }
+
+    fn twin(&self, place: usize, coding: Coding, variants: &Variants) -> Option<FileVersion> {
+        let used = variants.coded.iter().find(|twin| twin.coding == coding);
+        let unused = || self.unused.iter().find(|unused| unused.0 == place);
+        used.map(|twin| twin.version)
+            .or_else(|| unused().map(|unused| unused.1))
+    }
+}
+
 /// What was found for a path.
 #[derive(Clone, Debug)]
 #[expect(
@@ -31,9 +89,8 @@ pub enum Resolution {
     File {
         /// The file and its twins.
         variants: Variants,
-        /// All paths that were looked at, in order: if each still leads to the same, so does the
-        /// look-up.
-        expectations: Arc<[Expectation]>,
+        /// What the look-up saw besides.
+        seen: Seen,
     },
     /// A directory asked for without its slash; the path to send the client to.
     Moved(String),
@@ -46,8 +103,6 @@ pub enum Resolution {
 pub struct Entry {
     /// What was found.
     pub resolution: Resolution,
-    /// How it is looked for again.
-    pub lookup: Lookup,
     expires: Cell<Instant>,
     generation: Cell<u32>,
     /// Its place among those that are told of changes.
@@ -74,10 +129,9 @@ impl Trust {
 
 impl Entry {
     /// An entry that nobody trusts yet.
-    pub fn new(resolution: Resolution, lookup: Lookup, now: &Now) -> Entry {
+    pub fn new(resolution: Resolution, now: &Now) -> Entry {
         Entry {
             resolution,
-            lookup,
             expires: Cell::new(now.monotonic),
             generation: Cell::new(0),
             ticket: RefCell::new(None),
@@ -89,13 +143,8 @@ impl Entry {
 
     /// One that is trusted for `lifetime` in the first generation.
     #[cfg(test)]
-    pub(super) fn trusted(
-        resolution: Resolution,
-        lookup: Lookup,
-        now: &Now,
-        lifetime: Duration,
-    ) -> Entry {
-        let entry = Entry::new(resolution, lookup, now);
+    pub(super) fn trusted(resolution: Resolution, now: &Now, lifetime: Duration) -> Entry {
+        let entry = Entry::new(resolution, now);
         let generation = 0;
         let trust = Trust {
             lifetime,
@@ -184,5 +233,86 @@ impl Entry {
     pub fn inherit_requests(&self, predecessor: &Entry) {
         self.requests.set(predecessor.requests.get());
         self.bytes.set(predecessor.bytes.get());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::curve::tests::now;
+    use crate::site::representation::{Representation, Vary};
+    use crate::site::resolve::{self, Directories, DotFiles, Naming};
+    use crate::sys::file::FileTime;
+
+    fn version(inode: u64) -> FileVersion {
+        let time = FileTime {
+            seconds: 1,
+            nanoseconds: 2,
+        };
+        FileVersion {
+            device: 1,
+            inode,
+            length: 3,
+            modified: time,
+            changed: time,
+        }
+    }
+
+    #[test]
+    fn what_a_look_up_saw_is_known_without_the_names() {
+        let naming = Naming {
+            index: vec!["index.htm".into(), "index.html".into(), "x.png".into()],
+            dot_files: DotFiles::Refused,
+            directories: Directories::Hidden,
+        };
+        let (br, zstd, gzip) = (Coding::Brotli, Coding::Zstd, Coding::Gzip);
+        type Case<'a> = (&'a [u8], &'a [Option<u64>], usize, &'a [Coding], &'a str);
+        #[rustfmt::skip]
+        let cases: &[Case<'_>] = &[
+            // path        inodes seen, in order                      file at  used
+            (b"/a.png",    &[Some(1)],                                     0, &[],         "no media that compress"),
+            (b"/a.html",   &[Some(1), None, None, None],                   0, &[],         "no twins"),
+            (b"/a.html",   &[Some(1), Some(2), None, Some(3)],             0, &[br, gzip], "two twins"),
+            (b"/a.html",   &[Some(1), Some(2), Some(4), Some(3)],          0, &[zstd],     "two that are too old"),
+            (b"/a.html",   &[Some(1), Some(2), Some(2), None],             0, &[br],       "one file by two names"),
+            (b"/d/",       &[None, Some(1), Some(2), None, Some(3)],       1, &[gzip],     "the second index"),
+            (b"/d/",       &[None, None, Some(1)],                         2, &[],         "the last index"),
+        ];
+        for (path, inodes, at, used, because) in cases {
+            let lookup = resolve::plan(path, &naming).expect("a path");
+            let mut names: Vec<_> = lookup.candidates[..=*at]
+                .iter()
+                .map(|candidate| candidate.path.clone())
+                .collect();
+            names.extend(
+                lookup.candidates[*at]
+                    .twins
+                    .iter()
+                    .map(|twin| twin.1.clone()),
+            );
+            let all: Vec<Expectation> = names
+                .into_iter()
+                .zip(*inodes)
+                .map(|(path, inode)| Expectation {
+                    path,
+                    version: inode.map(version),
+                })
+                .collect();
+            assert_eq!(all.len(), inodes.len(), "{because}");
+            let describe = |inode, coding| {
+                Representation::new("a/b", version(inode), coding, Vary::Nothing, &now())
+            };
+            let twin = |coding: &Coding| {
+                let mut twins = lookup.candidates[*at].twins.iter();
+                let place = twins.position(|twin| twin.0 == *coding).expect("a twin");
+                describe(inodes[at + 1 + place].expect("it is there"), *coding)
+            };
+            let variants = Variants {
+                identity: describe(1, Coding::Identity),
+                coded: used.iter().map(twin).collect(),
+            };
+            let seen = Seen::of(&all, &lookup.candidates[*at].path, used);
+            assert_eq!(seen.expectations(&lookup, &variants), all, "{because}");
+        }
     }
 }

@@ -213,17 +213,10 @@ mod tests {
     use crate::cache::entry::Resolution;
     use crate::cache::workload::Random;
     use crate::http::status::Status;
-    use crate::site::resolve::{self, Directories, DotFiles, Naming};
 
     fn entry() -> Rc<Entry> {
-        let naming = Naming {
-            index: Vec::new(),
-            dot_files: DotFiles::Refused,
-            directories: Directories::Hidden,
-        };
-        let lookup = resolve::plan(b"/a", &naming).expect("a path");
         let any = Resolution::Refused(Status::NotFound);
-        Rc::new(Entry::trusted(any, lookup, &now(), Duration::ZERO))
+        Rc::new(Entry::trusted(any, &now(), Duration::ZERO))
     }
 
     /// Every path that has a quarter more than the last of the true list is listed.

@@ -6,12 +6,11 @@
 
 use std::num::NonZeroUsize;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::replay::Row;
 use crate::cache::MAP_AFTER_REQUEST_COUNT;
-use crate::cache::entry::{Entry, Resolution, Trust};
+use crate::cache::entry::{Entry, Resolution, Seen, Trust};
 use crate::cache::held::{Budget, HeldCache};
 use crate::cache::path::{Known, PathCache};
 use crate::clock::Now;
@@ -19,7 +18,7 @@ use crate::http::content_coding::Coding;
 use crate::http::status::Status;
 use crate::server::settings::CacheBudget;
 use crate::site::representation::{RenderedHead, Representation, Variants, Vary};
-use crate::site::resolve::{Lookup, OnDirectory};
+
 use crate::sys::file::{FileTime, FileVersion};
 
 /// What a request leads to.
@@ -263,15 +262,10 @@ impl Caches {
                     },
                     coded: Vec::new(),
                 },
-                expectations: Arc::default(),
+                seen: Seen::default(),
             },
         };
-        let lookup = Lookup {
-            candidates: Vec::new(),
-            on_directory: OnDirectory::Missing,
-            listing: None,
-        };
-        let entry = Rc::new(Entry::new(resolution, lookup, now));
+        let entry = Rc::new(Entry::new(resolution, now));
         entry.trust(self.trust(), None, now);
         entry.count_request();
         // Descriptors of paths that are forgotten are let go.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::{
     Curve, CurvePoint, Holding, Key, Place, Room, Sampler, Space, TakenIn, Unit, miniature,
 };
-use crate::cache::entry::{Entry, Resolution};
+use crate::cache::entry::{Entry, Resolution, Seen};
 use crate::cache::held::{Budget, HeldCache};
 use crate::cache::path::{Known, PathCache};
 use crate::cache::workload::{self, Ask, Random, Workload, Zipf};
@@ -16,7 +16,6 @@ use crate::clock::Now;
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
 use crate::site::representation::{Representation, Variants, Vary};
-use crate::site::resolve::{self, Directories, DotFiles, Naming};
 use crate::sys::file::{FileTime, FileVersion};
 
 /// Longest file that is mapped by default.
@@ -93,11 +92,6 @@ fn run_maps(asks: &[Ask], bytes_max: u64) -> (Ratios, Option<Curve>) {
 
 /// An entry for a file of about this length, shared by all of them: rendering heads takes long.
 pub(in crate::cache) fn entries(now: &Now) -> Vec<Rc<Entry>> {
-    let naming = Naming {
-        index: Vec::new(),
-        dot_files: DotFiles::Refused,
-        directories: Directories::Hidden,
-    };
     let entry = |bits: u32| {
         let file = Ask {
             key: 1,
@@ -110,30 +104,18 @@ pub(in crate::cache) fn entries(now: &Now) -> Vec<Rc<Entry>> {
                 identity,
                 coded: Vec::new(),
             },
-            expectations: [].into(),
+            seen: Seen::default(),
         };
-        let lookup = resolve::plan(b"/a", &naming).expect("a path");
-        Rc::new(Entry::trusted(
-            resolution,
-            lookup,
-            now,
-            Duration::from_secs(3_600),
-        ))
+        Rc::new(Entry::trusted(resolution, now, Duration::from_secs(3_600)))
     };
     (0..32).map(entry).collect()
 }
 
 /// An entry for what is not there.
 pub(in crate::cache) fn missing(now: &Now) -> Rc<Entry> {
-    let naming = Naming {
-        index: Vec::new(),
-        dot_files: DotFiles::Refused,
-        directories: Directories::Hidden,
-    };
-    let lookup = resolve::plan(b"/none", &naming).expect("a path");
     let hour = Duration::from_secs(3_600);
     let resolution = Resolution::Refused(Status::NotFound);
-    Rc::new(Entry::trusted(resolution, lookup, now, hour))
+    Rc::new(Entry::trusted(resolution, now, hour))
 }
 
 fn run_paths(asks: &[Ask], entry_count_max: usize) -> (Ratios, Option<Curve>) {

@@ -56,7 +56,7 @@ enum Stage {
 #[derive(Debug)]
 pub struct Resolve {
     lookup: Lookup,
-    expected: Option<Arc<[Expectation]>>,
+    expected: Option<Vec<Expectation>>,
     seen: Vec<Expectation>,
     stage: Stage,
     walks: u32,
@@ -71,11 +71,11 @@ impl Resolve {
     }
 
     /// A look-up that may end early if all is as expected.
-    pub fn checking(lookup: Lookup, expected: Arc<[Expectation]>, site: Site) -> Resolve {
+    pub fn checking(lookup: Lookup, expected: Vec<Expectation>, site: Site) -> Resolve {
         Resolve::with(lookup, Some(expected), site)
     }
 
-    fn with(lookup: Lookup, expected: Option<Arc<[Expectation]>>, site: Site) -> Resolve {
+    fn with(lookup: Lookup, expected: Option<Vec<Expectation>>, site: Site) -> Resolve {
         let mut resolve = Resolve {
             stage: Stage::ComparingRoot,
             lookup,

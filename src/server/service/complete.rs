@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::{BeingMapped, Completed, MappedFile, Resolved, Service};
-use crate::cache::entry::{Entry, Resolution};
+use crate::cache::entry::{Entry, Resolution, Seen};
 use crate::clock::Now;
 use crate::conn::Document;
 use crate::disk::JobId;
@@ -251,14 +251,14 @@ impl Service {
         is_remembered: bool,
         now: &Now,
     ) -> Resolved {
-        let lookup = match &pending.entry {
-            Some(entry) => Ok(entry.lookup.clone()),
-            None => resolve::plan(&pending.raw_path, &self.naming),
+        let lookup = match resolve::plan(&pending.raw_path, &self.naming) {
+            Ok(lookup) => lookup,
+            Err(status) => return Resolved::Failed(status),
         };
-        let entry = match (news, &pending.entry, lookup) {
-            (None, Some(entry), _) => Rc::clone(entry),
-            (Some(news), _, Ok(lookup)) => {
-                let entry = Rc::new(Entry::new(news, lookup, now));
+        let entry = match (news, &pending.entry) {
+            (None, Some(entry)) => Rc::clone(entry),
+            (Some(news), _) => {
+                let entry = Rc::new(Entry::new(news, now));
                 if !pending.is_ahead || !pending.waiters.is_empty() {
                     entry.count_request();
                     if is_remembered {
@@ -269,11 +269,10 @@ impl Service {
                 }
                 entry
             }
-            (_, _, Err(status)) => return Resolved::Failed(status),
-            (None, None, _) => return Resolved::Failed(Status::InternalServerError),
+            (None, None) => return Resolved::Failed(Status::InternalServerError),
         };
         match is_remembered {
-            true => self.trust(&entry, footing, pending.since, pending.way.as_deref(), now),
+            true => self.trust(&entry, &lookup, footing, pending, now),
             false => self.forget(footing, pending.since),
         }
         Resolved::Entry(entry)
@@ -292,6 +291,8 @@ impl Service {
         } else {
             Vary::AcceptEncoding
         };
+        let used: Vec<Coding> = twins.iter().map(|(coding, _)| *coding).collect();
+        let seen = Seen::of(&expectations, &path, &used);
         let media_type = media_type(path.as_bytes()).field;
         let describe = |opened: &Opened, coding| {
             Representation::new(media_type, opened.version, coding, vary, now)
@@ -314,27 +315,17 @@ impl Service {
                 }
             }
         }
-        (
-            Resolution::File {
-                variants,
-                expectations: expectations.into(),
-            },
-            opened,
-        )
+        (Resolution::File { variants, seen }, opened)
     }
 }
 
 /// What is known of a file, with the entity tags strong that may be so by now.
 fn settled(resolution: &Resolution, now: &Now) -> Option<Resolution> {
-    let Resolution::File {
-        variants,
-        expectations,
-    } = resolution
-    else {
+    let Resolution::File { variants, seen } = resolution else {
         return None;
     };
     Some(Resolution::File {
         variants: variants.settled(now)?,
-        expectations: Arc::clone(expectations),
+        seen: seen.clone(),
     })
 }

@@ -174,16 +174,17 @@ impl Service {
     pub(super) fn trust(
         &mut self,
         entry: &Rc<Entry>,
+        lookup: &Lookup,
         footing: &job::Footing,
-        since: Since,
-        way: Option<&Way>,
+        pending: &Pending,
         now: &Now,
     ) {
-        let directory = entry.lookup.directory();
+        let directory = lookup.directory();
+        let (since, way) = (pending.since, pending.way.as_deref());
         let directories = &mut self.watch.directories;
         let found = match (&footing.walk, way) {
             (Some(walk), _) => directories.walked(walk, since.moment),
-            (None, Some(way)) => directories.known(way, &entry.lookup, since.moment),
+            (None, Some(way)) => directories.known(way, lookup, since.moment),
             (None, None) => Footing::Unwatched(Unwatched::FileSystem, Vec::new()),
         };
         let mut lifetime = self.revalidate;
@@ -191,7 +192,7 @@ impl Service {
         match found {
             Footing::Firm(keys) => {
                 if let Some(walk) = &footing.walk {
-                    directories.remember(directory, walk, &entry.lookup);
+                    directories.remember(directory, walk, lookup);
                 }
                 // What has another name may be changed through it: no event here would tell.
                 if footing.is_linked {
@@ -217,7 +218,7 @@ impl Service {
             }
         }
         let notice = refused.and_then(|why| directories.refuse(why));
-        let ticket = held.or_else(|| Some(directories.poll(entry, polled?)));
+        let ticket = held.or_else(|| Some(directories.poll(entry, directory, polled?)));
         let generation = since.generation;
         let trust = Trust {
             lifetime,

@@ -42,13 +42,13 @@ use crate::cache::top::Top;
 use crate::clock::Now;
 use crate::conn::outbox::Source;
 use crate::conn::{Document, LookUp, Peer};
-use crate::disk::job::{Job, Locking, Opened, Resolve, Site};
+use crate::disk::job::{Job, Locking, Opened, Resolve};
 use crate::disk::{JobId, Saturated, Sending};
 use crate::http::content_coding::{self, Coding};
 use crate::http::range::RangeLimits;
 use crate::http::request::{Field, Request};
 use crate::http::status::Status;
-use crate::site::resolve::{self, Lookup, Naming};
+use crate::site::resolve::{self, Naming};
 use crate::site::response::{self, Content, Fixed, Selected};
 use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::memory::Memory;
@@ -92,6 +92,15 @@ pub(super) enum Resolved {
     Failed(Status),
     /// Nothing yet: the request is to be looked up once more.
     Again,
+}
+
+/// How a path is looked up at the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Resolving {
+    /// Its files are opened.
+    Anew,
+    /// What was seen is compared with what is there; only where it differs, files are opened.
+    Comparing,
 }
 
 /// Where bytes come from.
@@ -321,19 +330,9 @@ impl Service {
         match known {
             Known::Fresh(entry) => self.answer_from(&entry, request, &[], asker, now),
             Known::Expired(entry) => {
-                let lookup = entry.lookup.clone();
-                let job = |lookup, site| match &entry.resolution {
-                    Resolution::File { expectations, .. } => {
-                        Resolve::checking(lookup, Arc::clone(expectations), site)
-                    }
-                    Resolution::Moved(_) | Resolution::Refused(_) => Resolve::new(lookup, site),
-                };
-                self.fetch(raw_path, Some(&entry), lookup, job, asker, now)
+                self.fetch(raw_path, Some(&entry), Resolving::Comparing, asker, now)
             }
-            Known::Unknown => match resolve::plan(raw_path, &self.naming) {
-                Ok(lookup) => self.fetch(raw_path, None, lookup, Resolve::new, asker, now),
-                Err(status) => Answer::Fixed(Fixed::Error(status)),
-            },
+            Known::Unknown => self.fetch(raw_path, None, Resolving::Anew, asker, now),
         }
     }
 
@@ -390,16 +389,14 @@ impl Service {
         asker: Asker,
         now: &Now,
     ) -> Answer {
-        let (path, lookup) = (request.path(), entry.lookup.clone());
-        self.fetch(path, Some(entry), lookup, Resolve::new, asker, now)
+        self.fetch(request.path(), Some(entry), Resolving::Anew, asker, now)
     }
 
     fn fetch(
         &mut self,
         raw_path: &[u8],
         entry: Option<&Rc<Entry>>,
-        lookup: Lookup,
-        job: impl FnOnce(Lookup, Site) -> Resolve,
+        resolving: Resolving,
         asker: Asker,
         now: &Now,
     ) -> Answer {
@@ -407,8 +404,18 @@ impl Service {
         if let Some(job) = self.fetches.join(raw_path, asker.id, since) {
             return Answer::Waiting(job);
         }
+        let lookup = match resolve::plan(raw_path, &self.naming) {
+            Ok(lookup) => lookup,
+            Err(status) => return Answer::Fixed(Fixed::Error(status)),
+        };
+        let expected = match (resolving, entry.map(|entry| &entry.resolution)) {
+            (Resolving::Comparing, Some(Resolution::File { variants, seen })) => {
+                seen.expectations(&lookup, variants)
+            }
+            _ => Vec::new(),
+        };
         let (site, way) = self.site(&lookup);
-        let resolve = job(lookup, site);
+        let resolve = Resolve::checking(lookup, expected, site);
         let submitted = self
             .disk
             .submit(asker.owner, Job::Resolve(resolve), now.monotonic);

@@ -344,8 +344,13 @@ impl Directories {
     }
 
     /// Counts an entry that is checked after a time, and has it told of changes as far as they are.
-    pub(in crate::server) fn poll(&mut self, entry: &Rc<Entry>, keys: Vec<Key>) -> Ticket {
-        let directory = self.hash(entry.lookup.directory());
+    pub(in crate::server) fn poll(
+        &mut self,
+        entry: &Rc<Entry>,
+        directory: &[u8],
+        keys: Vec<Key>,
+    ) -> Ticket {
+        let directory = self.hash(directory);
         let mut add = |keys| {
             *self.polled.entry(directory).or_insert(0) += 1;
             self.polled_count += 1;
