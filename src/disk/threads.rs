@@ -20,6 +20,7 @@ use super::places::{Kind, Places};
 use super::run::run;
 use super::{Disk, JobId, Saturated, Sending};
 use crate::sys::bin::Bin;
+use crate::sys::mapping::change_address_space;
 
 /// Stack of a helper in bytes: it makes system calls and little else.
 const STACK_LENGTH: usize = 128 * 1024;
@@ -93,10 +94,13 @@ fn add_helper(shared: &Arc<Shared>) -> io::Result<()> {
     }
     shared.idle_count.fetch_add(1, Ordering::Relaxed);
     let own = Arc::clone(shared);
+    // Its stack is mapped.
+    let changing = change_address_space();
     let made = thread::Builder::new()
         .name("spede-disk".into())
         .stack_size(STACK_LENGTH)
         .spawn(move || help(&own));
+    drop(changing);
     if let Err(error) = made {
         shared.idle_count.fetch_sub(1, Ordering::Relaxed);
         shared.helper_count.fetch_sub(1, Ordering::Relaxed);

@@ -11,6 +11,8 @@ use crossbeam_queue::SegQueue;
 use inotify::WatchDescriptor;
 use memmap2::MmapRaw;
 
+use super::mapping::change_address_space;
+
 /// What was dropped.
 #[derive(Debug)]
 pub enum Discarded {
@@ -22,11 +24,22 @@ pub enum Discarded {
     Watch(Unwatching),
 }
 
-/// A mapping that nobody uses any more.
+/// A mapping that nobody uses any more; `munmap(2)` when it is dropped.
 #[derive(Debug)]
-pub struct Unmapping(
-    #[expect(dead_code, reason = "dropping it is its purpose")] pub(super) MmapRaw,
-);
+pub struct Unmapping(Option<MmapRaw>);
+
+impl Unmapping {
+    pub(super) fn of(mapping: MmapRaw) -> Unmapping {
+        Unmapping(Some(mapping))
+    }
+}
+
+impl Drop for Unmapping {
+    fn drop(&mut self) {
+        let _changing = change_address_space();
+        drop(self.0.take());
+    }
+}
 
 /// A watch that nobody needs any more.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use memmap2::{MmapOptions, MmapRaw};
 
@@ -22,6 +23,28 @@ pub(super) const PAGE_LENGTH: usize = 4_096;
 
 /// Bytes of this process' memory, mapped or not, by their addresses.
 pub type Addresses = Range<usize>;
+
+/// Held by whoever changes the address space: maps, unmaps, locks pages, makes a thread.
+///
+/// The kernel has a lock of its own for that (`mmap_lock`), and a thread that only asks for the page
+/// tables sleeps on it for as long as another one changes something, or is preempted while it does. So
+/// helpers take this lock first, and the loop asks only where it gets it without waiting. 117 of 220,000
+/// requests with many mappings made and dropped slept before.
+static CHANGING: Mutex<()> = Mutex::new(());
+
+/// Right to change the address space; waits for others that have it. For threads that may wait.
+pub fn change_address_space() -> MutexGuard<'static, ()> {
+    CHANGING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The same, where nobody has it now. While it is held, page tables can be asked without waiting.
+pub(super) fn hold_address_space() -> Option<MutexGuard<'static, ()>> {
+    match CHANGING.try_lock() {
+        Ok(held) => Some(held),
+        Err(TryLockError::Poisoned(held)) => Some(held.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
 
 /// Brings the pages of some addresses into memory and into the page tables
 /// (`madvise(MADV_POPULATE_READ)`, Linux 5.14). The bytes are not touched by this process, and what is
@@ -64,9 +87,11 @@ impl Mapping {
     /// EINVAL for a length of zero.
     pub fn of(file: &OpenFile, length: usize) -> io::Result<Mapping> {
         let descriptor = file.descriptor().as_raw_fd();
+        let changing = change_address_space();
         let raw = MmapOptions::new()
             .len(length)
             .map_raw_read_only(descriptor)?;
+        drop(changing);
         Ok(Mapping {
             raw: ManuallyDrop::new(raw),
             bin: file.bin().clone(),
@@ -74,16 +99,16 @@ impl Mapping {
         })
     }
 
-    /// Keeps the pages in memory until the mapping is dropped. Reads what is not there.
+    /// Keeps the pages in memory until the mapping is dropped, from when they are there: brings none in.
     ///
     /// # Errors
-    /// Those of `mlock(2)`: ENOMEM and EPERM where `RLIMIT_MEMLOCK` forbids it.
-    ///
-    /// # Blocking
-    /// Waits for the disk for pages that are not resident.
+    /// Those of `mlock2(2)` (Linux 4.4): ENOMEM and EPERM where `RLIMIT_MEMLOCK` forbids it.
     pub fn lock(&mut self) -> io::Result<()> {
+        let changing = change_address_space();
         // SAFETY: the range is exactly that of a live mapping of our own.
-        let locked = unsafe { libc::mlock(self.start().cast(), self.length()) };
+        let locked =
+            unsafe { libc::mlock2(self.start().cast(), self.length(), libc::MLOCK_ONFAULT) };
+        drop(changing);
         if locked != 0 {
             return Err(io::Error::last_os_error());
         }
@@ -117,6 +142,6 @@ impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: this is the only place that takes the mapping out, and it runs once.
         let raw = unsafe { ManuallyDrop::take(&mut self.raw) };
-        self.bin.put(Discarded::Mapping(Unmapping(raw)));
+        self.bin.put(Discarded::Mapping(Unmapping::of(raw)));
     }
 }

@@ -200,15 +200,15 @@ impl Map {
 
     fn mapping(&self, length: usize) -> io::Result<Mapping> {
         let mut mapping = Mapping::of(&self.file, length)?;
-        // What is not locked is checked before it is sent, like any other.
-        let is_locked = self.locking == Locking::Locked && mapping.lock().is_ok();
-        if !is_locked {
-            // Before a mapping that has rested is sent its page tables are asked, and those of one that was
-            // never touched are empty. A page that is gone again is noticed in the same way.
-            let all = mapping.addresses();
-            for start in all.clone().step_by(POPULATED_LENGTH_MAX) {
-                let _ = populate(&(start..all.end.min(start + POPULATED_LENGTH_MAX)));
-            }
+        // A lock that is refused is done without: the mapping is checked before it is sent, like any other.
+        if self.locking == Locking::Locked {
+            let _ = mapping.lock();
+        }
+        // Before a mapping that has rested is sent its page tables are asked, and those of one that was
+        // never touched are empty. A page that is gone again is noticed in the same way.
+        let all = mapping.addresses();
+        for start in all.clone().step_by(POPULATED_LENGTH_MAX) {
+            let _ = populate(&(start..all.end.min(start + POPULATED_LENGTH_MAX)));
         }
         Ok(mapping)
     }

@@ -19,6 +19,7 @@ use crate::site::representation::Representation;
 use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::mapping::Addresses;
 use crate::sys::memory::Memory;
+use crate::sys::pagemap::Presence;
 use crate::sys::socket::Piece;
 
 /// Bytes that may be handed to one `sendfile` call.
@@ -171,12 +172,19 @@ impl Service {
         {
             return Some(Rc::clone(&held.memory));
         }
-        let is_resident = match &self.pagemap {
-            Some(pagemap) => pagemap.is_resident(&held.memory.addresses()),
-            None => idle <= residency::TRUST,
+        let presence = match &self.pagemap {
+            Some(pagemap) => pagemap.presence(&held.memory.addresses()),
+            None if idle <= residency::TRUST => Presence::Present,
+            None => Presence::Absent,
         };
-        if is_resident {
-            return Some(Rc::clone(&held.memory));
+        match presence {
+            Presence::Present => return Some(Rc::clone(&held.memory)),
+            // The file is sent like one that is not mapped, this once.
+            Presence::Unknown => {
+                held.used.set(used);
+                return None;
+            }
+            Presence::Absent => {}
         }
         if is_first {
             self.maps.take_back_hit(version, Fate::PushedOut);
@@ -201,7 +209,7 @@ impl Service {
             return None;
         }
         let is_absent = |piece: &Addresses| match &self.pagemap {
-            Some(pagemap) => !pagemap.is_resident(piece),
+            Some(pagemap) => pagemap.presence(piece) != Presence::Present,
             None => true,
         };
         let absent: Vec<Addresses> = pieces
@@ -328,7 +336,8 @@ impl Service {
         is_ahead: bool,
         now: &Now,
     ) {
-        if !self.maps.has_room_for(version.length) || self.being_mapped.contains_key(&version) {
+        let is_mapped = self.maps.holds(&version) || self.being_mapped.contains_key(&version);
+        if is_mapped || !self.maps.has_room_for(version.length) {
             return;
         }
         let Some(watches) = self.watch.for_file(now) else {
