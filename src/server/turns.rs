@@ -2,23 +2,31 @@
 //!
 //! The loop may sleep in its wait and nowhere else. A sleep is a voluntary context switch, and the
 //! kernel counts those of a thread: what it counts beyond one a wait was a sleep outside, a broken
-//! promise that is shown as such. Asking the kernel is a system call, so it is asked now and then,
-//! and after a turn that was long. Where a wait was so short that it may have been a sleep or not, it
-//! counts as one, so the figure is never too high.
+//! promise that is shown as such. Asking the kernel is a system call, so it is asked only after the
+//! thread was switched out within a turn, which [`SwitchMark`] tells without a call: while nothing is
+//! slow, nothing is asked. A switch may also be a preemption, so a wait in which the thread was switched
+//! out counts as a sleep whether it was one or not, and the figure is never too high.
+//!
+//! Where there is no such mark, the kernel is asked at intervals, and a wait counts as a sleep unless
+//! it was too short for one.
 
 use std::time::{Duration, Instant};
 
 use super::histogram::Histogram;
+use crate::sys::switched::SwitchMark;
 use crate::sys::usage::ThreadUsage;
 
-/// A wait shorter than this found events at once and did not sleep.
+/// Without a mark: a wait shorter than this found events at once and did not sleep.
 const INSTANT_MAX: Duration = Duration::from_micros(2);
-/// What a wait may take longer for each event that it finds, in nanoseconds.
+/// Without a mark: what a wait may take longer for each event that it finds, in nanoseconds.
 const EVENT_NS: u64 = 100;
-/// After a turn of this length the kernel is asked at once whether it held a sleep.
+/// After a turn of this length in which the thread may have been switched out the kernel is asked at
+/// once whether that was a sleep.
 const LONG_TURN_MIN: Duration = Duration::from_millis(1);
-/// Otherwise it is asked after a wait, this often.
-const ASK_INTERVAL: Duration = Duration::from_millis(20);
+/// After a shorter one it is asked this often at most: a busy machine preempts the loop all the time.
+const ASK_INTERVAL: Duration = Duration::from_millis(250);
+/// Without a mark it is asked after a wait, this often.
+const BLIND_ASK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// What a turn was busy with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +94,17 @@ pub(super) enum Wait {
     ForEvents,
 }
 
+/// Whether the thread lost its processor in a wait or in a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Switched {
+    /// It kept it.
+    No,
+    /// It slept or was preempted.
+    Yes,
+    /// There is no mark.
+    Unknown,
+}
+
 /// Sleeps outside the wait.
 #[derive(Debug, Default)]
 struct Sleeps {
@@ -98,9 +117,14 @@ struct Sleeps {
 
 impl Sleeps {
     /// A wait is over that found so many events.
-    fn after_wait(&mut self, wait: Wait, waited: Duration, event_count: usize) {
+    fn after_wait(&mut self, wait: Wait, switched: Switched, waited: Duration, event_count: usize) {
         let instant = INSTANT_MAX + Duration::from_nanos(EVENT_NS * event_count as u64);
-        self.waits += u64::from(wait == Wait::ForEvents && waited >= instant);
+        let may_have_slept = match switched {
+            Switched::No => false,
+            Switched::Yes => true,
+            Switched::Unknown => waited >= instant,
+        };
+        self.waits += u64::from(wait == Wait::ForEvents && may_have_slept);
     }
 
     /// The kernel has counted so many switches, and all waits so far are known. Gives how many sleeps
@@ -122,8 +146,10 @@ pub(super) struct Turns {
     longest: Option<Longest>,
     sleeps: Sleeps,
     last_sleep: Option<LastSleep>,
-    /// The longest turn since the kernel was asked last.
-    longest_since: (Duration, Cause),
+    /// Set at the begin of each wait and of each turn.
+    mark: Option<SwitchMark>,
+    /// The longest turn that may have held a sleep since the kernel was asked last.
+    suspect: Option<(Duration, Cause)>,
     /// When the kernel was asked last.
     asked: Instant,
     /// When the loop went to wait.
@@ -146,7 +172,8 @@ impl Turns {
                 ..Sleeps::default()
             },
             last_sleep: None,
-            longest_since: (Duration::ZERO, Cause::Connections),
+            mark: SwitchMark::of_this_thread(),
+            suspect: None,
             asked: now,
             left: now,
             began: now,
@@ -158,13 +185,28 @@ impl Turns {
     /// The wait is over and has found so many events.
     pub(super) fn begin(&mut self, now: Instant, wait: Wait, event_count: usize) {
         let waited = now.saturating_duration_since(self.left);
-        self.sleeps.after_wait(wait, waited, event_count);
-        if now.saturating_duration_since(self.asked) >= ASK_INTERVAL {
+        let switched = self.switched();
+        self.sleeps.after_wait(wait, switched, waited, event_count);
+        let since_asked = now.saturating_duration_since(self.asked);
+        if self.mark.is_none() && since_asked >= BLIND_ASK_INTERVAL {
             self.ask(now);
         }
         self.began = now;
         self.marked = now;
         self.most = (Duration::ZERO, Cause::Connections);
+    }
+
+    /// Whether the thread was switched out since the last call of this.
+    fn switched(&self) -> Switched {
+        let Some(mark) = &self.mark else {
+            return Switched::Unknown;
+        };
+        let is_gone = mark.is_gone();
+        mark.set();
+        match is_gone {
+            true => Switched::Yes,
+            false => Switched::No,
+        }
     }
 
     fn ask(&mut self, now: Instant) {
@@ -173,12 +215,10 @@ impl Turns {
 
     fn asked_at(&mut self, now: Instant, switches: u64) {
         if self.sleeps.settle(switches) > 0 {
-            self.last_sleep = Some(LastSleep {
-                cause: self.longest_since.1,
-                at: now,
-            });
+            let cause = self.suspect.map_or(Cause::Connections, |suspect| suspect.1);
+            self.last_sleep = Some(LastSleep { cause, at: now });
         }
-        self.longest_since = (Duration::ZERO, Cause::Connections);
+        self.suspect = None;
         self.asked = now;
     }
 
@@ -197,11 +237,16 @@ impl Turns {
 
     /// The turn is over at `now`.
     pub(super) fn end(&mut self, now: Instant) {
+        let switched = self.switched();
+        self.end_at(now, switched);
+    }
+
+    fn end_at(&mut self, now: Instant, switched: Switched) {
         self.mark_at(now, Cause::Connections);
         let lasted = now.saturating_duration_since(self.began);
         self.histogram.note(lasted);
-        if lasted > self.longest_since.0 {
-            self.longest_since = (lasted, self.most.1);
+        if switched != Switched::No && self.suspect.is_none_or(|longest| lasted > longest.0) {
+            self.suspect = Some((lasted, self.most.1));
         }
         if self.longest.is_none_or(|longest| lasted > longest.lasted) {
             self.longest = Some(Longest {
@@ -210,7 +255,11 @@ impl Turns {
                 at: now,
             });
         }
-        if lasted >= LONG_TURN_MIN {
+        let is_due = match switched {
+            Switched::Yes => now.saturating_duration_since(self.asked) >= ASK_INTERVAL,
+            Switched::No | Switched::Unknown => false,
+        };
+        if is_due || (switched != Switched::No && lasted >= LONG_TURN_MIN) {
             self.ask(now);
         }
         self.left = now;
@@ -245,22 +294,26 @@ mod tests {
     /// sleeps outside known then.
     #[test]
     fn a_switch_that_no_wait_explains_was_a_sleep_outside() {
+        use Switched::{No, Unknown, Yes};
         use Wait::{ForEvents, NotAtAll};
         #[rustfmt::skip]
         let steps = [
-            (ForEvents, 1_000_000,  1, Some(1), 0, "a wait is one sleep"),
-            (ForEvents,       300,  1, Some(1), 0, "events were there"),
-            (ForEvents,     5_000, 64, Some(1), 0, "many events were there"),
-            (ForEvents,    10_000,  1, Some(2), 0, "perhaps a sleep: it was one"),
-            (ForEvents,    10_000,  1, Some(2), 0, "perhaps a sleep: it was none"),
-            (ForEvents, 1_000_000,  1, Some(5), 2, "two sleeps within a turn"),
-            (ForEvents, 1_000_000,  1, None,    2, "nobody asks"),
-            (ForEvents, 1_000_000,  1, Some(8), 3, "one sleep in the two turns"),
-            (NotAtAll,     10_000,  1, Some(9), 4, "a look that took its time is no wait"),
+            (ForEvents, Unknown, 1_000_000,  1, Some(1),  0, "a wait is one sleep"),
+            (ForEvents, Unknown,       300,  1, Some(1),  0, "events were there"),
+            (ForEvents, Unknown,     5_000, 64, Some(1),  0, "many events were there"),
+            (ForEvents, Unknown,    10_000,  1, Some(2),  0, "perhaps a sleep: it was one"),
+            (ForEvents, Unknown,    10_000,  1, Some(2),  0, "perhaps a sleep: it was none"),
+            (ForEvents, Unknown, 1_000_000,  1, Some(5),  2, "two sleeps within a turn"),
+            (ForEvents, Unknown, 1_000_000,  1, None,     2, "nobody asks"),
+            (ForEvents, Unknown, 1_000_000,  1, Some(8),  3, "one sleep in the two turns"),
+            (NotAtAll,  Unknown,    10_000,  1, Some(9),  4, "a look that took its time is no wait"),
+            (ForEvents, Yes,           300,  1, Some(10), 4, "switched out in the wait: a sleep there"),
+            (ForEvents, No,      1_000_000, 99, Some(11), 5, "not in the wait: a sleep outside"),
         ];
         let mut sleeps = Sleeps::default();
-        for (wait, waited_ns, event_count, switches, outside, because) in steps {
-            sleeps.after_wait(wait, Duration::from_nanos(waited_ns), event_count);
+        for (wait, switched, waited_ns, event_count, switches, outside, because) in steps {
+            let waited = Duration::from_nanos(waited_ns);
+            sleeps.after_wait(wait, switched, waited, event_count);
             if let Some(switches) = switches {
                 sleeps.settle(switches);
             }
@@ -293,20 +346,22 @@ mod tests {
         let start = Instant::now();
         let at = |us| start + Duration::from_micros(us);
         let mut turns = Turns::new(start);
-        let turn = |turns: &mut Turns, from, cause, to| {
+        let turn = |turns: &mut Turns, from, cause, to, switched| {
             turns.begin(at(from), Wait::ForEvents, 1);
             turns.mark_at(at(to - 1), cause);
-            turns.end(at(to));
+            turns.end_at(at(to), switched);
         };
-        turn(&mut turns, 100, Cause::Results, 800);
-        turn(&mut turns, 900, Cause::Accepting, 1_000);
-        let switches = turns.sleeps.known + 2;
-        turns.asked_at(at(1_000), switches + 1);
+        turn(&mut turns, 100, Cause::Results, 800, Switched::Yes);
+        turn(&mut turns, 810, Cause::Changes, 1_700, Switched::No);
+        turn(&mut turns, 1_800, Cause::Accepting, 1_900, Switched::Yes);
+        let switches = turns.sleeps.known + turns.sleeps.waits;
+        turns.asked_at(at(2_000), switches + 1);
         let sleep = turns.last_sleep().expect("a sleep");
-        assert_eq!((sleep.cause, sleep.at), (Cause::Results, at(1_000)));
-        turn(&mut turns, 1_100, Cause::Deadlines, 1_200);
-        turns.asked_at(at(1_200), switches + 2);
+        assert_eq!((sleep.cause, sleep.at), (Cause::Results, at(2_000)));
+        turn(&mut turns, 2_100, Cause::Deadlines, 2_200, Switched::Yes);
+        let switches = turns.sleeps.known + turns.sleeps.waits;
+        turns.asked_at(at(2_300), switches);
         let same = turns.last_sleep().expect("the same");
-        assert_eq!((same.cause, same.at), (Cause::Results, at(1_000)));
+        assert_eq!((same.cause, same.at), (Cause::Results, at(2_000)));
     }
 }

@@ -15,6 +15,7 @@ pub mod ring;
 pub mod signals;
 pub mod sock_diag;
 pub mod socket;
+pub mod switched;
 pub mod usage;
 mod void;
 pub mod watches;
