@@ -115,7 +115,7 @@ impl Hot {
         };
         let now = Now::at(Instant::now(), wall);
         let version = file.describe().expect("a file").version;
-        let memory = Memory::Copied(file.read_start(FILE_LENGTH).expect("the content"));
+        let memory = Memory::Copied(file.read_start(FILE_LENGTH).expect("the content").into());
         let opened = Opened {
             file: Arc::new(file),
             version,

@@ -8,7 +8,7 @@
 //! file or a clock:
 //!
 //! ```text
-//! config → simulate, server → disk → conn → cache → site, clock → http, sys
+//! config → simulate, server → disk → conn → cache → site, clock, memory → http, sys
 //! ```
 
 #[cfg(not(target_os = "linux"))]
@@ -20,6 +20,7 @@ pub mod config;
 pub mod conn;
 pub mod disk;
 pub mod http;
+pub mod memory;
 pub mod server;
 pub mod simulate;
 pub mod site;

@@ -4,12 +4,11 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use spede::config::{self, Task, Usage};
+use spede::sys::allocator::Counting;
 use spede::{server, simulate};
 
-/// The loop and helper threads free what the other has allocated. The allocator of the C library takes a
-/// lock for that, and the loop would sleep for it now and then; this one takes none.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Counting = Counting;
 
 fn main() -> ExitCode {
     let task = match config::parse(std::env::args_os()) {

@@ -41,6 +41,8 @@ pub(super) const HELP_WIDTH: usize = 80;
 pub(super) const COUNT_MAX: usize = 1 << 24;
 /// Most bytes of mappings: half of the address space of a process on x86-64.
 pub(super) const MAP_BYTES_MAX: u64 = 1 << 46;
+/// Least budget of memory, 16 MiB: tables of fixed size take a few of them.
+const MEMORY_BYTES_MIN: u64 = 16 << 20;
 /// Longest head, and so longest target: a connection buffers one in memory.
 const HEAD_LENGTH_MAX: u32 = 1 << 20;
 /// Shortest head: room for a request line and the fields that no client leaves out.
@@ -138,6 +140,15 @@ pub(super) struct Args {
     #[arg(long, value_name = "WHAT", env = "SPEDE_DIRECTORIES", help_heading = SERVE)]
     #[arg(value_parser = directories(), default_value = "hide")]
     pub(super) directories: Directories,
+
+    /// Most memory allocated for all that is held [default: half of what there is].
+    ///
+    /// Covers copies of files, remembered paths, connections and their buffers, pages, log lines and
+    /// jobs. What there is: the least of the machine's memory, the limits of the control group and of
+    /// the process. Above it caches give way, whatever their own sizes; then new connections wait.
+    #[arg(long, value_name = "SIZE", env = "SPEDE_MEMORY", help_heading = CACHES)]
+    #[arg(value_parser = size(MEMORY_BYTES_MIN..=MAP_BYTES_MAX))]
+    pub(super) memory: Option<u64>,
 
     /// Bytes of files kept mapped in memory; 0 maps nothing.
     ///

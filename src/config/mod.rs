@@ -28,7 +28,7 @@ use self::args::Args;
 use self::listen::{Written, is_overlap};
 use self::units::render_size;
 use crate::server::settings::{
-    CacheBudget, Limits, ListenAddress, Settings, StatusAccess, Timeouts,
+    AskedSizes, CacheBudget, Limits, ListenAddress, Settings, StatusAccess, Timeouts,
 };
 
 /// Most addresses to listen on: each is looked at in turn when all are ready.
@@ -81,9 +81,15 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Task, Usage> {
 
 fn parse_with(mut command: Command, words: Vec<OsString>) -> Result<Settings, Usage> {
     let parsed = command.try_get_matches_from_mut(&words);
+    let mut asked = AskedSizes::default();
     let args = parsed.and_then(|matches| {
         let mut args = Args::from_arg_matches(&matches)?;
         let is_default = |name| matches.value_source(name) == Some(ValueSource::DefaultValue);
+        asked = AskedSizes {
+            memory_bytes_max: args.memory,
+            map_bytes_max: (!is_default("map_cache")).then_some(args.map_cache),
+            path_count_max: (!is_default("path_cache")).then_some(args.path_cache),
+        };
         // A default gives way to what was asked for; only two wishes can contradict each other.
         if is_default("map_max") && args.map_cache > 0 {
             args.map_max = args.map_max.min(args.map_cache);
@@ -95,7 +101,7 @@ fn parse_with(mut command: Command, words: Vec<OsString>) -> Result<Settings, Us
         Ok(args)
     });
     let settings = args
-        .map(settings)
+        .map(|args| settings(args, asked))
         .map_err(|error| usage(&error, &command, &words))?;
     match conflict(&settings) {
         Some(line) => Err(Usage::Wrong(line)),
@@ -119,7 +125,7 @@ fn trimmed(text: &str) -> String {
         .collect()
 }
 
-fn settings(args: Args) -> Settings {
+fn settings(args: Args, asked: AskedSizes) -> Settings {
     let status = args.status.unwrap_or_else(|| default_status(&args.listen));
     Settings {
         root: args.root,
@@ -140,6 +146,7 @@ fn settings(args: Args) -> Settings {
             watched_directory_count_max: args.watch_directories,
             revalidate: args.revalidate,
         },
+        asked,
         warm: args.warm,
         cache_state: args.cache_state,
         limits: Limits {

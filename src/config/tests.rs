@@ -84,6 +84,7 @@ fn without_words_the_defaults_are_the_documented_ones() {
             watched_directory_count_max: 16_384,
             revalidate: Duration::from_secs(1),
         },
+        asked: AskedSizes::default(),
         warm: Vec::new(),
         cache_state: None,
         limits: Limits {
@@ -121,7 +122,7 @@ fn each_flag_sets_what_it_names() {
     #[rustfmt::skip]
     let settings = settings_of(&[
         "--listen", "[::1]:81", "-l82", "--index=a.htm", "--index", "b.htm", "--dotfiles", "serve",
-        "--map-cache", "1GiB", "--map-max", "1MiB", "--map-count", "3", "--path-cache", "4",
+        "--memory", "64MiB", "--map-cache", "1GiB", "--map-max", "1MiB", "--map-count", "3", "--path-cache", "4",
         "--descriptors", "5", "--watch-directories", "9", "--revalidate", "0", "--disk", "uring", "--disk-depth", "7", "--connections", "6",
         "--warm", "list", "--warm", "/srv/www/a,b", "--cache-state", "/var/lib/state", "--disk-queue", "8", "--disk-timeout", "250ms", "--lock", "--directories", "list",
         "--target-max", "2000", "--head-max", "4000", "--fields-max", "256", "--body-max", "0",
@@ -147,6 +148,11 @@ fn each_flag_sets_what_it_names() {
             descriptor_count_max: Some(5),
             watched_directory_count_max: 9,
             revalidate: Duration::ZERO,
+        },
+        asked: AskedSizes {
+            memory_bytes_max: Some(64 << 20),
+            map_bytes_max: Some(1 << 30),
+            path_count_max: Some(4),
         },
         warm: vec![PathBuf::from("list"), PathBuf::from("/srv/www/a,b")],
         cache_state: Some(PathBuf::from("/var/lib/state")),

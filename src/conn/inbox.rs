@@ -2,6 +2,8 @@
 //!
 //! The buffer is lent only while there is something in it: an idle connection holds none.
 
+use crate::sys::allocator::block_length;
+
 /// Received bytes, the head of the current request first.
 ///
 /// ```text
@@ -86,6 +88,11 @@ impl Inbox {
     /// Drops everything.
     pub(super) fn clear(&mut self) {
         (self.start, self.cursor, self.end) = (0, 0, 0);
+    }
+
+    /// Bytes of its buffer.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        block_length(self.buffer.capacity())
     }
 
     /// Whether nothing was received that is not done with.

@@ -11,6 +11,7 @@ use super::explanation::Explanation;
 use crate::clock::Now;
 use crate::http::request::{Field, Request};
 use crate::http::status::Status;
+use crate::sys::allocator::block_length;
 
 /// Whether requests are written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,11 @@ impl Ledger {
         counts
             .filter(|(_, count)| **count > 0)
             .map(|(status, count)| (status, *count))
+    }
+
+    /// Bytes of the finished lines.
+    pub fn memory_bytes(&self) -> u64 {
+        block_length(self.lines.capacity())
     }
 
     /// Answers in all.
@@ -129,6 +135,15 @@ impl Journal {
                 _ => " ",
             },
         });
+    }
+
+    /// Bytes of the lines that are not written yet.
+    pub fn memory_bytes(&self) -> u64 {
+        let records = block_length(self.records.capacity() * size_of::<Record>());
+        let texts = self.records.iter().map(|record| {
+            block_length(record.before.capacity()) + block_length(record.after.capacity())
+        });
+        records + texts.sum::<u64>()
     }
 
     /// Writes the lines of all answers that end at or before `total_sent` bytes.

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::sys::allocator::block_length;
 use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::memory::Memory;
 use crate::sys::socket::{More, PIECE_COUNT_MAX, Piece, Pieces};
@@ -73,6 +74,13 @@ pub struct OutboxBuffers {
     segments: VecDeque<Segment>,
 }
 
+impl OutboxBuffers {
+    fn memory_bytes(&self) -> u64 {
+        let segments = self.segments.capacity() * size_of::<Segment>();
+        block_length(self.rendered.capacity()) + block_length(segments)
+    }
+}
+
 /// A queue of segments. Order of sending is order of putting in.
 #[derive(Debug, Default)]
 pub struct Outbox {
@@ -98,6 +106,11 @@ impl Outbox {
             return None;
         }
         Some(std::mem::take(&mut self.buffers))
+    }
+
+    /// Bytes of its buffers.
+    pub fn memory_bytes(&self) -> u64 {
+        self.buffers.memory_bytes()
     }
 
     /// Whether everything was sent.
@@ -271,6 +284,14 @@ impl Pool {
             inboxes: Vec::new(),
             outboxes: Vec::new(),
         }
+    }
+
+    /// Bytes of the spare buffers.
+    pub fn memory_bytes(&self) -> u64 {
+        let inboxes = self.inboxes.iter();
+        let inboxes: u64 = inboxes.map(|buffer| block_length(buffer.capacity())).sum();
+        let outboxes: u64 = self.outboxes.iter().map(OutboxBuffers::memory_bytes).sum();
+        inboxes + outboxes
     }
 
     /// A buffer to receive into.

@@ -143,6 +143,16 @@ impl Connection {
         }
     }
 
+    /// Bytes of the buffers that it holds.
+    pub fn buffer_bytes(&self) -> u64 {
+        self.inbox.memory_bytes() + self.outbox.memory_bytes()
+    }
+
+    /// Bytes of log lines of answers that are not completely sent.
+    pub fn log_bytes(&self) -> u64 {
+        self.journal.memory_bytes()
+    }
+
     /// Where received bytes go, after [`lend`](Connection::lend). Never empty while
     /// [`want`](Connection::want) is `Read` or `Discard`.
     pub fn space(&mut self) -> &mut [u8] {

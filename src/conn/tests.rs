@@ -429,7 +429,9 @@ fn a_copy_goes_with_its_head_and_a_burst_in_one_call() {
         modified: time,
         changed: time,
     };
-    let source = Source::Mapped(Rc::new(Memory::Copied(vec![b'x'; 1_000].into())));
+    let source = Source::Mapped(Rc::new(Memory::Copied(
+        vec![b'x'; 1_000].into_boxed_slice().into(),
+    )));
     let mut pool = Pool::new(1_024);
     for (answer_count, piece_count) in [(1, 1), (2, 2), (16, 30)] {
         let mut outbox = Outbox::default();

@@ -7,6 +7,7 @@
 
 pub mod blocking;
 pub mod job;
+pub mod measure;
 mod places;
 mod run;
 pub mod threads;

@@ -35,7 +35,7 @@ impl Kind {
         match done {
             _ if id == JobId::OWN => Kind::Discard,
             Done::Followed { .. } | Done::Appended { .. } => Kind::Own,
-            Done::Reopened(_) | Done::Saved(_) => Kind::Own,
+            Done::Reopened(_) | Done::Saved(_) | Done::Measured(_) => Kind::Own,
             _ => Kind::Asked,
         }
     }
@@ -80,7 +80,7 @@ impl Places {
     fn count_of(&self, kind: Kind) -> usize {
         match kind {
             Kind::Asked => self.depth_max,
-            Kind::Own => 5,
+            Kind::Own => 6,
             Kind::Discard => (self.depth_max / 4).max(1),
         }
     }

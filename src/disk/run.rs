@@ -78,6 +78,7 @@ fn once(what: &Once) -> Done {
         Once::Reopen(path) => {
             Done::Reopened(OpenOptions::new().append(true).create(true).open(path))
         }
+        Once::Measure(places) => Done::Measured(Some(places.measure())),
         Once::Load(path) => Done::Loaded(load(path)),
         Once::Save(path, bytes) => Done::Saved(save(path, bytes)),
         Once::Names(root, directory) => Done::Named(names(root, directory)),

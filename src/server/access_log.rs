@@ -11,6 +11,7 @@ use super::disk_queue::{DiskQueue, Owner};
 use super::settings::AccessLog;
 use crate::disk::JobId;
 use crate::disk::job::{Append, Job, Once};
+use crate::sys::allocator::block_length;
 use crate::sys::bin::Discarded;
 
 /// Bytes after which lines are written at once.
@@ -48,6 +49,8 @@ pub(super) struct LogWriter {
     former: Vec<Arc<File>>,
     spare: Vec<u8>,
     in_flight: Option<JobId>,
+    /// Bytes of the buffer that is being written.
+    in_flight_bytes: u64,
     reopening: Reopening,
     since: Option<Instant>,
     /// Bytes of lines lost because the log could not be written fast enough or at all.
@@ -75,6 +78,7 @@ impl LogWriter {
             former: Vec::new(),
             spare: Vec::new(),
             in_flight: None,
+            in_flight_bytes: 0,
             reopening: Reopening::No,
             since: None,
             lost_bytes: 0,
@@ -144,6 +148,7 @@ impl LogWriter {
         }
         let buffer = std::mem::replace(lines, std::mem::take(&mut self.spare));
         self.since = None;
+        self.in_flight_bytes = block_length(buffer.capacity());
         let job = Job::Append(Append::new(Arc::clone(file), buffer));
         self.in_flight = Some(disk.insist(Owner::Server, job, now));
     }
@@ -152,9 +157,15 @@ impl LogWriter {
     pub(super) fn written(&mut self, id: JobId, buffer: Vec<u8>, lost: Option<(u64, io::Error)>) {
         if self.in_flight == Some(id) {
             self.in_flight = None;
+            self.in_flight_bytes = 0;
             self.lost_bytes += lost.map_or(0, |(count, _)| count);
             self.spare = buffer;
         }
+    }
+
+    /// Bytes of lines that are being written, and of the buffer that waits for the next.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        self.in_flight_bytes + block_length(self.spare.capacity())
     }
 
     /// Whether a job is writing lines.

@@ -10,6 +10,7 @@ use super::deadlines::Armed;
 use super::status::PeerUser;
 use crate::conn::{Connection, Explanation, Standing};
 use crate::disk::JobId;
+use crate::sys::allocator::block_length;
 
 /// Names a connection for as long as the process lives: an index is used again, the pair is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -190,6 +191,26 @@ impl Connections {
             }
         };
         self.table.iter().map(name).collect()
+    }
+
+    /// Bytes of the table.
+    pub(super) fn table_bytes(&self) -> u64 {
+        // An entry of the table is a connection or the next free place.
+        block_length(self.table.capacity() * (size_of::<Connected>() + size_of::<usize>()))
+    }
+
+    /// Bytes of the buffers that connections hold. O(connections).
+    pub(super) fn buffer_bytes(&self) -> u64 {
+        let all = self.table.iter();
+        all.map(|(_, connected)| connected.connection.buffer_bytes())
+            .sum()
+    }
+
+    /// Bytes of their log lines. O(connections).
+    pub(super) fn log_bytes(&self) -> u64 {
+        let all = self.table.iter();
+        all.map(|(_, connected)| connected.connection.log_bytes())
+            .sum()
     }
 
     /// Open now.

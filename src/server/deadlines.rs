@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::connections::ConnectionId;
+use crate::sys::allocator::block_length;
 
 /// Resolution of the wheel. Deadlines fire up to this much late, never early.
 const TICK_MS: u64 = 32;
@@ -40,6 +41,15 @@ impl Deadlines {
             current: 0,
             earliest: None,
         }
+    }
+
+    /// Bytes of the wheel.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        let slots = self.slots.iter();
+        let slots =
+            slots.map(|slot| block_length(slot.capacity() * size_of::<(ConnectionId, Armed)>()));
+        slots.sum::<u64>()
+            + block_length(self.slots.capacity() * size_of::<Vec<(ConnectionId, Armed)>>())
     }
 
     /// Makes sure that a connection is looked at when `deadline` has passed, given where it stands

@@ -12,6 +12,7 @@ mod event_loop;
 mod fetch;
 mod histogram;
 mod listeners;
+mod memory;
 mod residency;
 mod service;
 pub mod settings;

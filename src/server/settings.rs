@@ -94,6 +94,17 @@ pub struct Limits {
     pub range_count_max: usize,
 }
 
+/// Sizes that were asked for; where there is none, a default holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AskedSizes {
+    /// Bytes of all memory that is allocated.
+    pub memory_bytes_max: Option<u64>,
+    /// Bytes of mapped files.
+    pub map_bytes_max: Option<u64>,
+    /// Remembered paths.
+    pub path_count_max: Option<usize>,
+}
+
 /// How large the caches may become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheBudget {
@@ -137,6 +148,8 @@ pub struct Settings {
     pub map_lock: MapLock,
     /// Sizes of the caches.
     pub cache: CacheBudget,
+    /// Which of them were asked for, and the budget of all memory.
+    pub asked: AskedSizes,
     /// What they are filled with at the start: lists of paths, and directories below the root.
     pub warm: Vec<PathBuf>,
     /// Where the paths asked for most are kept from one run to the next.

@@ -11,6 +11,7 @@ use super::connections::Role;
 use super::driver::Driver;
 use super::event_loop::EventLoop;
 use super::listeners::Listener;
+use super::memory::MemoryControl;
 use super::service::Service;
 use super::settings::{
     AccessLog, EngineChoice, ListenAddress, LogFormat, MapLock, Settings, StatusAccess,
@@ -140,7 +141,9 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     reserve_descriptors(count.min(DESCRIPTORS_RESERVED_MAX));
     prepare_lock(settings);
     let chosen = choose_engine(settings, Arc::new(root))?;
-    let start_lines = start_lines(settings, &listeners, &chosen, &descriptors);
+    let memory = MemoryControl::new(settings);
+    let start_lines = start_lines(settings, &listeners, &chosen, &descriptors, &memory);
+    memory.warn_of_sizes(settings);
     let mut service = Service::new(settings, descriptors.files, chosen, origins);
     if !service.watch.is_there() && settings.cache.watched_directory_count_max > 0 {
         warn(
@@ -151,7 +154,15 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     service.begin_following();
     let acceptor = Acceptor::new(listeners, descriptors.connections);
     let driver = driver(settings);
-    let event_loop = EventLoop::new(signals, acceptor, driver, service, log, settings.grace)?;
+    let event_loop = EventLoop::new(
+        signals,
+        acceptor,
+        driver,
+        service,
+        log,
+        memory,
+        settings.grace,
+    )?;
     // Whoever reads these may send a signal at once.
     announce(settings, &start_lines);
     Ok(event_loop.run()?)
@@ -321,6 +332,7 @@ fn start_lines(
     listeners: &[Listener],
     chosen: &Chosen,
     descriptors: &Descriptors,
+    memory: &MemoryControl,
 ) -> String {
     let mut text = format!(
         "spede {} serves {}\n",
@@ -337,7 +349,8 @@ fn start_lines(
     let cache = &settings.cache;
     text.push_str(&format!(
         "disk engine {} ({}), {} jobs at once; map cache {} (files up to {}, {} of them); path cache {} entries, \
-         checked after {} ms where no changes are told; up to {} open files, {} connections\n",
+         checked after {} ms where no changes are told; up to {} open files, {} connections; \
+         memory {} MiB of {} MiB ({})\n",
         chosen.disk.name(),
         chosen.reason,
         settings.disk_depth,
@@ -348,6 +361,9 @@ fn start_lines(
         cache.revalidate.as_millis(),
         descriptors.files,
         descriptors.connections,
+        memory.budget() >> 20,
+        memory.limit().bytes >> 20,
+        memory.limit().source.name(),
     ));
     text
 }

@@ -5,8 +5,10 @@
 //! job, under the same watch, and dropped by the same events. A copy shows no later write, so what is sent
 //! of it is of one version.
 
-use std::ops::Range;
+use std::ops::{Deref, Range};
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::allocator::block_length;
 use super::mapping::{Addresses, Mapping};
 use super::socket::Piece;
 
@@ -16,7 +18,40 @@ pub enum Memory {
     /// Shared with the page cache; never touched by this process.
     Mapped(Mapping),
     /// Bytes of this process.
-    Copied(Box<[u8]>),
+    Copied(Copied),
+}
+
+/// Bytes of all copies, wherever they are: in a cache, in an answer, or on their way to either.
+static COPIED_BYTES: AtomicU64 = AtomicU64::new(0);
+
+/// Bytes of all copies that are held now.
+pub fn copied_bytes() -> u64 {
+    COPIED_BYTES.load(Ordering::Relaxed)
+}
+
+/// A copy of the content of a file, counted as long as it is there.
+#[derive(Debug)]
+pub struct Copied(Box<[u8]>);
+
+impl From<Box<[u8]>> for Copied {
+    fn from(bytes: Box<[u8]>) -> Copied {
+        COPIED_BYTES.fetch_add(block_length(bytes.len()), Ordering::Relaxed);
+        Copied(bytes)
+    }
+}
+
+impl Drop for Copied {
+    fn drop(&mut self) {
+        COPIED_BYTES.fetch_sub(block_length(self.0.len()), Ordering::Relaxed);
+    }
+}
+
+impl Deref for Copied {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 impl Memory {

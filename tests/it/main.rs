@@ -21,6 +21,7 @@ mod freshness_space;
 mod freshness_stress;
 mod harness;
 mod listing;
+mod memory;
 mod same_answers;
 mod signals;
 mod simulate;

@@ -37,7 +37,7 @@ fn layer(module: &str) -> Option<u32> {
         "cache" => 20,
         // Side by side in the drawing: the site is told the time, the clock knows no site.
         "site" => 11,
-        "clock" => 10,
+        "clock" | "memory" => 10,
         "http" | "sys" => 0,
         _ => return None,
     })

@@ -23,6 +23,7 @@ pub use outcome::{Footing, FoundFile, Ground, Opened, Outcome, Site};
 pub use read::{Locking, Map, Mapped, Unmapped, Warm};
 pub use resolve::Resolve;
 
+use crate::disk::measure::Measured;
 use crate::http::status::Status;
 use crate::site::listing::Name;
 use crate::site::resolve::Listed;
@@ -82,6 +83,8 @@ pub enum Done {
     Loaded(io::Result<Vec<u8>>),
     /// Of [`Once::Save`].
     Saved(io::Result<()>),
+    /// Of [`Once::Measure`]; `None` if nobody has looked.
+    Measured(Option<Measured>),
     /// Of [`Once::Names`].
     Named(io::Result<Vec<Name>>),
     /// Of [`Job::Discard`].
@@ -178,7 +181,9 @@ impl Job {
     pub fn goes_first(&self) -> bool {
         match self {
             Job::Follow(_) | Job::Append(_) => true,
-            Job::Once(once, _) => matches!(once, Once::Reopen(_) | Once::Save(..)),
+            Job::Once(once, _) => {
+                matches!(once, Once::Reopen(_) | Once::Save(..) | Once::Measure(_))
+            }
             _ => false,
         }
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Done;
+use crate::disk::measure::Places;
 use crate::http::status::Status;
 use crate::sys::beneath::Root;
 use crate::sys::mapping::Addresses;
@@ -21,6 +22,8 @@ pub enum Once {
     Load(PathBuf),
     /// Write one, in place of what it was.
     Save(PathBuf, Vec<u8>),
+    /// See how much memory there is.
+    Measure(Arc<Places>),
     /// Read the names in a directory below the root.
     Names(Arc<Root>, CString),
 }
@@ -44,6 +47,7 @@ impl Once {
             Once::Reopen(_) => Done::Reopened(Err(error())),
             Once::Load(_) => Done::Loaded(Err(error())),
             Once::Save(..) => Done::Saved(Err(error())),
+            Once::Measure(_) => Done::Measured(None),
             Once::Names(..) => Done::Named(Err(error())),
         }
     }

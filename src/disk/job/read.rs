@@ -188,7 +188,7 @@ impl Map {
         let length = usize::try_from(self.version.length).map_err(|_| Errno::FBIG)?;
         let memory = match self.locking {
             Locking::Unlocked if length <= COPIED_LENGTH_MAX => {
-                Memory::Copied(self.file.read_start(length)?)
+                Memory::Copied(self.file.read_start(length)?.into())
             }
             Locking::Unlocked | Locking::Locked => Memory::Mapped(self.mapping(length)?),
         };

@@ -6,6 +6,7 @@
 //! result of the disk makes new work.
 
 mod ending;
+mod memory;
 mod results;
 
 use std::collections::VecDeque;
@@ -22,6 +23,7 @@ use super::connections::{ConnectionId, Connections, Flow};
 use super::deadlines::{Armed, Deadlines};
 use super::deliveries::Deliveries;
 use super::driver::{After, Driver};
+use super::memory::MemoryControl;
 use super::service::Service;
 use super::signals::Signals;
 use super::status::{ConnectionNumbers, LoopNumbers, SentNumbers, Snapshot, TurnNumbers};
@@ -100,6 +102,7 @@ pub(super) struct EventLoop {
     driver: Driver,
     service: Service,
     log: LogWriter,
+    memory: MemoryControl,
     now: Now,
     started: Instant,
     turns: Turns,
@@ -133,6 +136,7 @@ impl EventLoop {
         driver: Driver,
         service: Service,
         log: LogWriter,
+        memory: MemoryControl,
         grace: Duration,
     ) -> io::Result<EventLoop> {
         let poll = Poll::new()?;
@@ -161,6 +165,7 @@ impl EventLoop {
             driver,
             service,
             log,
+            memory,
             now: Now::at(started, wall_time()),
             started,
             turns: Turns::new(started),
@@ -179,6 +184,7 @@ impl EventLoop {
     /// When waiting itself fails.
     pub(super) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENT_COUNT_MAX);
+        self.begin_accounting();
         self.turns.begin(Instant::now(), Wait::NotAtAll, 0);
         while self.phase != Phase::Over {
             let slept = Instant::now();
@@ -217,6 +223,7 @@ impl EventLoop {
             self.deadlines.timeout(now),
             self.log.timeout(now),
             self.acceptor.timeout(now),
+            self.memory.timeout(now),
             drain,
         ];
         waits.into_iter().flatten().min()
@@ -260,6 +267,7 @@ impl EventLoop {
         self.warm();
         self.look_at_deadlines();
         self.write_log();
+        self.measure_memory();
         self.end_if_drained();
         if self.service.disk.flush()? > 0 {
             self.turns.mark(Cause::HandingOver);
@@ -399,6 +407,7 @@ impl EventLoop {
                 gathered: self.driver.gathered_bytes,
                 sendfile: self.driver.sendfile_bytes,
             },
+            memory: self.memory_numbers(),
             access_log_lost_bytes: self.log.lost_bytes,
             turns: TurnNumbers::take(&self.turns, self.now.monotonic),
         };

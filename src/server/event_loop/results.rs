@@ -38,6 +38,7 @@ impl EventLoop {
                     let now = self.now.monotonic;
                     self.log.reopened(file, &mut self.service.disk, now);
                 }
+                Done::Measured(measured) => self.memory.take_in(measured),
                 done => self
                     .service
                     .complete(job, done, &self.now, &mut self.deliveries),

@@ -56,7 +56,7 @@ impl Service {
             }
             Done::Named(read) => self.warming.named(read),
             Done::Saved(result) => self.saved(result, now),
-            Done::Appended { .. } | Done::Reopened(_) | Done::Discarded => {}
+            Done::Appended { .. } | Done::Reopened(_) | Done::Measured(_) | Done::Discarded => {}
         }
     }
 

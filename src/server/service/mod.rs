@@ -7,6 +7,7 @@ mod bytes;
 mod complete;
 mod departures;
 mod freshness;
+mod memory;
 mod warm;
 
 use std::cell::Cell;

@@ -77,10 +77,10 @@ struct Shown(Snapshot);
 type Sample<'a> = (Vec<(&'a str, &'a str)>, u64);
 
 /// Writes the families of a registry.
-struct Writer<'a, 'b>(&'a mut DescriptorEncoder<'b>);
+pub(super) struct Writer<'a, 'b>(&'a mut DescriptorEncoder<'b>);
 
 impl Writer<'_, '_> {
-    fn counters(
+    pub(super) fn counters(
         &mut self,
         name: &str,
         help: &str,
@@ -100,7 +100,7 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
-    fn gauges(
+    pub(super) fn gauges(
         &mut self,
         name: &str,
         help: &str,
@@ -231,6 +231,7 @@ impl Collector for Shown {
         traffic(&mut writer, shown)?;
         disk(&mut writer, shown)?;
         freshness(&mut writer, shown)?;
+        super::memory::metrics(&mut writer, &shown.memory)?;
         turns(&mut writer, shown)?;
         process(&mut writer, shown)
     }

@@ -2,6 +2,7 @@
 
 mod access;
 mod bars;
+mod memory;
 mod metrics;
 mod numbers;
 mod page;
@@ -10,6 +11,7 @@ mod text;
 
 pub use access::STATUS_PATH;
 pub(super) use access::{Access, Decision, PeerUser};
+pub(super) use memory::MemoryNumbers;
 pub(super) use numbers::{ConnectionNumbers, LoopNumbers, SentNumbers, Snapshot, TurnNumbers};
 
 use access::METRICS_PATH;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::memory::MemoryNumbers;
 use crate::cache::curve::Curve;
 use crate::cache::stats::{CacheStats, MinuteStats};
 use crate::cache::top::Top;
@@ -49,6 +50,8 @@ pub(in crate::server) struct Snapshot {
     pub warming: WarmNumbers,
     /// Files that most goes to.
     pub top: TopNumbers,
+    /// Memory, and the budget for it.
+    pub memory: MemoryNumbers,
     /// Bytes of access log that could not be written.
     pub access_log_lost_bytes: u64,
 }
@@ -350,6 +353,8 @@ pub(in crate::server) struct LoopNumbers {
     pub connections: ConnectionNumbers,
     /// Bytes sent.
     pub bytes_sent: SentNumbers,
+    /// Memory.
+    pub memory: MemoryNumbers,
     /// Bytes of access log lost.
     pub access_log_lost_bytes: u64,
     /// Its turns.
@@ -367,6 +372,7 @@ impl Snapshot {
             uptime_seconds,
             connections,
             bytes_sent,
+            memory,
             access_log_lost_bytes,
             turns,
         } = numbers;
@@ -430,6 +436,7 @@ impl Snapshot {
             freshness: FreshnessNumbers::take(service),
             warming: service.warming.numbers(),
             top: TopNumbers::of(&service.top),
+            memory,
             access_log_lost_bytes,
         }
     }

@@ -71,6 +71,7 @@ fn content(snapshot: &Snapshot) -> Markup {
         div.pair {
             (section("requests", "Requests", &request_figures(snapshot)))
             (section("connections", "Connections", &connection_figures(snapshot)))
+            (super::memory::section(&snapshot.memory))
             (section("disk", "Disk", &disk_figures(snapshot)))
             (section("sent", "Sent", &[
                 ("from mappings and memory", bytes(snapshot.bytes_sent.gathered)),

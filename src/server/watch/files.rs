@@ -10,6 +10,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use inotify::WatchDescriptor;
 
+use crate::memory::table_bytes;
 use crate::sys::file::FileVersion;
 use crate::sys::watches::Watches;
 
@@ -103,6 +104,17 @@ impl Files {
     /// Events were lost, those of removals perhaps among them.
     pub(super) fn overflowed(&mut self) {
         self.closing.clear();
+    }
+
+    /// Bytes of its tables.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        let version = size_of::<FileVersion>();
+        table_bytes(self.versions.capacity(), version + size_of::<WatchId>())
+            + table_bytes(
+                self.descriptors.capacity(),
+                version + size_of::<WatchDescriptor>(),
+            )
+            + table_bytes(self.closing.capacity(), size_of::<WatchId>())
     }
 
     /// Inodes watched now.

@@ -85,6 +85,11 @@ impl Watch {
         }
     }
 
+    /// Bytes of what is kept of watched files.
+    pub(super) fn file_bytes(&self) -> u64 {
+        self.files.memory_bytes()
+    }
+
     /// What becomes readable when there are events.
     pub(super) fn descriptor(&self) -> Option<RawFd> {
         self.inotify.as_ref().map(AsRawFd::as_raw_fd)
