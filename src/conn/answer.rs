@@ -1,6 +1,7 @@
 //! Writing one answer into an outbox: the decision of `site::response` becomes bytes.
 
 use std::fmt::Write;
+use std::rc::Rc;
 
 use percent_encoding::percent_encode;
 
@@ -14,6 +15,7 @@ use crate::http::target::NOT_IN_QUERY;
 use crate::site::fixed::{self, Allow, Page};
 use crate::site::representation::{Representation, Vary};
 use crate::site::response::{Content, Fixed, Selected};
+use crate::sys::memory::{Copied, Memory};
 
 /// What is known of the request while it is answered.
 #[derive(Clone, Copy, Debug)]
@@ -62,15 +64,29 @@ impl<'a> Exchange<'a> {
     }
 }
 
-/// A document made in memory: the status page.
+/// A document made in memory: the status page, a list of a directory. All who are sent it share its bytes.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// Its Content-Type.
-    pub media_type: &'static str,
-    /// Its bytes.
-    pub bytes: Vec<u8>,
-    /// The value of Content-Security-Policy, for HTML.
-    pub content_security_policy: Option<&'static str>,
+    media_type: &'static str,
+    bytes: Rc<Memory>,
+    length: usize,
+    content_security_policy: Option<&'static str>,
+}
+
+impl Document {
+    /// A document with its Content-Type, and the value of Content-Security-Policy for HTML.
+    pub fn new(
+        media_type: &'static str,
+        bytes: Vec<u8>,
+        content_security_policy: Option<&'static str>,
+    ) -> Document {
+        Document {
+            media_type,
+            length: bytes.len(),
+            bytes: Rc::new(Memory::Copied(Copied::page(bytes))),
+            content_security_policy,
+        }
+    }
 }
 
 /// Puts an answer with a representation in and gives the bytes of its content. `source` must hold
@@ -191,17 +207,17 @@ pub(super) fn put_document(
     outbox.render(|buffer| {
         let mut head = HeadWriter::start(buffer, Status::Ok, &exchange.now.rendered);
         head.field("Content-Type", document.media_type.as_bytes());
-        head.number("Content-Length", document.bytes.len() as u64);
+        head.number("Content-Length", document.length as u64);
         head.field("Cache-Control", b"no-store");
         if let Some(policy) = document.content_security_policy {
             head.field("Content-Security-Policy", policy.as_bytes());
         }
         head.field("Vary", b"Accept").finish(exchange.last);
-        if exchange.content == Content::Sent {
-            buffer.extend_from_slice(&document.bytes);
-        }
     });
-    sent_length(exchange, document.bytes.len())
+    if exchange.content == Content::Sent {
+        outbox.memory(&document.bytes, 0..document.length);
+    }
+    sent_length(exchange, document.length)
 }
 
 fn sent_length(exchange: Exchange<'_>, length: usize) -> u64 {

@@ -169,6 +169,18 @@ impl Outbox {
         self.buffers.segments.push_back(segment);
     }
 
+    /// Puts bytes in that others may be sent as well: they are not copied.
+    pub fn memory(&mut self, memory: &Rc<Memory>, bytes: Range<usize>) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.count_in(bytes.len() as u64);
+        let memory = Rc::clone(memory);
+        self.buffers
+            .segments
+            .push_back(Segment::Mapped { memory, bytes });
+    }
+
     /// Puts a copy of a copy behind the head that is the only thing to be sent so far, so that both are one
     /// piece. Where more is sent at once it is cheaper to let the kernel gather it.
     fn copy(&mut self, memory: &Memory, bytes: &Range<usize>) -> bool {

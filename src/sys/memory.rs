@@ -17,32 +17,55 @@ use super::socket::Piece;
 pub enum Memory {
     /// Shared with the page cache; never touched by this process.
     Mapped(Mapping),
-    /// Bytes of this process.
+    /// Bytes of this process: a copy, or a page made here.
     Copied(Copied),
 }
 
 /// Bytes of all copies, wherever they are: in a cache, in an answer, or on their way to either.
 static COPIED_BYTES: AtomicU64 = AtomicU64::new(0);
 
+/// Bytes of all pages that were made in memory.
+static PAGE_BYTES: AtomicU64 = AtomicU64::new(0);
+
 /// Bytes of all copies that are held now.
 pub fn copied_bytes() -> u64 {
     COPIED_BYTES.load(Ordering::Relaxed)
 }
 
-/// A copy of the content of a file, counted as long as it is there.
+/// Bytes of all pages made in memory that are held now.
+pub fn page_bytes() -> u64 {
+    PAGE_BYTES.load(Ordering::Relaxed)
+}
+
+/// A copy of the content of a file, or a page, counted as long as it is there.
 #[derive(Debug)]
-pub struct Copied(Box<[u8]>);
+pub struct Copied {
+    bytes: Box<[u8]>,
+    counter: &'static AtomicU64,
+}
+
+impl Copied {
+    /// A page that was made in memory: of no file.
+    pub fn page(bytes: Vec<u8>) -> Copied {
+        Copied::counted(bytes.into_boxed_slice(), &PAGE_BYTES)
+    }
+
+    fn counted(bytes: Box<[u8]>, counter: &'static AtomicU64) -> Copied {
+        counter.fetch_add(block_length(bytes.len()), Ordering::Relaxed);
+        Copied { bytes, counter }
+    }
+}
 
 impl From<Box<[u8]>> for Copied {
     fn from(bytes: Box<[u8]>) -> Copied {
-        COPIED_BYTES.fetch_add(block_length(bytes.len()), Ordering::Relaxed);
-        Copied(bytes)
+        Copied::counted(bytes, &COPIED_BYTES)
     }
 }
 
 impl Drop for Copied {
     fn drop(&mut self) {
-        COPIED_BYTES.fetch_sub(block_length(self.0.len()), Ordering::Relaxed);
+        self.counter
+            .fetch_sub(block_length(self.bytes.len()), Ordering::Relaxed);
     }
 }
 
@@ -50,7 +73,7 @@ impl Deref for Copied {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 }
 

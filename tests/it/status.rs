@@ -6,6 +6,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
+use std::time::Instant;
 
 use super::harness::{Client, Server, Site, engines, is_installed, skip, wait_until};
 
@@ -468,6 +469,35 @@ fn files_that_most_goes_to_are_named_and_refused_ones_never() {
     assert!(
         page.contains("/%3Cb%3E&amp;.txt") && !page.contains("none<") && !page.contains(".hidden")
     );
+}
+
+/// Whoever reloads the page, or asks for its head alone, costs no more than whoever asks for a file.
+#[test]
+fn a_page_is_rendered_once_a_second_and_shared() {
+    let site = site();
+    let server = Server::start(&site, &[]);
+    for path in ["/status", "/status?format=json", "/metrics"] {
+        let (began, mut renderings) = (Instant::now(), BTreeSet::new());
+        let mut clients: Vec<Client> = (0..64).map(|_| server.connect()).collect();
+        for _ in 0..20 {
+            // Each rendering counts more requests than the one before.
+            let response = |client: &mut Client| client.get(path, &[]).body;
+            renderings.extend(clients.iter_mut().map(response));
+            let heads = clients
+                .iter_mut()
+                .map(|client| client.request("HEAD", path, &[]));
+            assert!(heads.into_iter().all(|head| head.status == 200));
+        }
+        let rendered_max = 8 + usize::try_from(began.elapsed().as_secs()).unwrap() + 1;
+        assert!(
+            renderings.len() <= rendered_max,
+            "{} of {path}",
+            renderings.len()
+        );
+    }
+    wait_until("what was counted meanwhile is shown", || {
+        server.numbers()["requests"]["total"].as_u64() > Some(3 * 2 * 64 * 20)
+    });
 }
 
 #[test]

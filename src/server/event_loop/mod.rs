@@ -12,6 +12,7 @@ mod results;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::unix::SourceFd;
@@ -26,7 +27,9 @@ use super::driver::{After, Driver};
 use super::memory::MemoryControl;
 use super::service::Service;
 use super::signals::Signals;
-use super::status::{ConnectionNumbers, LoopNumbers, SentNumbers, Snapshot, TurnNumbers};
+use super::status::{
+    Asked, ConnectionNumbers, LoopNumbers, SentNumbers, SharedPages, Snapshot, TurnNumbers,
+};
 use super::turns::{Cause, Turns, Wait};
 use crate::clock::Now;
 use crate::disk::JobId;
@@ -114,6 +117,8 @@ pub(super) struct EventLoop {
     due: VecDeque<(ConnectionId, Armed)>,
     /// Results of the disk that were not yet given out.
     deliveries: Deliveries,
+    /// What is shown of all this.
+    pages: SharedPages,
     /// Kept between turns for their memory.
     scratch: Scratch,
 }
@@ -174,6 +179,7 @@ impl EventLoop {
             ready: Vec::new(),
             due: VecDeque::new(),
             deliveries: Deliveries::default(),
+            pages: SharedPages::default(),
             scratch: Scratch::default(),
         })
     }
@@ -359,7 +365,6 @@ impl EventLoop {
         } = self;
         let mut after = driver.drive(connected, id, service, now);
         if after == After::Status {
-            // One page a turn: they are long, and the others have theirs.
             self.show_status(id);
             after = After::Again;
         }
@@ -393,7 +398,32 @@ impl EventLoop {
         self.acceptor.resume();
     }
 
+    /// Answers a connection that wanted the status page.
     fn show_status(&mut self, id: ConnectionId) {
+        let now = self.now.monotonic;
+        let asked = match self.connections.find(id) {
+            Some(connected) => connected.connection.resolving().map(|it| Asked::by(&it)),
+            None => return,
+        };
+        let document = match asked {
+            Some(Asked::Part(document)) => Rc::new(document),
+            Some(Asked::Numbers(face)) => match self.pages.latest(face, now) {
+                Some(latest) => Rc::clone(latest),
+                None => {
+                    let rendered = self.snapshot().render(face);
+                    self.pages.share(face, rendered, now)
+                }
+            },
+            None => return,
+        };
+        if let Some(connected) = self.connections.find(id) {
+            self.driver
+                .show(&mut connected.connection, &document, &self.now);
+        }
+    }
+
+    /// The numbers as they are now. O(connections).
+    fn snapshot(&mut self) -> Snapshot {
         let numbers = LoopNumbers {
             uptime_seconds: (self.now.monotonic - self.started).as_secs(),
             connections: ConnectionNumbers {
@@ -413,16 +443,7 @@ impl EventLoop {
         };
         // What is gone is to be counted no more.
         self.service.watch.directories.collect();
-        let snapshot = Snapshot::take(&self.service, &self.driver.ledger, numbers);
-        let Some(connected) = self.connections.find(id) else {
-            return;
-        };
-        let Some(request) = connected.connection.resolving() else {
-            return;
-        };
-        let document = snapshot.document(&request);
-        self.driver
-            .show(&mut connected.connection, &document, &self.now);
+        Snapshot::take(&self.service, &self.driver.ledger, numbers)
     }
 
     /// Fills the caches, as far as nobody waits for it.

@@ -148,11 +148,11 @@ impl Service {
             (Outcome::Unchanged, None) => Err(Resolved::Failed(Status::InternalServerError)),
             (Outcome::Failed(status), _) => Err(Resolved::Failed(status)),
             // A page of names may be long, so it is not remembered.
-            (Outcome::Listed(page), _) => Err(Resolved::Document(Rc::new(Document {
-                media_type: listing::MEDIA_TYPE,
-                bytes: page,
-                content_security_policy: Some(listing::CONTENT_SECURITY_POLICY),
-            }))),
+            (Outcome::Listed(page), _) => Err(Resolved::Document(Rc::new(Document::new(
+                listing::MEDIA_TYPE,
+                page,
+                Some(listing::CONTENT_SECURITY_POLICY),
+            )))),
             (Outcome::Elsewhere(root), _) => {
                 if self.is_current(since) {
                     self.serve(root);

@@ -7,7 +7,7 @@ use crate::disk::job::Job;
 use crate::memory::{Part, Parts, table_bytes};
 use crate::sys::allocator::block_length;
 use crate::sys::file::FileVersion;
-use crate::sys::memory::{Memory, copied_bytes};
+use crate::sys::memory::{Memory, copied_bytes, page_bytes};
 
 /// Bytes of a reference-counted value: two counters before it.
 fn counted<T>() -> u64 {
@@ -26,6 +26,7 @@ impl Service {
     /// Adds what it holds to the parts.
     pub(in crate::server) fn memory_bytes(&self, parts: &mut Parts) {
         parts.add(Part::Copies, copied_bytes());
+        parts.add(Part::Pages, page_bytes());
         let mapped = self.maps.entry_count() as u64;
         let open = self.descriptors.entry_count() as u64;
         let files = list_bytes(&self.maps)

@@ -7,12 +7,14 @@ mod metrics;
 mod numbers;
 mod page;
 mod plot;
+mod shared;
 mod text;
 
 pub use access::STATUS_PATH;
 pub(super) use access::{Access, Decision, PeerUser};
 pub(super) use memory::MemoryNumbers;
 pub(super) use numbers::{ConnectionNumbers, LoopNumbers, SentNumbers, Snapshot, TurnNumbers};
+pub(super) use shared::{Face, SharedPages};
 
 use access::METRICS_PATH;
 
@@ -23,38 +25,59 @@ use crate::http::request::{Field, Request};
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
      connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-impl Snapshot {
-    /// The face that a request asks for: JSON by `?format=json` or by Accept, else HTML.
-    pub(super) fn document(&self, request: &Request<'_>) -> Document {
+/// What a request for the status page asks for.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// The numbers.
+    Numbers(Face),
+    /// A part of the page that never changes.
+    Part(Document),
+}
+
+impl Asked {
+    /// JSON by `?format=json` or by Accept, else HTML; at /metrics OpenMetrics by Accept, else plain text.
+    pub(super) fn by(request: &Request<'_>) -> Asked {
         if request.path() == METRICS_PATH {
-            let format = match accepts(request, b"application/openmetrics-text") {
-                true => metrics::Format::OpenMetrics,
-                false => metrics::Format::Text,
-            };
-            return Document {
-                media_type: format.media_type(),
-                bytes: metrics::of(self, format).into_bytes(),
-                content_security_policy: None,
-            };
+            return Asked::Numbers(match accepts(request, b"application/openmetrics-text") {
+                true => Face::OpenMetrics,
+                false => Face::Text,
+            });
         }
         if wants_json(request) {
-            let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
-            bytes.push(b'\n');
-            return Document {
-                media_type: "application/json",
-                bytes,
-                content_security_policy: None,
-            };
+            return Asked::Numbers(Face::Json);
         }
         match part(request) {
-            Some(b"style") => resource("text/css; charset=utf-8", page::STYLE),
-            Some(b"script") => resource("text/javascript; charset=utf-8", page::SCRIPT),
-            _ => Document {
-                media_type: "text/html; charset=utf-8",
-                bytes: page::of(self).into_string().into_bytes(),
-                content_security_policy: Some(CONTENT_SECURITY_POLICY),
-            },
+            Some(b"style") => Asked::Part(resource("text/css; charset=utf-8", page::STYLE)),
+            Some(b"script") => {
+                Asked::Part(resource("text/javascript; charset=utf-8", page::SCRIPT))
+            }
+            _ => Asked::Numbers(Face::Page),
         }
+    }
+}
+
+impl Snapshot {
+    /// The numbers with a face.
+    pub(super) fn render(&self, face: Face) -> Document {
+        match face {
+            Face::Page => Document::new(
+                "text/html; charset=utf-8",
+                page::of(self).into_string().into_bytes(),
+                Some(CONTENT_SECURITY_POLICY),
+            ),
+            Face::Json => {
+                let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
+                bytes.push(b'\n');
+                Document::new("application/json", bytes, None)
+            }
+            Face::Text => self.metrics(metrics::Format::Text),
+            Face::OpenMetrics => self.metrics(metrics::Format::OpenMetrics),
+        }
+    }
+
+    fn metrics(&self, format: metrics::Format) -> Document {
+        let text = metrics::of(self, format);
+        Document::new(format.media_type(), text.into_bytes(), None)
     }
 }
 
@@ -65,11 +88,7 @@ fn part<'a>(request: &Request<'a>) -> Option<&'a [u8]> {
 }
 
 fn resource(media_type: &'static str, text: &str) -> Document {
-    Document {
-        media_type,
-        bytes: text.as_bytes().to_vec(),
-        content_security_policy: None,
-    }
+    Document::new(media_type, text.as_bytes().to_vec(), None)
 }
 
 /// Whether the request prefers JSON: `format=json` in the query, or `application/json` in an
