@@ -1,18 +1,19 @@
 //! Makes the calls of a job on the thread that calls: what the engines without a ring have in
 //! common, and what no ring can do.
 
-use std::ffi::{CStr, OsStr};
+use std::ffi::CStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
+
+use rustix::io::Errno;
 
 use super::job::{Answer, Done, Job, LOAD_LENGTH_MAX, Once, Step, beside};
 use crate::site::listing::{self, Listing, NAME_COUNT_MAX, Name};
 use crate::site::resolve::Listed;
-use crate::sys::beneath::{Links, Root};
+use crate::sys::beneath::{Links, Located, Root};
 use crate::sys::file::{Description, OpenFile};
 use crate::sys::mapping::populate;
 use crate::sys::watches::Watches;
@@ -22,15 +23,19 @@ use crate::sys::watches::Watches;
 pub(super) fn run(mut job: Job) -> Done {
     loop {
         let answer = match job.step() {
+            Step::Look(root, path, links) => {
+                Answer::Located(root.locate(path, links).and_then(located))
+            }
             Step::Open(root, path, links) => {
-                Answer::Opened(root.open_file(path, links).and_then(with_description))
+                let (root, path) = (Arc::clone(root), path.to_owned());
+                Answer::Opened(open(&root, job.lend_located(), &path, links))
             }
             Step::Describe(root, path, links) => Answer::Described(root.describe(path, links)),
             Step::Walk(resolve) => Answer::Walked(resolve.walk()),
             Step::FindRoot(root, watches) => find_root(root, watches),
             Step::Read(file, bytes) => Answer::Read(file.read_through(&bytes)),
             Step::Map(map) => Answer::Mapped(map.map()),
-            Step::List(directory, listed) => Answer::Listed(list(directory, listed)),
+            Step::List(root, listed, links) => Answer::Listed(list(root, listed, links)),
             Step::Once(what) => Answer::Once(once(what)),
             Step::Write(log) => {
                 let log = Arc::clone(log);
@@ -48,9 +53,25 @@ pub(super) fn run(mut job: Job) -> Done {
     }
 }
 
+fn open(
+    root: &Root,
+    located: Option<Located>,
+    path: &CStr,
+    links: Links,
+) -> rustix::io::Result<(OpenFile, Description)> {
+    let located = located.ok_or(Errno::AGAIN)?;
+    root.open_located(located, path, links).and_then(opened)
+}
+
+/// What is found is always described, so that nothing but a file is opened.
+pub(super) fn located(located: Located) -> rustix::io::Result<(Located, Description)> {
+    let description = located.describe()?;
+    Ok((located, description))
+}
+
 /// Opens are always followed by a look at what was opened, so that length and bytes of an answer
 /// come from one file.
-pub(super) fn with_description(file: OpenFile) -> rustix::io::Result<(OpenFile, Description)> {
+pub(super) fn opened(file: OpenFile) -> rustix::io::Result<(OpenFile, Description)> {
     let description = file.describe()?;
     Ok((file, description))
 }
@@ -59,11 +80,7 @@ pub(super) fn with_description(file: OpenFile) -> rustix::io::Result<(OpenFile, 
 fn find_root(root: &Root, watches: Option<&Arc<Watches>>) -> Answer {
     let path = root.path();
     let walk = watches.map(|watches| watches.walk_to_root(path.to_bytes()));
-    let found = Root::open(
-        Path::new(OsStr::from_bytes(path.to_bytes())),
-        root.bin().clone(),
-    );
-    Answer::RootFound(walk.unwrap_or_default(), found)
+    Answer::RootFound(walk.unwrap_or_default(), root.open_again())
 }
 
 fn once(what: &Once) -> Done {
@@ -104,7 +121,7 @@ fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// The names in a directory below the root, links not followed.
 fn names(root: &Root, directory: &CStr) -> io::Result<Vec<Name>> {
     let mut names = Vec::new();
-    root.open_file(directory, Links::Followed)?
+    root.open_directory(directory, Links::Followed)?
         .list(|name, what| {
             names.extend(Name::new(name.to_vec(), what));
             ControlFlow::Continue(())
@@ -112,15 +129,17 @@ fn names(root: &Root, directory: &CStr) -> io::Result<Vec<Name>> {
     Ok(names)
 }
 
-fn list(directory: &OpenFile, listed: &Listed) -> io::Result<Vec<u8>> {
+fn list(root: &Root, listed: &Listed, links: Links) -> rustix::io::Result<Vec<u8>> {
+    let directory = root.open_directory(&listed.directory, links)?;
     let mut listing = Listing::default();
-    directory.list(|name, what| {
+    let read = directory.list(|name, what| {
         if listing.names.len() == NAME_COUNT_MAX {
             listing.truncated = true;
             return ControlFlow::Break(());
         }
         listing.names.extend(Name::new(name.to_vec(), what));
         ControlFlow::Continue(())
-    })?;
+    });
+    read.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
     Ok(listing::page(listed, listing))
 }

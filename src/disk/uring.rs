@@ -13,7 +13,7 @@ use slab::Slab;
 
 use super::job::{Answer, Done, Job, Step};
 use super::places::{Kind, Places};
-use super::run::with_description;
+use super::run::{located, opened};
 use super::threads::Threads;
 use super::{Disk, JobId, Saturated, Sending};
 use crate::sys::beneath::Root;
@@ -42,7 +42,7 @@ impl Uring {
     /// When there is no ring, or it makes no calls; see [`RingError`].
     ///
     /// # Blocking
-    /// Opens the root once more.
+    /// Looks at the root once more.
     pub fn ring(root: &Arc<Root>, depth_max: usize) -> Result<Ring, RingError> {
         let depth = Places::new(depth_max).count();
         let mut ring = Ring::new(u32::try_from(depth).unwrap_or(u32::MAX))?;
@@ -70,7 +70,14 @@ impl Uring {
             return;
         };
         let call = match job.step() {
-            Step::Open(root, path, links) => Call::Open(Arc::clone(root), path.to_owned(), links),
+            Step::Look(root, path, links) => Call::Look(Arc::clone(root), path.to_owned(), links),
+            Step::Open(root, path, links) => {
+                let (root, path) = (Arc::clone(root), path.to_owned());
+                match job.lend_located() {
+                    Some(located) => Call::Open(root, located, path, links),
+                    None => return self.put_aside(slot),
+                }
+            }
             Step::Describe(root, path, links) => {
                 Call::Describe(Arc::clone(root), path.to_owned(), links)
             }
@@ -101,6 +108,7 @@ impl Uring {
     fn give_back(&mut self, slot: usize, call: Call) {
         let refused = || io::Error::from(rustix::io::Errno::BUSY);
         let answer = match call {
+            Call::Look(..) => Answer::Located(Err(rustix::io::Errno::BUSY)),
             Call::Open(..) => Answer::Opened(Err(rustix::io::Errno::BUSY)),
             Call::Describe(..) => Answer::Described(Err(rustix::io::Errno::BUSY)),
             Call::Read(..) => Answer::Read(Err(refused())),
@@ -146,7 +154,9 @@ impl Uring {
                 Call::Close(descriptor) => {
                     *job = Job::Discard(Some(Discarded::Descriptor(descriptor)));
                 }
-                Call::Open(..) | Call::Describe(..) | Call::Read(..) => {}
+                // What was lent for it is gone: it is looked for once more.
+                Call::Open(..) => job.answer(Answer::Opened(Err(rustix::io::Errno::INTR))),
+                Call::Look(..) | Call::Describe(..) | Call::Read(..) => {}
             }
             self.put_aside(slot);
         }
@@ -205,7 +215,8 @@ impl Disk for Uring {
                     self.not_made(slot, call);
                     continue;
                 }
-                Returned::Opened(opened) => Answer::Opened(opened.and_then(with_description)),
+                Returned::Located(found) => Answer::Located(found.and_then(located)),
+                Returned::Opened(file) => Answer::Opened(file.and_then(opened)),
                 Returned::Described(described) => Answer::Described(described),
                 Returned::Read(count) => Answer::Read(count),
                 Returned::Written(buffer, count) => Answer::Written(buffer, count),

@@ -151,6 +151,12 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
              (sysctl); everything is looked at every --revalidate instead",
         );
     }
+    if !service.access().opens_what_it_saw() {
+        warn(
+            "there is no /proc/self/fd: a FIFO or device that takes the place of a file in the moment in which that is \
+             opened may be opened; mount /proc where others may write below the root",
+        );
+    }
     service.begin_following();
     let acceptor = Acceptor::new(listeners, descriptors.connections);
     let driver = driver(settings);

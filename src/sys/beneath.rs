@@ -1,30 +1,41 @@
-//! Opening and describing files beneath one directory, and nowhere else.
+//! Finding, opening and describing files beneath one directory, and nowhere else.
 //!
 //! `openat2(2)` with `RESOLVE_BENEATH` lets the kernel refuse, component by component and without
 //! a race, every path that would leave the directory: `..`, absolute links, links that are swapped
 //! while the path is walked. Links that stay inside are followed. Absolute links are refused even
 //! when they point inside; that is the price of asking the kernel.
+//!
+//! What a path leads to is looked at (`O_PATH`) before it is opened, because the open itself may have an effect: it
+//! lets a writer go on that waits at a FIFO, and a device does whatever its driver does. Only files are opened, and
+//! through the descriptor that was looked at, so that nothing can take their place in between.
 
-use std::ffi::{CStr, CString};
+use std::borrow::Cow;
+use std::ffi::{CStr, CString, OsStr};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{Advice, AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags};
+use rustix::io::Errno;
 
-use super::bin::Bin;
-use super::file::{Description, FileKind, OpenFile};
+use super::access::Access;
+use super::bin::{Bin, Discarded};
+use super::file::{Description, FileKind, OpenFile, describe};
 use super::watches::{Walk, Watches};
 
+/// How a file is looked at. The kernel allows no other flags beside `O_PATH`.
+const LOOK_FLAGS: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 /// How a file is opened.
 ///
-/// `O_NONBLOCK` makes the open of a FIFO or a device return at once; it changes nothing for regular
-/// files.
+/// `O_NONBLOCK` changes nothing for regular files. Without /proc a FIFO may be opened that has just taken the place of
+/// a file; that returns at once then.
 const OPEN_FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC)
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOCTTY);
+/// How a directory is opened: the kernel refuses everything else before it opens it.
+const DIRECTORY_FLAGS: OFlags = OPEN_FLAGS.union(OFlags::DIRECTORY);
 /// How a path is walked.
 const RESOLVE_FLAGS: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
 
@@ -44,6 +55,50 @@ pub struct Root {
     directory: OpenFile,
     path: CString,
     identity: (u64, u64),
+    access: Access,
+}
+
+/// What a path below a root led to. It is not open: neither looking at it nor holding it has an effect on it.
+#[derive(Debug)]
+pub struct Located {
+    /// Taken out when it is closed.
+    descriptor: Option<OwnedFd>,
+    bin: Bin,
+}
+
+impl Located {
+    /// What it is. Never waits: see [`OpenFile::describe`].
+    ///
+    /// # Errors
+    /// Those of `statx(2)`.
+    pub fn describe(&self) -> rustix::io::Result<Description> {
+        describe(self.descriptor().ok_or(Errno::BADF)?)
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.descriptor.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Closes it here and now. It is open otherwise as well, so this is not the last use of its inode, and waits for
+    /// nothing.
+    fn close_beside(mut self, _open: &OpenFile) {
+        self.descriptor = None;
+    }
+}
+
+impl Drop for Located {
+    fn drop(&mut self) {
+        if let Some(descriptor) = self.descriptor.take() {
+            self.bin.put(Discarded::Descriptor(descriptor));
+        }
+    }
+}
+
+/// Where a file is opened, and how the path is walked that leads to it.
+pub(super) struct Entrance<'a> {
+    pub(super) directory: BorrowedFd<'a>,
+    pub(super) path: Cow<'a, CStr>,
+    pub(super) resolve: ResolveFlags,
 }
 
 impl Root {
@@ -53,6 +108,10 @@ impl Root {
     /// # Errors
     /// Those of `open(2)`: ENOENT, ENOTDIR, EACCES.
     pub fn open(path: &Path, bin: Bin) -> io::Result<Root> {
+        Root::open_by(path, bin, Access::here())
+    }
+
+    fn open_by(path: &Path, bin: Bin, access: Access) -> io::Result<Root> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
         let directory = OpenFile::new(directory, bin);
@@ -61,7 +120,22 @@ impl Root {
             directory,
             path: CString::new(path.as_os_str().as_bytes())?,
             identity: (version.device, version.inode),
+            access,
         })
+    }
+
+    /// Opens the directory that the path of this one leads to by now.
+    ///
+    /// # Errors
+    /// Those of `open(2)`: ENOENT, ENOTDIR, EACCES.
+    pub fn open_again(&self) -> io::Result<Root> {
+        let path = Path::new(OsStr::from_bytes(self.path.to_bytes()));
+        Root::open_by(path, self.bin().clone(), self.access.clone())
+    }
+
+    /// How files are found and opened here.
+    pub fn access(&self) -> &Access {
+        &self.access
     }
 
     /// The path that it was opened by.
@@ -80,25 +154,103 @@ impl Root {
         self.identity == other.identity
     }
 
-    /// Opens a path below the root for reading.
+    /// Finds what a path below the root leads to, and does not open it.
     ///
     /// # Errors
-    /// ENOENT, ENOTDIR, ENAMETOOLONG, ELOOP: there is no such file. EXDEV: the path leads out of
-    /// the root. EACCES: not readable. ENXIO: a socket. EMFILE, ENFILE: no descriptor is free.
-    /// EAGAIN: a rename elsewhere disturbed the walk of a `..`, so it proved nothing.
+    /// ENOENT, ENOTDIR, ENAMETOOLONG, ELOOP: there is nothing. EXDEV: the path leads out of the root. EACCES: a
+    /// directory on the way may not be searched. EMFILE, ENFILE: no descriptor is free. EAGAIN: a rename elsewhere
+    /// disturbed the walk of a `..`, so it proved nothing.
     ///
     /// # Blocking
     /// Waits for the disk when the names or the inode are not cached.
-    pub fn open_file(&self, path: &CStr, links: Links) -> rustix::io::Result<OpenFile> {
-        let directory = self.directory.descriptor();
-        let mode = Mode::empty();
-        rustix::fs::openat2(directory, path, OPEN_FLAGS, mode, resolve_flags(links))
+    pub fn locate(&self, path: &CStr, links: Links) -> rustix::io::Result<Located> {
+        self.walk_to(path, LOOK_FLAGS, links)
+            .map(|descriptor| self.adopt_located(descriptor))
+    }
+
+    /// Opens a file that was located by this path for reading.
+    ///
+    /// # Errors
+    /// Those of `open(2)`: EACCES: not readable. EMFILE, ENFILE: no descriptor is free. ESTALE: the file is not there
+    /// any more, or something else is found by its path.
+    ///
+    /// # Blocking
+    /// Waits for the disk.
+    pub fn open_located(
+        &self,
+        located: Located,
+        path: &CStr,
+        links: Links,
+    ) -> rustix::io::Result<OpenFile> {
+        let Entrance {
+            directory,
+            path,
+            resolve,
+        } = self.entrance(&located, path, links);
+        let opened = match resolve.is_empty() {
+            true => rustix::fs::openat(directory, &*path, OPEN_FLAGS, Mode::empty()),
+            false => rustix::fs::openat2(directory, &*path, OPEN_FLAGS, Mode::empty(), resolve),
+        };
+        self.adopt_opened(opened?, located)
+    }
+
+    /// Where a file that was located by this path is opened.
+    pub(super) fn entrance<'a>(
+        &'a self,
+        located: &Located,
+        path: &'a CStr,
+        links: Links,
+    ) -> Entrance<'a> {
+        let through = self.access.descriptors().and_then(|directory| {
+            let number = located.descriptor()?.as_raw_fd().to_string();
+            Some((directory, CString::new(number).ok()?))
+        });
+        match through {
+            Some((directory, number)) => Entrance {
+                directory,
+                path: Cow::Owned(number),
+                resolve: ResolveFlags::empty(),
+            },
+            None => Entrance {
+                directory: self.directory.descriptor(),
+                path: Cow::Borrowed(path),
+                resolve: resolve_flags(links),
+            },
+        }
+    }
+
+    /// Opens a directory below the root for reading its names; anything else is not opened.
+    ///
+    /// # Errors
+    /// Those of [`locate`](Root::locate), and EACCES: not readable.
+    ///
+    /// # Blocking
+    /// Waits for the disk.
+    pub fn open_directory(&self, path: &CStr, links: Links) -> rustix::io::Result<OpenFile> {
+        self.walk_to(path, DIRECTORY_FLAGS, links)
             .map(|descriptor| self.adopt(descriptor))
     }
 
-    /// The same as numbers, for a ring.
-    pub(super) fn open_how(links: Links) -> (u64, u64) {
-        (OPEN_FLAGS.bits().into(), resolve_flags(links).bits())
+    /// Opens what a path leads to, which is known to be a file.
+    #[cfg(test)]
+    pub(crate) fn open_file(&self, path: &CStr) -> rustix::io::Result<OpenFile> {
+        let located = self.locate(path, Links::Followed)?;
+        self.open_located(located, path, Links::Followed)
+    }
+
+    fn walk_to(&self, path: &CStr, flags: OFlags, links: Links) -> rustix::io::Result<OwnedFd> {
+        let (directory, mode) = (self.directory.descriptor(), Mode::empty());
+        rustix::fs::openat2(directory, path, flags, mode, resolve_flags(links))
+    }
+
+    /// How a ring looks at a path: flags, and how the path is walked.
+    pub(super) fn look_how(links: Links) -> (u64, u64) {
+        (LOOK_FLAGS.bits().into(), resolve_flags(links).bits())
+    }
+
+    /// How a ring opens a file.
+    pub(super) fn open_how(entrance: &Entrance<'_>) -> (u64, u64) {
+        (OPEN_FLAGS.bits().into(), entrance.resolve.bits())
     }
 
     /// Finds and watches the directories that a look-up depends on: see [`Watches`].
@@ -114,12 +266,37 @@ impl Root {
         watches.walk_beneath(self.directory.descriptor(), directory, names)
     }
 
+    /// Takes a descriptor over that was opened below the root and is not to be read.
+    pub(super) fn adopt_located(&self, descriptor: OwnedFd) -> Located {
+        Located {
+            descriptor: Some(descriptor),
+            bin: self.bin().clone(),
+        }
+    }
+
+    /// Takes the descriptor of a file over that was located before.
+    pub(super) fn adopt_opened(
+        &self,
+        descriptor: OwnedFd,
+        located: Located,
+    ) -> rustix::io::Result<OpenFile> {
+        let file = self.adopt(descriptor);
+        if self.access.opens_what_it_saw() {
+            located.close_beside(&file);
+            return Ok(file);
+        }
+        let identity = |what: Description| (what.version.device, what.version.inode);
+        match identity(located.describe()?) == identity(file.describe()?) {
+            true => Ok(file),
+            false => Err(Errno::STALE),
+        }
+    }
+
     /// Takes a descriptor that was opened below the root over.
     ///
     /// The kernel is told not to read ahead through it: it would do so in the midst of `sendfile`,
     /// and wait there for what says where the next blocks are. What is needed next is known here.
-    pub(super) fn adopt(&self, descriptor: OwnedFd) -> OpenFile {
-        // ESPIPE of a FIFO, which is not served anyway.
+    fn adopt(&self, descriptor: OwnedFd) -> OpenFile {
         let _ = rustix::fs::fadvise(&descriptor, 0, None, Advice::Random);
         OpenFile::new(descriptor, self.bin().clone())
     }
@@ -137,7 +314,7 @@ impl Root {
     /// Describes what a path below the root leads to; an absolute path leads wherever it does.
     ///
     /// This does not hold the walk beneath the root, so the answer may only be *compared* with
-    /// what an [`open_file`](Root::open_file) gave before.
+    /// what a [`locate`](Root::locate) gave before.
     ///
     /// # Errors
     /// Those of `statx(2)`.
@@ -163,5 +340,66 @@ pub(super) fn stat_flags(links: Links) -> AtFlags {
     match links {
         Links::Followed => AtFlags::empty(),
         Links::Noticed => AtFlags::SYMLINK_NOFOLLOW,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// A root with /proc, and the same without.
+    fn roots() -> (tempfile::TempDir, [Root; 2]) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let open = |access| Root::open_by(directory.path(), Bin::default(), access);
+        let with = open(Access::here()).expect("a root");
+        let without = open(Access::here().without_proc()).expect("a root");
+        (directory, [with, without])
+    }
+
+    #[test]
+    fn what_is_opened_is_what_was_looked_at() {
+        let (directory, [with, without]) = roots();
+        let place = |name: &str| directory.path().join(name);
+        let replace = || {
+            fs::write(place("next"), "another").expect("a file");
+            fs::rename(place("next"), place("a")).expect("renamed");
+        };
+        for (root, is_open) in [(with, true), (without, false)] {
+            fs::write(place("a"), "one").expect("a file");
+            let located = root.locate(c"a", Links::Followed).expect("found");
+            let seen = located.describe().expect("described").version;
+            replace();
+            match root.open_located(located, c"a", Links::Followed) {
+                Ok(file) => {
+                    let version = file.describe().expect("described").version;
+                    assert_eq!((version.inode, is_open), (seen.inode, true));
+                    assert_eq!(&*file.read_start(3).expect("read"), b"one");
+                }
+                Err(error) => assert_eq!((error, is_open), (Errno::STALE, false)),
+            }
+            let file = root.open_file(c"a").expect("it is there");
+            assert_eq!(&*file.read_start(7).expect("read"), b"another");
+        }
+    }
+
+    #[test]
+    fn only_directories_are_opened_as_such() {
+        let (directory, roots) = roots();
+        fs::create_dir(directory.path().join("d")).expect("a directory");
+        fs::write(directory.path().join("a"), "").expect("a file");
+        for root in roots {
+            let kind = |path| {
+                let located = root.locate(path, Links::Followed).expect("found");
+                located.describe().expect("described").kind
+            };
+            assert_eq!(
+                (kind(c"a"), kind(c"d")),
+                (FileKind::Regular, FileKind::Directory)
+            );
+            assert!(root.open_directory(c"d", Links::Followed).is_ok());
+            let refused = root.open_directory(c"a", Links::Followed).map(drop);
+            assert_eq!(refused, Err(Errno::NOTDIR));
+        }
     }
 }

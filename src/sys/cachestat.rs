@@ -62,7 +62,7 @@ pub fn is_cached(file: &OpenFile, bytes: &Range<u64>) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::beneath::{Links, Root};
+    use crate::sys::beneath::Root;
     use crate::sys::bin::Bin;
 
     #[test]
@@ -71,7 +71,7 @@ mod tests {
         let path = directory.path().join("a");
         std::fs::write(&path, vec![b'x'; 100_000]).expect("a file");
         let root = Root::open(directory.path(), Bin::default()).expect("a root");
-        let file = root.open_file(c"a", Links::Followed).expect("a file");
+        let file = root.open_file(c"a").expect("a file");
         let Some(cached) = is_cached(&file, &(5_000..100_000)) else {
             return;
         };

@@ -139,9 +139,7 @@ impl OpenFile {
     /// # Errors
     /// Those of `statx(2)`.
     pub fn describe(&self) -> rustix::io::Result<Description> {
-        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-        let stat = rustix::fs::statx(self.descriptor(), c"", flags, StatxFlags::BASIC_STATS)?;
-        Ok(Description::from(stat))
+        describe(self.descriptor())
     }
 
     /// What is under each name in this directory, links not followed, without `.` and `..`; stops
@@ -226,6 +224,13 @@ impl OpenFile {
         let read = unsafe { libc::preadv(descriptor, pieces.as_ptr(), count, offset) };
         usize::try_from(read).map_err(|_| io::Error::last_os_error())
     }
+}
+
+/// What a descriptor is of: see [`OpenFile::describe`].
+pub(super) fn describe(descriptor: BorrowedFd<'_>) -> rustix::io::Result<Description> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    let stat = rustix::fs::statx(descriptor, c"", flags, StatxFlags::BASIC_STATS)?;
+    Ok(Description::from(stat))
 }
 
 impl Drop for OpenFile {

@@ -3,6 +3,7 @@
 //! Nothing here decides anything. What the rest of the server knows of the kernel are the types of
 //! this module: an open file, a mapping, a version of a file, a gathered send, a ring of calls.
 
+pub mod access;
 pub mod allocator;
 pub mod beneath;
 pub mod bin;

@@ -209,9 +209,7 @@ mod tests {
         file.write_all(&[7; 5 * 4_096 + 1]).expect("bytes");
         let root = Root::open(directory.path(), crate::sys::bin::Bin::default()).expect("a root");
         let name = CString::new("file").expect("a name");
-        let open = root
-            .open_file(&name, super::super::beneath::Links::Followed)
-            .expect("it opens");
+        let open = root.open_file(&name).expect("it opens");
         let mapping = Mapping::of(&open, 5 * 4_096 + 1).expect("it maps");
         let mapped = mapping.addresses();
         assert!(!is_resident(&mapped), "nothing was touched yet");

@@ -8,12 +8,13 @@
 
 #![allow(unsafe_code)]
 
+use std::borrow::Cow;
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -25,15 +26,17 @@ use rustix::fs::{Statx, StatxFlags};
 use rustix::io::Errno;
 use slab::Slab;
 
-use super::beneath::{Links, Root, stat_flags};
+use super::beneath::{Links, Located, Root, stat_flags};
 use super::file::{Description, OpenFile};
 use super::void;
 
 /// A call to make.
 #[derive(Debug)]
 pub enum Call {
-    /// `openat2` beneath the root.
-    Open(Arc<Root>, CString, Links),
+    /// `openat2` beneath the root, with `O_PATH`.
+    Look(Arc<Root>, CString, Links),
+    /// `openat2` of what was located by this path, or of the path.
+    Open(Arc<Root>, Located, CString, Links),
     /// `statx` of a path below the root.
     Describe(Arc<Root>, CString, Links),
     /// `preadv` of bytes that nobody wants: see [`OpenFile::read_through`].
@@ -47,6 +50,8 @@ pub enum Call {
 /// What a call gave.
 #[derive(Debug)]
 pub enum Returned {
+    /// Of [`Call::Look`].
+    Located(rustix::io::Result<Located>),
     /// Of [`Call::Open`].
     Opened(rustix::io::Result<OpenFile>),
     /// Of [`Call::Describe`].
@@ -92,8 +97,41 @@ const OPERATIONS: [(u8, &str); 5] = [
 struct InFlight {
     token: u64,
     call: Call,
+    /// Of an open: where, and by which path, if that is not the path of the call.
+    directory: RawFd,
+    number: Option<CString>,
     how: OpenHow,
     stat: MaybeUninit<Statx>,
+}
+
+impl InFlight {
+    fn new(token: u64, call: Call) -> InFlight {
+        let (mut directory, mut number) = (-1, None);
+        let (flags, resolve) = match &call {
+            Call::Look(root, _, links) => {
+                directory = root.raw_directory();
+                Root::look_how(*links)
+            }
+            Call::Open(root, located, path, links) => {
+                let entrance = root.entrance(located, path, *links);
+                directory = entrance.directory.as_raw_fd();
+                let how = Root::open_how(&entrance);
+                if let Cow::Owned(path) = entrance.path {
+                    number = Some(path);
+                }
+                how
+            }
+            _ => (0, 0),
+        };
+        InFlight {
+            token,
+            call,
+            directory,
+            number,
+            how: OpenHow::new().flags(flags).resolve(resolve),
+            stat: MaybeUninit::zeroed(),
+        }
+    }
 }
 
 /// A ring, to be used on the thread that made it.
@@ -145,16 +183,15 @@ impl Ring {
         })
     }
 
-    /// Opens a root through the ring and waits for it: whether calls are made at all shows only then. Gives
-    /// what was opened.
+    /// Looks at a root through the ring and waits for it: whether calls are made at all shows only then.
     ///
     /// # Errors
     /// [`RingError::Unusable`].
     ///
     /// # Blocking
     /// Waits for the disk.
-    pub fn try_out(&mut self, root: &Arc<Root>) -> Result<OpenFile, RingError> {
-        let call = Call::Open(Arc::clone(root), c".".to_owned(), Links::Followed);
+    pub fn try_out(&mut self, root: &Arc<Root>) -> Result<(), RingError> {
+        let call = Call::Look(Arc::clone(root), c".".to_owned(), Links::Followed);
         let busy = || RingError::Unusable(Errno::BUSY.into());
         self.push(0, call).map_err(|_| busy())?;
         loop {
@@ -167,7 +204,9 @@ impl Ring {
             self.unsubmitted = !self.ring.submission().is_empty();
             let unusable = |errno: Errno| RingError::Unusable(errno.into());
             match self.reap() {
-                Some((_, Returned::Opened(opened))) => return opened.map_err(unusable),
+                Some((_, Returned::Located(located))) => {
+                    return located.map(drop).map_err(unusable);
+                }
                 Some(_) => return Err(unusable(Errno::CANCELED)),
                 None => {}
             }
@@ -189,17 +228,7 @@ impl Ring {
         if self.ring.submission().is_full() && self.submit().is_err() {
             return Err(call);
         }
-        let links = match &call {
-            Call::Open(_, _, links) => *links,
-            _ => Links::Followed,
-        };
-        let (flags, resolve) = Root::open_how(links);
-        let boxed = Box::new(InFlight {
-            token,
-            call,
-            how: OpenHow::new().flags(flags).resolve(resolve),
-            stat: MaybeUninit::zeroed(),
-        });
+        let boxed = Box::new(InFlight::new(token, call));
         let place = NonNull::from(Box::leak(boxed));
         let slot = self.in_flight.insert(place);
         // SAFETY: `place` is a leaked box that nobody else refers to yet.
@@ -278,12 +307,17 @@ impl std::fmt::Debug for Ring {
 /// What the kernel is given for a call.
 fn entry(in_flight: &mut InFlight) -> Entry {
     let InFlight {
-        call, how, stat, ..
+        call,
+        directory,
+        number,
+        how,
+        stat,
+        ..
     } = in_flight;
     match call {
-        Call::Open(root, path, _) => {
-            let directory = Fd(root.raw_directory());
-            opcode::OpenAt2::new(directory, path.as_ptr(), &raw const *how).build()
+        Call::Look(_, path, _) | Call::Open(_, _, path, _) => {
+            let path = number.as_ref().unwrap_or(path);
+            opcode::OpenAt2::new(Fd(*directory), path.as_ptr(), &raw const *how).build()
         }
         Call::Describe(root, path, links) => {
             let directory = Fd(root.raw_directory());
@@ -320,15 +354,19 @@ fn returned(in_flight: InFlight, result: i32) -> Returned {
     let count =
         || usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(result.wrapping_neg()));
     let error = || Errno::from_raw_os_error(result.wrapping_neg());
+    let opened = || match result {
+        // SAFETY: the kernel has just opened it for this call, so nobody else has it.
+        0.. => Ok(unsafe { OwnedFd::from_raw_fd(result) }),
+        _ => Err(error()),
+    };
     match in_flight.call {
-        Call::Open(root, ..) => Returned::Opened(match result {
-            0.. => {
-                // SAFETY: the kernel has just opened it for this call, so nobody else has it.
-                let descriptor = unsafe { OwnedFd::from_raw_fd(result) };
-                Ok(root.adopt(descriptor))
-            }
-            _ => Err(error()),
-        }),
+        Call::Look(root, ..) => {
+            Returned::Located(opened().map(|descriptor| root.adopt_located(descriptor)))
+        }
+        Call::Open(root, located, ..) => {
+            let adopt = |descriptor| root.adopt_opened(descriptor, located);
+            Returned::Opened(opened().and_then(adopt))
+        }
         Call::Describe(..) => Returned::Described(match result {
             0.. => {
                 // SAFETY: it began as zeroes, which are a valid value, and the kernel has filled it.

@@ -1,13 +1,18 @@
 //! Files that are not as usual: long, empty, cut, growing, gone, special, not readable.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use inotify::{Inotify, WatchMask};
+use rustix::fs::{CWD, FileType, Mode, OFlags, RenameFlags};
+
 use super::harness::{
-    Client, Content, Server, Site, engines, is_root, skip, unprivileged, wait_until,
+    Client, Content, PATIENCE, Server, Site, engines, is_root, skip, unprivileged, wait_until,
 };
 
 /// More than any socket buffer takes.
@@ -50,7 +55,6 @@ fn a_file_that_is_cut_while_it_is_sent_ends_that_connection_only() {
 
 #[test]
 fn a_file_that_grows_is_cut_at_its_announced_length() {
-    use std::io::Write;
     for engine in engines() {
         let site = Site::new();
         site.file("long", vec![b'x'; LONG]);
@@ -159,20 +163,147 @@ fn what_is_no_regular_file_is_not_there_and_stops_nobody() {
     for engine in engines() {
         let site = Site::new();
         site.file("a", "fine");
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            site.path("fifo"),
-            rustix::fs::FileType::Fifo,
-            rustix::fs::Mode::from_raw_mode(0o644),
-            0,
-        )
-        .unwrap();
+        special(&site, "fifo", FileType::Fifo, 0);
         let _socket = UnixListener::bind(site.path("socket")).unwrap();
         let server = Server::start(&site, &["--disk", engine]);
         for path in ["/fifo", "/socket", "/fifo", "/socket", "/fifo/"] {
             assert_eq!(server.get(path).status, 404, "{path}");
             assert_eq!(server.get("/a").body, b"fine");
         }
+    }
+}
+
+/// Makes something that is no file.
+fn special(site: &Site, name: &str, kind: FileType, device: u64) {
+    let mode = Mode::from_raw_mode(0o644);
+    rustix::fs::mknodat(CWD, site.path(name), kind, mode, device).unwrap();
+}
+
+/// What is told of the opens of these, whoever opens them. Finding them is no open.
+fn opens_of(site: &Site, names: &[&str]) -> Inotify {
+    let inotify = Inotify::init().unwrap();
+    for name in names {
+        let watch = inotify.watches().add(site.path(name), WatchMask::OPEN);
+        watch.unwrap();
+    }
+    inotify
+}
+
+fn open_count(inotify: &mut Inotify) -> usize {
+    let mut buffer = [0; 4_096];
+    match inotify.read_events(&mut buffer) {
+        Ok(events) => events.count(),
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => 0,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Opening a FIFO lets its writer go on, whose data is lost then; opening a device does what its driver does.
+#[test]
+fn what_is_no_regular_file_is_never_opened() {
+    for engine in engines() {
+        let site = Site::new();
+        site.file("page.html", "page").file("d/other", "fine");
+        let mut names = vec!["fifo", "page.html.gz", "d/index.html"];
+        for name in &names {
+            special(&site, name, FileType::Fifo, 0);
+        }
+        if is_root() {
+            // As /dev/null.
+            let null = rustix::fs::makedev(1, 3);
+            special(&site, "device", FileType::CharacterDevice, null);
+            names.push("device");
+        }
+        let mut opens = opens_of(&site, &names);
+        let (tell, thread) = mpsc::channel();
+        let path = site.path("fifo");
+        let writer = std::thread::spawn(move || {
+            tell.send(rustix::thread::gettid()).unwrap();
+            let mut fifo = fs::File::options().write(true).open(path)?;
+            fifo.write_all(b"kept")
+        });
+        let stat = format!("/proc/self/task/{}/stat", thread.recv().unwrap());
+        wait_until("the writer waits at the FIFO", || {
+            fs::read_to_string(&stat).unwrap().contains(") S ")
+        });
+        let words = ["--disk", engine, "--directories", "list", "--warm"];
+        let server = Server::start(
+            &site,
+            &[&words[..], &[site.root().to_str().unwrap()]].concat(),
+        );
+        wait_until("it is warmed", || {
+            server.numbers()["warming"]["under_way"] == false
+        });
+        let mut client = server.connect();
+        for _ in 0..2 {
+            for path in ["/fifo", "/fifo?a", "/device", "/fifo/", "/device/"] {
+                assert_eq!(client.get(path, &[]).status, 404, "{path}");
+                assert_eq!(
+                    client.request("HEAD", path, &["Range: bytes=0-1"]).status,
+                    404
+                );
+            }
+            let page = client.get("/page.html", &["Accept-Encoding: gzip"]);
+            assert_eq!((page.status, page.body), (200, b"page".to_vec()));
+            assert_eq!(client.get("/d/", &[]).status, 200);
+            assert_eq!(client.get("/", &[]).status, 200);
+            // Everything is looked at once more.
+            server.signal(rustix::process::Signal::HUP);
+        }
+        assert_eq!(open_count(&mut opens), 0, "{engine}");
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+        let fifo = rustix::fs::open(site.path("fifo"), flags, Mode::empty()).unwrap();
+        let mut received = [0; 4];
+        wait_until("the writer goes on", || {
+            matches!(rustix::io::read(&fifo, &mut received), Ok(4))
+        });
+        assert_eq!(&received, b"kept", "{engine}");
+        writer.join().unwrap().unwrap();
+    }
+}
+
+#[test]
+fn a_fifo_that_takes_the_place_of_a_file_while_it_is_asked_for_is_not_opened() {
+    for engine in engines() {
+        let site = Site::new();
+        site.file("swapped", "a file").file("other", "fine");
+        special(&site, "fifo", FileType::Fifo, 0);
+        let mut opens = opens_of(&site, &["fifo"]);
+        let words = [
+            "--disk",
+            engine,
+            "--revalidate",
+            "0",
+            "--watch-directories",
+            "0",
+            "--map-cache",
+            "0",
+        ];
+        let server = Server::start(&site, &words);
+        let (one, other) = (site.path("swapped"), site.path("fifo"));
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let began = Instant::now();
+                while !is_over.load(Ordering::Relaxed) && began.elapsed() < PATIENCE {
+                    rustix::fs::renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE)
+                        .unwrap();
+                }
+            });
+            let mut client = server.connect();
+            let mut seen = [0, 0];
+            for _ in 0..2_000 {
+                match client.get("/swapped", &[]) {
+                    answer if answer.status == 404 => seen[0] += 1,
+                    answer if answer.body == b"a file" => seen[1] += 1,
+                    // It was another each time that it was looked at.
+                    answer => assert_eq!(answer.status, 503, "{answer:?}"),
+                }
+            }
+            is_over.store(true, Ordering::Relaxed);
+            assert!(seen[0] > 0 && seen[1] > 0, "{engine}: {seen:?}");
+        });
+        assert_eq!(open_count(&mut opens), 0, "{engine}");
     }
 }
 

@@ -27,7 +27,7 @@ use crate::disk::measure::Measured;
 use crate::http::status::Status;
 use crate::site::listing::Name;
 use crate::site::resolve::Listed;
-use crate::sys::beneath::{Links, Root};
+use crate::sys::beneath::{Links, Located, Root};
 use crate::sys::bin::Discarded;
 use crate::sys::file::{Description, OpenFile};
 use crate::sys::watches::{Walk, Watches};
@@ -94,7 +94,9 @@ pub enum Done {
 /// The kernel call that a job needs next.
 #[derive(Debug)]
 pub enum Step<'a> {
-    /// `openat2` beneath the root, then `statx` of what was opened.
+    /// `openat2` beneath the root with `O_PATH`, then `statx`: nothing is opened.
+    Look(&'a Arc<Root>, &'a CStr, Links),
+    /// `openat` of what [`Job::lend_located`] gives, which was found by this path, then `statx`.
     Open(&'a Arc<Root>, &'a CStr, Links),
     /// `statx` of a path.
     Describe(&'a Arc<Root>, &'a CStr, Links),
@@ -110,8 +112,8 @@ pub enum Step<'a> {
     Discard,
     /// `inotify_add_watch`, `mmap`, `statx` and perhaps `mlock`: [`Map::map`].
     Map(&'a Map),
-    /// `getdents` and `statx` of what is there, and the page made of it.
-    List(&'a Arc<OpenFile>, &'a Listed),
+    /// `openat2` of a directory beneath the root, `getdents`, `statx` of what is there, and the page made of it.
+    List(&'a Arc<Root>, &'a Listed, Links),
     /// Whatever it takes.
     Once(&'a Once),
     /// None: take the outcome.
@@ -121,6 +123,8 @@ pub enum Step<'a> {
 /// What a call gave.
 #[derive(Debug)]
 pub enum Answer {
+    /// Of [`Step::Look`].
+    Located(rustix::io::Result<(Located, Description)>),
     /// Of [`Step::Open`].
     Opened(rustix::io::Result<(OpenFile, Description)>),
     /// Of [`Step::Describe`].
@@ -138,7 +142,7 @@ pub enum Answer {
     /// Of [`Step::Map`].
     Mapped(Mapped),
     /// Of [`Step::List`].
-    Listed(io::Result<Vec<u8>>),
+    Listed(rustix::io::Result<Vec<u8>>),
     /// Of [`Step::Once`].
     Once(Done),
 }
@@ -161,6 +165,7 @@ impl Job {
     /// Takes in what the call of the last step gave.
     pub fn answer(&mut self, answer: Answer) {
         match (self, answer) {
+            (Job::Resolve(resolve), Answer::Located(located)) => resolve.located(located),
             (Job::Resolve(resolve), Answer::Opened(opened)) => resolve.opened(opened),
             (Job::Resolve(resolve), Answer::Described(described)) => resolve.described(described),
             (Job::Resolve(resolve), Answer::Listed(listed)) => resolve.listed(listed),
@@ -193,6 +198,14 @@ impl Job {
         match self {
             Job::Append(append) => append.lend_buffer(),
             _ => (Vec::new(), 0),
+        }
+    }
+
+    /// What to open. For [`Step::Open`].
+    pub fn lend_located(&mut self) -> Option<Located> {
+        match self {
+            Job::Resolve(resolve) => resolve.lend_located(),
+            _ => None,
         }
     }
 

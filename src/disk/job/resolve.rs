@@ -16,7 +16,7 @@ use crate::cache::entry::Expectation;
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
 use crate::site::resolve::{Candidate, Lookup, OnDirectory};
-use crate::sys::beneath::{Links, Root};
+use crate::sys::beneath::{Links, Located, Root};
 use crate::sys::file::{Description, FileKind, OpenFile};
 use crate::sys::watches::Walk;
 
@@ -35,21 +35,29 @@ enum Stage {
     Walking,
     /// Comparing with what was expected; the next to compare.
     Checking(usize),
-    /// Opening a candidate.
-    Opening { candidate: usize },
-    /// Opening the twins of a candidate that was found; the next to open.
+    /// Looking for a candidate, and opening it.
+    Candidate { candidate: usize, reach: Reach },
+    /// Looking for the twins of a candidate that was found, and opening them; the next one.
     Twins {
         candidate: usize,
         twin: usize,
         identity: Opened,
         twins: Vec<(Coding, Opened)>,
+        reach: Reach,
     },
-    /// Opening the directory itself, to list it.
-    OpeningDirectory,
-    /// Reading the names in it.
-    Listing(Arc<OpenFile>),
+    /// Reading the names in the directory itself.
+    Listing,
     /// Nothing is left to do.
     Finished(Outcome),
+}
+
+/// How near a file is. Nothing is opened before it was looked at.
+#[derive(Debug)]
+enum Reach {
+    /// It is being looked for.
+    Looking,
+    /// It was found and is being opened. Lent away meanwhile.
+    Opening(Option<Located>),
 }
 
 /// The look-up of one path: candidates in order, then the twins of the first that is a file.
@@ -155,7 +163,10 @@ impl Resolve {
 
     pub(super) fn step(&self) -> Step<'_> {
         let (root, links) = (&self.site.root, self.links());
-        let open = |path| Step::Open(root, path, links);
+        let reach_for = |path, reach: &Reach| match reach {
+            Reach::Looking => Step::Look(root, path, links),
+            Reach::Opening(_) => Step::Open(root, path, links),
+        };
         match &self.stage {
             Stage::ComparingRoot => Step::Describe(root, root.path(), Links::Followed),
             Stage::OpeningRoot => Step::FindRoot(root, None),
@@ -164,16 +175,17 @@ impl Resolve {
                 Some(expectation) => Step::Describe(root, &expectation.path, links),
                 None => Step::Finished,
             },
-            Stage::Opening { candidate } => open(&self.lookup.candidates[*candidate].path),
+            Stage::Candidate { candidate, reach } => {
+                reach_for(&self.lookup.candidates[*candidate].path, reach)
+            }
             Stage::Twins {
-                candidate, twin, ..
-            } => open(&self.lookup.candidates[*candidate].twins[*twin].1),
-            Stage::OpeningDirectory => match &self.lookup.listing {
-                Some(listed) => open(&listed.directory),
-                None => Step::Finished,
-            },
-            Stage::Listing(directory) => match &self.lookup.listing {
-                Some(listed) => Step::List(directory, listed),
+                candidate,
+                twin,
+                reach,
+                ..
+            } => reach_for(&self.lookup.candidates[*candidate].twins[*twin].1, reach),
+            Stage::Listing => match &self.lookup.listing {
+                Some(listed) => Step::List(root, listed, links),
                 None => Step::Finished,
             },
             Stage::Finished(_) => Step::Finished,
@@ -215,46 +227,104 @@ impl Resolve {
         };
     }
 
-    /// What came of [`Step::Open`].
-    pub(super) fn opened(&mut self, opened: rustix::io::Result<(OpenFile, Description)>) {
-        if let Err(Errno::AGAIN | Errno::INTR) = opened
-            && self.walks < WALK_TRIES_MAX
+    /// What came of [`Step::Look`]. Only a file is opened, and a twin only if it is of use.
+    pub(super) fn located(&mut self, located: rustix::io::Result<(Located, Description)>) {
+        if let Err(error) = &located
+            && self.begins_again(*error)
         {
-            self.walks += 1;
             return;
-        }
-        match &opened {
-            Err(Errno::LOOP) if self.links() == Links::Noticed => return self.walk_first(),
-            Ok((_, what)) if what.kind == FileKind::Regular => {
-                self.footing.is_linked |= what.link_count > 1;
-            }
-            _ => {}
         }
         let stage = std::mem::replace(&mut self.stage, Stage::Finished(Outcome::Unchanged));
         self.stage = match stage {
-            Stage::Opening { candidate } => self.candidate_opened(candidate, opened),
+            Stage::Candidate { candidate, .. } => self.candidate_located(candidate, located),
             Stage::Twins {
                 candidate,
                 twin,
                 identity,
                 twins,
-            } => self.twin_opened(candidate, twin, identity, twins, opened),
-            Stage::OpeningDirectory => match opened {
-                Ok((directory, what)) if what.kind == FileKind::Directory => {
-                    Stage::Listing(Arc::new(directory))
+                ..
+            } => match located {
+                Ok((located, what)) if is_of_use(&what, &identity, &twins) => Stage::Twins {
+                    candidate,
+                    twin,
+                    identity,
+                    twins,
+                    reach: Reach::Opening(Some(located)),
+                },
+                located => {
+                    let what = located.ok().map(|(_, what)| what);
+                    self.see_twin(candidate, twin, what);
+                    self.next_twin(candidate, twin + 1, identity, twins)
                 }
-                Ok(_) => Stage::Finished(Outcome::Refused(Status::NotFound)),
-                Err(error) => Stage::Finished(meaning(error).outcome()),
             },
             stage => stage,
         };
     }
 
+    /// What is to be opened.
+    pub(super) fn lend_located(&mut self) -> Option<Located> {
+        match &mut self.stage {
+            Stage::Candidate {
+                reach: Reach::Opening(located),
+                ..
+            }
+            | Stage::Twins {
+                reach: Reach::Opening(located),
+                ..
+            } => located.take(),
+            _ => None,
+        }
+    }
+
+    /// What came of [`Step::Open`].
+    pub(super) fn opened(&mut self, opened: rustix::io::Result<(OpenFile, Description)>) {
+        if let Err(error) = &opened
+            && self.begins_again(*error)
+        {
+            return;
+        }
+        let stage = std::mem::replace(&mut self.stage, Stage::Finished(Outcome::Unchanged));
+        self.stage = match stage {
+            Stage::Candidate { candidate, .. } => self.candidate_opened(candidate, opened),
+            Stage::Twins {
+                candidate,
+                twin,
+                identity,
+                twins,
+                ..
+            } => self.twin_opened(candidate, twin, identity, twins, opened),
+            stage => stage,
+        };
+    }
+
+    /// Whether an error says nothing but that the path has to be walked once more, or once with links.
+    fn begins_again(&mut self, error: Errno) -> bool {
+        if error == Errno::LOOP && self.links() == Links::Noticed {
+            self.walk_first();
+            return true;
+        }
+        // ESTALE: what was looked at is gone before it could be opened.
+        let is_unproven = matches!(error, Errno::AGAIN | Errno::INTR | Errno::STALE);
+        if !is_unproven || self.walks >= WALK_TRIES_MAX {
+            return false;
+        }
+        self.walks += 1;
+        if let Stage::Candidate { reach, .. } | Stage::Twins { reach, .. } = &mut self.stage {
+            *reach = Reach::Looking;
+        }
+        true
+    }
+
     /// What came of [`Step::List`].
-    pub(super) fn listed(&mut self, listed: io::Result<Vec<u8>>) {
+    pub(super) fn listed(&mut self, listed: rustix::io::Result<Vec<u8>>) {
+        if let Err(error) = &listed
+            && self.begins_again(*error)
+        {
+            return;
+        }
         let outcome = match listed {
             Ok(page) => Outcome::Listed(page),
-            Err(_) => Outcome::Failed(Status::InternalServerError),
+            Err(error) => meaning(error).outcome(),
         };
         self.stage = Stage::Finished(outcome);
     }
@@ -273,71 +343,84 @@ impl Resolve {
         Done::Resolved(Outcome::Failed(status), self.footing)
     }
 
+    fn candidate_located(
+        &mut self,
+        candidate: usize,
+        located: rustix::io::Result<(Located, Description)>,
+    ) -> Stage {
+        match located {
+            Ok((located, what)) => match what.kind {
+                FileKind::Regular => Stage::Candidate {
+                    candidate,
+                    reach: Reach::Opening(Some(located)),
+                },
+                FileKind::Directory => match &self.lookup.on_directory {
+                    OnDirectory::Redirect(path) => Stage::Finished(Outcome::Moved(path.clone())),
+                    OnDirectory::Missing => self.not_here(candidate),
+                },
+                FileKind::Special | FileKind::Link => self.not_here(candidate),
+            },
+            Err(error) => self.candidate_failed(candidate, error),
+        }
+    }
+
     fn candidate_opened(
         &mut self,
         candidate: usize,
         opened: rustix::io::Result<(OpenFile, Description)>,
     ) -> Stage {
-        let here = &self.lookup.candidates[candidate];
-        match opened {
-            Ok((
-                file,
-                Description {
-                    kind: FileKind::Regular,
-                    version,
-                    ..
-                },
-            )) => {
-                let identity = Opened {
-                    file: Arc::new(file),
-                    version,
-                };
-                self.seen.push(Expectation {
-                    path: here.path.clone(),
-                    version: Some(version),
-                });
-                self.next_twin(candidate, 0, identity, Vec::new())
-            }
-            Ok((
-                _,
-                Description {
-                    kind: FileKind::Directory,
-                    ..
-                },
-            )) => match &self.lookup.on_directory {
-                OnDirectory::Redirect(path) => Stage::Finished(Outcome::Moved(path.clone())),
-                OnDirectory::Missing => self.not_here(candidate, Status::NotFound),
-            },
-            Ok((
-                _,
-                Description {
-                    kind: FileKind::Special | FileKind::Link,
-                    ..
-                },
-            )) => self.not_here(candidate, Status::NotFound),
-            Err(error) => match meaning(error) {
-                Meaning::Missing => self.not_here(candidate, Status::NotFound),
-                meaning => Stage::Finished(meaning.outcome()),
-            },
+        let (file, what) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return self.candidate_failed(candidate, error),
+        };
+        let identity = self.open_file(file, what);
+        self.seen.push(Expectation {
+            path: self.lookup.candidates[candidate].path.clone(),
+            version: Some(what.version),
+        });
+        self.next_twin(candidate, 0, identity, Vec::new())
+    }
+
+    fn open_file(&mut self, file: OpenFile, what: Description) -> Opened {
+        self.footing.is_linked |= what.link_count > 1;
+        Opened {
+            file: Arc::new(file),
+            version: what.version,
+        }
+    }
+
+    fn candidate_failed(&mut self, candidate: usize, error: Errno) -> Stage {
+        match meaning(error) {
+            Meaning::Missing => self.not_here(candidate),
+            meaning => Stage::Finished(meaning.outcome()),
         }
     }
 
     /// A candidate is no file: on to the next.
-    fn not_here(&mut self, candidate: usize, status: Status) -> Stage {
+    fn not_here(&mut self, candidate: usize) -> Stage {
         let path = self.lookup.candidates[candidate].path.clone();
         self.seen.push(Expectation {
             path,
             version: None,
         });
         if candidate + 1 < self.lookup.candidates.len() {
-            Stage::Opening {
-                candidate: candidate + 1,
-            }
-        } else if status == Status::NotFound && self.lookup.listing.is_some() {
-            Stage::OpeningDirectory
+            look_for(candidate + 1)
+        } else if self.lookup.listing.is_some() {
+            Stage::Listing
         } else {
-            Stage::Finished(Outcome::Refused(status))
+            Stage::Finished(Outcome::Refused(Status::NotFound))
         }
+    }
+
+    /// Notes what a twin was, if it was a file.
+    fn see_twin(&mut self, candidate: usize, twin: usize, what: Option<Description>) {
+        let what = what.filter(|what| what.kind == FileKind::Regular);
+        self.footing.is_linked |= what.is_some_and(|what| what.link_count > 1);
+        let (_, path) = &self.lookup.candidates[candidate].twins[twin];
+        self.seen.push(Expectation {
+            path: path.clone(),
+            version: what.map(|what| what.version),
+        });
     }
 
     fn twin_opened(
@@ -348,29 +431,13 @@ impl Resolve {
         mut twins: Vec<(Coding, Opened)>,
         opened: rustix::io::Result<(OpenFile, Description)>,
     ) -> Stage {
-        let (coding, path) = self.lookup.candidates[candidate].twins[twin].clone();
-        let found = opened
-            .ok()
-            .filter(|(_, what)| what.kind == FileKind::Regular);
-        let version = found.as_ref().map(|(_, what)| what.version);
-        self.seen.push(Expectation { path, version });
-        if let Some((file, Description { version, .. })) = found {
-            // An older twin is of an older version of the file. Two representations of one length and
-            // one mtime would share their strong entity tag (RFC 9110 §8.8.3.3).
-            let shares_tag = |other: &Opened| {
-                other.version.length == version.length && other.version.modified == version.modified
-            };
-            let distinct =
-                !shares_tag(&identity) && !twins.iter().any(|(_, twin)| shares_tag(twin));
-            if version.modified >= identity.version.modified && distinct {
-                twins.push((
-                    coding,
-                    Opened {
-                        file: Arc::new(file),
-                        version,
-                    },
-                ));
-            }
+        let what = opened.as_ref().ok().map(|(_, what)| *what);
+        self.see_twin(candidate, twin, what);
+        if let Ok((file, what)) = opened
+            && is_of_use(&what, &identity, &twins)
+        {
+            let (coding, _) = self.lookup.candidates[candidate].twins[twin];
+            twins.push((coding, self.open_file(file, what)));
         }
         self.next_twin(candidate, twin + 1, identity, twins)
     }
@@ -389,6 +456,7 @@ impl Resolve {
                 twin,
                 identity,
                 twins,
+                reach: Reach::Looking,
             };
         }
         let path = here.path.clone();
@@ -406,8 +474,26 @@ impl Resolve {
 /// Where a look-up begins that expects nothing.
 fn first_stage(lookup: &Lookup) -> Stage {
     match (lookup.candidates.is_empty(), &lookup.listing) {
-        (false, _) => Stage::Opening { candidate: 0 },
-        (true, Some(_)) => Stage::OpeningDirectory,
+        (false, _) => look_for(0),
+        (true, Some(_)) => Stage::Listing,
         (true, None) => Stage::Finished(Outcome::Refused(Status::NotFound)),
     }
+}
+
+fn look_for(candidate: usize) -> Stage {
+    Stage::Candidate {
+        candidate,
+        reach: Reach::Looking,
+    }
+}
+
+/// Whether a twin is of use. An older twin is of an older version of the file. Two representations of one length and
+/// one mtime would share their strong entity tag (RFC 9110 §8.8.3.3).
+fn is_of_use(what: &Description, identity: &Opened, twins: &[(Coding, Opened)]) -> bool {
+    let version = what.version;
+    let shares_tag = |other: &Opened| {
+        other.version.length == version.length && other.version.modified == version.modified
+    };
+    let distinct = !shares_tag(identity) && !twins.iter().any(|(_, twin)| shares_tag(twin));
+    what.kind == FileKind::Regular && version.modified >= identity.version.modified && distinct
 }

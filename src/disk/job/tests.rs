@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::sys::READ_LENGTH_MAX;
-use crate::sys::beneath::{Links, Root};
+use crate::sys::beneath::Root;
 use crate::sys::bin::Bin;
 
 /// A file to read from that nobody reads: the machine is told what reading gave.
@@ -15,7 +15,7 @@ fn any_file() -> (tempfile::TempDir, Arc<OpenFile>) {
     let directory = tempfile::tempdir().expect("a directory");
     std::fs::write(directory.path().join("a"), "x").expect("a file");
     let root = Root::open(directory.path(), Bin::default()).expect("a root");
-    let file = root.open_file(c"a", Links::Followed).expect("a file");
+    let file = root.open_file(c"a").expect("a file");
     (directory, Arc::new(file))
 }
 

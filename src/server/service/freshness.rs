@@ -1,9 +1,6 @@
 //! Following the disk: what changes do to what is remembered, how long a result is trusted, and
 //! which directory is the root.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +18,7 @@ use crate::server::waiters::Waiters;
 use crate::server::watch::Change;
 use crate::server::watch::directories::{Footing, Moment, Way};
 use crate::site::resolve::{self, Lookup};
+use crate::sys::access::Access;
 use crate::sys::beneath::Root;
 use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::watches::{Unwatched, Walk};
@@ -328,6 +326,11 @@ impl Service {
         deliveries.answer(again, waiters.into_iter().map(|(id, ())| id));
     }
 
+    /// How files are found and opened here.
+    pub(in crate::server) fn access(&self) -> &Access {
+        self.serving.root.access()
+    }
+
     /// Watches the way to the root from the start on.
     pub(in crate::server) fn begin_following(&mut self) {
         let directories = &mut self.watch.directories;
@@ -339,8 +342,7 @@ impl Service {
         let walk = watches.walk_to_root(path.to_bytes());
         directories.watch_root(&walk, since);
         // It was opened before it was watched.
-        let bin = self.serving.root.bin().clone();
-        match Root::open(Path::new(OsStr::from_bytes(path.to_bytes())), bin) {
+        match self.serving.root.open_again() {
             Ok(root) => self.serving.root = Arc::new(root),
             Err(_) => directories.check_root(),
         }

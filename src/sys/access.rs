@@ -1,0 +1,59 @@
+//! What this kernel, and the filters before it, allow for finding and opening files: tried once, when a root is
+//! opened, because a server whose every open fails should not start as if all were well.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::fs::{CWD, Mode, OFlags};
+
+/// The type of /proc, `linux/magic.h`.
+const PROC: u64 = 0x9FA0;
+
+/// How files are found and opened here.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// `/proc/self/fd`, through which what was looked at is opened and nothing else: `proc_pid_fd(5)`. Held open, so
+    /// that no later mount takes its place.
+    descriptors: Option<Arc<OwnedFd>>,
+}
+
+impl Access {
+    /// What is allowed here.
+    pub(super) fn here() -> Access {
+        Access {
+            descriptors: descriptors().ok().map(Arc::new),
+        }
+    }
+
+    /// What is allowed where there is no /proc.
+    #[cfg(test)]
+    pub(super) fn without_proc(self) -> Access {
+        Access { descriptors: None }
+    }
+
+    /// `/proc/self/fd`, if there is one.
+    pub(super) fn descriptors(&self) -> Option<BorrowedFd<'_>> {
+        self.descriptors.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Whether what is opened is surely what was looked at.
+    pub fn opens_what_it_saw(&self) -> bool {
+        self.descriptors.is_some()
+    }
+}
+
+/// Opens /proc/self/fd and sees that it is what it should be, and leads to files.
+fn descriptors() -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::openat(CWD, c"/proc/self/fd", flags, Mode::empty())?;
+    let about = rustix::fs::fstatfs(&directory)?;
+    if about.f_type.cast_unsigned() & u64::from(u32::MAX) != PROC {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    // `subset=pid` and the like leave it in place, but a policy may forbid its links.
+    let own = rustix::fs::openat(CWD, c"/", flags, Mode::empty())?;
+    let name = own.as_raw_fd().to_string();
+    rustix::fs::openat(&directory, name, flags, Mode::empty())?;
+    Ok(directory)
+}
