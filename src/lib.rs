@@ -18,6 +18,7 @@ pub mod cache;
 pub mod clock;
 pub mod config;
 pub mod conn;
+pub mod defect;
 pub mod disk;
 pub mod http;
 pub mod memory;

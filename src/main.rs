@@ -5,12 +5,13 @@ use std::process::ExitCode;
 
 use spede::config::{self, Task, Usage};
 use spede::sys::allocator::Counting;
-use spede::{server, simulate};
+use spede::{defect, server, simulate};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
 fn main() -> ExitCode {
+    defect::end_process_on_panic();
     let task = match config::parse(std::env::args_os()) {
         Ok(task) => task,
         Err(Usage::Help(text) | Usage::Version(text)) => {

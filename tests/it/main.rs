@@ -10,6 +10,7 @@ mod cli;
 mod connections;
 mod counts;
 mod dashboard;
+mod defect;
 mod explained;
 mod faults;
 mod files;
