@@ -306,6 +306,12 @@ impl Pool {
         inboxes + outboxes
     }
 
+    /// Buffers that nobody has now.
+    #[cfg(test)]
+    pub(super) fn spare_count(&self) -> usize {
+        self.inboxes.len() + self.outboxes.len()
+    }
+
     /// A buffer to receive into.
     pub fn inbox(&mut self) -> Vec<u8> {
         self.inboxes

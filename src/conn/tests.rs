@@ -393,8 +393,15 @@ fn draining_ends_idle_connections_at_once_and_others_after_their_answer() {
 #[test]
 fn an_idle_connection_holds_no_buffer() {
     let mut peer = Peerless::new();
-    peer.receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 5_000);
+    let unlent = peer.pool.spare_count();
+    assert_eq!(unlent, 0, "nothing was given back yet");
+    peer.receive(b"GET / HTTP/1.1\r\nHost: a\r\n", 5_000);
+    assert_eq!(peer.pool.spare_count(), 1, "half a head keeps its inbox");
+    peer.receive(b"\r\n", 5_000);
     assert!(peer.connection.is_idle());
+    assert_eq!(peer.pool.spare_count(), 2, "inbox and outbox are back");
+    peer.receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 5_000);
+    assert_eq!(peer.pool.spare_count(), 2, "they were used again");
     let size = size_of::<Connection>();
     assert!(size <= 640, "{size} bytes a connection");
 }

@@ -376,29 +376,6 @@ impl Snapshot {
             access_log_lost_bytes,
             turns,
         } = numbers;
-        let Service {
-            paths,
-            maps,
-            descriptors,
-            ..
-        } = service;
-        let mut path = CacheNumbers::new(
-            "path",
-            paths.entry_count(),
-            paths.entry_count_max(),
-            paths.stats(),
-        );
-        path.negative_entries = Some(paths.negative_count());
-        (path.minute, path.curve) = (paths.minute(), paths.curve());
-        let count_max = maps.budget().count_max;
-        let mut map = CacheNumbers::new("map", maps.entry_count(), count_max, maps.stats());
-        map.bytes = Some(maps.bytes());
-        map.capacity_bytes = Some(maps.budget().bytes_max);
-        (map.minute, map.curve) = (maps.minute(), maps.curve());
-        let count_max = descriptors.budget().count_max;
-        let count = descriptors.entry_count();
-        let mut descriptor = CacheNumbers::new("descriptor", count, count_max, descriptors.stats());
-        descriptor.minute = descriptors.minute();
         let [_, _, success, redirection, client_error, server_error] = ledger.by_class;
         let by_status_class = ByClass {
             success,
@@ -418,20 +395,8 @@ impl Snapshot {
                 by_status: ledger.by_status().collect(),
             },
             bytes_sent,
-            caches: vec![path, map, descriptor],
-            disk: DiskNumbers {
-                engine: service.disk.engine.name(),
-                reason: service.engine_reason.clone(),
-                depth: service.disk.engine.depth(),
-                waiting: service.disk.waiting_count(),
-                waiting_capacity: service.disk.waiting_count_max(),
-                refused: service.disk.refused(),
-                job_us: buckets(service.disk.latency()),
-                job_us_total: micros(service.disk.latency().total()),
-                look_ups: service.fetches.count(),
-                windows: service.residency.pending_count(),
-                mappings_gone: service.mappings_gone,
-            },
+            caches: cache_numbers(service),
+            disk: DiskNumbers::take(service),
             turns,
             freshness: FreshnessNumbers::take(service),
             warming: service.warming.numbers(),
@@ -440,4 +405,49 @@ impl Snapshot {
             access_log_lost_bytes,
         }
     }
+}
+
+impl DiskNumbers {
+    fn take(service: &Service) -> DiskNumbers {
+        DiskNumbers {
+            engine: service.disk.engine.name(),
+            reason: service.engine_reason.clone(),
+            depth: service.disk.engine.depth(),
+            waiting: service.disk.waiting_count(),
+            waiting_capacity: service.disk.waiting_count_max(),
+            refused: service.disk.refused(),
+            job_us: buckets(service.disk.latency()),
+            job_us_total: micros(service.disk.latency().total()),
+            look_ups: service.fetches.count(),
+            windows: service.residency.pending_count(),
+            mappings_gone: service.mappings_gone,
+        }
+    }
+}
+
+fn cache_numbers(service: &Service) -> Vec<CacheNumbers> {
+    let Service {
+        paths,
+        maps,
+        descriptors,
+        ..
+    } = service;
+    let mut path = CacheNumbers::new(
+        "path",
+        paths.entry_count(),
+        paths.entry_count_max(),
+        paths.stats(),
+    );
+    path.negative_entries = Some(paths.negative_count());
+    (path.minute, path.curve) = (paths.minute(), paths.curve());
+    let count_max = maps.budget().count_max;
+    let mut map = CacheNumbers::new("map", maps.entry_count(), count_max, maps.stats());
+    map.bytes = Some(maps.bytes());
+    map.capacity_bytes = Some(maps.budget().bytes_max);
+    (map.minute, map.curve) = (maps.minute(), maps.curve());
+    let count_max = descriptors.budget().count_max;
+    let count = descriptors.entry_count();
+    let mut descriptor = CacheNumbers::new("descriptor", count, count_max, descriptors.stats());
+    descriptor.minute = descriptors.minute();
+    vec![path, map, descriptor]
 }
