@@ -88,6 +88,16 @@ impl Lookup {
     }
 }
 
+/// The name of the file that a precompressed file may be a variant of, in either case; other names as they are.
+pub fn without_coding(name: &[u8]) -> &[u8] {
+    let mut stems = TWIN_CODINGS.iter().filter_map(|coding| {
+        let suffix = coding.suffix().as_bytes();
+        let (stem, end) = name.split_at_checked(name.len().checked_sub(suffix.len())?)?;
+        end.eq_ignore_ascii_case(suffix).then_some(stem)
+    });
+    stems.next().unwrap_or(name)
+}
+
 /// A path without its last name, and that name.
 fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|byte| *byte == b'/') {
@@ -256,6 +266,20 @@ mod tests {
                 OnDirectory::Redirect(want.into()),
                 "{raw}"
             );
+        }
+    }
+
+    #[test]
+    fn a_twin_is_named_like_its_file() {
+        for (name, want) in [
+            ("a.js.br", "a.js"),
+            ("A.JS.GZ", "A.JS"),
+            ("a.zst", "a"),
+            ("a.js", "a.js"),
+            ("br", "br"),
+            ("", ""),
+        ] {
+            assert_eq!(without_coding(name.as_bytes()), want.as_bytes(), "{name}");
         }
     }
 

@@ -14,7 +14,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, Hasher};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use rustix::io::Errno;
 use crate::cache::dependents::{Dependents, DirectoryId, Key, Ticket};
 use crate::cache::entry::Entry;
 use crate::clock::Now;
-use crate::site::resolve::Lookup;
+use crate::site::resolve::{self, Lookup};
 use crate::sys::watches::{ITSELF, Unwatched, Walk, Watches};
 
 /// Events that are remembered. Results of jobs that were submitted before the oldest are not trusted.
@@ -39,6 +39,7 @@ pub(in crate::server) struct Moment(u64);
 /// The way to a directory: all the names on it, and no link among them.
 #[derive(Debug)]
 pub(in crate::server) struct Way {
+    path: Box<[u8]>,
     keys: Box<[Key]>,
     directory: DirectoryId,
     since: Moment,
@@ -48,8 +49,8 @@ pub(in crate::server) struct Way {
 #[derive(Debug)]
 enum Target {
     /// For one that is checked after a time besides: a hash of its directory.
-    Entry(Weak<Entry>, Option<u64>),
-    Way(Box<[u8]>),
+    Entry(Weak<Entry>, Option<NonZeroU32>),
+    Way(Weak<Way>),
     Root,
 }
 
@@ -70,7 +71,7 @@ struct Event {
     /// The directory; or a file that is being mapped.
     directory: DirectoryId,
     /// Of the name that it is about; `None`: the directory itself.
-    name: Option<u64>,
+    name: Option<u32>,
     /// Nothing comes after it: the watch was removed.
     is_last: bool,
 }
@@ -97,7 +98,7 @@ pub(in crate::server) struct Directories {
     root: Option<Ticket>,
     root_is_stale: bool,
     /// Entries that are checked after a time, by directory.
-    polled: HashMap<u64, usize, RandomState>,
+    polled: HashMap<NonZeroU32, usize, RandomState>,
     polled_count: usize,
     refused: u64,
 }
@@ -128,13 +129,16 @@ impl Directories {
         }
     }
 
-    /// Names that differ in the case of ASCII letters are one here: a directory may fold them.
-    fn hash(&self, name: &[u8]) -> u64 {
+    /// Names that differ in the case of ASCII letters are one here: a directory may fold them. So are a file
+    /// and its precompressed variants: whoever depends on one depends on the others, which may come to be.
+    fn hash(&self, name: &[u8]) -> u32 {
         let mut hasher = self.hasher.build_hasher();
-        for byte in name {
+        for byte in resolve::without_coding(name) {
             hasher.write_u8(byte.to_ascii_lowercase());
         }
-        hasher.finish()
+        #[allow(clippy::cast_possible_truncation)]
+        let short = hasher.finish() as u32;
+        short
     }
 
     /// What jobs add watches through; `None` where nothing is watched.
@@ -183,15 +187,15 @@ impl Directories {
                     }
                 }
             }
-            Target::Way(path) => broken.push(path.clone()),
+            Target::Way(way) => broken.extend(way.upgrade().map(|way| way.path.clone())),
             Target::Root => root_is_stale = true,
         };
         match name {
             Some(name) => {
                 let key = Key { directory, name };
-                self.dependents.of(key).for_each(&mut touch);
+                self.dependents.of(key, &mut touch);
             }
-            None => self.dependents.of_directory(directory).for_each(&mut touch),
+            None => self.dependents.of_directory(directory, &mut touch),
         }
         self.root_is_stale = root_is_stale;
         for path in broken {
@@ -317,7 +321,7 @@ impl Directories {
             return;
         };
         let directory = directory.get_watch_descriptor_id();
-        let own: HashSet<u64> = lookup.names().map(|name| self.hash(name)).collect();
+        let own: HashSet<u32> = lookup.names().map(|name| self.hash(name)).collect();
         let keys: Vec<Key> = self
             .keys(walk)
             .filter(|key| key.directory != directory || !own.contains(&key.name))
@@ -326,13 +330,15 @@ impl Directories {
         let mut needed = keys.clone();
         let name = self.hash(ITSELF);
         needed.push(Key { directory, name });
-        let ticket = self.dependents.add(Target::Way(path.into()), needed);
-        let way = Way {
+        let way = Rc::new(Way {
+            path: path.into(),
             keys: keys.into(),
             directory,
             since: self.moment(),
-        };
-        self.ways.put(path.into(), (Rc::new(way), ticket));
+        });
+        let target = Target::Way(Rc::downgrade(&way));
+        let ticket = self.dependents.add(target, needed);
+        self.ways.put(path.into(), (way, ticket));
     }
 
     /// Has an entry told of changes of these names; `None` where there would be too many directories.
@@ -350,7 +356,7 @@ impl Directories {
         directory: &[u8],
         keys: Vec<Key>,
     ) -> Ticket {
-        let directory = self.hash(directory);
+        let directory = NonZeroU32::MIN | self.hash(directory);
         let mut add = |keys| {
             *self.polled.entry(directory).or_insert(0) += 1;
             self.polled_count += 1;
