@@ -13,7 +13,8 @@ use spede::clock::Now;
 use spede::conn::ledger::{Ledger, Logging};
 use spede::conn::outbox::{Next, Pool, Source};
 use spede::conn::{
-    Connection, Context, Explanation, Found, Input, Peer, Policy, ServerTiming, Timeouts, Want,
+    Connection, Context, Explanation, Found, Input, Peer, Policy, ServerTiming, Stage, Timeouts,
+    Want,
 };
 use spede::disk::job::Opened;
 use spede::http::content_coding::Coding;
@@ -87,6 +88,7 @@ pub fn policy() -> Policy {
             disk: 30 * second,
             send: 30 * second,
             linger: 2 * second,
+            linger_total: Duration::from_secs(30),
         },
         server_timing: ServerTiming::Hidden,
     }
@@ -223,6 +225,7 @@ impl Hot {
             ..
         } = self;
         let mut context = Context {
+            stage: Stage::Serving,
             now,
             policy,
             ledger,

@@ -327,12 +327,20 @@ pub(super) struct Args {
     #[arg(value_parser = duration(TIMEOUT_MIN..=TIME_MAX), default_value = "30s")]
     pub(super) send_timeout: Duration,
 
+    /// How long a peer may be silent after its last response.
+    ///
+    /// Closing at once would reset the connection if the peer still sends, and it could lose the
+    /// response. What it sends is taken and dropped until it is silent for so long.
+    #[arg(long, value_name = "TIME", env = "SPEDE_LINGER_TIMEOUT", help_heading = TIME_OUTS)]
+    #[arg(value_parser = duration(Duration::ZERO..=TIME_MAX), default_value = "5s")]
+    pub(super) linger_timeout: Duration,
+
     /// How long to take what a peer sends after its last response.
     ///
-    /// Closing at once would reset the connection, and the peer could lose the response.
-    #[arg(long, value_name = "TIME", env = "SPEDE_LINGER_TIMEOUT", help_heading = TIME_OUTS)]
-    #[arg(value_parser = duration(Duration::ZERO..=TIME_MAX), default_value = "2s")]
-    pub(super) linger_timeout: Duration,
+    /// Some clients read nothing before they have sent all of a file, though it is refused.
+    #[arg(long, value_name = "TIME", env = "SPEDE_LINGER_TIME", help_heading = TIME_OUTS)]
+    #[arg(value_parser = duration(Duration::ZERO..=TIME_MAX), default_value = "30s")]
+    pub(super) linger_time: Duration,
 
     /// How long responses may go on after SIGTERM or SIGINT.
     ///

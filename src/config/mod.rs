@@ -6,6 +6,7 @@
 
 mod args;
 mod error;
+mod inherited;
 mod listen;
 mod simulate;
 mod value;
@@ -75,11 +76,19 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Task, Usage> {
             let settings = simulate::parse_with(simulate::command(), &words[1..])?;
             Ok(Task::Simulate(Box::new(settings)))
         }
-        _ => Ok(Task::Serve(Box::new(parse_with(args::command(), words)?))),
+        _ => {
+            let inherited = inherited::socket_count(|name| std::env::var(name).ok())?;
+            let settings = parse_with(args::command(), words, inherited)?;
+            Ok(Task::Serve(Box::new(settings)))
+        }
     }
 }
 
-fn parse_with(mut command: Command, words: Vec<OsString>) -> Result<Settings, Usage> {
+fn parse_with(
+    mut command: Command,
+    words: Vec<OsString>,
+    inherited_socket_count: usize,
+) -> Result<Settings, Usage> {
     let parsed = command.try_get_matches_from_mut(&words);
     let mut asked = AskedSizes::default();
     let args = parsed.and_then(|matches| {
@@ -94,6 +103,9 @@ fn parse_with(mut command: Command, words: Vec<OsString>) -> Result<Settings, Us
         if is_default("map_max") && args.map_cache > 0 {
             args.map_max = args.map_max.min(args.map_cache);
         }
+        if is_default("listen") && inherited_socket_count > 0 {
+            args.listen.clear();
+        }
         if is_default("target_max") {
             let room = args.head_max.saturating_sub(BESIDE_TARGET_LENGTH_MIN);
             args.target_max = args.target_max.min(room);
@@ -101,7 +113,7 @@ fn parse_with(mut command: Command, words: Vec<OsString>) -> Result<Settings, Us
         Ok(args)
     });
     let settings = args
-        .map(|args| settings(args, asked))
+        .map(|args| settings(args, asked, inherited_socket_count))
         .map_err(|error| usage(&error, &command, &words))?;
     match conflict(&settings) {
         Some(line) => Err(Usage::Wrong(line)),
@@ -125,10 +137,15 @@ fn trimmed(text: &str) -> String {
         .collect()
 }
 
-fn settings(args: Args, asked: AskedSizes) -> Settings {
-    let status = args.status.unwrap_or_else(|| default_status(&args.listen));
+fn settings(args: Args, asked: AskedSizes, inherited_socket_count: usize) -> Settings {
+    let status = args.status.unwrap_or_else(|| match inherited_socket_count {
+        0 => default_status(&args.listen),
+        // Who reaches them is for the service manager to know.
+        _ => StatusAccess::DefaultListener(STATUS_ADDRESS_DEFAULT),
+    });
     Settings {
         root: args.root,
+        inherited_socket_count,
         listen: args.listen,
         index: args.index,
         dot_files: args.dotfiles,
@@ -164,6 +181,7 @@ fn settings(args: Args, asked: AskedSizes) -> Settings {
             disk: args.disk_timeout,
             send: args.send_timeout,
             linger: args.linger_timeout,
+            linger_total: args.linger_time,
         },
         grace: args.grace,
         access_log: args.access_log,

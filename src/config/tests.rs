@@ -24,7 +24,7 @@ fn read_words(words: &[OsString]) -> Result<Settings, Usage> {
     let all = [OsString::from("spede")]
         .into_iter()
         .chain(words.iter().cloned());
-    parse_with(hermetic(), all.collect())
+    parse_with(hermetic(), all.collect(), 0)
 }
 
 fn read(words: &[&str]) -> Result<Settings, Usage> {
@@ -67,6 +67,7 @@ fn clap_finds_nothing_wrong_with_the_definitions() {
 fn without_words_the_defaults_are_the_documented_ones() {
     let want = Settings {
         root: PathBuf::from("www"),
+        inherited_socket_count: 0,
         listen: vec![tcp("127.0.0.1:8080")],
         index: vec!["index.html".to_owned()],
         dot_files: DotFiles::Refused,
@@ -101,7 +102,8 @@ fn without_words_the_defaults_are_the_documented_ones() {
             idle: Duration::from_secs(60),
             disk: Duration::from_secs(30),
             send: Duration::from_secs(30),
-            linger: Duration::from_secs(2),
+            linger: Duration::from_secs(5),
+            linger_total: Duration::from_secs(30),
         },
         grace: Duration::from_secs(30),
         access_log: AccessLog::Off,
@@ -127,11 +129,12 @@ fn each_flag_sets_what_it_names() {
         "--warm", "list", "--warm", "/srv/www/a,b", "--cache-state", "/var/lib/state", "--disk-queue", "8", "--disk-timeout", "250ms", "--lock", "--directories", "list",
         "--target-max", "2000", "--head-max", "4000", "--fields-max", "256", "--body-max", "0",
         "--ranges-max", "0", "--head-timeout", "1", "--body-timeout", "2s",
-        "--idle-timeout", "3m", "--send-timeout", "4h", "--linger-timeout", "0",
+        "--idle-timeout", "3m", "--send-timeout", "4h", "--linger-timeout", "0", "--linger-time", "7",
         "--grace", "1.5", "--access-log", "-", "--access-log-format", "json", "--server-timing", "--status", "9000", "/srv/www",
     ]);
     let want = Settings {
         root: PathBuf::from("/srv/www"),
+        inherited_socket_count: 0,
         listen: vec![tcp("[::1]:81"), tcp("127.0.0.1:82")],
         index: vec!["a.htm".to_owned(), "b.htm".to_owned()],
         dot_files: DotFiles::Served,
@@ -171,6 +174,7 @@ fn each_flag_sets_what_it_names() {
             disk: Duration::from_millis(250),
             send: Duration::from_secs(14_400),
             linger: Duration::ZERO,
+            linger_total: Duration::from_secs(7),
         },
         grace: Duration::from_millis(1_500),
         access_log: AccessLog::StandardOutput,
@@ -575,4 +579,13 @@ fn odd_word() -> impl Strategy<Value = OsString> {
         }),
         "-{0,2}[a-z0-9.:/=]{0,8}".prop_map(OsString::from),
     ]
+}
+
+#[test]
+fn inherited_sockets_take_the_place_of_the_default_address() {
+    let words = |words: &[&str]| words.iter().map(OsString::from).collect();
+    let default = parse_with(hermetic(), words(&["spede"]), 1).unwrap();
+    assert_eq!(default.listen, []);
+    let given = parse_with(hermetic(), words(&["spede", "-l", "9000"]), 1).unwrap();
+    assert_eq!(given.listen.len(), 1);
 }

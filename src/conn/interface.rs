@@ -28,8 +28,10 @@ pub struct Timeouts {
     pub disk: Duration,
     /// Without the peer taking a byte of what is sent.
     pub send: Duration,
-    /// From the last answer to the end of what the peer still sends.
+    /// After the last answer, without the peer sending anything and without its end.
     pub linger: Duration,
+    /// From the last answer to the end of what the peer still sends.
+    pub linger_total: Duration,
 }
 
 /// What all connections of a server have in common.
@@ -45,6 +47,24 @@ pub struct Policy {
     pub server_timing: ServerTiming,
 }
 
+/// Whether the server goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Connections are kept.
+    Serving,
+    /// It is stopping: each connection is told so with its next answer.
+    Draining,
+}
+
+/// Whether a socket holds bytes that were not received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// None when it was asked.
+    None,
+    /// There are some.
+    Some,
+}
+
 /// What a connection is given beside each input.
 #[derive(Debug)]
 pub struct Context<'a> {
@@ -52,6 +72,8 @@ pub struct Context<'a> {
     pub now: &'a Now,
     /// The rules.
     pub policy: &'a Policy,
+    /// Whether the server goes on.
+    pub stage: Stage,
     /// Where it reports to.
     pub ledger: &'a mut Ledger,
 }
@@ -102,8 +124,8 @@ pub enum Input<'a> {
     WriteClosed,
     /// The moment that [`deadline`](super::Connection::deadline) gave has come.
     DeadlinePassed,
-    /// The server is stopping: the answer under way is the last.
-    Drain,
+    /// The connection is to end if it is idle.
+    Retire,
     /// The socket failed, or the bytes of an answer are no longer there.
     Broken(io::ErrorKind),
 }
@@ -158,8 +180,6 @@ pub enum CloseReason {
     DiskStalled,
     /// What was received after the last answer did not end in time, or was too much.
     Lingered,
-    /// The server stops.
-    Drained,
     /// The socket or the file failed.
     Broken(io::ErrorKind),
 }

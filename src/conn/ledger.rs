@@ -37,6 +37,8 @@ pub struct Ledger {
     pub by_class: [u64; 6],
     /// Answers by their status, from 100 on.
     by_status: Box<[u64; STATUS_COUNT]>,
+    /// Requests that were on their way when their idle connections were ended, and got no answer.
+    pub crossed: u64,
     /// Finished log lines.
     pub lines: Vec<u8>,
     logging: Logging,
@@ -48,6 +50,7 @@ impl Ledger {
         Ledger {
             by_class: [0; 6],
             by_status: Box::new([0; STATUS_COUNT]),
+            crossed: 0,
             lines: Vec::new(),
             logging,
         }

@@ -17,7 +17,8 @@ mod state;
 pub use answer::Document;
 pub use explanation::{Explanation, LookUp, ServerTiming};
 pub use interface::{
-    CloseReason, Context, Found, HoldUp, Input, Peer, Policy, Standing, Timeouts, Want,
+    CloseReason, Context, Found, HoldUp, Input, Peer, Policy, Stage, Standing, Timeouts, Unread,
+    Want,
 };
 pub use state::Connection;
 

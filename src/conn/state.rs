@@ -1,5 +1,7 @@
 //! The states of a connection and all that moves it from one to the next.
 
+mod ending;
+
 use std::mem;
 use std::time::Instant;
 
@@ -7,7 +9,7 @@ use super::answer::{self, Exchange};
 use super::explanation::{Explanation, ServerTiming};
 use super::inbox::Inbox;
 use super::interface::{
-    CloseReason, Context, Found, HoldUp, Input, Peer, Standing, Timeouts, Want,
+    CloseReason, Context, Found, HoldUp, Input, Peer, Standing, Timeouts, Unread, Want,
 };
 use super::ledger::{Answered, Journal};
 use super::outbox::{Outbox, Pool};
@@ -18,24 +20,11 @@ use crate::http::request::{self, Expectation, Head, Persistence, Request};
 use crate::http::status::{Refusal, Status};
 use crate::site::response::{self, Content, Fixed};
 
-/// Bytes that are read and dropped after the last answer, before the connection is closed anyway.
-const LINGER_LENGTH_MAX: u64 = 1 << 20;
-
-/// Content after which nothing is waited for where the peer has asked for the end: it is under way in one call.
-const SHORT_ANSWER_LENGTH_MAX: u64 = 64 << 10;
-
 /// Whether the peer may still send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PeerStream {
     Open,
     Finished,
-}
-
-/// Whether further requests are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Service {
-    Open,
-    Draining,
 }
 
 /// Whether the driver was told what to look up.
@@ -51,7 +40,26 @@ enum Ending {
     /// Nothing unread can be under way.
     Close,
     /// The peer may be sending still.
-    Linger,
+    Linger(Last),
+}
+
+/// What was the last thing on a connection before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Last {
+    /// An answer; the peer knows that no further one comes.
+    Answer,
+    /// Nothing: it was idle. A request that crosses the end is not answered.
+    Rest,
+}
+
+/// Taking what still comes after the end of our direction.
+#[derive(Clone, Copy, Debug)]
+struct Lingering {
+    /// Bytes that are still taken.
+    left: u64,
+    /// When no more are.
+    until: Instant,
+    last: Last,
 }
 
 /// The body of a request, on its way to nowhere.
@@ -86,7 +94,7 @@ enum State {
     /// The last answer is in the outbox.
     Flushing(Ending),
     /// The last answer is sent; what still comes is dropped.
-    Lingering { left: u64 },
+    Lingering(Lingering),
     /// Over.
     Closed(CloseReason),
 }
@@ -100,7 +108,8 @@ pub struct Connection {
     journal: Journal,
     peer: Peer,
     peer_stream: PeerStream,
-    service: Service,
+    /// Whether the socket held bytes when it was last asked; only asked while the server stops.
+    unread: Unread,
     hold_up: HoldUp,
     /// When what is waited for began; see [`Timeouts`].
     since: Instant,
@@ -116,7 +125,7 @@ impl Connection {
             journal: Journal::default(),
             peer,
             peer_stream: PeerStream::Open,
-            service: Service::Open,
+            unread: Unread::None,
             hold_up: HoldUp::Peer,
             since: now.monotonic,
         }
@@ -166,7 +175,12 @@ impl Connection {
 
     /// Whether no request is under way and nothing is being sent.
     pub fn is_idle(&self) -> bool {
-        matches!(self.state, State::ReadingHead) && self.nothing_begun() && self.outbox.is_empty()
+        matches!(self.state, State::ReadingHead) && self.is_at_rest()
+    }
+
+    /// Since when it is idle; nothing if it is not.
+    pub fn idle_since(&self) -> Option<Instant> {
+        self.is_idle().then_some(self.since)
     }
 
     /// What it is doing.
@@ -176,7 +190,7 @@ impl Connection {
             _ if !self.outbox.is_empty() => Standing::Sending,
             State::Resolving { .. } => Standing::Waiting,
             State::ReadingHead | State::Discarding { .. } => Standing::Receiving,
-            State::Flushing(_) | State::Lingering { .. } | State::Closed(_) => Standing::Lingering,
+            State::Flushing(_) | State::Lingering(_) | State::Closed(_) => Standing::Lingering,
         }
     }
 
@@ -192,8 +206,8 @@ impl Connection {
             State::Resolving { .. } => Want::Wait,
             State::ReadingHead | State::Discarding { .. } => Want::Read,
             State::Flushing(Ending::Close) => Want::Close(CloseReason::Answered),
-            State::Flushing(Ending::Linger) => Want::CloseWrite,
-            State::Lingering { .. } => Want::Discard,
+            State::Flushing(Ending::Linger(_)) => Want::CloseWrite,
+            State::Lingering(_) => Want::Discard,
         }
     }
 
@@ -220,7 +234,12 @@ impl Connection {
                 asked: Asked::Yes, ..
             } => timeouts.disk,
             State::Resolving { .. } | State::Flushing(_) => return None,
-            State::Lingering { .. } => timeouts.linger,
+            State::Lingering(Lingering { until, .. }) => {
+                return self
+                    .since
+                    .checked_add(timeouts.linger)
+                    .map(|silent| silent.min(until));
+            }
         };
         self.since.checked_add(allowed)
     }
@@ -236,12 +255,8 @@ impl Connection {
                 self.inbox.received(count);
                 self.discard(head, body, context)
             }
-            (Lingering { left }, Input::Received(count)) => {
-                self.inbox.clear();
-                match left.checked_sub(count as u64) {
-                    Some(left) => Lingering { left },
-                    None => Closed(CloseReason::Lingered),
-                }
+            (Lingering(lingering), Input::Received(count)) => {
+                self.discard_rest(lingering, count, context)
             }
             (ReadingHead, Input::EndOfStream) => {
                 self.peer_stream = PeerStream::Finished;
@@ -254,7 +269,7 @@ impl Connection {
             }
             // RFC 9112 §8: the message is incomplete and is not answered as if it were whole.
             (Discarding { .. }, Input::EndOfStream) => Closed(CloseReason::PeerFinished),
-            (Lingering { .. }, Input::EndOfStream) => Closed(CloseReason::Answered),
+            (Lingering(_), Input::EndOfStream) => Closed(CloseReason::Answered),
             (state, Input::EndOfStream) => {
                 self.peer_stream = PeerStream::Finished;
                 state
@@ -274,17 +289,12 @@ impl Connection {
             }
             (state, Input::Sent(count)) => self.sent(state, count, context),
             (state, Input::HeldUp(by)) => self.held_up(state, by, context.now),
-            (Flushing(_), Input::WriteClosed) => {
-                self.since = context.now.monotonic;
-                match self.peer_stream {
-                    PeerStream::Open => Lingering {
-                        left: LINGER_LENGTH_MAX,
-                    },
-                    PeerStream::Finished => Closed(CloseReason::Answered),
-                }
-            }
+            (Flushing(ending), Input::WriteClosed) => self.linger(ending, context),
             (state, Input::DeadlinePassed) => self.deadline_passed(state, context),
-            (state, Input::Drain) => self.drain(state),
+            (ReadingHead, Input::Retire) if self.is_at_rest() => {
+                Flushing(Ending::Linger(Last::Rest))
+            }
+            (state, Input::Retire) => state,
             (state, input) => unreachable!("the driver gave {input:?} to {state:?}"),
         };
         if let Closed(_) = self.state {
@@ -421,10 +431,7 @@ impl Connection {
         if let Found::Fixed(Fixed::Refused(refusal)) = found {
             return self.refuse(*refusal, Content::of(head.method), context);
         }
-        let persistence = match self.service {
-            Service::Open => head.persistence,
-            Service::Draining => Persistence::Close,
-        };
+        let persistence = self.persistence(head, context.stage);
         let request = Request::new(self.inbox.bytes(), head);
         let timing = match context.policy.server_timing {
             ServerTiming::Hidden => None,
@@ -483,21 +490,22 @@ impl Connection {
             .answered(context.ledger, peer, None, answered, context.now);
         self.since = context.now.monotonic;
         self.inbox.clear();
-        State::Flushing(Ending::Linger)
+        State::Flushing(Ending::Linger(Last::Answer))
     }
 
-    /// How to end after the last answer. A socket that is closed while its peer still sends is
-    /// reset, and what the peer has not received by then is lost. A peer that asked for the end itself
-    /// must not send more (RFC 9112 §9.6). Where it has not done so already, and a short answer leaves
-    /// it no time to, that is relied on: it saves two calls and a wake-up of each short connection.
-    fn ending(&self, asked: Persistence, content_length: u64) -> Ending {
-        let is_silent = asked == Persistence::Close
-            && content_length <= SHORT_ANSWER_LENGTH_MAX
-            && self.inbox.bytes().is_empty();
-        match self.peer_stream {
-            PeerStream::Open if !is_silent => Ending::Linger,
-            PeerStream::Open | PeerStream::Finished => Ending::Close,
+    /// Whether a request has begun whose answer was not sent to its end.
+    pub fn is_under_way(&self) -> bool {
+        match self.state {
+            State::Lingering(_) | State::Closed(_) => false,
+            State::ReadingHead => !self.is_at_rest(),
+            State::Flushing(_) => !self.outbox.is_empty(),
+            State::Discarding { .. } | State::Resolving { .. } => true,
         }
+    }
+
+    /// Whether nothing has begun and nothing is left to be sent.
+    fn is_at_rest(&self) -> bool {
+        self.nothing_begun() && self.outbox.is_empty()
     }
 
     /// Whether no request has begun: empty lines before one are nothing (RFC 9112 §2.2).
@@ -521,52 +529,6 @@ impl Connection {
         self.journal.sent(context.ledger, self.outbox.total_out());
         match state {
             State::ReadingHead if self.outbox.is_empty() => self.next_request(context),
-            state => state,
-        }
-    }
-
-    fn deadline_passed(&mut self, state: State, context: &mut Context<'_>) -> State {
-        match state {
-            State::Lingering { .. } => State::Closed(CloseReason::Lingered),
-            _ if !self.outbox.is_empty() => State::Closed(match self.hold_up {
-                HoldUp::Peer => CloseReason::SendStalled,
-                HoldUp::Disk => CloseReason::DiskStalled,
-            }),
-            State::Resolving { head, .. } => {
-                let too_late = Fixed::Error(Status::GatewayTimeout);
-                let waited = Explanation {
-                    disk: Some(context.policy.timeouts.disk),
-                    ..Explanation::default()
-                };
-                self.found(head, Found::Fixed(&too_late), waited, context)
-            }
-            State::ReadingHead if self.nothing_begun() => State::Closed(CloseReason::Idle),
-            State::ReadingHead => self.refuse(Refusal::TimedOut, self.content_of_head(), context),
-            State::Discarding { head, .. } => {
-                self.refuse(Refusal::TimedOut, Content::of(head.method), context)
-            }
-            state => state,
-        }
-    }
-
-    /// Each of those who are waited for has his own time.
-    fn held_up(&mut self, state: State, by: HoldUp, now: &Now) -> State {
-        if self.hold_up != by {
-            self.hold_up = by;
-            self.since = now.monotonic;
-        }
-        state
-    }
-
-    fn drain(&mut self, state: State) -> State {
-        self.service = Service::Draining;
-        match state {
-            State::ReadingHead if self.nothing_begun() && self.outbox.is_empty() => {
-                State::Closed(CloseReason::Drained)
-            }
-            State::ReadingHead if self.nothing_begun() => {
-                State::Flushing(self.ending(Persistence::KeepAlive, 0))
-            }
             state => state,
         }
     }

@@ -28,6 +28,7 @@ const POLICY: Policy = Policy {
         disk: Duration::from_secs(40),
         send: Duration::from_secs(20),
         linger: Duration::from_secs(2),
+        linger_total: Duration::from_secs(10),
     },
     server_timing: ServerTiming::Hidden,
 };
@@ -38,6 +39,7 @@ struct Peerless {
     pool: Pool,
     ledger: Ledger,
     now: Now,
+    stage: Stage,
     sent_length: u64,
     end: Option<CloseReason>,
     half_closed: bool,
@@ -57,6 +59,7 @@ impl Peerless {
             pool: Pool::new(5_000),
             ledger: Ledger::new(Logging::Combined),
             now,
+            stage: Stage::Serving,
             sent_length: 0,
             end: None,
             half_closed: false,
@@ -68,6 +71,7 @@ impl Peerless {
             connection,
             ledger,
             now,
+            stage,
             ..
         } = self;
         connection.handle(
@@ -75,6 +79,7 @@ impl Peerless {
             &mut Context {
                 now,
                 policy: &POLICY,
+                stage: *stage,
                 ledger,
             },
         );
@@ -372,22 +377,75 @@ fn a_disk_that_gives_nothing_more_has_its_own_time() {
     }
 }
 
+/// While the server stops, the answer to the last request that is there says so, and no other.
 #[test]
-fn draining_ends_idle_connections_at_once_and_others_after_their_answer() {
-    let mut idle = Peerless::new();
-    idle.tell(Input::Drain);
-    idle.settle();
-    assert_eq!(idle.end, Some(CloseReason::Drained));
+fn the_last_request_that_is_there_is_told_of_the_end() {
+    let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    #[rustfmt::skip]
+    let cases = [
+        // received                   in the socket  answers  ended
+        (String::from(get),           Unread::None,  1,       true),
+        (get.repeat(3),               Unread::None,  3,       true),
+        (format!("{get}GET / HTTP"),  Unread::None,  1,       false),
+        (get.repeat(3),               Unread::Some,  3,       false),
+    ];
+    for (bytes, unread, answer_count, is_ended) in cases {
+        let mut peer = Peerless::new();
+        peer.stage = Stage::Draining;
+        peer.connection.note_unread(unread);
+        peer.receive(bytes.as_bytes(), 5_000);
+        let context = format!("{bytes:?}, {unread:?} in the socket");
+        assert_eq!(peer.statuses(), vec![404; answer_count], "{context}");
+        assert_eq!(peer.half_closed, is_ended, "{context}");
+    }
+}
+
+/// An idle connection is ended in one direction first, and a request that crosses that is counted.
+#[test]
+fn an_idle_connection_that_is_ended_takes_what_still_comes() {
     let mut busy = Peerless::new();
     busy.receive(b"GET /later HTTP/1.1\r\nHost: a\r\n\r\n", 5_000);
-    busy.tell(Input::Drain);
-    busy.connection.lend(&mut busy.pool);
-    busy.tell(Input::Resolved(
-        Found::Fixed(&Fixed::Error(Status::NotFound)),
-        Explanation::default(),
-    ));
+    busy.tell(Input::Retire);
     busy.settle();
-    assert_eq!((busy.statuses(), busy.half_closed), (vec![404], true));
+    assert_eq!(
+        (busy.half_closed, busy.end),
+        (false, None),
+        "it is not idle"
+    );
+    let mut idle = Peerless::new();
+    idle.settle();
+    idle.tell(Input::Retire);
+    idle.settle();
+    assert_eq!((idle.half_closed, idle.end), (true, None));
+    idle.receive(b"GET / HTTP/1.1\r\n", 5_000);
+    idle.receive(b"Host: a\r\n\r\n", 5_000);
+    assert_eq!((idle.statuses(), idle.ledger.crossed), (vec![], 1));
+    idle.tell(Input::EndOfStream);
+    idle.settle();
+    assert_eq!(idle.end, Some(CloseReason::Answered));
+}
+
+/// Each byte gives more time to be silent, and all of them together have an end.
+#[test]
+fn what_comes_after_the_last_answer_is_taken_for_a_bounded_time() {
+    let refused = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 30000000\r\n\r\n";
+    let seconds = Duration::from_secs;
+    let mut silent = Peerless::new();
+    silent.receive(refused.as_bytes(), 5_000);
+    silent.pass(seconds(1));
+    assert_eq!((silent.statuses(), silent.end), (vec![413], None));
+    silent.pass(seconds(1));
+    assert_eq!(silent.end, Some(CloseReason::Lingered));
+    let mut talking = Peerless::new();
+    talking.receive(refused.as_bytes(), 5_000);
+    for _ in 0..9 {
+        talking.receive(&vec![b'x'; 3_000_000], 5_000);
+        talking.pass(seconds(1));
+        assert_eq!(talking.end, None);
+    }
+    talking.receive(b"x", 1);
+    talking.pass(seconds(1));
+    assert_eq!(talking.end, Some(CloseReason::Lingered));
 }
 
 #[test]

@@ -8,8 +8,11 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use mio::Registry;
+use mio::unix::SourceFd;
+
 use super::connections::{Connected, Flow};
-use super::listeners::Listener;
+use super::listeners::{Listener, Origin};
 use super::service::Service;
 use crate::clock::Now;
 use crate::conn::Connection;
@@ -38,7 +41,10 @@ pub(super) struct Acceptor {
 
 impl Acceptor {
     /// An acceptor for listeners that are bound.
-    pub(super) fn new(listeners: Vec<Listener>, connection_count_max: usize) -> Acceptor {
+    pub(super) fn new(mut listeners: Vec<Listener>, connection_count_max: usize) -> Acceptor {
+        for (index, listener) in listeners.iter_mut().enumerate() {
+            listener.index = index;
+        }
         Acceptor {
             listeners,
             connection_count_max,
@@ -50,7 +56,8 @@ impl Acceptor {
 
     /// Notes that connections wait at a listener.
     pub(super) fn note(&mut self, index: usize) {
-        if let Some(listener) = self.listeners.get_mut(index) {
+        let mut listeners = self.listeners.iter_mut();
+        if let Some(listener) = listeners.find(|listener| listener.index == index) {
             listener.input = Flow::Ready;
         }
     }
@@ -76,10 +83,39 @@ impl Acceptor {
         self.pauses += 1;
     }
 
-    /// Takes no connection any more: the listeners are closed.
-    pub(super) fn close(&mut self) {
-        self.listeners.clear();
-        self.paused_until = None;
+    /// Notes that connections may wait at every listener.
+    pub(super) fn note_all(&mut self) {
+        for listener in &mut self.listeners {
+            listener.input = Flow::Ready;
+        }
+    }
+
+    /// Whether no connection waits anywhere, as far as was last seen.
+    pub(super) fn is_drained(&self) -> bool {
+        let is_blocked = |listener: &Listener| listener.input == Flow::Blocked;
+        self.listeners.iter().all(is_blocked)
+    }
+
+    /// Whether no connection is taken any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.listeners.is_empty()
+    }
+
+    /// Closes the listeners of an origin, or all. One that another process holds too would go on to wake the
+    /// loop if it were only closed.
+    pub(super) fn close(&mut self, origin: Option<Origin>, registry: &Registry) {
+        self.listeners.retain(|listener| {
+            let is_kept = origin.is_some_and(|origin| listener.origin != origin);
+            if !is_kept {
+                // It was registered for as long as it was there.
+                let _ = registry.deregister(&mut SourceFd(&listener.descriptor()));
+            }
+            is_kept
+        });
+        self.turn = 0;
+        if self.listeners.is_empty() {
+            self.paused_until = None;
+        }
     }
 
     /// A connection was closed: there is room again.

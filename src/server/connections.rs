@@ -213,6 +213,27 @@ impl Connections {
             .sum()
     }
 
+    /// Those that are idle, and since when. O(connections).
+    pub(super) fn idle(&self) -> impl Iterator<Item = (Instant, ConnectionId)> {
+        self.table.iter().filter_map(|(index, connected)| {
+            let id = ConnectionId {
+                index: u32::try_from(index).ok()?,
+                generation: connected.generation,
+            };
+            Some((connected.connection.idle_since()?, id))
+        })
+    }
+
+    /// Whether one is open that was so when `count` had been accepted. O(connections).
+    pub(super) fn has_one_before(&self, count: u64) -> bool {
+        let age = self.accepted - count.min(self.accepted);
+        // Generations count the same, and may have begun anew.
+        let is_before = |connected: &Connected| {
+            u64::from(self.generation.wrapping_sub(connected.generation)) >= age
+        };
+        self.table.iter().any(|(_, connected)| is_before(connected))
+    }
+
     /// Open now.
     pub(super) fn count(&self) -> usize {
         self.table.len()

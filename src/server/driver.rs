@@ -18,7 +18,7 @@ use crate::conn::ledger::Ledger;
 use crate::conn::outbox::{FileSegment, Next, Pool, Source};
 use crate::conn::{
     CloseReason, Connection, Context, Document, Explanation, Found, HoldUp, Input, LookUp, Policy,
-    Want,
+    Stage, Unread, Want,
 };
 use crate::http::status::Status;
 use crate::site::response::{Fixed, Selected};
@@ -53,6 +53,8 @@ pub(super) struct Driver {
     pub policy: Policy,
     /// Who may see the status page.
     pub access: Access,
+    /// Whether the server goes on.
+    pub stage: Stage,
     /// What is reported.
     pub ledger: Ledger,
     /// Buffers to lend.
@@ -176,12 +178,18 @@ impl Driver {
 
     /// Tells a connection what happened.
     pub(super) fn handle(&mut self, connection: &mut Connection, input: Input<'_>, now: &Now) {
-        let Driver { policy, ledger, .. } = self;
+        let Driver {
+            policy,
+            stage,
+            ledger,
+            ..
+        } = self;
         connection.handle(
             input,
             &mut Context {
                 now,
                 policy,
+                stage: *stage,
                 ledger,
             },
         );
@@ -198,6 +206,7 @@ impl Driver {
     }
 
     fn answer(&mut self, connected: &mut Connected, answer: &Answer, now: &Now) {
+        self.look_for_more(connected);
         connected.awaits = match answer {
             Answer::Waiting(job) => Some(*job),
             _ => None,
@@ -301,7 +310,20 @@ impl Driver {
                 kind => Input::Broken(kind),
             },
         };
+        self.look_for_more(connected);
         self.handle(&mut connected.connection, input, now);
+    }
+
+    /// While the server stops, a connection is told whether more requests are there before it says which is its
+    /// last.
+    fn look_for_more(&self, connected: &mut Connected) {
+        if self.stage == Stage::Draining {
+            let unread = match socket::has_unread(connected.socket.as_fd()) {
+                true => Unread::Some,
+                false => Unread::None,
+            };
+            connected.connection.note_unread(unread);
+        }
     }
 
     /// Sends once; gives the bytes that went, or nothing while a job makes them resident.

@@ -17,10 +17,25 @@ use crate::sys::socket::{defer_accept, limit_unsent};
 /// Connections that the kernel completes while the loop is busy; `net.core.somaxconn` may be less.
 const BACKLOG: i32 = 4_096;
 
+/// Who opened a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// This process: with it the connections are gone that wait there.
+    Bound,
+    /// A service manager, which may hold it as well (`sd_listen_fds(3)`).
+    Inherited,
+}
+
 /// A socket that takes connections.
 #[derive(Debug)]
 pub(super) struct Listener {
     socket: Socket,
+    /// Where its connections come from: `AF_UNIX` ones have no address.
+    family: Family,
+    /// Who opened it.
+    pub origin: Origin,
+    /// Names it in events.
+    pub index: usize,
     name: String,
     unlink: Option<PathBuf>,
     /// What its connections may ask for.
@@ -31,14 +46,55 @@ pub(super) struct Listener {
 
 /// How long a connection without a byte is left to the kernel. Browsers connect in advance, and nothing is
 /// to be done for such a connection; of those with a request the loop hears once instead of twice.
-const ACCEPT_DEFERRED_SECONDS: i32 = 1;
+pub(super) const ACCEPT_DEFERRED_SECONDS: i32 = 1;
 
 /// Bytes that a connection may have in the kernel without being under way. More would only lie there, and be
 /// out of the processor's caches by the time it goes: docs/design.md has what that costs. Fewer, and an answer of 128 KiB
 /// would no longer go out at once.
 const UNSENT_LENGTH_MAX: i32 = 64 * 1024;
 
+/// What kind of peers a listener has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    Tcp,
+    Unix,
+}
+
 impl Listener {
+    /// Takes over a socket that listens already.
+    ///
+    /// # Errors
+    /// Those of `fcntl(2)`, `setsockopt(2)` and `getsockname(2)`.
+    pub(super) fn inherit(socket: OwnedFd) -> io::Result<Listener> {
+        let socket = Socket::from(socket);
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?;
+        let (family, name) = match address.as_socket() {
+            Some(address) => {
+                socket.set_tcp_nodelay(true)?;
+                limit_unsent(socket.as_fd(), UNSENT_LENGTH_MAX)?;
+                defer_accept(socket.as_fd(), ACCEPT_DEFERRED_SECONDS)?;
+                (Family::Tcp, format!("http://{address}"))
+            }
+            None => {
+                let path = address
+                    .as_pathname()
+                    .unwrap_or(Path::new("(without a name)"));
+                (Family::Unix, format!("unix:{}", path.display()))
+            }
+        };
+        Ok(Listener {
+            socket,
+            family,
+            origin: Origin::Inherited,
+            index: 0,
+            name,
+            unlink: None,
+            role: Role::Site,
+            input: Flow::Ready,
+        })
+    }
+
     /// Binds an address and listens on it.
     ///
     /// # Errors
@@ -68,6 +124,9 @@ impl Listener {
         let name = format!("http://{bound}");
         Ok(Listener {
             socket,
+            family: Family::Tcp,
+            origin: Origin::Bound,
+            index: 0,
             name,
             unlink: None,
             role,
@@ -90,6 +149,9 @@ impl Listener {
         let name = format!("unix:{}", path.display());
         Ok(Listener {
             socket,
+            family: Family::Unix,
+            origin: Origin::Bound,
+            index: 0,
             name,
             unlink: Some(path.into()),
             role,
@@ -103,7 +165,7 @@ impl Listener {
     /// Those of `accept(2)`: `WouldBlock` when nobody waits.
     pub(super) fn accept(&self) -> io::Result<(OwnedFd, Peer)> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        if self.unlink.is_some() {
+        if self.family == Family::Unix {
             return Ok((rustix::net::accept_with(&self.socket, flags)?, Peer::Local));
         }
         let (socket, address) = rustix::net::acceptfrom_with(&self.socket, flags)?;

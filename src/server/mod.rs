@@ -7,6 +7,7 @@ mod connections;
 mod deadlines;
 mod deliveries;
 mod disk_queue;
+mod draining;
 mod driver;
 mod event_loop;
 mod fetch;

@@ -130,7 +130,9 @@ pub struct CacheBudget {
 pub struct Settings {
     /// The directory that is served.
     pub root: PathBuf,
-    /// Where connections are taken; at least one.
+    /// Sockets to listen on that a service manager has opened, from descriptor 3 on (`LISTEN_FDS`).
+    pub inherited_socket_count: usize,
+    /// Where else connections are taken; at least one, unless there are inherited sockets.
     pub listen: Vec<ListenAddress>,
     /// File names that stand for their directory.
     pub index: Vec<String>,

@@ -19,9 +19,9 @@ use super::settings::{
 use super::signals::Signals;
 use super::status::Access;
 use super::warming;
-use crate::conn::Policy;
 use crate::conn::ledger::{Ledger, Logging};
 use crate::conn::outbox::Pool;
+use crate::conn::{Policy, Stage};
 use crate::disk::Disk;
 use crate::disk::blocking::Blocking;
 use crate::disk::threads::Threads;
@@ -29,6 +29,7 @@ use crate::disk::uring::Uring;
 use crate::http::request::HeadLimits;
 use crate::sys::beneath::Root;
 use crate::sys::bin::Bin;
+use crate::sys::inherited;
 use crate::sys::limits::{raise_descriptor_limit, raise_lock_limit, reserve_descriptors};
 use crate::sys::ring::RingError;
 use crate::sys::sock_diag::SocketOwners;
@@ -63,6 +64,11 @@ pub enum StartError {
         /// What the kernel said.
         cause: io::Error,
     },
+    /// A socket that was handed over cannot be used.
+    #[error(
+        "cannot use a socket of LISTEN_FDS: {0}; pass listening stream sockets (ListenStream=), from descriptor 3 on"
+    )]
+    Inherited(io::Error),
     /// The access log cannot be written.
     #[error("cannot open the access log {}: {cause}; choose another with --access-log", path.display())]
     AccessLog {
@@ -120,6 +126,8 @@ fn listen_advice(cause: &io::Error) -> &'static str {
 /// # Errors
 /// When something that was asked for cannot be had; see [`StartError`].
 pub fn run(settings: &Settings) -> Result<(), StartError> {
+    // Before anything else is opened.
+    let inherited = inherit(settings)?;
     let signals = Signals::take_over()?;
     let root = Root::open(&absolute(&settings.root), Bin::default()).map_err(|cause| {
         StartError::Root {
@@ -135,7 +143,10 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
         StartError::AccessLog { path, cause }
     })?;
     let origins = warming::origins(settings)?;
-    let listeners = bind_all(settings)?;
+    let listeners = inherited
+        .into_iter()
+        .chain(bind_all(settings)?)
+        .collect::<Vec<_>>();
     let descriptors = Descriptors::share(settings, listeners.len());
     let count = (descriptors.files + descriptors.connections + DESCRIPTORS_APART) as u64;
     reserve_descriptors(count.min(DESCRIPTORS_RESERVED_MAX));
@@ -254,11 +265,19 @@ fn driver(settings: &Settings) -> Driver {
         turn: 0,
         policy,
         access: access(settings),
+        stage: Stage::Serving,
         ledger: Ledger::new(logging),
         pool,
         gathered_bytes: 0,
         sendfile_bytes: 0,
     }
+}
+
+/// Sockets that a service manager has opened.
+fn inherit(settings: &Settings) -> Result<Vec<Listener>, StartError> {
+    inherited::take(settings.inherited_socket_count)
+        .and_then(|sockets| sockets.into_iter().map(Listener::inherit).collect())
+        .map_err(StartError::Inherited)
 }
 
 fn bind_all(settings: &Settings) -> Result<Vec<Listener>, StartError> {

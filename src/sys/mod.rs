@@ -9,6 +9,7 @@ pub mod beneath;
 pub mod bin;
 pub mod cachestat;
 pub mod file;
+pub mod inherited;
 pub mod limits;
 pub mod mapping;
 pub mod memory;

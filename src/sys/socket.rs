@@ -143,6 +143,11 @@ pub fn send(socket: BorrowedFd<'_>, pieces: &[Piece<'_>], more: More) -> io::Res
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 
+/// Whether bytes were received that nobody has taken. An error counts as none: the next call has it.
+pub fn has_unread(socket: BorrowedFd<'_>) -> bool {
+    rustix::io::ioctl_fionread(socket).is_ok_and(|count| count > 0)
+}
+
 /// Has a listener give connections out when their first bytes are there, or after about this many
 /// seconds without any (`TCP_DEFER_ACCEPT`, tcp(7)).
 ///

@@ -157,6 +157,50 @@ fn an_error_reaches_a_peer_that_goes_on_sending() {
     assert_eq!(client.response(Content::Expected).unwrap().status, 413);
 }
 
+/// Some clients read nothing before they have sent all of a file, and tell nobody beforehand (`Expect`).
+#[test]
+fn a_client_that_sends_everything_before_it_reads_gets_its_answer() {
+    let length = 30_000_000;
+    let cases = [
+        (
+            format!("PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"),
+            413,
+        ),
+        (
+            format!(
+                "POST /none HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{length:x}\r\n"
+            ),
+            413,
+        ),
+        (String::from("PUT /a HTTP/1.1\r\n\r\n"), 400),
+        (
+            format!("PUT /a HTTP/1.0\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"),
+            413,
+        ),
+    ];
+    for engine in engines() {
+        let site = site();
+        let server = Server::start(&site, &["--disk", engine]);
+        for (head, status) in &cases {
+            let mut client = server.connect();
+            let mut stream = client.stream();
+            stream.write_all(head.as_bytes()).unwrap();
+            for part in vec![b'x'; length].chunks(64 << 10) {
+                stream
+                    .write_all(part)
+                    .unwrap_or_else(|error| panic!("{head}: {error}"));
+            }
+            let response = client.response(Content::Expected);
+            assert_eq!(
+                response.map(|response| response.status),
+                Some(*status),
+                "{head}"
+            );
+            assert!(client.is_closed(), "{head}");
+        }
+    }
+}
+
 /// Closing a socket that holds unread bytes resets it, and the peer loses what it has not received.
 #[test]
 fn a_last_answer_arrives_whole_although_its_peer_goes_on_sending() {

@@ -2,7 +2,8 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -128,8 +129,22 @@ impl Server {
 
     /// Starts a command that becomes the program.
     pub fn spawn(command: &mut Command) -> Server {
+        Server::spawn_with_input(command, Stdio::null())
+    }
+
+    /// Starts the program on a socket that listens already, as a service manager does.
+    pub fn inherit(site: &Site, listener: &TcpListener, words: &[&str]) -> Server {
+        let script = r#"exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@""#;
+        let mut command = Command::new("sh");
+        command.args(["-c", script, env!("CARGO_BIN_EXE_spede")]);
+        command.args(words).arg(site.root());
+        let socket = OwnedFd::from(listener.try_clone().unwrap());
+        Server::spawn_with_input(&mut command, Stdio::from(socket))
+    }
+
+    fn spawn_with_input(command: &mut Command, input: Stdio) -> Server {
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -11,6 +11,7 @@ mod connections;
 mod counts;
 mod dashboard;
 mod defect;
+mod draining;
 mod explained;
 mod faults;
 mod files;

@@ -1,4 +1,4 @@
-//! Signals, and the end: no connection is taken, answers under way are finished, the last lines of
+//! Signals, and the end: connections are told of it, answers under way are finished, the last lines of
 //! the log are written.
 
 use std::io;
@@ -7,9 +7,13 @@ use std::time::{Duration, Instant};
 use mio::Events;
 
 use super::{EventLoop, Phase};
-use crate::conn::Input;
+use crate::conn::{Input, Stage};
 use crate::server::access_log::Waiting;
+use crate::server::connections::Flow;
+use crate::server::draining::{Draining, Due};
+use crate::server::listeners::Origin;
 use crate::server::signals::Order;
+use crate::server::start::warn;
 
 /// How long the end of the process waits for a log that is being written.
 const LAST_LINES_WAIT: Duration = Duration::from_secs(1);
@@ -40,27 +44,78 @@ impl EventLoop {
         self.log.reopen(&mut self.service.disk, self.now.monotonic);
     }
 
-    /// Takes no more connections, closes the idle ones, lets the others finish.
+    /// From now on each connection is told of the end with its next answer.
     fn begin_drain(&mut self) {
-        self.phase = Phase::Draining {
-            until: self.now.monotonic + self.grace,
+        let idle_count = self.connections.idle().count();
+        self.phase = Phase::Draining(Draining::new(self.now.monotonic, self.grace, idle_count));
+        self.driver.stage = Stage::Draining;
+        self.accepted_before_end = self.connections.accepted();
+    }
+
+    /// Ends idle connections whose time has come, closes listeners when nobody waits there, and ends the server
+    /// when all is done.
+    pub(super) fn go_on_draining(&mut self) {
+        let Phase::Draining(mut draining) = self.phase else {
+            return;
         };
-        self.acceptor.close();
-        for id in self.connections.ids() {
+        let now = self.now.monotonic;
+        if let Some(due) = draining.look(now) {
+            self.retire(due, &mut draining);
+            self.close_listeners(&draining);
+        }
+        let is_done = self.connections.count() == 0 && self.acceptor.is_closed();
+        self.phase = match is_done || now >= draining.until() {
+            true => Phase::Over,
+            false => Phase::Draining(draining),
+        };
+    }
+
+    /// Ends connections that have been idle, unless a request has just come.
+    fn retire(&mut self, due: Due, draining: &mut Draining) {
+        let mut idle: Vec<_> = self.connections.idle().collect();
+        idle.retain(|(since, _)| *since <= due.idle_since);
+        idle.sort_unstable_by_key(|(since, _)| *since);
+        for (_, id) in idle.into_iter().take(due.count) {
+            if let Some(connected) = self.connections.find(id) {
+                connected.input = Flow::Ready;
+            }
+            self.drive(id);
             let Some(connected) = self.connections.find(id) else {
                 continue;
             };
-            self.driver
-                .handle(&mut connected.connection, Input::Drain, &self.now);
-            self.drive(id);
+            if connected.connection.is_idle() {
+                draining.retired();
+                self.driver
+                    .handle(&mut connected.connection, Input::Retire, &self.now);
+                self.drive(id);
+            }
         }
     }
 
-    pub(super) fn end_if_drained(&mut self) {
-        if let Phase::Draining { until } = self.phase
-            && (self.connections.count() == 0 || self.now.monotonic >= until)
+    /// Closes listeners once the connections that the kernel has completed are there. Those that another process
+    /// may hold as well are listened on while anything older is open: no others might be there to take the
+    /// connections.
+    fn close_listeners(&mut self, draining: &Draining) {
+        let now = self.now.monotonic;
+        if self.acceptor.is_closed()
+            || now
+                < draining
+                    .accepts_until()
+                    .min(draining.accepts_at_most_until())
         {
-            self.phase = Phase::Over;
+            return;
+        }
+        let has_older = self.connections.has_one_before(self.accepted_before_end);
+        let origin = match has_older && now < draining.accepts_at_most_until() {
+            true => Some(Origin::Bound),
+            false => None,
+        };
+        self.acceptor.note_all();
+        while self.acceptor.is_ready() {
+            self.accept();
+        }
+        if self.acceptor.is_drained() || now >= draining.accepts_at_most_until() {
+            self.acceptor.close(origin, self.poll.registry());
         }
     }
 
@@ -68,12 +123,15 @@ impl EventLoop {
     /// writing, and what is remembered for the next run. What takes too long is left undone.
     pub(super) fn finish(&mut self, events: &mut Events) {
         let cause = Input::Broken(io::ErrorKind::ConnectionAborted);
+        let mut cut = 0_u64;
         for id in self.connections.ids() {
             if let Some(connected) = self.connections.find(id) {
+                cut += u64::from(connected.connection.is_under_way());
                 self.driver
                     .handle(&mut connected.connection, cause, &self.now);
             }
         }
+        self.say_what_was_lost(cut);
         let began = Instant::now();
         self.service.save_state(&self.now);
         loop {
@@ -93,6 +151,17 @@ impl EventLoop {
                 return;
             }
             let _ = self.poll.poll(events, Some(Duration::from_millis(1)));
+        }
+    }
+
+    /// One line if not everybody got his answer.
+    fn say_what_was_lost(&self, cut: u64) {
+        let crossed = self.driver.ledger.crossed;
+        if cut + crossed > 0 {
+            warn(&format!(
+                "stopped with {cut} requests cut off at the end of --grace, and {crossed} that came while their \
+                 idle connections were ended"
+            ));
         }
     }
 }

@@ -23,6 +23,7 @@ use super::access_log::{LogWriter, Waiting};
 use super::connections::{ConnectionId, Connections, Flow};
 use super::deadlines::{Armed, Deadlines};
 use super::deliveries::Deliveries;
+use super::draining::Draining;
 use super::driver::{After, Driver};
 use super::memory::MemoryControl;
 use super::service::Service;
@@ -88,10 +89,8 @@ struct Noted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Serving,
-    /// No connection is taken, answers under way are finished until this moment.
-    Draining {
-        until: Instant,
-    },
+    /// Each connection is told of the end with its next answer.
+    Draining(Draining),
     Over,
 }
 
@@ -111,6 +110,8 @@ pub(super) struct EventLoop {
     turns: Turns,
     phase: Phase,
     grace: Duration,
+    /// Connections taken before the server began to stop.
+    accepted_before_end: u64,
     /// Connections with something to do, in the order in which it was noted.
     ready: Vec<ConnectionId>,
     /// Whose deadline may have passed, and was not yet looked at.
@@ -176,6 +177,7 @@ impl EventLoop {
             turns: Turns::new(started),
             phase: Phase::Serving,
             grace,
+            accepted_before_end: 0,
             ready: Vec::new(),
             due: VecDeque::new(),
             deliveries: Deliveries::default(),
@@ -222,7 +224,7 @@ impl EventLoop {
             return Some(Duration::ZERO);
         }
         let drain = match self.phase {
-            Phase::Draining { until } => Some(until.saturating_duration_since(now)),
+            Phase::Draining(draining) => Some(draining.timeout(now)),
             Phase::Serving | Phase::Over => None,
         };
         let waits = [
@@ -274,7 +276,7 @@ impl EventLoop {
         self.look_at_deadlines();
         self.write_log();
         self.measure_memory();
-        self.end_if_drained();
+        self.go_on_draining();
         if self.service.disk.flush()? > 0 {
             self.turns.mark(Cause::HandingOver);
         }
@@ -302,9 +304,6 @@ impl EventLoop {
     }
 
     fn accept(&mut self) {
-        if self.phase != Phase::Serving {
-            return;
-        }
         let before = self.connections.accepted();
         for _ in 0..ACCEPT_COUNT_MAX {
             let open = self.connections.count();
