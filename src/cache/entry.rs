@@ -96,6 +96,8 @@ pub enum Resolution {
     Moved(String),
     /// Nothing, or nothing that is served: 404 or 403.
     Refused(Status),
+    /// A directory without an index, which is listed. Its page is not here, and its entry in no cache of paths.
+    Listed,
 }
 
 /// One entry of the path cache.
@@ -169,7 +171,7 @@ impl Entry {
     pub fn trust(&self, trust: Trust, ticket: Option<Ticket>, now: &Now) {
         let settles_in_ms = match &self.resolution {
             Resolution::File { variants, .. } => variants.settles_in_ms(now),
-            Resolution::Moved(_) | Resolution::Refused(_) => None,
+            Resolution::Moved(_) | Resolution::Refused(_) | Resolution::Listed => None,
         };
         let lifetime = match settles_in_ms {
             Some(ms) => trust.lifetime.min(Duration::from_millis(ms)),

@@ -170,7 +170,7 @@ impl PathCache {
         }
         match &entry.resolution {
             Resolution::File { .. } => self.insert_file(raw_path, entry, gone),
-            Resolution::Moved(_) | Resolution::Refused(_) => {
+            Resolution::Moved(_) | Resolution::Refused(_) | Resolution::Listed => {
                 self.insert_negative(raw_path, entry, gone);
             }
         }
@@ -429,7 +429,7 @@ fn leads_elsewhere(entry: &Entry, previous: &Entry) -> bool {
 fn content_length(entry: &Entry) -> u64 {
     match &entry.resolution {
         Resolution::File { variants, .. } => variants.identity.version.length,
-        Resolution::Moved(_) | Resolution::Refused(_) => 0,
+        Resolution::Moved(_) | Resolution::Refused(_) | Resolution::Listed => 0,
     }
 }
 

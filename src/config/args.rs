@@ -136,7 +136,8 @@ pub(super) struct Args {
 
     /// Directories without an index: hide or list.
     ///
-    /// Hidden ones are 404. A list has names, lengths and dates; it is made anew for each request.
+    /// Hidden ones are 404. A list has names, lengths and dates. It is made once a change and
+    /// shared by all who ask for it.
     #[arg(long, value_name = "WHAT", env = "SPEDE_DIRECTORIES", help_heading = SERVE)]
     #[arg(value_parser = directories(), default_value = "hide")]
     pub(super) directories: Directories,

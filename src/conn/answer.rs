@@ -71,20 +71,44 @@ pub struct Document {
     bytes: Rc<Memory>,
     length: usize,
     content_security_policy: Option<&'static str>,
+    choice: Choice,
+}
+
+/// Whether a document was chosen by what its client accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Choice {
+    /// There is no other.
+    None,
+    /// By Accept: its answers say so (RFC 9110 §12.5.5).
+    Accept,
 }
 
 impl Document {
-    /// A document with its Content-Type, and the value of Content-Security-Policy for HTML.
+    /// A document with its Content-Type, and the value of Content-Security-Policy for HTML. It is chosen by Accept.
     pub fn new(
         media_type: &'static str,
         bytes: Vec<u8>,
         content_security_policy: Option<&'static str>,
     ) -> Document {
+        let bytes = Rc::new(Memory::Copied(Copied::page(bytes.into())));
+        Document {
+            choice: Choice::Accept,
+            ..Document::shared(media_type, bytes, content_security_policy)
+        }
+    }
+
+    /// A document of bytes that others have as well. There is no other for its path.
+    pub fn shared(
+        media_type: &'static str,
+        bytes: Rc<Memory>,
+        content_security_policy: Option<&'static str>,
+    ) -> Document {
         Document {
             media_type,
-            length: bytes.len(),
-            bytes: Rc::new(Memory::Copied(Copied::page(bytes))),
+            length: bytes.addresses().len(),
+            bytes,
             content_security_policy,
+            choice: Choice::None,
         }
     }
 }
@@ -212,7 +236,10 @@ pub(super) fn put_document(
         if let Some(policy) = document.content_security_policy {
             head.field("Content-Security-Policy", policy.as_bytes());
         }
-        head.field("Vary", b"Accept").finish(exchange.last);
+        if document.choice == Choice::Accept {
+            head.field("Vary", b"Accept");
+        }
+        head.finish(exchange.last);
     });
     if exchange.content == Content::Sent {
         outbox.memory(&document.bytes, 0..document.length);

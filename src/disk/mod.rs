@@ -7,6 +7,7 @@
 
 pub mod blocking;
 pub mod job;
+mod list;
 pub mod measure;
 mod places;
 mod run;

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::job::{Answer, Done, Job, LOAD_LENGTH_MAX, Once, Step, beside};
-use crate::site::listing::{self, Listing, NAME_COUNT_MAX, Name};
-use crate::site::resolve::Listed;
+use super::list::list;
+use crate::site::listing::Name;
 use crate::sys::beneath::{Links, Located, Root};
 use crate::sys::file::{Description, OpenFile};
 use crate::sys::mapping::populate;
@@ -35,7 +35,9 @@ pub(super) fn run(mut job: Job) -> Done {
             Step::FindRoot(root, watches) => find_root(root, watches),
             Step::Read(file, bytes) => Answer::Read(file.read_through(&bytes)),
             Step::Map(map) => Answer::Mapped(map.map()),
-            Step::List(root, listed, links) => Answer::Listed(list(root, listed, links)),
+            Step::List(root, listed, links) => {
+                Answer::Listed(list(root, listed, links).map(Box::new))
+            }
             Step::Once(what) => Answer::Once(once(what)),
             Step::Write(log) => {
                 let log = Arc::clone(log);
@@ -127,19 +129,4 @@ fn names(root: &Root, directory: &CStr) -> io::Result<Vec<Name>> {
             ControlFlow::Continue(())
         })?;
     Ok(names)
-}
-
-fn list(root: &Root, listed: &Listed, links: Links) -> rustix::io::Result<Vec<u8>> {
-    let directory = root.open_directory(&listed.directory, links)?;
-    let mut listing = Listing::default();
-    let read = directory.list(|name, what| {
-        if listing.names.len() == NAME_COUNT_MAX {
-            listing.truncated = true;
-            return ControlFlow::Break(());
-        }
-        listing.names.extend(Name::new(name.to_vec(), what));
-        ControlFlow::Continue(())
-    });
-    read.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    Ok(listing::page(listed, listing))
 }

@@ -3,13 +3,21 @@
 use maud::{DOCTYPE, PreEscaped, html};
 use percent_encoding::percent_encode;
 
-use super::resolve::{DotFiles, Listed};
+use super::resolve::Listed;
 use crate::http::date::HttpDate;
 use crate::http::target::ENCODED;
+use crate::sys::allocator::block_length;
 use crate::sys::file::{Description, FileKind, FileTime};
 
-/// Most names that are listed: a page of more is of no use to anybody.
-pub const NAME_COUNT_MAX: usize = 10_000;
+/// Longest page in bytes, but for its frame: some 150,000 names of usual length. A browser has its trouble with more, and
+/// it bounds what one request can make the server hold.
+pub const PAGE_LENGTH_MAX: u64 = 32 << 20;
+/// Bytes of a row beside its name.
+const ROW_LENGTH: u64 = 136;
+/// Bytes of the page beside rows and title.
+const FRAME_LENGTH: u64 = 2_048;
+/// Where the rows go.
+const ROWS: &str = "<!-- rows -->";
 /// The Content-Type of a [`page`].
 pub const MEDIA_TYPE: &str = "text/html; charset=utf-8";
 /// What the page may load: nothing but its own style, which is named by its hash.
@@ -36,7 +44,7 @@ pub enum NameKind {
 pub struct Name {
     /// Bytes without a slash or NUL; not necessarily UTF-8.
     pub bytes: Vec<u8>,
-    /// What it leads to, links not followed.
+    /// What it leads to.
     pub kind: NameKind,
     /// Length in bytes, of a file.
     pub length: u64,
@@ -59,29 +67,100 @@ impl Name {
             modified: what.version.modified,
         })
     }
+
+    /// Bytes of its row, at most: once as a reference, once as text.
+    fn row_length_max(&self) -> u64 {
+        let reference = percent_encode(&self.bytes, ENCODED)
+            .map(str::len)
+            .sum::<usize>();
+        let text = self.bytes.iter().map(|byte| match byte {
+            b'"' => 6,
+            b'&' => 5,
+            b'<' | b'>' => 4,
+            // One that is not UTF-8 becomes three.
+            0x80.. => 3,
+            _ => 1,
+        });
+        (reference + text.sum::<usize>()) as u64 + ROW_LENGTH
+    }
+
+    /// Bytes that its text takes in memory.
+    fn memory_bytes(&self) -> u64 {
+        block_length(self.bytes.capacity())
+    }
 }
 
-/// The names in a directory, in no order.
+/// The names in a directory: all, or where the page would be too long the first of them in its order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listing {
-    /// At most [`NAME_COUNT_MAX`], without `.` and `..`.
-    pub names: Vec<Name>,
-    /// Whether there are more.
-    pub truncated: bool,
+pub struct Names {
+    /// Without `.` and `..`.
+    names: Vec<Name>,
+    /// Bytes of their rows, at most.
+    rows_length: u64,
+    /// Bytes of the names themselves.
+    bytes: u64,
+    /// How many were left out.
+    left_out: u64,
+}
+
+impl Names {
+    /// Bytes that it takes in memory.
+    pub fn memory_bytes(&self) -> u64 {
+        block_length(self.names.capacity() * size_of::<Name>()) + self.bytes
+    }
+
+    /// Bytes that the page of these names takes at most, but for its title.
+    pub fn page_length_max(&self) -> u64 {
+        self.rows_length.min(PAGE_LENGTH_MAX) + FRAME_LENGTH
+    }
+
+    /// Sorts them, and leaves those out at the end that make the page too long.
+    fn cut(&mut self) {
+        self.names
+            .sort_unstable_by(|one, other| (one.kind, &one.bytes).cmp(&(other.kind, &other.bytes)));
+        if self.rows_length <= PAGE_LENGTH_MAX {
+            return;
+        }
+        let mut rows_length = 0;
+        let fits = |name: &&Name| {
+            let longer = rows_length + name.row_length_max();
+            let is_in = longer <= PAGE_LENGTH_MAX;
+            if is_in {
+                rows_length = longer;
+            }
+            is_in
+        };
+        let count = self.names.iter().take_while(fits).count();
+        self.left_out += (self.names.len() - count) as u64;
+        self.names.truncate(count);
+        self.rows_length = rows_length;
+        self.bytes = self.names.iter().map(Name::memory_bytes).sum();
+    }
+}
+
+impl Extend<Name> for Names {
+    /// Amortized O(log n) for each. Never more are held than two pages can show.
+    fn extend<I: IntoIterator<Item = Name>>(&mut self, names: I) {
+        for name in names {
+            self.rows_length += name.row_length_max();
+            self.bytes += name.memory_bytes();
+            self.names.push(name);
+            if self.rows_length > 2 * PAGE_LENGTH_MAX {
+                self.cut();
+            }
+        }
+    }
 }
 
 /// The page for a directory: directories first, then by name. Milliseconds for the longest, so it is
 /// made by the job that reads the names.
-pub fn page(listed: &Listed, listing: Listing) -> Vec<u8> {
-    let dot_files = listed.dot_files;
-    let title = match listed.directory.as_bytes() {
-        b"." => String::from("/"),
+pub fn page(listed: &Listed, mut names: Names) -> Vec<u8> {
+    let title = match listed.below_root() {
+        b"" => String::from("/"),
         directory => format!("/{}/", String::from_utf8_lossy(directory)),
     };
-    let mut names = listing.names;
-    names.retain(|name| dot_files == DotFiles::Served || !name.bytes.starts_with(b"."));
-    names.sort_by(|one, other| (one.kind, &one.bytes).cmp(&(other.kind, &other.bytes)));
-    let page = html! {
+    names.cut();
+    let frame = html! {
         (DOCTYPE)
         html lang="en" {
             head {
@@ -97,14 +176,27 @@ pub fn page(listed: &Listed, listing: Listing) -> Vec<u8> {
                     thead { tr { th scope="col" { "name" } th scope="col" { "bytes" } th scope="col" { "modified" } } }
                     tbody {
                         @if title != "/" { tr { td { a href="../" { "../" } } td {} td {} } }
-                        @for name in &names { (row(name)) }
+                        (PreEscaped(ROWS))
                     }
                 }
-                @if listing.truncated { p { "There are more names than are shown here." } }
+                @if names.left_out > 0 { p { (names.left_out) " further names are not shown: the page would be too long." } }
             }
         }
     };
-    page.into_string().into_bytes()
+    let frame = frame.into_string();
+    // Escaped text has no `<` in it, so nothing else looks like this.
+    let (before, after) = frame.split_once(ROWS).unwrap_or((&frame, ""));
+    let mut page = String::with_capacity(frame.len() + to_usize(names.rows_length));
+    page.push_str(before);
+    for name in &names.names {
+        page.push_str(&row(name).0);
+    }
+    page.push_str(after);
+    page.into_bytes()
+}
+
+fn to_usize(length: u64) -> usize {
+    usize::try_from(length).unwrap_or(usize::MAX)
 }
 
 fn row(name: &Name) -> maud::Markup {
@@ -129,6 +221,8 @@ mod tests {
     use super::*;
     use std::ffi::CStr;
 
+    use crate::site::resolve::DotFiles;
+
     use base64::Engine as _;
     use sha2::Digest as _;
 
@@ -145,32 +239,39 @@ mod tests {
         }
     }
 
-    #[test]
-    fn names_are_sorted_escaped_and_encoded() {
-        let listing = Listing {
-            names: vec![
-                name(b"<b>&\".txt", NameKind::File),
-                name(b"a:b c%?#", NameKind::File),
-                name(b"\xff", NameKind::File),
-                name(b".hidden", NameKind::File),
-                name(b"zoo", NameKind::Directory),
-            ],
-            truncated: true,
-        };
-        let listed = |directory: &CStr, dot_files| Listed {
+    fn names(all: impl IntoIterator<Item = Name>) -> Names {
+        let mut names = Names::default();
+        names.extend(all);
+        names
+    }
+
+    fn listed(directory: &CStr, dot_files: DotFiles) -> Listed {
+        Listed {
             directory: directory.to_owned(),
             dot_files,
-        };
-        let page = page(&listed(c"some where", DotFiles::Refused), listing.clone());
+        }
+    }
+
+    #[test]
+    fn names_are_sorted_escaped_and_encoded() {
+        let all = names([
+            name(b"<b>&\".txt", NameKind::File),
+            name(b"a:b c%?#", NameKind::File),
+            name(b"\xff", NameKind::File),
+            name(b"<!-- rows -->", NameKind::File),
+            name(b"zoo", NameKind::Directory),
+        ]);
+        let page = page(&listed(c"some where", DotFiles::Refused), all.clone());
+        assert!(page.len() as u64 <= all.page_length_max());
         let text = String::from_utf8(page).expect("HTML is UTF-8");
         let places: Vec<usize> = [
             "<title>Index of /some where/</title>",
             "href=\"../\"",
             "href=\"./zoo/\">zoo/<",
+            "&lt;!-- rows --&gt;<",
             "href=\"./%3Cb%3E%26%22.txt\">&lt;b&gt;&amp;&quot;.txt<",
             "href=\"./a:b%20c%25%3F%23\">",
             "href=\"./%FF\">\u{fffd}<",
-            "more names",
         ]
         .iter()
         .map(|piece| {
@@ -178,11 +279,46 @@ mod tests {
                 .unwrap_or_else(|| panic!("{piece} in {text}"))
         })
         .collect();
-        assert!(places.is_sorted());
-        assert!(!text.contains("hidden"));
-        let root = super::page(&listed(c".", DotFiles::Served), listing);
+        assert!(places.is_sorted(), "{text}");
+        assert!(!text.contains("not shown"));
+        let root = super::page(&listed(c".", DotFiles::Served), all);
         let text = String::from_utf8(root).expect("HTML is UTF-8");
-        assert!(text.contains(".hidden") && !text.contains("../"));
+        assert!(!text.contains("../"));
+    }
+
+    #[test]
+    fn names_that_start_with_a_dot_are_shown_where_they_are_served() {
+        let shows = |dot_files, name: &[u8]| listed(c".", dot_files).shows(name);
+        assert!(shows(DotFiles::Served, b".hidden") && shows(DotFiles::Refused, b"hidden."));
+        assert!(!shows(DotFiles::Refused, b".hidden"));
+    }
+
+    /// In whatever order they come, those that are shown are the first.
+    #[test]
+    fn a_page_that_is_too_long_shows_the_first_names_and_counts_the_others() {
+        const COUNT: u64 = 120_000;
+        // A number that has no divisor in common with the count gives each number once.
+        let all = (0..COUNT).map(|at| at * 48_271 % COUNT);
+        let long = "x".repeat(200);
+        let mut all =
+            names(all.map(|number| name(format!("{number:06}-{long}").as_bytes(), NameKind::File)));
+        assert!(all.memory_bytes() < 3 * PAGE_LENGTH_MAX);
+        all.cut();
+        let shown = all.names.len() as u64;
+        let row = all.names[0].row_length_max();
+        assert_eq!(shown, PAGE_LENGTH_MAX / row);
+        assert_eq!(shown + all.left_out, COUNT);
+        for (number, name) in (0..).zip(&all.names) {
+            assert!(name.bytes.starts_with(format!("{number:06}-").as_bytes()));
+        }
+        let length_max = all.page_length_max();
+        let page = page(&listed(c"d", DotFiles::Refused), all);
+        assert!(page.len() as u64 <= length_max, "{}", page.len());
+        let tail = String::from_utf8_lossy(&page[page.len() - 200..]).into_owned();
+        assert!(
+            tail.contains(&format!("{} further names", COUNT - shown)),
+            "{tail}"
+        );
     }
 
     #[test]

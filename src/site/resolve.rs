@@ -2,10 +2,13 @@
 
 use std::ffi::CString;
 
+use percent_encoding::percent_encode;
+
 use super::media_type::{Compressible, media_type};
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
-use crate::http::target::{PathError, SitePath};
+use crate::http::target::{ENCODED, PathError, SitePath};
+use crate::sys::watches::ANY;
 
 /// The codings whose twins are looked for, in the order in which they are opened.
 const TWIN_CODINGS: [Coding; 3] = [Coding::Brotli, Coding::Zstd, Coding::Gzip];
@@ -68,23 +71,48 @@ pub struct Listed {
     pub dot_files: DotFiles,
 }
 
-impl Lookup {
-    /// The directory that the candidates are in, relative to the root; empty for the root.
-    pub fn directory(&self) -> &[u8] {
-        match self.candidates.first() {
-            Some(candidate) => split(candidate.path.as_bytes()).0,
-            None => b"",
+impl Listed {
+    /// Whether a name in it is shown.
+    pub fn shows(&self, name: &[u8]) -> bool {
+        self.dot_files == DotFiles::Served || !name.starts_with(b".")
+    }
+
+    /// Its path relative to the root; empty for the root.
+    pub fn below_root(&self) -> &[u8] {
+        match self.directory.as_bytes() {
+            b"." => b"",
+            directory => directory,
         }
     }
 
-    /// The names in it that are looked at: candidates and their twins.
+    /// The path that it is asked for by, where that is written in no other way than it has to be.
+    pub fn raw_path(&self) -> Vec<u8> {
+        match self.below_root() {
+            b"" => b"/".to_vec(),
+            directory => format!("/{}/", percent_encode(directory, ENCODED)).into_bytes(),
+        }
+    }
+}
+
+impl Lookup {
+    /// The directory that the candidates are in, relative to the root; empty for the root.
+    pub fn directory(&self) -> &[u8] {
+        match (self.candidates.first(), &self.listing) {
+            (Some(candidate), _) => split(candidate.path.as_bytes()).0,
+            (None, Some(listed)) => listed.below_root(),
+            (None, None) => b"",
+        }
+    }
+
+    /// The names in it that are looked at: candidates and their twins. Where it may be listed, [`ANY`] as well.
     pub fn names(&self) -> impl Iterator<Item = &[u8]> {
-        self.candidates.iter().flat_map(|candidate| {
+        let of_candidates = self.candidates.iter().flat_map(|candidate| {
             let twins = candidate.twins.iter().map(|(_, path)| path);
             std::iter::once(&candidate.path)
                 .chain(twins)
                 .map(|path| split(path.as_bytes()).1)
-        })
+        });
+        of_candidates.chain(self.listing.iter().map(|_| ANY))
     }
 }
 

@@ -37,6 +37,43 @@ pub fn page_bytes() -> u64 {
     PAGE_BYTES.load(Ordering::Relaxed)
 }
 
+/// Bytes that such pages may take, together with what is needed to make them.
+static PAGE_BYTES_MAX: AtomicU64 = AtomicU64::new(u64::MAX);
+
+/// Sets how many bytes pages may take; those that are there stay.
+pub fn set_page_bytes_max(bytes: u64) {
+    PAGE_BYTES_MAX.store(bytes, Ordering::Relaxed);
+}
+
+/// A page that is being made, on any thread: counted among the pages for as long as this is there.
+#[derive(Debug, Default)]
+pub struct Growing {
+    bytes: u64,
+}
+
+impl Growing {
+    /// Counts so many bytes from now on. Gives whether there is room for them; if not, they are not counted.
+    #[must_use]
+    pub fn grow_to(&mut self, bytes: u64) -> bool {
+        let more = bytes.saturating_sub(self.bytes);
+        let before = PAGE_BYTES.fetch_add(more, Ordering::Relaxed);
+        let is_room = more == 0 || before + more <= PAGE_BYTES_MAX.load(Ordering::Relaxed);
+        match is_room {
+            true => self.bytes += more,
+            false => {
+                PAGE_BYTES.fetch_sub(more, Ordering::Relaxed);
+            }
+        }
+        is_room
+    }
+}
+
+impl Drop for Growing {
+    fn drop(&mut self) {
+        PAGE_BYTES.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 /// A copy of the content of a file, or a page, counted as long as it is there.
 #[derive(Debug)]
 pub struct Copied {
@@ -46,8 +83,8 @@ pub struct Copied {
 
 impl Copied {
     /// A page that was made in memory: of no file.
-    pub fn page(bytes: Vec<u8>) -> Copied {
-        Copied::counted(bytes.into_boxed_slice(), &PAGE_BYTES)
+    pub fn page(bytes: Box<[u8]>) -> Copied {
+        Copied::counted(bytes, &PAGE_BYTES)
     }
 
     fn counted(bytes: Box<[u8]>, counter: &'static AtomicU64) -> Copied {

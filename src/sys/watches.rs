@@ -31,6 +31,9 @@ const ROUND_COUNT_MAX: usize = 8;
 /// The name that stands for the directory itself: no entry has it.
 pub const ITSELF: &[u8] = b"";
 
+/// What stands for all names in a directory: none has a slash in it.
+pub const ANY: &[u8] = b"/";
+
 /// Changes of the names in a directory.
 const NAMES: WatchMask = WatchMask::CREATE
     .union(WatchMask::DELETE)
@@ -181,6 +184,11 @@ impl Watches {
                 direct = place.last().map(Rc::clone);
             }
             for name in names {
+                if name == ANY {
+                    // What is wrong with it was noted.
+                    let _ = place.last().map(|here| walker.watch(here, CONTENT, ANY));
+                    continue;
+                }
                 // Where it ends early, what it depends on was noted.
                 let _ = walker.follow(&mut place.clone(), name);
             }

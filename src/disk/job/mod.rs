@@ -16,6 +16,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
+pub use super::list::Listing;
 pub use append::Append;
 pub use follow::Follow;
 pub use once::{LOAD_LENGTH_MAX, Once, beside};
@@ -142,7 +143,7 @@ pub enum Answer {
     /// Of [`Step::Map`].
     Mapped(Mapped),
     /// Of [`Step::List`].
-    Listed(rustix::io::Result<Vec<u8>>),
+    Listed(rustix::io::Result<Box<Listing>>),
     /// Of [`Step::Once`].
     Once(Done),
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use super::Listing;
 use crate::cache::entry::Expectation;
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
@@ -40,7 +41,7 @@ pub enum Outcome {
     /// A directory where a file was looked for; the path to go to.
     Moved(String),
     /// A directory that has no index: the page that lists what is in it.
-    Listed(Vec<u8>),
+    Listed(Box<Listing>),
     /// Nothing that is served: 404 or 403. A fact worth remembering.
     Refused(Status),
     /// The disk could not say: 500 or 503. Not a fact.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::outcome::{Footing, FoundFile, Ground, Meaning, Opened, Outcome, Site, meaning};
-use super::{Done, Step};
+use super::{Done, Listing, Step};
 use crate::cache::entry::Expectation;
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
@@ -65,6 +65,8 @@ enum Reach {
 pub struct Resolve {
     lookup: Lookup,
     expected: Option<Vec<Expectation>>,
+    /// The digest of the page that is known of the directory.
+    expected_page: Option<u64>,
     seen: Vec<Expectation>,
     stage: Stage,
     walks: u32,
@@ -83,11 +85,20 @@ impl Resolve {
         Resolve::with(lookup, Some(expected), site)
     }
 
+    /// The same, where a page of this digest is known.
+    pub fn expecting_page(self, digest: Option<u64>) -> Resolve {
+        Resolve {
+            expected_page: digest,
+            ..self
+        }
+    }
+
     fn with(lookup: Lookup, expected: Option<Vec<Expectation>>, site: Site) -> Resolve {
         let mut resolve = Resolve {
             stage: Stage::ComparingRoot,
             lookup,
             expected,
+            expected_page: None,
             seen: Vec::new(),
             walks: 0,
             footing: Footing {
@@ -316,14 +327,20 @@ impl Resolve {
     }
 
     /// What came of [`Step::List`].
-    pub(super) fn listed(&mut self, listed: rustix::io::Result<Vec<u8>>) {
+    pub(super) fn listed(&mut self, listed: rustix::io::Result<Box<Listing>>) {
         if let Err(error) = &listed
             && self.begins_again(*error)
         {
             return;
         }
         let outcome = match listed {
-            Ok(page) => Outcome::Listed(page),
+            Ok(listing) => {
+                self.footing.is_linked |= listing.is_polled;
+                match self.expected_page == Some(listing.digest) {
+                    true => Outcome::Unchanged,
+                    false => Outcome::Listed(listing),
+                }
+            }
             Err(error) => meaning(error).outcome(),
         };
         self.stage = Stage::Finished(outcome);

@@ -5,6 +5,10 @@ use crate::memory::Parts;
 use crate::server::disk_queue::Owner;
 use crate::server::memory::{Holders, gather};
 use crate::server::status::MemoryNumbers;
+use crate::sys::memory::set_page_bytes_max;
+
+/// The share of the budget that pages may take: one in so many.
+const PAGE_SHARE: u64 = 4;
 
 impl EventLoop {
     /// Bytes by part, without what belongs to the program.
@@ -28,6 +32,7 @@ impl EventLoop {
     pub(super) fn measure_memory(&mut self) {
         let now = self.now.monotonic;
         if let Some(job) = self.memory.measure(now) {
+            set_page_bytes_max(self.memory.budget() / PAGE_SHARE);
             self.service.disk.insist(Owner::Server, job, now);
         }
     }

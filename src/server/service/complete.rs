@@ -7,7 +7,6 @@ use std::sync::Arc;
 use super::{BeingMapped, Completed, MappedFile, Resolved, Service};
 use crate::cache::entry::{Entry, Resolution, Seen};
 use crate::clock::Now;
-use crate::conn::Document;
 use crate::disk::JobId;
 use crate::disk::job::{Done, Footing, FoundFile, Mapped, Opened, Outcome};
 use crate::http::content_coding::Coding;
@@ -16,7 +15,6 @@ use crate::server::deliveries::Deliveries;
 use crate::server::fetch::Pending;
 use crate::server::watch::Watched;
 use crate::server::watch::directories::Moment;
-use crate::site::listing;
 use crate::site::media_type::media_type;
 use crate::site::representation::{Representation, Variants, Vary};
 use crate::site::resolve;
@@ -147,12 +145,16 @@ impl Service {
             // Nothing is compared where nothing was known.
             (Outcome::Unchanged, None) => Err(Resolved::Failed(Status::InternalServerError)),
             (Outcome::Failed(status), _) => Err(Resolved::Failed(status)),
-            // A page of names may be long, so it is not remembered.
-            (Outcome::Listed(page), _) => Err(Resolved::Document(Rc::new(Document::new(
-                listing::MEDIA_TYPE,
-                page,
-                Some(listing::CONTENT_SECURITY_POLICY),
-            )))),
+            (Outcome::Listed(listing), _) => {
+                let result = self.listed(&pending, *listing, &footing, is_remembered, now);
+                let since = is_shaken.then_some(since.moment);
+                let completed = Completed {
+                    job,
+                    result,
+                    opened,
+                };
+                return self.tell(pending, completed, since, deliveries);
+            }
             (Outcome::Elsewhere(root), _) => {
                 if self.is_current(since) {
                     self.serve(root);
@@ -169,6 +171,9 @@ impl Service {
         };
         let result = match resolution {
             Ok(resolution) => {
+                if resolution.is_some() {
+                    self.not_listed(&pending);
+                }
                 let result = self.remember(&pending, resolution, &footing, is_remembered, now);
                 if is_ahead {
                     self.warm_bytes(&result, &opened, now);
@@ -176,6 +181,7 @@ impl Service {
                 result
             }
             Err(result) => {
+                self.not_listed(&pending);
                 if is_remembered {
                     self.drop_path(&pending.raw_path);
                 }

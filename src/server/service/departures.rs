@@ -83,6 +83,7 @@ impl Service {
     /// Drops all of a root that is served no more.
     pub(super) fn let_go_of_all(&mut self) {
         self.paths.clear();
+        self.pages.clear();
         self.top.all_left();
         self.maps.clear();
         self.descriptors.clear();
@@ -94,6 +95,6 @@ impl Service {
 fn variants(entry: &Entry) -> Option<&Variants> {
     match &entry.resolution {
         Resolution::File { variants, .. } => Some(variants),
-        Resolution::Moved(_) | Resolution::Refused(_) => None,
+        Resolution::Moved(_) | Resolution::Refused(_) | Resolution::Listed => None,
     }
 }

@@ -8,6 +8,7 @@ mod complete;
 mod departures;
 mod freshness;
 mod memory;
+mod pages;
 mod warm;
 
 use std::cell::Cell;
@@ -55,6 +56,7 @@ use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::memory::Memory;
 use crate::sys::pagemap::Pagemap;
 use freshness::Serving;
+use pages::Pages;
 use warm::State;
 
 /// Versions remembered that are no more.
@@ -199,6 +201,8 @@ pub(super) struct Service {
     serving: Serving,
     /// Look-ups at the disk.
     pub fetches: Fetches,
+    /// Pages of directories.
+    pages: Pages,
     /// Files that are being mapped.
     being_mapped: HashMap<FileVersion, BeingMapped>,
     /// Windows of long files.
@@ -273,6 +277,7 @@ impl Service {
             changes: Vec::new(),
             serving: Serving::new(chosen.root),
             fetches: Fetches::default(),
+            pages: Pages::default(),
             being_mapped: HashMap::default(),
             residency: Residency::new(),
             mappings_gone: 0,
@@ -333,7 +338,7 @@ impl Service {
             Known::Expired(entry) => {
                 self.fetch(raw_path, Some(&entry), Resolving::Comparing, asker, now)
             }
-            Known::Unknown => self.fetch(raw_path, None, Resolving::Anew, asker, now),
+            Known::Unknown => self.find_unknown(request, asker, now),
         }
     }
 
@@ -350,6 +355,7 @@ impl Service {
             Resolution::File { variants, .. } => variants,
             Resolution::Moved(path) => return Answer::Fixed(Fixed::Moved(path.clone())),
             Resolution::Refused(status) => return Answer::Fixed(Fixed::Error(*status)),
+            Resolution::Listed => return self.answer_checked(request, asker, now),
         };
         let coding = match variants.coded.is_empty() {
             true => Coding::Identity,
@@ -416,7 +422,10 @@ impl Service {
             _ => Vec::new(),
         };
         let (site, way) = self.site(&lookup);
-        let resolve = Resolve::checking(lookup, expected, site);
+        let is_listed = |entry: &&Rc<Entry>| matches!(entry.resolution, Resolution::Listed);
+        let listed = entry.filter(is_listed).and(Some(lookup.directory()));
+        let page = listed.and_then(|directory| self.pages.digest(directory));
+        let resolve = Resolve::checking(lookup, expected, site).expecting_page(page);
         let submitted = self
             .disk
             .submit(asker.owner, Job::Resolve(resolve), now.monotonic);

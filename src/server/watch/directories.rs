@@ -27,7 +27,7 @@ use crate::cache::dependents::{Dependents, DirectoryId, Key, Ticket};
 use crate::cache::entry::Entry;
 use crate::clock::Now;
 use crate::site::resolve::{self, Lookup};
-use crate::sys::watches::{ITSELF, Unwatched, Walk, Watches};
+use crate::sys::watches::{ANY, ITSELF, Unwatched, Walk, Watches};
 
 /// Events that are remembered. Results of jobs that were submitted before the oldest are not trusted.
 const RECENT_COUNT_MAX: usize = 4_096;
@@ -95,6 +95,8 @@ pub(in crate::server) struct Directories {
     /// The last loss of events: ways from before it are walked again.
     lost: Moment,
     hasher: RandomState,
+    /// The hash that stands for all names in a directory.
+    any: u32,
     root: Option<Ticket>,
     root_is_stale: bool,
     /// Entries that are checked after a time, by directory.
@@ -109,7 +111,7 @@ impl Directories {
         let watches = watches.filter(|_| count_max > 0);
         let mut ways = LruCache::unbounded_with_hasher(RandomState::default());
         ways.resize(NonZeroUsize::new(count_max).unwrap_or(NonZeroUsize::MIN));
-        Directories {
+        let mut directories = Directories {
             watches,
             known: HashMap::default(),
             closing: HashSet::default(),
@@ -121,12 +123,15 @@ impl Directories {
             next: 0,
             lost: Moment(0),
             hasher: RandomState::default(),
+            any: 0,
             root: None,
             root_is_stale: false,
             polled: HashMap::default(),
             polled_count: 0,
             refused: 0,
-        }
+        };
+        directories.any = directories.hash(ANY);
+        directories
     }
 
     /// Names that differ in the case of ASCII letters are one here: a directory may fold them. So are a file
@@ -192,8 +197,10 @@ impl Directories {
         };
         match name {
             Some(name) => {
-                let key = Key { directory, name };
-                self.dependents.of(key, &mut touch);
+                for name in [name, self.any] {
+                    let key = Key { directory, name };
+                    self.dependents.of(key, &mut touch);
+                }
             }
             None => self.dependents.of_directory(directory, &mut touch),
         }
@@ -246,7 +253,8 @@ impl Directories {
     /// Whether an event since then was about one of these names.
     fn happened_since(&self, moment: Moment, keys: &[Key]) -> bool {
         let is_about = |event: &Event, key: &Key| {
-            key.directory == event.directory && event.name.is_none_or(|name| key.name == name)
+            key.directory == event.directory
+                && (key.name == self.any || event.name.is_none_or(|name| key.name == name))
         };
         self.events_since(moment).is_none_or(|mut events| {
             events.any(|event| keys.iter().any(|key| is_about(event, key)))

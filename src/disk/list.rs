@@ -1,0 +1,81 @@
+//! Reading a directory and making the page that lists it: for helpers, since it takes milliseconds and waits for the
+//! disk.
+
+use std::ffi::CString;
+use std::hash::{BuildHasher, RandomState};
+use std::ops::ControlFlow;
+use std::sync::LazyLock;
+
+use rustix::io::Errno;
+
+use crate::site::listing::{self, Name, Names};
+use crate::site::resolve::Listed;
+use crate::sys::beneath::{Links, Root};
+use crate::sys::file::{Description, FileKind};
+use crate::sys::memory::Growing;
+
+/// Makes digests that nobody can foresee: names in a directory may be chosen by others.
+static DIGESTS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+/// The page of a directory.
+#[derive(Debug)]
+pub struct Listing {
+    /// HTML, in memory of just its length.
+    pub page: Box<[u8]>,
+    /// Two pages of one digest are the same.
+    pub digest: u64,
+    /// Whether no event in the directory tells of all changes: what links lead to lies elsewhere, a file with
+    /// several names is written to through another, and the date of a directory changes with what is in it.
+    pub is_polled: bool,
+}
+
+/// Reads a directory and makes its page.
+///
+/// # Errors
+/// Those of `openat2(2)` and `getdents(2)`; ENOMEM where pages take as much memory as they may.
+///
+/// # Blocking
+/// Waits for the disk.
+pub(super) fn list(root: &Root, listed: &Listed, links: Links) -> rustix::io::Result<Listing> {
+    let directory = root.open_directory(&listed.directory, links)?;
+    let mut memory = Growing::default();
+    let mut names = Names::default();
+    let (mut is_polled, mut refused) = (false, false);
+    let read = directory.list(|name, what| {
+        if !listed.shows(name) {
+            return ControlFlow::Continue(());
+        }
+        is_polled |= what.kind != FileKind::Regular || what.link_count > 1;
+        let Some(what) = target(root, listed, name, *what) else {
+            return ControlFlow::Continue(());
+        };
+        names.extend(Name::new(name.to_vec(), &what));
+        refused = !memory.grow_to(names.memory_bytes());
+        match refused {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    });
+    read.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    let page_length = names.page_length_max();
+    if refused || !memory.grow_to(names.memory_bytes() + page_length) {
+        return Err(Errno::NOMEM);
+    }
+    let page = listing::page(listed, names).into_boxed_slice();
+    Ok(Listing {
+        digest: DIGESTS.hash_one(&page),
+        page,
+        is_polled,
+    })
+}
+
+/// What a name leads to, if a request for it leads to anything: a link that hangs or leads out of the root does not.
+fn target(root: &Root, listed: &Listed, name: &[u8], what: Description) -> Option<Description> {
+    if what.kind != FileKind::Link {
+        return Some(what);
+    }
+    let path = [listed.directory.as_bytes(), b"/", name].concat();
+    let path = CString::new(path).ok()?;
+    let located = root.locate(&path, Links::Followed).ok()?;
+    located.describe().ok()
+}
