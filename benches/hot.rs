@@ -136,7 +136,7 @@ impl Hot {
         };
         let none = Resolution::Refused(Status::NotFound);
         for (path, resolution) in [(&b"/file"[..], file), (b"/none", none)] {
-            let entry = Rc::new(Entry::new(resolution, &now));
+            let entry = Rc::new(Entry::new(resolution));
             let trust = Trust {
                 lifetime: Duration::from_secs(86_400),
                 generation: paths.generation(),

@@ -105,7 +105,14 @@ pub enum Resolution {
 pub struct Entry {
     /// What was found.
     pub resolution: Resolution,
-    expires: Cell<Instant>,
+    /// When the disk was last asked about it; `None`: nobody did, or something that it depends on has changed.
+    confirmed: Cell<Option<Instant>>,
+    /// How long it is trusted after that, in milliseconds; [`FOR_EVER_MS`]: until something tells of a change.
+    lifetime_ms: Cell<u32>,
+    /// How long after that whoever uses it has it checked ahead of time, in milliseconds.
+    check_after_ms: Cell<u32>,
+    /// Whether it was answered from after its lifetime.
+    was_stale: Cell<bool>,
     generation: Cell<u32>,
     /// Its place among those that are told of changes.
     ticket: RefCell<Option<Ticket>>,
@@ -113,6 +120,20 @@ pub struct Entry {
     bytes: Cell<u64>,
     /// Whether it is in the list of those with most bytes.
     is_listed: Cell<bool>,
+}
+
+/// A lifetime that does not end.
+const FOR_EVER_MS: u32 = u32::MAX;
+
+/// How far an entry may be relied on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validity {
+    /// It may be answered from.
+    Fresh,
+    /// The same, and its lifetime is half over: whoever uses it has it checked in the background.
+    Due,
+    /// It must be checked first.
+    Expired,
 }
 
 /// How long an entry is trusted.
@@ -125,16 +146,19 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// How long an entry is trusted whose directories are watched: a century.
-    pub const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    /// How long an entry is trusted whose directories are watched.
+    pub const FOR_EVER: Duration = Duration::MAX;
 }
 
 impl Entry {
     /// An entry that nobody trusts yet.
-    pub fn new(resolution: Resolution, now: &Now) -> Entry {
+    pub fn new(resolution: Resolution) -> Entry {
         Entry {
             resolution,
-            expires: Cell::new(now.monotonic),
+            confirmed: Cell::new(None),
+            lifetime_ms: Cell::new(0),
+            check_after_ms: Cell::new(0),
+            was_stale: Cell::new(false),
             generation: Cell::new(0),
             ticket: RefCell::new(None),
             requests: Cell::new(0),
@@ -146,7 +170,7 @@ impl Entry {
     /// One that is trusted for `lifetime` in the first generation.
     #[cfg(test)]
     pub(super) fn trusted(resolution: Resolution, now: &Now, lifetime: Duration) -> Entry {
-        let entry = Entry::new(resolution, now);
+        let entry = Entry::new(resolution);
         let generation = 0;
         let trust = Trust {
             lifetime,
@@ -156,9 +180,72 @@ impl Entry {
         entry
     }
 
-    /// Whether it is too old to be trusted without a look at the disk.
-    pub fn is_expired(&self, now: &Now, generation: u32) -> bool {
-        self.expires.get() <= now.monotonic || self.generation.get() != generation
+    /// How far it may be relied on now, in this generation.
+    pub fn validity(&self, now: &Now, generation: u32) -> Validity {
+        let Some(age_ms) = self.age_ms(now, generation) else {
+            return Validity::Expired;
+        };
+        let lifetime_ms = self.lifetime_ms.get();
+        if lifetime_ms != FOR_EVER_MS && age_ms >= lifetime_ms {
+            return Validity::Expired;
+        }
+        match age_ms >= self.check_after_ms.get() {
+            true => Validity::Due,
+            false => Validity::Fresh,
+        }
+    }
+
+    /// How long ago the disk was asked; `None` where something that it depends on is known to have changed since.
+    pub fn age(&self, now: &Now, generation: u32) -> Option<Duration> {
+        let confirmed = self.confirmed.get()?;
+        self.is_of(generation)
+            .then(|| now.monotonic.saturating_duration_since(confirmed))
+    }
+
+    fn age_ms(&self, now: &Now, generation: u32) -> Option<u32> {
+        self.age(now, generation).map(milliseconds)
+    }
+
+    /// Whether nothing has come of the last check, and the next one is not to be made yet.
+    pub fn is_check_postponed(&self, now: &Now, generation: u32) -> bool {
+        let age_ms = self.age_ms(now, generation);
+        age_ms.is_some_and(|age_ms| age_ms < self.check_after_ms.get())
+    }
+
+    /// Whether it may be answered from when it is of this age.
+    pub fn is_trusted_at(&self, age: Duration) -> bool {
+        milliseconds(age) < self.lifetime_ms.get()
+    }
+
+    /// A check has begun: it is not due again while the entry is trusted.
+    pub fn begin_check(&self) {
+        self.check_after_ms.set(self.lifetime_ms.get());
+    }
+
+    /// Has it checked in `pause` from now on, not before.
+    pub fn postpone_check(&self, pause: Duration, now: &Now) {
+        if let Some(age) = self.age(now, self.generation.get()) {
+            self.check_after_ms.set(milliseconds(age + pause));
+        }
+    }
+
+    /// Notes that it was answered from after its lifetime. Gives whether that is the first time since it was
+    /// confirmed.
+    pub fn note_stale(&self) -> bool {
+        !self.was_stale.replace(true)
+    }
+
+    /// Whether it was, since it was confirmed.
+    pub fn was_stale(&self) -> bool {
+        self.was_stale.get()
+    }
+
+    /// The device of the file that it leads to, if it leads to one.
+    pub fn device(&self) -> Option<u64> {
+        match &self.resolution {
+            Resolution::File { variants, .. } => Some(variants.identity.version.device),
+            Resolution::Moved(_) | Resolution::Refused(_) | Resolution::Listed => None,
+        }
     }
 
     /// Whether the disk was asked in this generation.
@@ -173,18 +260,23 @@ impl Entry {
             Resolution::File { variants, .. } => variants.settles_in_ms(now),
             Resolution::Moved(_) | Resolution::Refused(_) | Resolution::Listed => None,
         };
-        let lifetime = match settles_in_ms {
-            Some(ms) => trust.lifetime.min(Duration::from_millis(ms)),
-            None => trust.lifetime,
+        let lifetime_ms = milliseconds(trust.lifetime);
+        let (lifetime_ms, check_after_ms) = match settles_in_ms.map(milliseconds_of) {
+            Some(ms) if ms < lifetime_ms => (ms, ms),
+            _ if lifetime_ms == FOR_EVER_MS => (FOR_EVER_MS, FOR_EVER_MS),
+            _ => (lifetime_ms, lifetime_ms / 2),
         };
-        self.expires.set(now.monotonic + lifetime);
+        self.lifetime_ms.set(lifetime_ms);
+        self.check_after_ms.set(check_after_ms);
+        self.confirmed.set(Some(now.monotonic));
+        self.was_stale.set(false);
         self.generation.set(trust.generation);
         self.ticket.replace(ticket);
     }
 
     /// Trusts the entry no longer: something that it depends on has changed.
-    pub fn distrust(&self, now: &Now) {
-        self.expires.set(now.monotonic);
+    pub fn distrust(&self) {
+        self.confirmed.set(None);
     }
 
     /// Counts a request and gives how many there have been.
@@ -236,6 +328,15 @@ impl Entry {
         self.requests.set(predecessor.requests.get());
         self.bytes.set(predecessor.bytes.get());
     }
+}
+
+/// Whole milliseconds, as far as they can be told apart from [`FOR_EVER_MS`].
+fn milliseconds(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(FOR_EVER_MS)
+}
+
+fn milliseconds_of(ms: u64) -> u32 {
+    u32::try_from(ms).unwrap_or(FOR_EVER_MS)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use lru::LruCache;
 
 use super::TableBytes;
 use super::curve::{Curve, Holding, Key, Place, Sampler, Space, TakenIn, Unit};
-use super::entry::{Entry, Resolution};
+use super::entry::{Entry, Resolution, Validity};
 use super::ranked::{self, Ranked, Room, Slot};
 use super::stats::{CacheStats, Cause, Fate, Minute, MinuteStats};
 use crate::clock::Now;
@@ -33,6 +33,8 @@ const NEGATIVE_SHARE: usize = 8;
 pub enum Known {
     /// An entry that may be answered from.
     Fresh(Rc<Entry>),
+    /// The same, which is to be checked in the background so that the next ones find it fresh.
+    Due(Rc<Entry>),
     /// An entry that must be checked first.
     Expired(Rc<Entry>),
     /// Nothing.
@@ -112,8 +114,8 @@ impl PathCache {
                     slot.due = sampler.show(key(slot.hash, Place::Main, bytes), holding);
                 }
             }
-            let is_expired = slot.value.is_expired(now, self.generation);
-            return known(&mut self.stats, &slot.value, bytes, is_expired);
+            let validity = slot.value.validity(now, self.generation);
+            return known(&mut self.stats, &slot.value, bytes, validity);
         }
         if let Some(negative) = self.negatives.get_mut(raw_path) {
             if let Some(sampler) = &mut self.sampler {
@@ -123,8 +125,8 @@ impl PathCache {
                     negative.due = sampler.show(key, holding);
                 }
             }
-            let is_expired = negative.entry.is_expired(now, self.generation);
-            return known(&mut self.stats, &negative.entry, 0, is_expired);
+            let validity = negative.entry.validity(now, self.generation);
+            return known(&mut self.stats, &negative.entry, 0, validity);
         }
         let fate = self.files.note_miss(hash);
         self.stats.note_miss(fate);
@@ -140,10 +142,7 @@ impl PathCache {
         let hash = self.hasher.hash_one(raw_path);
         match self.files.get(raw_path, hash).or_else(negative) {
             None => Known::Unknown,
-            Some(entry) if entry.is_expired(now, self.generation) => {
-                Known::Expired(Rc::clone(entry))
-            }
-            Some(entry) => Known::Fresh(Rc::clone(entry)),
+            Some(entry) => Known::of(entry, entry.validity(now, self.generation)),
         }
     }
 
@@ -395,18 +394,31 @@ impl PathCache {
     }
 }
 
-/// Counts a look-up that found an entry.
-fn known(stats: &mut CacheStats, entry: &Rc<Entry>, bytes: u64, is_expired: bool) -> Known {
-    if is_expired {
-        stats.expired += 1;
-        stats.misses_by.expired += 1;
-        stats.note_missed_bytes(bytes);
-        Known::Expired(Rc::clone(entry))
-    } else {
-        stats.hits += 1;
-        stats.hit_bytes = stats.hit_bytes.saturating_add(bytes);
-        Known::Fresh(Rc::clone(entry))
+impl Known {
+    fn of(entry: &Rc<Entry>, validity: Validity) -> Known {
+        let entry = Rc::clone(entry);
+        match validity {
+            Validity::Fresh => Known::Fresh(entry),
+            Validity::Due => Known::Due(entry),
+            Validity::Expired => Known::Expired(entry),
+        }
     }
+}
+
+/// Counts a look-up that found an entry.
+fn known(stats: &mut CacheStats, entry: &Rc<Entry>, bytes: u64, validity: Validity) -> Known {
+    match validity {
+        Validity::Expired => {
+            stats.expired += 1;
+            stats.misses_by.expired += 1;
+            stats.note_missed_bytes(bytes);
+        }
+        Validity::Fresh | Validity::Due => {
+            stats.hits += 1;
+            stats.hit_bytes = stats.hit_bytes.saturating_add(bytes);
+        }
+    }
+    Known::of(entry, validity)
 }
 
 /// Whether an entry leads to something else than the one that it replaces. If not, the path was looked up

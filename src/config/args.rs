@@ -28,6 +28,7 @@ pub(super) const MAP_CACHE_DEFAULT: &str = "256MiB";
 pub(super) const MAP_COUNT_DEFAULT: &str = "32768";
 pub(super) const PATH_CACHE_DEFAULT: &str = "65536";
 pub(super) const REVALIDATE_DEFAULT: &str = "1";
+pub(super) const STALE_DEFAULT: &str = "60s";
 pub(super) const WATCH_DIRECTORIES_DEFAULT: &str = "16384";
 pub(super) const INDEX_DEFAULT: &str = "index.html";
 
@@ -217,6 +218,15 @@ pub(super) struct Args {
     #[arg(long, value_name = "SECONDS", env = "SPEDE_REVALIDATE", help_heading = CACHES)]
     #[arg(value_parser = duration(Duration::ZERO..=TIME_MAX), default_value = REVALIDATE_DEFAULT)]
     pub(super) revalidate: Duration,
+
+    /// How long the last version is served while storage does not answer.
+    ///
+    /// Where an entry is checked after --revalidate and the check takes its time or fails, requests
+    /// are answered from what was last confirmed, for this long after that; then 504. 0 makes them
+    /// wait for the check, as does --revalidate=0. What is known to have changed is never served.
+    #[arg(long, value_name = "TIME", env = "SPEDE_STALE", help_heading = CACHES)]
+    #[arg(value_parser = duration(Duration::ZERO..=TIME_MAX), default_value = STALE_DEFAULT)]
+    pub(super) stale: Duration,
 
     /// What the caches are filled with at the start, repeatable.
     ///

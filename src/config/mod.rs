@@ -164,6 +164,7 @@ fn settings(args: Args, asked: AskedSizes, inherited_socket_count: usize) -> Set
             revalidate: args.revalidate,
         },
         asked,
+        stale: args.stale,
         warm: args.warm,
         cache_state: args.cache_state,
         limits: Limits {

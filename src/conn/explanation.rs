@@ -38,6 +38,8 @@ pub struct Explanation {
     pub descriptor: Option<LookUp>,
     /// How long the request waited for the disk.
     pub disk: Option<Duration>,
+    /// How long ago the answer was confirmed, where the disk did not say in time whether it still holds.
+    pub stale: Option<Duration>,
 }
 
 /// Whether responses say where they come from.
@@ -67,6 +69,11 @@ impl Explanation {
         self.disk.map(|disk| disk.as_secs_f64() * 1e3)
     }
 
+    /// How old the answer was, in milliseconds, where it was not confirmed in time.
+    pub fn stale_ms(&self) -> Option<f64> {
+        self.stale.map(|stale| stale.as_secs_f64() * 1e3)
+    }
+
     /// The value of a Server-Timing field, empty if there is nothing to say:
     /// `path;desc=miss, map;desc=miss, disk;dur=20.4`. W3C Server Timing §4.
     pub fn server_timing(&self) -> String {
@@ -76,9 +83,11 @@ impl Explanation {
             // Writing to a String cannot fail.
             let _ = write!(field, "{comma}{name};desc={}", look_up.name());
         }
-        if let Some(ms) = self.disk_ms() {
-            let comma = if field.is_empty() { "" } else { ", " };
-            let _ = write!(field, "{comma}disk;dur={ms:.3}");
+        for (name, ms) in [("disk", self.disk_ms()), ("stale", self.stale_ms())] {
+            if let Some(ms) = ms {
+                let comma = if field.is_empty() { "" } else { ", " };
+                let _ = write!(field, "{comma}{name};dur={ms:.3}");
+            }
         }
         field
     }
@@ -99,6 +108,11 @@ mod tests {
         assert_eq!(
             explanation.server_timing(),
             "path;desc=expired, map;desc=miss, disk;dur=20.400"
+        );
+        explanation.stale = Some(Duration::from_millis(2_500));
+        assert_eq!(
+            explanation.server_timing(),
+            "path;desc=expired, map;desc=miss, disk;dur=20.400, stale;dur=2500.000"
         );
     }
 }

@@ -246,6 +246,9 @@ fn json(
     if let Some(ms) = explanation.disk_ms() {
         let _ = write!(after, ",\"disk_ms\":{ms:.3}");
     }
+    if let Some(ms) = explanation.stale_ms() {
+        let _ = write!(after, ",\"stale_ms\":{ms:.3}");
+    }
     after.extend_from_slice(b"}\n");
     (before, after)
 }

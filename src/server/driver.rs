@@ -160,7 +160,7 @@ impl Driver {
             Abreast::Once => Abreast::No,
             Abreast::No | Abreast::Yes => {
                 if connected.abreast == Abreast::No {
-                    service.drop_changed(now);
+                    service.drop_changed();
                 }
                 Abreast::Yes
             }
@@ -429,6 +429,7 @@ fn note(explanation: &mut Explanation, service: &mut Service) {
         explanation.map = Some(LookUp::Miss);
     }
     explanation.descriptor = looked_up.descriptor.or(explanation.descriptor);
+    explanation.stale = looked_up.stale;
 }
 
 /// Where the answer to a connection comes from, as far as it is known by now.

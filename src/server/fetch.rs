@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::time::Instant;
 
 use foldhash::fast::RandomState;
 
@@ -14,6 +15,17 @@ use super::waiters::Waiters;
 use super::watch::directories::{Moment, Way};
 use crate::cache::entry::Entry;
 use crate::disk::JobId;
+
+/// What a look-up is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Somebody asked for what is not known, or has to be opened.
+    Asked,
+    /// An entry is compared with the disk, whether or not anybody waits for that.
+    Check,
+    /// Nobody has asked yet: the caches are being filled.
+    Ahead,
+}
 
 /// A look-up under way.
 #[derive(Debug)]
@@ -24,12 +36,21 @@ pub(super) struct Pending {
     pub entry: Option<Rc<Entry>>,
     /// Who waits, and when each began to.
     pub waiters: Waiters<Moment>,
-    /// When it was submitted.
+    /// What held when it was submitted.
     pub since: Since,
     /// The way to its directory, if that was watched already.
     pub way: Option<Rc<Way>>,
-    /// Whether it was begun before anybody asked.
-    pub is_ahead: bool,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// When it was submitted.
+    pub begun: Instant,
+}
+
+impl Pending {
+    /// Whether it was submitted beneath the same root and in the same generation.
+    pub(super) fn is_as_of(&self, since: Since) -> bool {
+        self.since.root == since.root && self.since.generation == since.generation
+    }
 }
 
 /// What held when a look-up was submitted.
@@ -60,10 +81,8 @@ impl Fetches {
         since: Since,
     ) -> Option<JobId> {
         let job = *self.by_path.get(raw_path)?;
-        let pending = self.by_job.get_mut(&job).filter(|pending| {
-            let before = pending.since;
-            before.root == since.root && before.generation == since.generation
-        })?;
+        let pending = self.by_job.get_mut(&job);
+        let pending = pending.filter(|pending| pending.is_as_of(since))?;
         pending.waiters.join(id, since.moment);
         Some(job)
     }
@@ -81,11 +100,21 @@ impl Fetches {
         }
     }
 
-    /// Whether anybody waits for a look-up.
+    /// Whether a look-up is to be made: somebody waits for it, or an entry needs it to stay usable.
     pub(super) fn is_wanted(&self, job: JobId) -> bool {
         self.by_job
             .get(&job)
-            .is_some_and(|pending| !pending.waiters.is_empty())
+            .is_some_and(|pending| pending.purpose == Purpose::Check || !pending.waiters.is_empty())
+    }
+
+    /// The latest look-up of a path.
+    pub(super) fn of_path(&self, raw_path: &[u8]) -> Option<&Pending> {
+        self.by_job.get(self.by_path.get(raw_path)?)
+    }
+
+    /// A look-up.
+    pub(super) fn find(&mut self, job: JobId) -> Option<&mut Pending> {
+        self.by_job.get_mut(&job)
     }
 
     /// Takes a look-up out that is done, and whether it is the latest of its path.

@@ -152,6 +152,9 @@ pub struct Settings {
     pub cache: CacheBudget,
     /// Which of them were asked for, and the budget of all memory.
     pub asked: AskedSizes,
+    /// How long after it was confirmed an entry may be answered from while the disk does not say whether it still
+    /// holds; zero: not at all.
+    pub stale: Duration,
     /// What they are filled with at the start: lists of paths, and directories below the root.
     pub warm: Vec<PathBuf>,
     /// Where the paths asked for most are kept from one run to the next.

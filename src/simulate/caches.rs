@@ -201,6 +201,11 @@ impl Caches {
         self.given.bytes += content;
         let (known, is_fresh) = match self.paths.look_up(raw_path, now) {
             Known::Fresh(entry) => (Some(entry), true),
+            // The server has it checked beside the requests, which do not wait for that.
+            Known::Due(entry) => {
+                entry.trust(self.trust(), None, now);
+                (Some(entry), true)
+            }
             Known::Expired(entry) => {
                 self.given.checks += 1;
                 (Some(entry), false)
@@ -265,7 +270,7 @@ impl Caches {
                 seen: Seen::default(),
             },
         };
-        let entry = Rc::new(Entry::new(resolution, now));
+        let entry = Rc::new(Entry::new(resolution));
         entry.trust(self.trust(), None, now);
         entry.count_request();
         // Descriptors of paths that are forgotten are let go.

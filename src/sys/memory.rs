@@ -126,11 +126,12 @@ impl Memory {
         }
     }
 
-    /// Whether its pages cannot leave memory.
-    pub fn is_locked(&self) -> bool {
+    /// Whether it needs no asking before it is sent: locked in memory, or memory of this process, of which the
+    /// kernel takes nothing away without swap.
+    pub fn is_kept(&self) -> bool {
         match self {
             Memory::Mapped(mapping) => mapping.is_locked(),
-            Memory::Copied(_) => false,
+            Memory::Copied(_) => true,
         }
     }
 

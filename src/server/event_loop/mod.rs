@@ -232,6 +232,7 @@ impl EventLoop {
             self.log.timeout(now),
             self.acceptor.timeout(now),
             self.memory.timeout(now),
+            self.service.patience_timeout(now),
             drain,
         ];
         waits.into_iter().flatten().min()
@@ -262,7 +263,7 @@ impl EventLoop {
         }
         // A full list of events may have left the watch's for later.
         if watch || count == EVENT_COUNT_MAX {
-            self.service.drop_changed(&self.now);
+            self.service.drop_changed();
             self.turns.mark(Cause::Changes);
         }
         if signals {
@@ -271,6 +272,7 @@ impl EventLoop {
         }
         self.accept();
         self.drive_ready();
+        self.service.lose_patience(&self.now, &mut self.deliveries);
         self.give_out_results();
         self.warm();
         self.look_at_deadlines();
@@ -438,6 +440,7 @@ impl EventLoop {
             },
             memory: self.memory_numbers(),
             access_log_lost_bytes: self.log.lost_bytes,
+            stale: self.service.stale_numbers(&self.now),
             turns: TurnNumbers::take(&self.turns, self.now.monotonic),
         };
         // What is gone is to be counted no more.

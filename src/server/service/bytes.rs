@@ -167,7 +167,7 @@ impl Service {
         let used = held.used.replace(now.monotonic);
         let idle = now.monotonic.saturating_duration_since(used);
         if idle <= residency::TRUST_MAPPED
-            || held.memory.is_locked()
+            || held.memory.is_kept()
             || self.disk.engine.sending() == Sending::AsItComes
         {
             return Some(Rc::clone(&held.memory));
@@ -179,6 +179,10 @@ impl Service {
         };
         match presence {
             Presence::Present => return Some(Rc::clone(&held.memory)),
+            // Opening the file again may take longer than its pages stay, and storage may not answer.
+            Presence::Unknown if idle <= residency::TRUST && !self.descriptors.holds(version) => {
+                return Some(Rc::clone(&held.memory));
+            }
             // The file is sent like one that is not mapped, this once.
             Presence::Unknown => {
                 held.used.set(used);

@@ -12,7 +12,7 @@ use crate::disk::job::{Done, Footing, FoundFile, Mapped, Opened, Outcome};
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
 use crate::server::deliveries::Deliveries;
-use crate::server::fetch::Pending;
+use crate::server::fetch::{Pending, Purpose};
 use crate::server::watch::Watched;
 use crate::server::watch::directories::Moment;
 use crate::site::media_type::media_type;
@@ -30,14 +30,7 @@ impl Service {
     ) {
         match done {
             Done::Resolved(outcome, footing) => {
-                if let Some((pending, is_latest)) = self.fetches.finish(job) {
-                    if pending.is_ahead {
-                        self.warming.finish();
-                    }
-                    let remembered = is_latest && self.is_current(pending.since);
-                    let found = (outcome, footing);
-                    self.resolved(job, pending, found, remembered, now, deliveries);
-                }
+                self.look_up_ended(job, outcome, footing, now, deliveries);
             }
             Done::Followed { walk, root } => self.followed(job, &walk, root, now, deliveries),
             Done::Warmed(result) => self.warmed(job, result, now, deliveries),
@@ -56,6 +49,32 @@ impl Service {
             Done::Saved(result) => self.saved(result, now),
             Done::Appended { .. } | Done::Reopened(_) | Done::Measured(_) | Done::Discarded => {}
         }
+    }
+
+    fn look_up_ended(
+        &mut self,
+        job: JobId,
+        outcome: Outcome,
+        footing: Footing,
+        now: &Now,
+        deliveries: &mut Deliveries,
+    ) {
+        let Some((pending, is_latest)) = self.fetches.finish(job) else {
+            return;
+        };
+        match pending.purpose {
+            Purpose::Ahead => self.warming.finish(),
+            Purpose::Check => self.staleness.check_ended(pending.entry.as_ref(), &outcome),
+            Purpose::Asked => {}
+        }
+        if let Outcome::Failed(_) = outcome
+            && self.go_on_without(&pending, now)
+        {
+            return self.tell_again(job, pending, &footing, deliveries);
+        }
+        let remembered = is_latest && self.is_current(pending.since);
+        let found = (outcome, footing);
+        self.resolved(job, pending, found, remembered, now, deliveries);
     }
 
     fn warmed(
@@ -137,7 +156,7 @@ impl Service {
         deliveries: &mut Deliveries,
     ) {
         let is_shaken = self.is_shaken(&pending, &footing);
-        let is_ahead = pending.is_ahead && pending.waiters.is_empty();
+        let is_ahead = pending.purpose == Purpose::Ahead && pending.waiters.is_empty();
         let mut opened = Vec::new();
         let (since, previous) = (pending.since, &pending.entry);
         let resolution = match (outcome, previous) {
@@ -264,8 +283,8 @@ impl Service {
         let entry = match (news, &pending.entry) {
             (None, Some(entry)) => Rc::clone(entry),
             (Some(news), _) => {
-                let entry = Rc::new(Entry::new(news, now));
-                if !pending.is_ahead || !pending.waiters.is_empty() {
+                let entry = Rc::new(Entry::new(news));
+                if pending.purpose != Purpose::Ahead || !pending.waiters.is_empty() {
                     entry.count_request();
                     if is_remembered {
                         self.put(&pending.raw_path, &entry);

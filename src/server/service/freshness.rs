@@ -3,8 +3,9 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::stale::ROOT_PATIENCE;
 use super::{Answer, Asker, Completed, Service};
 use crate::cache::entry::{Entry, Trust};
 use crate::clock::Now;
@@ -40,6 +41,7 @@ struct Following {
     job: JobId,
     waiters: Waiters<()>,
     since: Moment,
+    begun: Instant,
 }
 
 impl Serving {
@@ -56,9 +58,9 @@ impl Serving {
 impl Service {
     /// Takes in the changes that are known by now. Called before requests are answered, so that
     /// whoever has seen his change return is answered from what it made.
-    pub(in crate::server) fn drop_changed(&mut self, now: &Now) {
+    pub(in crate::server) fn drop_changed(&mut self) {
         let mut changes = std::mem::take(&mut self.changes);
-        self.watch.drain(&mut changes, now);
+        self.watch.drain(&mut changes);
         self.let_go_of_renamed();
         for change in changes.drain(..) {
             match change {
@@ -257,7 +259,8 @@ impl Service {
         self.watch.directories.leave_root();
     }
 
-    /// Where the path of the root may lead elsewhere by now, requests wait until that is known.
+    /// Where the path of the root may lead elsewhere by now, requests wait until that is known. Where its storage
+    /// does not say so for long, they go on without.
     pub(super) fn wait_for_root(&mut self, asker: Asker, now: &Now) -> Option<Answer> {
         if !self.watch.directories.is_root_stale() && self.serving.following.is_none() {
             return None;
@@ -266,6 +269,11 @@ impl Service {
             self.follow_root(now)?;
         }
         let following = self.serving.following.as_mut()?;
+        let taken = now.monotonic.saturating_duration_since(following.begun);
+        if (ROOT_PATIENCE..self.staleness.limit()).contains(&taken) {
+            self.note_stale(None, taken, now);
+            return None;
+        }
         following.waiters.join(asker.id, ());
         Some(Answer::Waiting(following.job))
     }
@@ -276,6 +284,27 @@ impl Service {
             && following.job == job
         {
             following.waiters.leave(id);
+        }
+    }
+
+    /// When those who wait for the root go on without.
+    pub(super) fn root_patience_ends(&self, now: Instant) -> Option<Instant> {
+        let following = self.serving.following.as_ref()?;
+        let is_awaited = !following.waiters.is_empty()
+            && ROOT_PATIENCE < self.staleness.limit()
+            && now < following.begun + self.staleness.limit();
+        is_awaited.then(|| following.begun + ROOT_PATIENCE)
+    }
+
+    /// Has them ask once more.
+    pub(super) fn lose_patience_with_root(&mut self, now: &Now, deliveries: &mut Deliveries) {
+        let is_over = |ends| ends <= now.monotonic;
+        if self.root_patience_ends(now.monotonic).is_some_and(is_over)
+            && let Some(following) = &mut self.serving.following
+        {
+            let waiters = std::mem::take(&mut following.waiters).in_order();
+            let again = Completed::again(following.job);
+            deliveries.answer(again, waiters.into_iter().map(|(id, ())| id));
         }
     }
 
@@ -292,6 +321,7 @@ impl Service {
             job,
             waiters: Waiters::default(),
             since,
+            begun: now.monotonic,
         });
         Some(())
     }

@@ -9,6 +9,7 @@ mod departures;
 mod freshness;
 mod memory;
 mod pages;
+mod stale;
 mod warm;
 
 use std::cell::Cell;
@@ -28,13 +29,13 @@ pub(super) use bytes::{Asker, Looked, Ready};
 
 use super::connections::ConnectionId;
 use super::disk_queue::{DiskQueue, Owner};
-use super::fetch::{Fetches, Pending};
+use super::fetch::{Fetches, Pending, Purpose};
 use super::residency::Residency;
 use super::settings::Settings;
 use super::start::Chosen;
 use super::waiters::Waiters;
 use super::warming::{Origin, Warming};
-use super::watch::directories::Moment;
+use super::watch::directories::{Moment, Way};
 use super::watch::{Change, Watch};
 use crate::cache::curve::TakenIn;
 use crate::cache::entry::{Entry, Resolution};
@@ -57,6 +58,8 @@ use crate::sys::memory::Memory;
 use crate::sys::pagemap::Pagemap;
 use freshness::Serving;
 use pages::Pages;
+pub(super) use stale::StaleNumbers;
+use stale::Staleness;
 use warm::State;
 
 /// Versions remembered that are no more.
@@ -159,6 +162,8 @@ pub(super) struct LookedUp {
     pub mapping: bool,
     /// What the cache of descriptors said, if it was asked first now.
     pub descriptor: Option<LookUp>,
+    /// How long ago the answer was confirmed, where that is longer than it may be without a look at the disk.
+    pub stale: Option<Duration>,
 }
 
 /// A file that is being mapped.
@@ -199,6 +204,8 @@ pub(super) struct Service {
     notices: Option<Arc<File>>,
     changes: Vec<Change>,
     serving: Serving,
+    /// Answers from what the disk does not confirm in time.
+    pub staleness: Staleness,
     /// Look-ups at the disk.
     pub fetches: Fetches,
     /// Pages of directories.
@@ -276,6 +283,7 @@ impl Service {
                 .map(|stderr| Arc::new(File::from(stderr))),
             changes: Vec::new(),
             serving: Serving::new(chosen.root),
+            staleness: Staleness::new(settings),
             fetches: Fetches::default(),
             pages: Pages::default(),
             being_mapped: HashMap::default(),
@@ -323,7 +331,7 @@ impl Service {
             false => self.paths.look_up(raw_path, now),
         };
         let (said, entry) = match &known {
-            Known::Fresh(entry) => (LookUp::Hit, Some(entry)),
+            Known::Fresh(entry) | Known::Due(entry) => (LookUp::Hit, Some(entry)),
             Known::Expired(entry) => (LookUp::Expired, Some(entry)),
             Known::Unknown => (LookUp::Miss, None),
         };
@@ -335,9 +343,11 @@ impl Service {
         }
         match known {
             Known::Fresh(entry) => self.answer_from(&entry, request, &[], asker, now),
-            Known::Expired(entry) => {
-                self.fetch(raw_path, Some(&entry), Resolving::Comparing, asker, now)
+            Known::Due(entry) => {
+                self.check_ahead(raw_path, &entry, now);
+                self.answer_from(&entry, request, &[], asker, now)
             }
+            Known::Expired(entry) => self.answer_expired(raw_path, &entry, request, asker, now),
             Known::Unknown => self.find_unknown(request, asker, now),
         }
     }
@@ -399,6 +409,28 @@ impl Service {
         self.fetch(request.path(), Some(entry), Resolving::Anew, asker, now)
     }
 
+    /// The job of a look-up, and the way to its directory if that is watched already.
+    fn resolve(
+        &mut self,
+        raw_path: &[u8],
+        entry: Option<&Rc<Entry>>,
+        resolving: Resolving,
+    ) -> Result<(Resolve, Option<Rc<Way>>), Status> {
+        let lookup = resolve::plan(raw_path, &self.naming)?;
+        let expected = match (resolving, entry.map(|entry| &entry.resolution)) {
+            (Resolving::Comparing, Some(Resolution::File { variants, seen })) => {
+                seen.expectations(&lookup, variants)
+            }
+            _ => Vec::new(),
+        };
+        let (site, way) = self.site(&lookup);
+        let is_listed = |entry: &&Rc<Entry>| matches!(entry.resolution, Resolution::Listed);
+        let listed = entry.filter(is_listed).and(Some(lookup.directory()));
+        let page = listed.and_then(|directory| self.pages.digest(directory));
+        let resolve = Resolve::checking(lookup, expected, site).expecting_page(page);
+        Ok((resolve, way))
+    }
+
     fn fetch(
         &mut self,
         raw_path: &[u8],
@@ -411,21 +443,14 @@ impl Service {
         if let Some(job) = self.fetches.join(raw_path, asker.id, since) {
             return Answer::Waiting(job);
         }
-        let lookup = match resolve::plan(raw_path, &self.naming) {
-            Ok(lookup) => lookup,
+        let (resolve, way) = match self.resolve(raw_path, entry, resolving) {
+            Ok(resolve) => resolve,
             Err(status) => return Answer::Fixed(Fixed::Error(status)),
         };
-        let expected = match (resolving, entry.map(|entry| &entry.resolution)) {
-            (Resolving::Comparing, Some(Resolution::File { variants, seen })) => {
-                seen.expectations(&lookup, variants)
-            }
-            _ => Vec::new(),
+        let purpose = match resolving {
+            Resolving::Comparing => Purpose::Check,
+            Resolving::Anew => Purpose::Asked,
         };
-        let (site, way) = self.site(&lookup);
-        let is_listed = |entry: &&Rc<Entry>| matches!(entry.resolution, Resolution::Listed);
-        let listed = entry.filter(is_listed).and(Some(lookup.directory()));
-        let page = listed.and_then(|directory| self.pages.digest(directory));
-        let resolve = Resolve::checking(lookup, expected, site).expecting_page(page);
         let submitted = self
             .disk
             .submit(asker.owner, Job::Resolve(resolve), now.monotonic);
@@ -437,8 +462,12 @@ impl Service {
                     waiters: Waiters::of(asker.id, since.moment),
                     since,
                     way,
-                    is_ahead: false,
+                    purpose,
+                    begun: now.monotonic,
                 };
+                if purpose == Purpose::Check {
+                    self.staleness.check_began(job, now);
+                }
                 self.fetches.begin(job, pending);
                 Answer::Waiting(job)
             }

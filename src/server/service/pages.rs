@@ -11,7 +11,7 @@ use foldhash::fast::RandomState;
 use lru::LruCache;
 
 use super::{Answer, Asker, Resolved, Resolving, Service};
-use crate::cache::entry::{Entry, Resolution};
+use crate::cache::entry::{Entry, Resolution, Validity};
 use crate::cache::path::Known;
 use crate::clock::Now;
 use crate::conn::Document;
@@ -137,12 +137,15 @@ impl Service {
             return self.answer_from(&entry, request, &[], asker, now);
         }
         let entry = self.pages.entry(listed.below_root()).map(Rc::clone);
-        match &entry {
-            Some(known) if !known.is_expired(now, self.paths.generation()) => {
-                self.answer_listed(&plain, &listed, asker, now)
-            }
-            _ => self.fetch(&plain, entry.as_ref(), Resolving::Comparing, asker, now),
+        let Some(entry) = entry else {
+            return self.fetch(&plain, None, Resolving::Comparing, asker, now);
+        };
+        match entry.validity(now, self.paths.generation()) {
+            Validity::Fresh => {}
+            Validity::Due => self.check_ahead(&plain, &entry, now),
+            Validity::Expired => return self.answer_expired(&plain, &entry, request, asker, now),
         }
+        self.answer_listed(&plain, &listed, asker, now)
     }
 
     /// Answers with the page of a directory that was just found to be as it was.
@@ -189,7 +192,7 @@ impl Service {
         let lookup = resolve::plan(&pending.raw_path, &self.naming);
         match lookup {
             Ok(lookup) if is_remembered => {
-                let entry = Rc::new(Entry::new(Resolution::Listed, now));
+                let entry = Rc::new(Entry::new(Resolution::Listed));
                 self.trust(&entry, &lookup, footing, pending, now);
                 let directory = lookup.directory();
                 self.pages.insert(directory, entry, listing.digest, &bytes);

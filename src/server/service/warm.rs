@@ -12,7 +12,7 @@ use crate::clock::Now;
 use crate::disk::JobId;
 use crate::disk::job::{Job, Once, Opened, Resolve};
 use crate::server::disk_queue::Owner;
-use crate::server::fetch::Pending;
+use crate::server::fetch::{Pending, Purpose};
 use crate::server::waiters::Waiters;
 use crate::server::warming::{self, Next};
 use crate::site::resolve;
@@ -98,7 +98,8 @@ impl Service {
             waiters: Waiters::default(),
             since,
             way,
-            is_ahead: true,
+            purpose: Purpose::Ahead,
+            begun: now.monotonic,
         };
         self.fetches.begin(job, pending);
         self.warming.begin();

@@ -404,6 +404,11 @@ fn freshness(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
     writer.gauge("polled_entries", "Entries that are looked at again and again", fresh.polled_entries as u64)?;
     writer.seconds("staleness_limit", "The longest that a change may go unnoticed now", fresh.worst_staleness_ms as f64 / 1e3)?;
     writer.seconds("revalidate", "How often it is looked at what nobody tells of", fresh.revalidate_ms as f64 / 1e3)?;
+    writer.counter("checks_ahead", "Checks of polled entries begun before their time was over", fresh.checks_ahead)?;
+    writer.seconds("stale_limit", "The age up to which entries are answered from that the storage does not confirm", fresh.stale_limit_ms as f64 / 1e3)?;
+    writer.counter("stale_answers", "Answers that were not confirmed in time", fresh.stale_answers)?;
+    writer.gauge("stale_entries", "Entries that are answered from so now", fresh.stale_entries as u64)?;
+    writer.seconds("stale_oldest", "How long ago the oldest of them was confirmed", fresh.stale_oldest_ms as f64 / 1e3)?;
     writer.gauge("root_watched", "Whether changes of the way to the root are told", u64::from(fresh.root_watched))?;
     writer.counter("root_switches", "Times that another directory became the root", fresh.root_switches)?;
     writer.counter("watch_overflows", "Times that the kernel lost events", fresh.overflows)?;

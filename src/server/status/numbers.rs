@@ -15,7 +15,7 @@ use crate::cache::top::Top;
 use crate::conn::ledger::Ledger;
 use crate::server::connections::ByStanding;
 use crate::server::histogram::{BUCKET_COUNT, Histogram};
-use crate::server::service::Service;
+use crate::server::service::{Service, StaleNumbers};
 use crate::server::turns::Turns;
 use crate::server::warming::WarmNumbers;
 use crate::sys::usage::ThreadUsage;
@@ -306,6 +306,16 @@ pub(in crate::server) struct FreshnessNumbers {
     pub revalidate_ms: u64,
     /// The same for all that is remembered now: 0 when all of it is watched.
     pub worst_staleness_ms: u64,
+    /// Checks of polled entries that were begun before their time was over, so that nobody waits for them.
+    pub checks_ahead: u64,
+    /// Age up to which entries are answered from while the storage does not confirm them, in milliseconds.
+    pub stale_limit_ms: u64,
+    /// Answers since the start that were not confirmed in time.
+    pub stale_answers: u64,
+    /// Entries that are answered from so now.
+    pub stale_entries: usize,
+    /// How long ago the oldest of them was confirmed, in milliseconds.
+    pub stale_oldest_ms: u64,
     /// Directories whose changes are told by the kernel.
     pub watched_directories: usize,
     /// Directories with entries that are checked after `revalidate_ms`.
@@ -326,12 +336,17 @@ pub(in crate::server) struct FreshnessNumbers {
 }
 
 impl FreshnessNumbers {
-    fn take(service: &Service) -> FreshnessNumbers {
+    fn take(service: &Service, stale: StaleNumbers) -> FreshnessNumbers {
         let directories = &service.watch.directories;
         let (polled_directories, polled_entries) = directories.polled();
         FreshnessNumbers {
             revalidate_ms: service.revalidate_ms(),
-            worst_staleness_ms: service.worst_staleness_ms(),
+            worst_staleness_ms: service.worst_staleness_ms().max(stale.oldest_ms),
+            checks_ahead: stale.checks_ahead,
+            stale_limit_ms: stale.limit_ms,
+            stale_answers: stale.answers,
+            stale_entries: stale.entries,
+            stale_oldest_ms: stale.oldest_ms,
             watched_directories: directories.count(),
             polled_directories,
             polled_entries,
@@ -357,6 +372,8 @@ pub(in crate::server) struct LoopNumbers {
     pub memory: MemoryNumbers,
     /// Bytes of access log lost.
     pub access_log_lost_bytes: u64,
+    /// Answers that were not confirmed in time.
+    pub stale: StaleNumbers,
     /// Its turns.
     pub turns: TurnNumbers,
 }
@@ -374,6 +391,7 @@ impl Snapshot {
             bytes_sent,
             memory,
             access_log_lost_bytes,
+            stale,
             turns,
         } = numbers;
         let [_, _, success, redirection, client_error, server_error] = ledger.by_class;
@@ -398,7 +416,7 @@ impl Snapshot {
             caches: cache_numbers(service),
             disk: DiskNumbers::take(service),
             turns,
-            freshness: FreshnessNumbers::take(service),
+            freshness: FreshnessNumbers::take(service, stale),
             warming: service.warming.numbers(),
             top: TopNumbers::of(&service.top),
             memory,

@@ -222,13 +222,15 @@ fn freshness(snapshot: &Snapshot) -> String {
     };
     format!(
         "{noticed}: {} directories and {} mapped files are watched, {} entries in {} directories are \
-         looked at again after {} ms. The way to the root is {}; it has led elsewhere {} times. Events \
-         were lost {} times, watches refused {} times.",
+         looked at again after {} ms, {} times so early that nobody waited. The way to the root is {}; it has led elsewhere {} times. Events \
+         were lost {} times, watches refused {} times. {} answers were older than that because the storage \
+         did not confirm them in time; {} entries are now, the oldest by {} ms, and none by more than {} ms.",
         number(fresh.watched_directories as u64),
         number(fresh.watched_files as u64),
         number(fresh.polled_entries as u64),
         number(fresh.polled_directories as u64),
         number(fresh.revalidate_ms),
+        number(fresh.checks_ahead),
         if fresh.root_watched {
             "watched"
         } else {
@@ -237,6 +239,10 @@ fn freshness(snapshot: &Snapshot) -> String {
         number(fresh.root_switches),
         number(fresh.overflows),
         number(fresh.watches_refused),
+        number(fresh.stale_answers),
+        number(fresh.stale_entries as u64),
+        number(fresh.stale_oldest_ms),
+        number(fresh.stale_limit_ms),
     )
 }
 

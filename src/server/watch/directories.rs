@@ -25,7 +25,6 @@ use rustix::io::Errno;
 
 use crate::cache::dependents::{Dependents, DirectoryId, Key, Ticket};
 use crate::cache::entry::Entry;
-use crate::clock::Now;
 use crate::site::resolve::{self, Lookup};
 use crate::sys::watches::{ANY, ITSELF, Unwatched, Walk, Watches};
 
@@ -169,7 +168,6 @@ impl Directories {
         directory: DirectoryId,
         mask: EventMask,
         name: Option<&[u8]>,
-        now: &Now,
     ) {
         let name = name.map(|name| self.hash(name));
         let is_last = mask.contains(EventMask::IGNORED);
@@ -186,7 +184,7 @@ impl Directories {
         let mut touch = |target: &Target| match target {
             Target::Entry(entry, _) => {
                 if let Some(entry) = entry.upgrade() {
-                    entry.distrust(now);
+                    entry.distrust();
                     if is_rename {
                         renamed.push(entry);
                     }

@@ -152,7 +152,7 @@ impl Watch {
     /// Takes in all events that are there now: entries that one is about are distrusted at once, what
     /// else is to be done is appended to `changes`. Those that come meanwhile wait for the next turn, so that
     /// whoever makes them without end does not hold the loop.
-    pub(super) fn drain(&mut self, changes: &mut Vec<Change>, now: &Now) {
+    pub(super) fn drain(&mut self, changes: &mut Vec<Change>) {
         let Some(inotify) = &mut self.inotify else {
             return;
         };
@@ -175,7 +175,7 @@ impl Watch {
                     self.files.removed(watch);
                 }
                 let name = event.name.map(OsStrExt::as_bytes);
-                self.directories.happened(watch, event.mask, name, now);
+                self.directories.happened(watch, event.mask, name);
             }
         }
     }
