@@ -362,7 +362,8 @@ pub(super) struct Args {
 
     /// Where requests are written down: off, - or PATH.
     ///
-    /// - is standard output; a file is appended to.
+    /// A file is appended to, and opened again at SIGUSR1; a FIFO need not have a reader yet. - is
+    /// standard output, and so is /dev/stdout.
     #[arg(long, value_name = "WHERE", env = "SPEDE_ACCESS_LOG", help_heading = OBSERVATION)]
     #[arg(value_parser = access_log(), default_value = "off")]
     pub(super) access_log: AccessLog,

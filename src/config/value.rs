@@ -159,12 +159,15 @@ pub(super) fn engine() -> impl TypedValueParser<Value = EngineChoice> {
     })
 }
 
-/// Where requests are written down. A file named `off` is `./off`.
+/// Where requests are written down. A file named `off` is `./off`; standard output has several names.
 pub(super) fn access_log() -> impl TypedValueParser<Value = AccessLog> {
     word(|word| match word.to_str() {
         Some("") => Err(ValueError::NotAccessLog),
         Some("off") => Ok(AccessLog::Off),
-        Some("-") => Ok(AccessLog::StandardOutput),
+        // Opened by name it could not be written where it is a socket, as below systemd.
+        Some("-" | "/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1") => {
+            Ok(AccessLog::StandardOutput)
+        }
         _ => Ok(AccessLog::File(PathBuf::from(word))),
     })
 }

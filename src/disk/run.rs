@@ -2,7 +2,6 @@
 //! common, and what no ring can do.
 
 use std::ffi::CStr;
-use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -10,12 +9,13 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use super::job::{Answer, Done, Job, LOAD_LENGTH_MAX, Once, Step, beside};
+use super::job::{Answer, CHECK_LENGTH_MAX, Done, Job, LOAD_LENGTH_MAX, Once, Save, Step};
 use super::list::list;
 use crate::site::listing::Name;
 use crate::sys::beneath::{Links, Located, Root};
 use crate::sys::file::{Description, OpenFile};
 use crate::sys::mapping::populate;
+use crate::sys::output::{self, OutputError};
 use crate::sys::watches::Watches;
 
 /// Makes the calls of a job, from where it stands to its end, waiting for the disk as long as it
@@ -94,30 +94,33 @@ fn once(what: &Once) -> Done {
             }
             Done::Populated
         }
-        Once::Reopen(path) => {
-            Done::Reopened(OpenOptions::new().append(true).create(true).open(path))
-        }
+        Once::Reopen(path) => Done::Reopened(output::open_appending(path)),
         Once::Measure(places) => Done::Measured(Some(places.measure())),
         Once::Load(path) => Done::Loaded(load(path)),
-        Once::Save(path, bytes) => Done::Saved(save(path, bytes)),
+        Once::Save(what) => Done::Saved(save(what)),
         Once::Names(root, directory) => Done::Named(names(root, directory)),
     }
 }
 
 fn load(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let file = File::open(path)?;
+    let file = output::open_regular(path)?;
     file.take(LOAD_LENGTH_MAX).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Writes a file beside the one that it takes the place of: whoever reads it finds one or the other.
-fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let beside = beside(path);
-    let mut file = File::create(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)
+/// What has come there since the start may not be ours to replace.
+fn save(what: &Save) -> Result<(), OutputError> {
+    let mut start = Vec::new();
+    match output::open_regular(&what.path) {
+        Ok(file) => file.take(CHECK_LENGTH_MAX).read_to_end(&mut start)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(error.into()),
+    };
+    match (what.may_replace)(&start) {
+        true => output::replace(&what.path, &what.bytes),
+        false => Err(OutputError::NotOurs),
+    }
 }
 
 /// The names in a directory below the root, links not followed.

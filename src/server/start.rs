@@ -31,6 +31,7 @@ use crate::sys::beneath::Root;
 use crate::sys::bin::Bin;
 use crate::sys::inherited;
 use crate::sys::limits::{raise_descriptor_limit, raise_lock_limit, reserve_descriptors};
+use crate::sys::output::OutputError;
 use crate::sys::ring::RingError;
 use crate::sys::sock_diag::SocketOwners;
 
@@ -74,8 +75,8 @@ pub enum StartError {
     AccessLog {
         /// As it was given.
         path: PathBuf,
-        /// What the kernel said.
-        cause: io::Error,
+        /// What is wrong with it.
+        cause: OutputError,
     },
     /// Nothing can be warmed from there.
     #[error("cannot warm from {}: {cause}; name a list of paths, or a directory below the root, with --warm", path.display())]
@@ -135,13 +136,14 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
             cause,
         }
     })?;
-    let log = LogWriter::open(&settings.access_log).map_err(|cause| {
+    let mut log = LogWriter::open(&settings.access_log).map_err(|cause| {
         let path = match &settings.access_log {
             AccessLog::File(path) => path.clone(),
             AccessLog::Off | AccessLog::StandardOutput => PathBuf::from("-"),
         };
         StartError::AccessLog { path, cause }
     })?;
+    let log_notices = log.notices();
     let origins = warming::origins(settings)?;
     let listeners = inherited
         .into_iter()
@@ -180,6 +182,9 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
         memory,
         settings.grace,
     )?;
+    for line in log_notices {
+        warn(&line);
+    }
     // Whoever reads these may send a signal at once.
     announce(settings, &start_lines);
     Ok(event_loop.run()?)

@@ -14,17 +14,16 @@ use serde::Serialize;
 use super::settings::Settings;
 use super::start::StartError;
 use crate::cache::path::PATH_LENGTH_MAX;
-use crate::disk::job::beside;
+use crate::disk::job::CHECK_LENGTH_MAX;
 use crate::http::target::ENCODED;
 use crate::site::listing::{Name, NameKind};
 use crate::site::resolve::DotFiles;
+use crate::sys::output;
 
 /// What begins every saved list; the number changes with its format.
 const STATE_HEAD: &str = "# spede cache state 1: paths, the one asked for most first\n";
 /// What each of its formats begins with.
 const STATE_HEAD_START: &[u8] = b"# spede cache state ";
-/// Bytes of a file that tell whether it is such a list.
-const CHECK_LENGTH_MAX: u64 = 64 << 10;
 /// Endings of precompressed twins, which come with their files.
 const TWIN_ENDINGS: [&[u8]; 3] = [b".br", b".zst", b".gz"];
 
@@ -310,12 +309,7 @@ fn origin(path: &Path, root: &Path) -> io::Result<Origin> {
 /// paths is never replaced by one.
 fn check_state(path: &Path) -> io::Result<()> {
     check_list(path)?;
-    let beside = beside(path);
-    check_list(&beside).map_err(|cause| {
-        io::Error::other(format!("{} is in the way: {cause}", beside.display()))
-    })?;
-    fs::File::create(&beside)?;
-    fs::remove_file(&beside)
+    output::try_beside(path)
 }
 
 /// Whether a file may be replaced: it is a list of paths, or not there.
@@ -334,7 +328,7 @@ fn check_list(path: &Path) -> io::Result<()> {
         ));
     }
     let mut start = Vec::new();
-    let file = fs::File::open(path)?;
+    let file = output::open_regular(path)?;
     file.take(CHECK_LENGTH_MAX).read_to_end(&mut start)?;
     match is_list(&start) {
         true => Ok(()),
@@ -346,7 +340,7 @@ fn check_list(path: &Path) -> io::Result<()> {
 
 /// Whether this is the start of a list of paths: one that we wrote, whatever was made of it since, or lines
 /// that are paths, or nothing.
-fn is_list(start: &[u8]) -> bool {
+pub(super) fn is_list(start: &[u8]) -> bool {
     let (mut at, mut paths, mut wrong) = (0, 0, 0);
     while next_path(start, &mut at, &mut wrong).is_some() {
         paths += 1;

@@ -33,7 +33,7 @@ use crate::server::settings::CacheBudget;
 use crate::site::resolve::Naming;
 use crate::sys::beneath::Root;
 use crate::sys::bin::Bin;
-use crate::sys::limits;
+use crate::sys::{limits, output, signals};
 
 /// Bad lines that are named; the others are only counted.
 const BAD_LINES_NAMED_MAX: usize = 5;
@@ -163,7 +163,9 @@ pub fn run(settings: &Settings) -> Result<Report, SimulateError> {
             why,
         };
         let svg = plot::draw(&report).map_err(refused)?;
-        std::fs::write(file, svg).map_err(|error| refused(error.to_string()))?;
+        // A limit on the length of files is an error, not the end of the process.
+        let _ = signals::ignore(libc::SIGXFSZ);
+        output::write(file, svg.as_bytes()).map_err(|error| refused(error.to_string()))?;
     }
     Ok(report)
 }

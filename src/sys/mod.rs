@@ -13,6 +13,7 @@ pub mod inherited;
 pub mod limits;
 pub mod mapping;
 pub mod memory;
+pub mod output;
 pub mod pagemap;
 pub mod ring;
 pub mod signals;

@@ -24,6 +24,7 @@ mod freshness_stress;
 mod harness;
 mod listing;
 mod live_tree;
+mod log_files;
 mod memory;
 mod same_answers;
 mod signals;

@@ -156,17 +156,97 @@ fn what_was_asked_for_most_is_remembered_from_run_to_run() {
     end(third);
     assert_eq!(fs::read_to_string(&path).unwrap(), before);
 
-    // What cannot be written is said, and is no reason to fail.
+    // What has come there meanwhile is not ours.
     site.file("often", "often");
     let fourth = Server::start(&site, &words);
     wait_until_warm(&fourth, 1);
-    fs::create_dir(site.beside("state.spede-new")).unwrap();
+    fs::write(&path, "dear diary\n").unwrap();
     let said = end(fourth);
     assert!(
         said.contains("--cache-state") && said.contains(&state),
         "{said}"
     );
-    assert_eq!(fs::read_to_string(&path).unwrap(), before);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "dear diary\n");
+}
+
+/// The names beside `path` that begin with a dot: what is written before it takes its place.
+fn left_over(site: &Site) -> Vec<String> {
+    let names = fs::read_dir(site.beside(".")).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with('.')).collect()
+}
+
+#[test]
+fn a_state_that_cannot_be_written_is_said_and_the_last_one_stays() {
+    let site = Site::new();
+    site.file("often", "often");
+    let path = site.beside("state");
+    fs::write(&path, "/often\n").unwrap();
+    for engine in engines() {
+        // A list is longer than ten bytes: EFBIG, where SIGXFSZ would kill.
+        let mut command = Command::new("prlimit");
+        command.args(["--fsize=10", env!("CARGO_BIN_EXE_spede")]);
+        command.args(["--disk", engine, "--listen", "127.0.0.1:0", "--cache-state"]);
+        let mut server = Server::spawn(command.args([&path, &site.root()]));
+        wait_until_warm(&server, 1);
+        server.signal(Signal::TERM);
+        assert_eq!(server.wait(), Some(0), "{engine}");
+        wait_until("it is said", || server.errors().ends_with('\n'));
+        let said = server.errors();
+        assert!(said.contains("File too large"), "{engine}: {said}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "/often\n");
+        assert_eq!(left_over(&site), [""; 0], "{engine}");
+    }
+}
+
+/// Whoever may write in the directory cannot have us write elsewhere, and what is replaced keeps its mode.
+#[test]
+fn links_beside_the_state_are_not_written_through() {
+    let site = Site::new();
+    site.file("often", "often");
+    let path = site.beside("state");
+    let precious = site.beside("precious");
+    fs::write(&precious, "precious").unwrap();
+    for name in [
+        "state.spede-new",
+        "state.tmp",
+        "state.new",
+        "state~",
+        ".state",
+    ] {
+        std::os::unix::fs::symlink(&precious, site.beside(name)).unwrap();
+    }
+    let before = left_over(&site);
+    fs::write(&path, "/often\n").unwrap();
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+    for engine in engines() {
+        let words = ["--disk", engine, "--cache-state", path.to_str().unwrap()];
+        let mut server = Server::start(&site, &words);
+        wait_until_warm(&server, 1);
+        server.signal(Signal::TERM);
+        assert_eq!(server.wait(), Some(0));
+        assert_eq!(server.errors(), "", "{engine}");
+        let state = fs::read_to_string(&path).unwrap();
+        assert!(state.starts_with("# spede cache state"), "{state}");
+        let mode = fs::metadata(&path).unwrap().permissions();
+        assert_eq!(
+            std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777,
+            0o640
+        );
+        assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
+        assert_eq!(left_over(&site), before, "{engine}");
+        fs::write(&path, "/often\n").unwrap();
+    }
+    // A link in the place of the state itself would lose its target's place.
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink(&precious, &path).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_spede"))
+        .args(["--listen", "127.0.0.1:0", "--cache-state"])
+        .args([&path, &site.root()])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
 }
 
 #[test]
@@ -175,7 +255,6 @@ fn what_cannot_be_warmed_is_said_before_the_start() {
     let outside = site.root().parent().unwrap().display().to_string();
     let notes = site.beside("notes");
     fs::write(&notes, "dear diary\n").unwrap();
-    fs::write(site.beside("state.spede-new"), "my own\n").unwrap();
     let cases = [
         ("--warm", String::from("/no/such/list"), "/no/such/list"),
         ("--warm", outside, "not below the root"),
@@ -203,11 +282,6 @@ fn what_cannot_be_warmed_is_said_before_the_start() {
             "--cache-state",
             String::from("/dev/null"),
             "no regular file",
-        ),
-        (
-            "--cache-state",
-            site.beside("state").display().to_string(),
-            "state.spede-new is in the way",
         ),
     ];
     for (flag, value, wanted) in cases {

@@ -21,12 +21,17 @@ pub struct Append {
 impl Append {
     /// Appends all of `buffer`.
     pub fn new(log: Arc<File>, buffer: Vec<u8>) -> Append {
+        Append::going_on(log, buffer, 0)
+    }
+
+    /// Appends what follows the first `written` bytes of `buffer`.
+    pub fn going_on(log: Arc<File>, buffer: Vec<u8>, written: usize) -> Append {
         let length = buffer.len();
         Append {
             log,
             buffer,
             length,
-            written: 0,
+            written,
             error: None,
         }
     }
@@ -59,13 +64,12 @@ impl Append {
     }
 
     pub(super) fn finish(self) -> Done {
-        let mut buffer = self.buffer;
-        buffer.clear();
-        let left = self.length - self.written;
-        let lost = (left > 0).then(|| {
-            let error = self.error.unwrap_or(io::ErrorKind::TimedOut.into());
-            (left as u64, error)
-        });
-        Done::Appended { buffer, lost }
+        let is_whole = self.written >= self.length;
+        let failed = (!is_whole).then(|| self.error.unwrap_or(io::ErrorKind::TimedOut.into()));
+        Done::Appended {
+            buffer: self.buffer,
+            written: self.written,
+            failed,
+        }
     }
 }

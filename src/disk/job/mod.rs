@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub use super::list::Listing;
 pub use append::Append;
 pub use follow::Follow;
-pub use once::{LOAD_LENGTH_MAX, Once, beside};
+pub use once::{CHECK_LENGTH_MAX, LOAD_LENGTH_MAX, Once, Save};
 pub use outcome::{Footing, FoundFile, Ground, Opened, Outcome, Site};
 pub use read::{Locking, Map, Mapped, Unmapped, Warm};
 pub use resolve::Resolve;
@@ -31,6 +31,7 @@ use crate::site::resolve::Listed;
 use crate::sys::beneath::{Links, Located, Root};
 use crate::sys::bin::Discarded;
 use crate::sys::file::{Description, OpenFile};
+use crate::sys::output::{Output, OutputError};
 use crate::sys::watches::{Walk, Watches};
 
 /// What is asked of the disk.
@@ -71,19 +72,21 @@ pub enum Done {
     Warmed(Result<(), Status>),
     /// Of [`Once::Populate`]. Bytes that could not be read are noticed when they are sent.
     Populated,
-    /// Of [`Job::Append`]: the buffer comes back, emptied.
+    /// Of [`Job::Append`]: the buffer comes back.
     Appended {
-        /// To be used again.
+        /// As it was given.
         buffer: Vec<u8>,
-        /// Bytes that could not be written, and why.
-        lost: Option<(u64, io::Error)>,
+        /// Bytes of it that were written, from its start on.
+        written: usize,
+        /// Why the others were not.
+        failed: Option<io::Error>,
     },
     /// Of [`Once::Reopen`].
-    Reopened(io::Result<File>),
+    Reopened(Result<Output, OutputError>),
     /// Of [`Once::Load`].
     Loaded(io::Result<Vec<u8>>),
     /// Of [`Once::Save`].
-    Saved(io::Result<()>),
+    Saved(Result<(), OutputError>),
     /// Of [`Once::Measure`]; `None` if nobody has looked.
     Measured(Option<Measured>),
     /// Of [`Once::Names`].

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Done;
@@ -21,22 +21,29 @@ pub enum Once {
     /// Read a file that is not of the site, up to [`LOAD_LENGTH_MAX`].
     Load(PathBuf),
     /// Write one, in place of what it was.
-    Save(PathBuf, Vec<u8>),
+    Save(Save),
     /// See how much memory there is.
     Measure(Arc<Places>),
     /// Read the names in a directory below the root.
     Names(Arc<Root>, CString),
 }
 
+/// A file that is written in place of what it was.
+#[derive(Debug)]
+pub struct Save {
+    /// Where.
+    pub path: PathBuf,
+    /// What.
+    pub bytes: Vec<u8>,
+    /// Whether something that begins like this, up to [`CHECK_LENGTH_MAX`], may be replaced by it.
+    pub may_replace: fn(&[u8]) -> bool,
+}
+
+/// Bytes that tell whether a file may be replaced.
+pub const CHECK_LENGTH_MAX: u64 = 64 << 10;
+
 /// Most bytes that are read of a file that is not of the site.
 pub const LOAD_LENGTH_MAX: u64 = 256 << 20;
-
-/// The name that a file is written under before it takes the place of another.
-pub fn beside(path: &Path) -> PathBuf {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".spede-new");
-    beside.into()
-}
 
 impl Once {
     /// What comes of it where it is not done.
@@ -44,9 +51,9 @@ impl Once {
         let error = || io::Error::from(io::ErrorKind::TimedOut);
         match self {
             Once::Populate(_) => Done::Populated,
-            Once::Reopen(_) => Done::Reopened(Err(error())),
+            Once::Reopen(_) => Done::Reopened(Err(error().into())),
             Once::Load(_) => Done::Loaded(Err(error())),
-            Once::Save(..) => Done::Saved(Err(error())),
+            Once::Save(..) => Done::Saved(Err(error().into())),
             Once::Measure(_) => Done::Measured(None),
             Once::Names(..) => Done::Named(Err(error())),
         }

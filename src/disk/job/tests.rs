@@ -151,11 +151,12 @@ fn a_file_is_read_before_it_is_mapped_and_not_mapped_if_it_changed() {
     ));
 }
 
-/// Appends `lines` to a log that answers as told; gives how much each write had left, and the end.
+/// Appends `lines` to a log that answers as told; gives how much each write had left, how much was written in
+/// all, and why no more.
 fn appends(
     lines: &[u8],
     answers: Vec<io::Result<usize>>,
-) -> (Vec<usize>, Option<(u64, io::Error)>) {
+) -> (Vec<usize>, usize, Option<io::Error>) {
     let log = Arc::new(File::open("/dev/null").expect("/dev/null"));
     let mut job = Job::Append(Append::new(log, lines.to_vec()));
     let mut left = Vec::new();
@@ -167,26 +168,39 @@ fn appends(
     }
     assert!(matches!(job.step(), Step::Finished), "it is over");
     match job.finish() {
-        Done::Appended { buffer, lost } => {
-            assert!(buffer.is_empty());
-            (left, lost)
+        Done::Appended {
+            buffer,
+            written,
+            failed,
+        } => {
+            assert_eq!(buffer, lines, "what was not written may be tried again");
+            (left, written, failed)
         }
         done => panic!("{done:?}"),
     }
 }
 
 #[test]
-fn lines_are_written_to_their_end_and_what_is_lost_is_counted() {
-    let (left, lost) = appends(
+fn lines_are_written_to_their_end_or_as_far_as_the_log_takes_them() {
+    let (left, written, failed) = appends(
         b"0123456789",
         vec![Ok(4), Err(io::ErrorKind::Interrupted.into()), Ok(6)],
     );
-    assert_eq!((left, lost.is_none()), (vec![10, 6, 6], true));
+    assert_eq!((left, written), (vec![10, 6, 6], 10));
+    assert!(failed.is_none());
     let full = io::Error::from_raw_os_error(libc::ENOSPC);
-    let (_, lost) = appends(b"0123456789", vec![Ok(4), Err(full)]);
-    assert!(matches!(lost, Some((6, error)) if error.raw_os_error() == Some(libc::ENOSPC)));
-    let (_, lost) = appends(b"0123456789", vec![Ok(0)]);
-    assert!(matches!(lost, Some((10, error)) if error.kind() == io::ErrorKind::WriteZero));
+    let (_, written, failed) = appends(b"0123456789", vec![Ok(4), Err(full)]);
+    assert_eq!(written, 4);
+    assert_eq!(
+        failed.and_then(|error| error.raw_os_error()),
+        Some(libc::ENOSPC)
+    );
+    let (_, written, failed) = appends(b"0123456789", vec![Ok(0)]);
+    assert_eq!(written, 0);
+    assert_eq!(
+        failed.map(|error| error.kind()),
+        Some(io::ErrorKind::WriteZero)
+    );
 }
 
 #[test]
@@ -194,7 +208,7 @@ fn a_log_that_cannot_be_opened_says_so() {
     let mut job = Job::Once(Once::Reopen("/nowhere/log".into()), None);
     let is_it = |path: &Path| path == Path::new("/nowhere/log");
     assert!(matches!(job.step(), Step::Once(Once::Reopen(path)) if is_it(path)));
-    let refused = Err(io::ErrorKind::NotFound.into());
+    let refused = Err(io::Error::from(io::ErrorKind::NotFound).into());
     job.answer(Answer::Once(Done::Reopened(refused)));
     assert!(matches!(job.step(), Step::Finished));
     assert!(matches!(job.finish(), Done::Reopened(Err(_))));

@@ -144,6 +144,9 @@ impl EventLoop {
             } = self;
             let (lines, disk) = (&mut driver.ledger.lines, &mut service.disk);
             log.flush(lines, Instant::now(), Waiting::Forbidden, disk);
+            for line in log.notices() {
+                service.say(&line, &self.now);
+            }
             let waited = began.elapsed();
             let has_lines = log.is_writing() && waited < LAST_LINES_WAIT;
             let has_state = service.is_saving() && waited < STATE_WAIT;

@@ -439,8 +439,9 @@ impl EventLoop {
                 sendfile: self.driver.sendfile_bytes,
             },
             memory: self.memory_numbers(),
-            access_log_lost_bytes: self.log.lost_bytes,
             stale: self.service.stale_numbers(&self.now),
+            access_log_lost_bytes: self.log.lost().bytes,
+            access_log_lost_lines: self.log.lost().lines,
             turns: TurnNumbers::take(&self.turns, self.now.monotonic),
         };
         // What is gone is to be counted no more.
@@ -467,6 +468,9 @@ impl EventLoop {
         } = self;
         let (lines, disk) = (&mut driver.ledger.lines, &mut service.disk);
         log.flush(lines, now.monotonic, Waiting::Allowed, disk);
+        for line in log.notices() {
+            service.say(&line, now);
+        }
     }
 }
 

@@ -30,9 +30,14 @@ impl EventLoop {
         self.turns.mark(Cause::Connections);
         for (job, done) in done.drain(..) {
             match done {
-                Done::Appended { buffer, lost } => {
+                Done::Appended {
+                    buffer,
+                    written,
+                    failed,
+                } => {
                     self.service.said(job);
-                    self.log.written(job, buffer, lost);
+                    let now = self.now.monotonic;
+                    self.log.written(job, buffer, written, failed, now);
                 }
                 Done::Reopened(file) => {
                     let now = self.now.monotonic;

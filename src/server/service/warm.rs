@@ -10,12 +10,13 @@ use super::{Resolved, Service};
 use crate::cache::entry::Resolution;
 use crate::clock::Now;
 use crate::disk::JobId;
-use crate::disk::job::{Job, Once, Opened, Resolve};
+use crate::disk::job::{Job, Once, Opened, Resolve, Save};
 use crate::server::disk_queue::Owner;
 use crate::server::fetch::{Pending, Purpose};
 use crate::server::waiters::Waiters;
 use crate::server::warming::{self, Next};
 use crate::site::resolve;
+use crate::sys::output::OutputError;
 
 /// The share of the places at the engine that is used: one in so many.
 pub(super) const PLACE_SHARE: usize = 4;
@@ -135,10 +136,13 @@ impl Service {
             && !self.warming.numbers().under_way
             && !hottest.is_empty()
         {
-            let bytes = warming::state_of(hottest.into_iter());
-            let save = Once::Save(path.clone(), bytes);
+            let save = Save {
+                path: path.clone(),
+                bytes: warming::state_of(hottest.into_iter()),
+                may_replace: warming::is_list,
+            };
             self.state.saving = Saving::Writing;
-            self.once(save, now);
+            self.once(Once::Save(save), now);
         }
     }
 
@@ -147,7 +151,7 @@ impl Service {
         self.state.saving != Saving::No
     }
 
-    pub(super) fn saved(&mut self, result: std::io::Result<()>, now: &Now) {
+    pub(super) fn saved(&mut self, result: Result<(), OutputError>, now: &Now) {
         self.state.saving = Saving::No;
         if let (Err(error), Some(path)) = (result, &self.state.path) {
             let path = path.display();

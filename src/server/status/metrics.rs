@@ -353,6 +353,11 @@ fn traffic(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
         "Log lines that could not be written",
         Some(&Unit::Bytes),
         &lost,
+    )?;
+    writer.counter(
+        "access_log_lost_lines",
+        "Log lines that could not be written, or only in part",
+        shown.access_log_lost_lines,
     )
 }
 

@@ -54,6 +54,8 @@ pub(in crate::server) struct Snapshot {
     pub memory: MemoryNumbers,
     /// Bytes of access log that could not be written.
     pub access_log_lost_bytes: u64,
+    /// Lines of access log lost, those included of which a part was written.
+    pub access_log_lost_lines: u64,
 }
 
 /// Connections.
@@ -374,6 +376,8 @@ pub(in crate::server) struct LoopNumbers {
     pub access_log_lost_bytes: u64,
     /// Answers that were not confirmed in time.
     pub stale: StaleNumbers,
+    /// Lines of access log lost, those included of which a part was written.
+    pub access_log_lost_lines: u64,
     /// Its turns.
     pub turns: TurnNumbers,
 }
@@ -392,6 +396,7 @@ impl Snapshot {
             memory,
             access_log_lost_bytes,
             stale,
+            access_log_lost_lines,
             turns,
         } = numbers;
         let [_, _, success, redirection, client_error, server_error] = ledger.by_class;
@@ -421,6 +426,7 @@ impl Snapshot {
             top: TopNumbers::of(&service.top),
             memory,
             access_log_lost_bytes,
+            access_log_lost_lines,
         }
     }
 }

@@ -60,6 +60,12 @@ fn content(snapshot: &Snapshot) -> Markup {
             (cache_table(&snapshot.caches))
             p.note { (freshness(snapshot)) }
             @if let Some(line) = warming(snapshot) { p.note { (line) } }
+            @if snapshot.access_log_lost_bytes > 0 {
+                p.note {
+                    "Of the access log " (number(snapshot.access_log_lost_lines)) " lines ("
+                    (bytes(snapshot.access_log_lost_bytes)) ") could not be written."
+                }
+            }
         }
         section aria-labelledby="sizes" {
             h2 id="sizes" { "What another size would give" }
