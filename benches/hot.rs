@@ -127,7 +127,7 @@ impl Hot {
             || Representation::new(field, opened.version, Coding::Identity, Vary::Nothing, &now);
         let variants = Variants {
             identity: describe(),
-            coded: Vec::new(),
+            coded: Box::default(),
         };
         let mut paths = PathCache::new(NonZeroUsize::new(65_536).expect("a size"));
         let file = Resolution::File {

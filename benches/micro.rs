@@ -116,7 +116,7 @@ fn render_head(bencher: Bencher<'_, '_>) {
         buffer.clear();
         let last = Default::default();
         hot.representation
-            .ok
+            .head
             .append_to(black_box(&mut buffer), &hot.now, last);
     });
 }

@@ -125,7 +125,7 @@ pub(super) fn put_selected(
     let Exchange { now, last, .. } = exchange;
     match selected {
         Selected::Whole => {
-            outbox.render(|buffer| representation.ok.append_to(buffer, now, last));
+            outbox.render(|buffer| representation.head.append_to(buffer, now, last));
             put_content(
                 outbox,
                 exchange,
@@ -136,7 +136,9 @@ pub(super) fn put_selected(
         }
         Selected::NotModified => {
             outbox.render(|buffer| {
-                representation.not_modified.append_to(buffer, now, last);
+                representation
+                    .head
+                    .append_not_modified_to(buffer, now, last);
             });
             0
         }
@@ -312,7 +314,7 @@ fn part_head(
     head.field("Content-Type", representation.media_type.as_bytes());
     head.number("Content-Length", range.length());
     head.content_range(range.first, range.last, representation.version.length);
-    head.lines(representation.ok.content_fields());
+    head.lines(representation.head.content_fields());
     head.finish(exchange.last);
 }
 

@@ -265,7 +265,7 @@ impl Caches {
                         version,
                         ..self.blank.clone()
                     },
-                    coded: Vec::new(),
+                    coded: Box::default(),
                 },
                 seen: Seen::default(),
             },
@@ -336,7 +336,6 @@ fn blank(now: &Now) -> Representation {
     };
     let coding = Coding::Identity;
     let mut blank = Representation::new("", version, coding, Vary::Nothing, now);
-    blank.ok = RenderedHead::default();
-    blank.not_modified = RenderedHead::default();
+    blank.head = RenderedHead::default();
     blank
 }

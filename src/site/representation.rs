@@ -4,9 +4,8 @@ use crate::clock::Now;
 use crate::http::content_coding::{Coding, CodingSet};
 use crate::http::date::HttpDate;
 use crate::http::entity_tag::{EntityTag, Strength};
-use crate::http::head::{HeadWriter, LastFields};
+use crate::http::head::{HeadStart, HeadWriter, LastFields};
 use crate::http::precondition::Validators;
-use crate::http::status::Status;
 use crate::sys::file::{FileTime, FileVersion};
 
 /// How long after its mtime a file could be changed again without getting another mtime: the
@@ -15,24 +14,27 @@ const RACY_MS: i128 = 20;
 /// The same where the file system keeps whole seconds.
 const RACY_WHOLE_SECONDS_MS: i128 = 2_000;
 
-/// A response head with everything but the moment: its Date is filled in when it is sent.
+/// The lines that a representation adds to a response head. Those of a 304 are a part of those of a 200, so
+/// they are kept once.
 #[derive(Clone, Debug, Default)]
 pub struct RenderedHead {
+    /// All lines of a 200 after those that every response has, and the empty one.
     bytes: Box<[u8]>,
-    date_offset: usize,
     /// Where the fields begin that do not depend on what of the content is sent.
-    content_fields_offset: usize,
+    content_fields_offset: u16,
+    /// Where those end that a 304 has too, which come first among them.
+    not_modified_end: u16,
 }
 
 impl RenderedHead {
     /// The lines of [`Representation::add_content_fields`].
     pub fn content_fields(&self) -> &[u8] {
-        &self.bytes[self.content_fields_offset..self.bytes.len() - b"\r\n".len()]
+        &self.bytes[self.content_fields_offset.into()..self.bytes.len() - b"\r\n".len()]
     }
 
-    /// Appends the head to `buffer`, dated, with these fields at its end.
+    /// Appends the head of a 200 to `buffer`, dated, with these fields at its end.
     pub fn append_to(&self, buffer: &mut Vec<u8>, now: &Now, last: LastFields<'_>) {
-        let start = buffer.len() + self.date_offset;
+        append_start(buffer, HeadStart::OK, now);
         if last.are_none() {
             buffer.extend_from_slice(&self.bytes);
         } else {
@@ -40,8 +42,26 @@ impl RenderedHead {
             buffer.extend_from_slice(&self.bytes[..self.bytes.len() - 2]);
             last.append_to(buffer);
         }
-        buffer[start..start + now.rendered.len()].copy_from_slice(&now.rendered);
     }
+
+    /// The same for a 304.
+    pub fn append_not_modified_to(&self, buffer: &mut Vec<u8>, now: &Now, last: LastFields<'_>) {
+        append_start(buffer, HeadStart::NOT_MODIFIED, now);
+        let lines = self.content_fields_offset.into()..self.not_modified_end.into();
+        buffer.extend_from_slice(&self.bytes[lines]);
+        last.append_to(buffer);
+    }
+
+    /// Bytes that are allocated for it.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+fn append_start(buffer: &mut Vec<u8>, start: HeadStart, now: &Now) {
+    let date = buffer.len() + start.date_offset;
+    buffer.extend_from_slice(start.bytes);
+    buffer[date..date + now.rendered.len()].copy_from_slice(&now.rendered);
 }
 
 /// Whether the choice of this representation depended on Accept-Encoding.
@@ -68,10 +88,8 @@ pub struct Representation {
     pub media_type: &'static str,
     /// Whether answers carry Vary.
     pub vary: Vary,
-    /// The head of the 200.
-    pub ok: RenderedHead,
-    /// The head of the 304.
-    pub not_modified: RenderedHead,
+    /// The lines of its heads.
+    pub head: RenderedHead,
 }
 
 impl Representation {
@@ -104,11 +122,9 @@ impl Representation {
             last_modified,
             media_type,
             vary,
-            ok: RenderedHead::default(),
-            not_modified: RenderedHead::default(),
+            head: RenderedHead::default(),
         };
-        representation.ok = representation.render(Status::Ok, now);
-        representation.not_modified = representation.render(Status::NotModified, now);
+        representation.head = representation.render();
         representation
     }
 
@@ -138,23 +154,23 @@ impl Representation {
         }
     }
 
-    fn render(&self, status: Status, now: &Now) -> RenderedHead {
+    fn render(&self) -> RenderedHead {
         let mut bytes = Vec::with_capacity(384);
-        let mut head = HeadWriter::start(&mut bytes, status, &now.rendered);
-        if status == Status::Ok {
-            head.field("Content-Type", self.media_type.as_bytes());
-            head.number("Content-Length", self.version.length);
-        }
+        let mut head = HeadWriter::continuing(&mut bytes);
+        head.field("Content-Type", self.media_type.as_bytes());
+        head.number("Content-Length", self.version.length);
         let content_fields_offset = head.length();
-        match status {
-            Status::Ok => self.add_content_fields(&mut head),
-            _ => self.add_common_fields(&mut head),
-        }
+        self.add_common_fields(&mut head);
+        let not_modified_end = head.length();
+        head.truncate(content_fields_offset);
+        self.add_content_fields(&mut head);
         head.finish(LastFields::default());
+        // A few hundred bytes: only the media type and the numbers differ.
+        let offset = |at| u16::try_from(at).unwrap_or_default();
         RenderedHead {
+            content_fields_offset: offset(content_fields_offset),
+            not_modified_end: offset(not_modified_end),
             bytes: bytes.into(),
-            date_offset: HeadWriter::date_offset(status),
-            content_fields_offset,
         }
     }
 }
@@ -165,7 +181,7 @@ pub struct Variants {
     /// The file itself.
     pub identity: Representation,
     /// Its twins, at most one a coding.
-    pub coded: Vec<Representation>,
+    pub coded: Box<[Representation]>,
 }
 
 impl Variants {
@@ -188,6 +204,12 @@ impl Variants {
     /// The file and its twins.
     pub fn all(&self) -> impl Iterator<Item = &Representation> {
         std::iter::once(&self.identity).chain(&self.coded)
+    }
+
+    /// Bytes that are allocated for them.
+    pub fn bytes(&self) -> usize {
+        let heads: usize = self.all().map(|one| one.head.bytes()).sum();
+        heads + self.coded.len() * size_of::<Representation>()
     }
 
     /// The versions of the file and of its twins.

@@ -102,7 +102,7 @@ pub(in crate::cache) fn entries(now: &Now) -> Vec<Rc<Entry>> {
         let resolution = Resolution::File {
             variants: Variants {
                 identity,
-                coded: Vec::new(),
+                coded: Box::default(),
             },
             seen: Seen::default(),
         };
