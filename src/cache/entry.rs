@@ -1,7 +1,8 @@
 //! What a path leads to.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::ffi::CStr;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::dependents::Ticket;
@@ -25,10 +26,16 @@ pub struct Expectation {
 /// it is to be checked, and has the same names in the same order.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
+    /// `None`, which is most often so: nothing.
+    besides: Option<Box<Besides>>,
+}
+
+#[derive(Clone, Debug)]
+struct Besides {
     /// Candidates that were not there, before the one that was.
-    pub missing_count: usize,
+    missing_count: usize,
     /// Precompressed files that are there and are not used, by their place among those that were looked for.
-    pub unused: Box<[(usize, FileVersion)]>,
+    unused: Box<[(usize, FileVersion)]>,
 }
 
 impl Seen {
@@ -42,19 +49,27 @@ impl Seen {
         };
         let twins = all.iter().skip(missing_count + 1).enumerate();
         let unused = twins.filter(|(_, one)| !is_used(&one.path));
+        let unused: Box<[_]> = unused
+            .filter_map(|(place, one)| Some((place, one.version?)))
+            .collect();
+        let is_nothing = missing_count == 0 && unused.is_empty();
         Seen {
-            missing_count,
-            unused: unused
-                .filter_map(|(place, one)| Some((place, one.version?)))
-                .collect(),
+            besides: (!is_nothing).then(|| {
+                Box::new(Besides {
+                    missing_count,
+                    unused,
+                })
+            }),
         }
     }
 
     /// All paths that were looked at, in order: if each still leads to the same, so does the look-up.
     pub fn expectations(&self, lookup: &Lookup, variants: &Variants) -> Vec<Expectation> {
         let mut all = Vec::new();
+        let besides = self.besides.as_ref();
+        let missing_count = besides.map_or(0, |besides| besides.missing_count);
         for (index, candidate) in lookup.candidates.iter().enumerate() {
-            let is_file = index == self.missing_count;
+            let is_file = index == missing_count;
             let version = is_file.then_some(variants.identity.version);
             let path = candidate.path.clone();
             all.push(Expectation { path, version });
@@ -72,18 +87,17 @@ impl Seen {
 
     fn twin(&self, place: usize, coding: Coding, variants: &Variants) -> Option<FileVersion> {
         let used = variants.coded.iter().find(|twin| twin.coding == coding);
-        let unused = || self.unused.iter().find(|unused| unused.0 == place);
+        let unused = || {
+            let mut unused = self.besides.as_ref()?.unused.iter();
+            unused.find(|unused| unused.0 == place)
+        };
         used.map(|twin| twin.version)
             .or_else(|| unused().map(|unused| unused.1))
     }
 }
 
-/// What was found for a path.
+/// What was found for a path. Most entries are files, and a box would cost each hit a line of the cache.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most entries are files, and a box would cost each hit a cache line; the others are an eighth at most"
-)]
 pub enum Resolution {
     /// A file, with what must still hold for it to be the right one.
     File {
@@ -115,7 +129,9 @@ pub struct Entry {
     was_stale: Cell<bool>,
     generation: Cell<u32>,
     /// Its place among those that are told of changes.
-    ticket: RefCell<Option<Ticket>>,
+    ticket: Held,
+    /// Spellings of its path that are remembered.
+    spellings: Cell<u32>,
     requests: Cell<u32>,
     bytes: Cell<u64>,
     /// Whether it is in the list of those with most bytes.
@@ -134,6 +150,16 @@ pub enum Validity {
     Due,
     /// It must be checked first.
     Expired,
+}
+
+/// A ticket that may be exchanged for another.
+#[derive(Default)]
+struct Held(Cell<Option<Ticket>>);
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Held")
+    }
 }
 
 /// How long an entry is trusted.
@@ -160,7 +186,8 @@ impl Entry {
             check_after_ms: Cell::new(0),
             was_stale: Cell::new(false),
             generation: Cell::new(0),
-            ticket: RefCell::new(None),
+            ticket: Held::default(),
+            spellings: Cell::new(0),
             requests: Cell::new(0),
             bytes: Cell::new(0),
             is_listed: Cell::new(false),
@@ -271,7 +298,7 @@ impl Entry {
         self.confirmed.set(Some(now.monotonic));
         self.was_stale.set(false);
         self.generation.set(trust.generation);
-        self.ticket.replace(ticket);
+        self.ticket.0.set(ticket);
     }
 
     /// Trusts the entry no longer: something that it depends on has changed.
@@ -301,6 +328,33 @@ impl Entry {
     /// Bytes of content so far.
     pub fn byte_count(&self) -> u64 {
         self.bytes.get()
+    }
+
+    /// Another spelling of its path is remembered.
+    pub(super) fn add_spelling(&self) {
+        self.spellings.set(self.spellings.get().saturating_add(1));
+    }
+
+    /// A spelling is remembered no more. Gives whether that was the last one.
+    pub(super) fn drop_spelling(&self) -> bool {
+        self.spellings.set(self.spellings.get().saturating_sub(1));
+        self.spellings.get() == 0
+    }
+
+    /// Whether some spelling of its path is remembered.
+    pub(super) fn is_remembered(&self) -> bool {
+        self.spellings.get() > 0
+    }
+
+    /// Whether it says the same of a file as what was found now.
+    pub(super) fn is_same(&self, found: &Resolution) -> bool {
+        match (&self.resolution, found) {
+            (Resolution::File { variants: own, .. }, Resolution::File { variants, .. }) => {
+                let tag = |one: &Variants| one.identity.entity_tag;
+                own.versions().eq(variants.versions()) && tag(own) == tag(variants)
+            }
+            _ => false,
+        }
     }
 
     /// Whether it is in the list of those with most bytes.

@@ -1,14 +1,15 @@
 //! The pathname cache: from the raw path of a request to what is known of it.
 //!
 //! Keyed by the bytes as they were sent, so that a hit decodes and normalises nothing. Two
-//! spellings of one path are two entries; that costs memory, never correctness.
+//! spellings of one path are two places in the table that lead to one entry, where it is a file.
 //!
 //! Paths that lead to a file stand apart from those that lead to none (404, 403, 301): anybody can
 //! make up a million of the latter. They have an eighth of the room at most, in order of use.
 
+use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::num::NonZeroUsize;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Instant;
 
 use foldhash::fast::{RandomState, SeedableRandomState};
@@ -20,6 +21,7 @@ use super::entry::{Entry, Resolution, Validity};
 use super::ranked::{self, Ranked, Room, Slot};
 use super::stats::{CacheStats, Cause, Fate, Minute, MinuteStats};
 use crate::clock::Now;
+use crate::site::resolve;
 
 /// Longest raw path that is remembered, in bytes. Peers choose paths: without a bound a table of
 /// 65,536 entries could be made to hold half a gigabyte of them.
@@ -27,6 +29,9 @@ pub const PATH_LENGTH_MAX: usize = 1_024;
 
 /// The most that paths that lead to no file may take of the room: one part in so many.
 const NEGATIVE_SHARE: usize = 8;
+
+/// Files by other spellings than the usual one, before they are looked through the first time.
+const SPELLING_COUNT_MIN: usize = 64;
 
 /// What a look-up gives.
 #[derive(Clone, Debug)]
@@ -65,6 +70,10 @@ pub enum Departure {
 pub struct PathCache {
     files: Ranked<Box<[u8]>, Rc<Entry>>,
     negatives: LruCache<Box<[u8]>, Negative, RandomState>,
+    /// What files lead to that are asked for by other spellings than the usual one, by that one.
+    spellings: HashMap<Box<[u8]>, Weak<Entry>, RandomState>,
+    /// So many of them are looked through for those that are remembered no more.
+    spelling_count_max: usize,
     entry_count_max: usize,
     hasher: SeedableRandomState,
     sampler: Option<Box<Sampler>>,
@@ -86,6 +95,8 @@ impl PathCache {
         PathCache {
             files: Ranked::new(space.room, entry_count_max.saturating_mul(2)),
             negatives: LruCache::unbounded_with_hasher(RandomState::default()),
+            spellings: HashMap::default(),
+            spelling_count_max: SPELLING_COUNT_MIN,
             entry_count_max,
             hasher: super::key_hasher(),
             sampler: sampler.map(Box::new),
@@ -155,6 +166,37 @@ impl PathCache {
         }
     }
 
+    /// The entry for what was found for a path: one that says the same of the same file by another spelling of
+    /// its path, or a new one. So `//a`, `/./a` and `/%61` cost a place in the table each, and no more.
+    pub fn share(&mut self, raw_path: &[u8], found: Resolution) -> Rc<Entry> {
+        let usual = match &found {
+            Resolution::File { .. } => resolve::usual_spelling(raw_path),
+            _ => None,
+        };
+        let Some(usual) = usual else {
+            return Rc::new(Entry::new(found));
+        };
+        let by_usual = self.files.get(&*usual, self.hasher.hash_one(&*usual));
+        let other = self.spellings.get(&*usual).and_then(Weak::upgrade);
+        let known = by_usual.map(Rc::clone).into_iter().chain(other);
+        let mut same = known.filter(|entry| entry.is_remembered() && entry.is_same(&found));
+        let entry = same.next().unwrap_or_else(|| Rc::new(Entry::new(found)));
+        if *usual != *raw_path {
+            self.note_spelling(usual, &entry);
+        }
+        entry
+    }
+
+    fn note_spelling(&mut self, usual: Vec<u8>, entry: &Rc<Entry>) {
+        if self.spellings.len() >= self.spelling_count_max {
+            let is_remembered = |entry: Rc<Entry>| entry.is_remembered();
+            self.spellings
+                .retain(|_, entry| entry.upgrade().is_some_and(is_remembered));
+            self.spelling_count_max = SPELLING_COUNT_MIN.max(2 * self.spellings.len());
+        }
+        self.spellings.insert(usual.into(), Rc::downgrade(entry));
+    }
+
     /// Remembers what a path leads to, in place of what was known. A path longer than
     /// [`PATH_LENGTH_MAX`] is not remembered, nor one that has to make way for those that are asked
     /// for more often. Whatever goes for it is given to `gone`.
@@ -189,18 +231,18 @@ impl PathCache {
     ) {
         let hash = self.hasher.hash_one(raw_path);
         if let Some(previous) = self.files.replace(raw_path, hash, Rc::clone(&entry)) {
-            entry.inherit_requests(&previous);
             if leads_elsewhere(&entry, &previous) {
                 self.stats.note_change();
             }
-            gone(previous, Departure::Replaced);
+            replace(previous, &entry, gone);
             return;
         }
         self.stats.insertions += 1;
         if let Some(previous) = self.negatives.pop(raw_path) {
-            entry.inherit_requests(&previous.entry);
             self.stats.changed += 1;
-            gone(previous.entry, Departure::Replaced);
+            replace(previous.entry, &entry, gone);
+        } else {
+            entry.add_spelling();
         }
         let (bytes, holding) = (content_length(&entry), self.holding());
         if let Some(sampler) = &mut self.sampler {
@@ -216,7 +258,7 @@ impl PathCache {
                 }
                 ranked::Departure::Rejected => stats.rejected += 1,
             }
-            gone(slot.value, Departure::Forgotten);
+            forget(slot.value, gone);
         };
         self.files
             .insert(raw_path.into(), hash, 1, entry, now_s, &mut pushed_out);
@@ -233,8 +275,12 @@ impl PathCache {
         self.files.set_room(room(left));
         let hash = self.hasher.hash_one(raw_path);
         let now_s = self.minute.age_s();
+        entry.add_spelling();
         let filled = self.files.fill(raw_path.into(), hash, 1, entry, now_s);
         let is_in = filled.is_ok();
+        if let Err(entry) = filled {
+            entry.drop_spelling();
+        }
         self.stats.insertions += u64::from(is_in);
         is_in
     }
@@ -281,13 +327,15 @@ impl PathCache {
         };
         self.negatives.put(raw_path.into(), negative);
         match previous {
-            None => self.stats.insertions += 1,
+            None => {
+                self.stats.insertions += 1;
+                entry.add_spelling();
+            }
             Some(previous) => {
-                entry.inherit_requests(&previous);
                 if leads_elsewhere(&entry, &previous) {
                     self.stats.note_change();
                 }
-                gone(previous, Departure::Replaced);
+                replace(previous, &entry, gone);
             }
         }
         while self.negatives.len() > negative_count_max(self.entry_count_max) {
@@ -301,14 +349,14 @@ impl PathCache {
             match self.files.evict() {
                 Some((_, slot)) => {
                     self.stats.note_eviction(Cause::Count, now_s - slot.since_s);
-                    gone(slot.value, Departure::Forgotten);
+                    forget(slot.value, gone);
                 }
                 None => break,
             }
         }
     }
 
-    /// Forgets a path, and gives what it has led to.
+    /// Forgets a path, and gives what it has led to if no other spelling of it is remembered.
     pub fn remove(&mut self, raw_path: &[u8]) -> Option<Rc<Entry>> {
         let file = self
             .files
@@ -322,12 +370,13 @@ impl PathCache {
             }
         };
         self.stats.changed += 1;
-        Some(entry)
+        entry.drop_spelling().then_some(entry)
     }
 
     /// Forgets everything: another site is served.
     pub fn clear(&mut self) {
         self.stats.changed += self.entry_count() as u64;
+        self.spellings.clear();
         self.files.clear(Fate::Changed);
         while let Some((_, negative)) = self.negatives.pop_lru() {
             self.files.note_departure(negative.hash, Fate::Changed);
@@ -391,6 +440,26 @@ impl PathCache {
     /// not enough was seen.
     pub fn curve(&self) -> Option<Curve> {
         self.sampler.as_ref()?.curve()
+    }
+}
+
+/// Another entry takes the place of one for a path. It goes on counting, unless it counts for others already.
+fn replace(previous: Rc<Entry>, entry: &Entry, gone: &mut dyn FnMut(Rc<Entry>, Departure)) {
+    if std::ptr::eq(&*previous, entry) {
+        return;
+    }
+    if !entry.is_remembered() {
+        entry.inherit_requests(&previous);
+    }
+    entry.add_spelling();
+    previous.drop_spelling();
+    gone(previous, Departure::Replaced);
+}
+
+/// A path is remembered no more; what it leads to is neither if no other leads there.
+fn forget(entry: Rc<Entry>, gone: &mut dyn FnMut(Rc<Entry>, Departure)) {
+    if entry.drop_spelling() {
+        gone(entry, Departure::Forgotten);
     }
 }
 

@@ -217,7 +217,7 @@ fn json(
     let _ = write!(
         before,
         "{{\"time\":{}.{:03}",
-        now.wall.seconds,
+        { now.wall.seconds },
         now.wall.nanoseconds / 1_000_000
     );
     if let Some(address) = peer {

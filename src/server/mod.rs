@@ -9,6 +9,8 @@ mod deliveries;
 mod disk_queue;
 mod draining;
 mod driver;
+#[cfg(test)]
+mod entry_cost;
 mod event_loop;
 mod fetch;
 mod histogram;

@@ -116,6 +116,12 @@ impl Lookup {
     }
 }
 
+/// The one spelling of a raw path that stands for all that lead to the same names; `None` where it leads to none.
+pub fn usual_spelling(raw_path: &[u8]) -> Option<Vec<u8>> {
+    let path = SitePath::decode(raw_path).ok()?;
+    Some(path.encoded().into_bytes())
+}
+
 /// The name of the file that a precompressed file may be a variant of, in either case; other names as they are.
 pub fn without_coding(name: &[u8]) -> &[u8] {
     let mut stems = TWIN_CODINGS.iter().filter_map(|coding| {
@@ -295,6 +301,26 @@ mod tests {
                 "{raw}"
             );
         }
+    }
+
+    #[test]
+    fn all_spellings_of_a_path_have_one_in_common() {
+        let same = [
+            "/a/b.js",
+            "//a/b.js",
+            "/%61/b.js",
+            "/a/./b.js",
+            "/x/../a/b%2Ejs",
+        ];
+        for raw in same {
+            let usual = usual_spelling(raw.as_bytes());
+            assert_eq!(usual.as_deref(), Some(&b"/a/b.js"[..]), "{raw}");
+        }
+        for (raw, want) in [("/", "/"), ("/a/", "/a/"), ("/a/.", "/a/"), ("/a", "/a")] {
+            let usual = usual_spelling(raw.as_bytes());
+            assert_eq!(usual.as_deref(), Some(want.as_bytes()), "{raw}");
+        }
+        assert_eq!(usual_spelling(b"/%00"), None);
     }
 
     #[test]

@@ -13,7 +13,9 @@ use rustix::fs::{AtFlags, FileType, Statx, StatxFlags};
 use super::bin::{Bin, Discarded};
 use super::void;
 
-/// Seconds and nanoseconds since 1970, as the file system keeps them.
+/// Seconds and nanoseconds since 1970, as the file system keeps them. Packed, because there are two in each
+/// version, and versions are kept by the ten thousand.
+#[repr(C, packed(4))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FileTime {
     /// Whole seconds; negative before 1970.

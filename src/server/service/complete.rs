@@ -283,7 +283,7 @@ impl Service {
         let entry = match (news, &pending.entry) {
             (None, Some(entry)) => Rc::clone(entry),
             (Some(news), _) => {
-                let entry = Rc::new(Entry::new(news));
+                let entry = self.paths.share(&pending.raw_path, news);
                 if pending.purpose != Purpose::Ahead || !pending.waiters.is_empty() {
                     entry.count_request();
                     if is_remembered {

@@ -106,7 +106,7 @@ pub(in crate::server) struct Directories {
 
 impl Directories {
     /// At most `count_max` directories, watched through this instance.
-    pub(super) fn new(watches: Option<Arc<Watches>>, count_max: usize) -> Directories {
+    pub(in crate::server) fn new(watches: Option<Arc<Watches>>, count_max: usize) -> Directories {
         let watches = watches.filter(|_| count_max > 0);
         let mut ways = LruCache::unbounded_with_hasher(RandomState::default());
         ways.resize(NonZeroUsize::new(count_max).unwrap_or(NonZeroUsize::MIN));
