@@ -228,8 +228,10 @@ impl DiskQueue {
     ) {
         let before = done.len();
         self.engine.reap(done);
-        for (id, _) in &done[before..] {
-            if let Some(begun) = self.begun.remove(id) {
+        for (id, result) in &done[before..] {
+            if let Some(begun) = self.begun.remove(id)
+                && result.is_of_the_site()
+            {
                 self.latency.note(now.saturating_duration_since(begun));
             }
         }

@@ -402,7 +402,11 @@ impl Driver {
                     }
                 };
                 let sent = send_file(descriptor, segment, ready);
-                Some(sent.inspect(|count| self.sendfile_bytes += *count as u64))
+                if let Ok(count) = sent {
+                    service.note_sent(segment, count as u64, now);
+                    self.sendfile_bytes += count as u64;
+                }
+                Some(sent)
             }
         }
     }

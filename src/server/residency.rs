@@ -60,7 +60,8 @@ pub(super) enum Place {
 struct Use {
     read: Instant,
     last: Instant,
-    /// Whether no answer has begun with it since it was read: whoever had it read may not be there at once.
+    /// Whether no byte of it was sent since it was read: whoever had it read may not be there at once, or
+    /// may find that its peer takes nothing yet.
     is_new: bool,
 }
 
@@ -168,9 +169,22 @@ impl Residency {
             now.saturating_duration_since(used.read) <= READ_AGAIN && told.unwrap_or(is_trusted);
         if is_there && place != Place::Ahead {
             used.last = now;
-            used.is_new = false;
         }
         is_there
+    }
+
+    /// Bytes of a window were sent.
+    pub(super) fn note_sent(&mut self, window: Window, now: Instant) {
+        if let Some(used) = self.used.peek_mut(&window) {
+            used.last = now;
+            used.is_new = false;
+        }
+    }
+
+    /// Whether the kernel tells what of a file is in memory: to its owner, to those who may write it, and
+    /// from Linux 6.5 on.
+    pub(super) fn is_told_of(file: &OpenFile) -> bool {
+        is_cached(file, &(0..1)).is_some()
     }
 
     /// Nothing is known any more of a version: its pages were seen to be gone. O(windows).

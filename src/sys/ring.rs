@@ -21,7 +21,7 @@ use std::sync::Arc;
 use io_uring::register::{Probe, Restriction};
 use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{Fd, OpenHow};
-use io_uring::{IoUring, opcode};
+use io_uring::{Builder, IoUring, opcode};
 use rustix::fs::{Statx, StatxFlags};
 use rustix::io::Errno;
 use slab::Slab;
@@ -141,18 +141,40 @@ pub struct Ring {
     unsubmitted: bool,
 }
 
+/// Sets of flags to make a ring with, the best first: each kernel refuses those that it does not know with
+/// EINVAL. SINGLE_ISSUER spares a lock (Linux 6.0), COOP_TASKRUN an interrupt a completion (5.19). A ring
+/// that is not yet enabled, so that it can be restricted, is there from 5.10.
+const FLAGS: [fn(&mut Builder) -> &mut Builder; 3] = [
+    |builder| builder.setup_single_issuer().setup_coop_taskrun(),
+    |builder| builder.setup_coop_taskrun(),
+    |builder| builder,
+];
+
+/// A ring with the best flags that the kernel has.
+fn build(entries: u32) -> io::Result<IoUring> {
+    let mut unknown = io::Error::from_raw_os_error(libc::EINVAL);
+    for flags in FLAGS {
+        let mut builder = IoUring::builder();
+        match flags(builder.setup_r_disabled()).build(entries) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => unknown = error,
+            made => return made,
+        }
+    }
+    Err(unknown)
+}
+
 impl Ring {
     /// A ring for at most `depth` calls at once, each on a worker of its own.
     ///
     /// # Errors
     /// See [`RingError`].
     pub fn new(depth: u32) -> Result<Ring, RingError> {
-        let ring = IoUring::builder()
-            .setup_r_disabled()
-            .setup_single_issuer()
-            .setup_coop_taskrun()
-            .build(depth.next_power_of_two())
-            .map_err(RingError::Refused)?;
+        let ring = build(depth.next_power_of_two()).map_err(RingError::Refused)?;
+        Ring::enabled(ring, depth)
+    }
+
+    /// Restricts a ring to what it is for, and enables it.
+    fn enabled(ring: IoUring, depth: u32) -> Result<Ring, RingError> {
         let submitter = ring.submitter();
         let mut probe = Probe::new();
         submitter
@@ -411,6 +433,31 @@ mod tests {
         while rustix::io::write(&writer, &[0; 4_096]).is_ok() {}
         rustix::fs::fcntl_setfl(&writer, flags).expect("flags");
         (reader, Arc::new(File::from(writer)))
+    }
+
+    /// Each kernel has some of the flags: a ring works with any set of them.
+    #[test]
+    fn a_ring_works_with_the_flags_that_a_kernel_has() {
+        if ring(4).is_none() {
+            println!("skipped: no io_uring here");
+            return;
+        }
+        let directory = tempfile::tempdir().expect("a directory");
+        let bin = crate::sys::bin::Bin::default();
+        let root = Arc::new(Root::open(directory.path(), bin).expect("a root"));
+        for flags in FLAGS {
+            let mut builder = IoUring::builder();
+            match flags(builder.setup_r_disabled()).build(4) {
+                // This kernel does not have them.
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+                made => {
+                    let made = Ring::enabled(made.expect("a ring"), 4);
+                    made.expect("it is enabled")
+                        .try_out(&root)
+                        .expect("it makes calls");
+                }
+            }
+        }
     }
 
     #[test]

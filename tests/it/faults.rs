@@ -1,16 +1,14 @@
 //! What the disk, the kernel and clients may do wrong to disk jobs, and what is left of the server.
 
-use std::collections::BTreeMap;
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::atomic::Ordering;
 
 use rustix::process::Signal;
-use seccompiler::{SeccompAction, SeccompFilter};
 
 use super::harness::{
-    Client, Content, Server, Site, engines, is_root, skip, unprivileged, wait_until,
+    Client, Content, Server, Site, engines, is_root, refusing, skip, unprivileged, wait_until,
 };
 use super::slow_tree::{GOOD_LENGTH, SHORT_LENGTH, SMALL_LENGTH, SlowTree};
 
@@ -34,19 +32,8 @@ fn disk_number(server: &Server, name: &str) -> u64 {
 
 /// Starts a server that may not make a ring, as Docker's default profile has it.
 fn without_io_uring(site: &Site, words: &[&str]) -> Server {
-    let rules = BTreeMap::from([(libc::SYS_io_uring_setup, vec![])]);
-    let refused = SeccompAction::Errno(u32::try_from(libc::EPERM).unwrap());
-    let architecture = std::env::consts::ARCH.try_into().unwrap();
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refused, architecture);
-    let program: seccompiler::BpfProgram = filter.unwrap().try_into().unwrap();
-    // The filter is that of a thread, and what the thread starts inherits it.
-    std::thread::scope(|scope| {
-        let started = scope.spawn(|| {
-            seccompiler::apply_filter(&program).unwrap();
-            Server::start(site, words)
-        });
-        started.join().unwrap()
-    })
+    let refused = [(libc::SYS_io_uring_setup, vec![])];
+    refusing(&refused, libc::EPERM, || Server::start(site, words))
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule};
 use tempfile::TempDir;
 
 /// How long anything may take before a test gives up on it.
@@ -33,6 +34,27 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "waited in vain until {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Runs `work` on a thread for which some system calls fail with `errno`, also in what it starts. A call
+/// without rules always fails; with rules, where its arguments match one of them.
+pub fn refusing<T: Send>(
+    calls: &[(i64, Vec<SeccompRule>)],
+    errno: i32,
+    work: impl FnOnce() -> T + Send,
+) -> T {
+    let rules = calls.iter().cloned().collect();
+    let refused = SeccompAction::Errno(u32::try_from(errno).unwrap());
+    let architecture = std::env::consts::ARCH.try_into().unwrap();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refused, architecture);
+    let program: BpfProgram = filter.unwrap().try_into().unwrap();
+    std::thread::scope(|scope| {
+        let done = scope.spawn(|| {
+            seccompiler::apply_filter(&program).unwrap();
+            work()
+        });
+        done.join().unwrap()
+    })
 }
 
 /// Keeps tests apart that use all of the machine and tests that count what gets done in a time.

@@ -22,6 +22,7 @@ mod freshness_root;
 mod freshness_space;
 mod freshness_stress;
 mod harness;
+mod kernels;
 mod listing;
 mod live_tree;
 mod log_files;

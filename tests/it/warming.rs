@@ -356,8 +356,9 @@ fn nobody_waits_for_what_is_warmed() {
             "{engine}: {DELAY:?} a file"
         );
         assert_eq!(numbers["disk"]["waiting"], 0, "{engine}");
+        // Two for warming, and perhaps one that measures memory.
         assert!(
-            numbers["disk"]["depth"].as_u64().unwrap() <= 2,
+            numbers["disk"]["depth"].as_u64().unwrap() <= 3,
             "{engine}: {numbers}"
         );
     }

@@ -95,6 +95,20 @@ pub enum Done {
     Discarded,
 }
 
+impl Done {
+    /// Whether it tells of files of the site, and not of what the server needs for itself.
+    pub fn is_of_the_site(&self) -> bool {
+        matches!(
+            self,
+            Done::Resolved(..)
+                | Done::Mapped(_)
+                | Done::Warmed(_)
+                | Done::Populated
+                | Done::Named(_)
+        )
+    }
+}
+
 /// The kernel call that a job needs next.
 #[derive(Debug)]
 pub enum Step<'a> {

@@ -14,7 +14,7 @@ use crate::disk::job::{Job, Locking, Map, Once, Opened, Warm};
 use crate::disk::{JobId, Sending};
 use crate::server::connections::ConnectionId;
 use crate::server::disk_queue::Owner;
-use crate::server::residency::{self, Place, Waiter, Window};
+use crate::server::residency::{self, Place, Residency, Waiter, Window};
 use crate::site::representation::Representation;
 use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::mapping::Addresses;
@@ -91,10 +91,32 @@ impl Service {
                 None => Supply::Never,
             };
         }
-        if mappable && entry.request_count() >= MAP_AFTER_REQUEST_COUNT {
+        if mappable && self.is_to_be_mapped(entry, &file) {
             self.map(&file, version, false, now);
         }
         Supply::Source(Source::File(file))
+    }
+
+    /// Whether a short file is to be mapped for those who come after: once it was asked for again. At
+    /// once where the kernel does not tell what of it is in memory, or its second request would wait for a
+    /// job that reads it anew.
+    fn is_to_be_mapped(&self, entry: &Entry, file: &OpenFile) -> bool {
+        entry.request_count() >= MAP_AFTER_REQUEST_COUNT
+            || (self.disk.engine.sending() == Sending::WhatIsResident
+                && !Residency::is_told_of(file))
+    }
+
+    /// So many bytes of a file were sent.
+    pub(in crate::server) fn note_sent(&mut self, segment: &FileSegment, count: u64, now: &Now) {
+        if self.disk.engine.sending() == Sending::AsItComes || count == 0 {
+            return;
+        }
+        let end = segment.bytes.start + count;
+        let mut window = Some(Window::at(segment.version, segment.bytes.start));
+        while let Some(sent) = window {
+            self.residency.note_sent(sent, now.monotonic);
+            window = sent.next_before(end);
+        }
     }
 
     /// A descriptor of a version: one just opened, or a kept one that is still of that version.
