@@ -86,10 +86,11 @@ pub fn policy() -> Policy {
             body: 30 * second,
             idle: 60 * second,
             disk: 30 * second,
-            send: 30 * second,
-            linger: 2 * second,
+            send: 60 * second,
+            linger: 5 * second,
             linger_total: Duration::from_secs(30),
         },
+        send_rate_min: 0,
         server_timing: ServerTiming::Hidden,
     }
 }

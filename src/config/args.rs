@@ -53,6 +53,9 @@ const BODY_LENGTH_MAX: u64 = 1 << 40;
 /// Most ranges in one request: each costs a part with a head of its own.
 const RANGE_COUNT_MAX: usize = 1 << 10;
 
+/// Highest least rate, 1 GiB a second: more than most lines have.
+const SEND_RATE_MAX: u64 = 1 << 30;
+
 /// Shortest time-out of a peer: none at all would close every connection.
 const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 /// Longest of all times: a mistyped unit should be seen.
@@ -331,12 +334,21 @@ pub(super) struct Args {
     #[arg(value_parser = duration(TIMEOUT_MIN..=TIME_MAX), default_value = "60s")]
     pub(super) idle_timeout: Duration,
 
-    /// How long a peer may take no byte of its response.
+    /// How long a peer may acknowledge no byte of its response.
     ///
-    /// Each byte that it takes starts the time again: a slow peer is not a stalled one.
+    /// Each byte starts the time again: a slow peer is not a stalled one, nor is a player that pauses
+    /// for less. A peer that has stopped is noticed up to a quarter of it late.
     #[arg(long, value_name = "TIME", env = "SPEDE_SEND_TIMEOUT", help_heading = TIME_OUTS)]
-    #[arg(value_parser = duration(TIMEOUT_MIN..=TIME_MAX), default_value = "30s")]
+    #[arg(value_parser = duration(TIMEOUT_MIN..=TIME_MAX), default_value = "60s")]
     pub(super) send_timeout: Duration,
+
+    /// Least bytes in a second that a peer has to take; 0: any will do.
+    ///
+    /// On average since its response began to wait for it, and over --send-timeout at least. Ends
+    /// those who hold a connection by reading very slowly, and slow lines with them.
+    #[arg(long, value_name = "SIZE", env = "SPEDE_SEND_RATE_MIN", help_heading = TIME_OUTS)]
+    #[arg(value_parser = size(0..=SEND_RATE_MAX), default_value = "0")]
+    pub(super) send_rate_min: u64,
 
     /// How long a peer may be silent after its last response.
     ///

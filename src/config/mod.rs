@@ -173,6 +173,7 @@ fn settings(args: Args, asked: AskedSizes, inherited_socket_count: usize) -> Set
             head_length_max: args.head_max,
             field_count_max: args.fields_max,
             body_length_max: args.body_max,
+            send_rate_min: args.send_rate_min,
             range_count_max: args.ranges_max,
         },
         timeouts: Timeouts {

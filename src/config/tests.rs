@@ -95,6 +95,7 @@ fn without_words_the_defaults_are_the_documented_ones() {
             head_length_max: 16 << 10,
             field_count_max: 100,
             body_length_max: 1 << 20,
+            send_rate_min: 0,
             range_count_max: 16,
         },
         timeouts: Timeouts {
@@ -102,7 +103,7 @@ fn without_words_the_defaults_are_the_documented_ones() {
             body: Duration::from_secs(30),
             idle: Duration::from_secs(60),
             disk: Duration::from_secs(30),
-            send: Duration::from_secs(30),
+            send: Duration::from_secs(60),
             linger: Duration::from_secs(5),
             linger_total: Duration::from_secs(30),
         },
@@ -130,7 +131,7 @@ fn each_flag_sets_what_it_names() {
         "--warm", "list", "--warm", "/srv/www/a,b", "--cache-state", "/var/lib/state", "--disk-queue", "8", "--disk-timeout", "250ms", "--lock", "--directories", "list",
         "--target-max", "2000", "--head-max", "4000", "--fields-max", "256", "--body-max", "0",
         "--ranges-max", "0", "--head-timeout", "1", "--body-timeout", "2s",
-        "--idle-timeout", "3m", "--send-timeout", "4h", "--linger-timeout", "0", "--linger-time", "7",
+        "--idle-timeout", "3m", "--send-timeout", "4h", "--send-rate-min", "1K", "--linger-timeout", "0", "--linger-time", "7",
         "--grace", "1.5", "--access-log", "-", "--access-log-format", "json", "--server-timing", "--status", "9000", "/srv/www",
     ]);
     let want = Settings {
@@ -167,6 +168,7 @@ fn each_flag_sets_what_it_names() {
             head_length_max: 4_000,
             field_count_max: 256,
             body_length_max: 0,
+            send_rate_min: 1_024,
             range_count_max: 0,
         },
         timeouts: Timeouts {

@@ -14,7 +14,7 @@ use crate::site::representation::Representation;
 use crate::site::response::{Fixed, Selected};
 
 /// How long each thing may take. All are counted from the start of what they name, except `send`,
-/// which starts anew with every byte that the peer takes.
+/// which starts anew with every byte that the peer takes or acknowledges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// From the first byte of a head to its last.
@@ -26,7 +26,7 @@ pub struct Timeouts {
     /// For a look-up at the disk; then 504. The same for further content of an answer that has begun, which
     /// is then not completed.
     pub disk: Duration,
-    /// Without the peer taking a byte of what is sent.
+    /// Without the peer acknowledging a byte of what is sent.
     pub send: Duration,
     /// After the last answer, without the peer sending anything and without its end.
     pub linger: Duration,
@@ -43,6 +43,8 @@ pub struct Policy {
     pub body_length_max: u64,
     /// Deadlines.
     pub timeouts: Timeouts,
+    /// Least bytes in a second that a peer has to acknowledge, on average over `send`; 0: any will do.
+    pub send_rate_min: u64,
     /// Whether responses say where they come from.
     pub server_timing: ServerTiming,
 }
@@ -118,6 +120,9 @@ pub enum Input<'a> {
     Resolved(Found<'a>, Explanation),
     /// So many bytes of the outbox went out.
     Sent(u64),
+    /// So many bytes were acknowledged by the peer since the connection began; said when
+    /// [`deadline`](super::Connection::deadline) has come and the peer is waited for.
+    Acknowledged(u64),
     /// What is to be sent waits for another than before.
     HeldUp(HoldUp),
     /// Our direction of the stream was shut down.
@@ -174,7 +179,7 @@ pub enum CloseReason {
     Answered,
     /// No request came in time.
     Idle,
-    /// The peer took no byte in time.
+    /// The peer acknowledged no byte in time, or too few.
     SendStalled,
     /// The disk gave no further content in time.
     DiskStalled,

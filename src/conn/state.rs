@@ -1,10 +1,12 @@
 //! The states of a connection and all that moves it from one to the next.
 
 mod ending;
+mod uptake;
 
 use std::mem;
 use std::time::Instant;
 
+use self::uptake::Uptake;
 use super::answer::{self, Exchange};
 use super::explanation::{Explanation, ServerTiming};
 use super::inbox::Inbox;
@@ -111,6 +113,7 @@ pub struct Connection {
     /// Whether the socket held bytes when it was last asked; only asked while the server stops.
     unread: Unread,
     hold_up: HoldUp,
+    uptake: Uptake,
     /// When what is waited for began; see [`Timeouts`].
     since: Instant,
 }
@@ -127,6 +130,7 @@ impl Connection {
             peer_stream: PeerStream::Open,
             unread: Unread::None,
             hold_up: HoldUp::Peer,
+            uptake: Uptake::new(now.monotonic),
             since: now.monotonic,
         }
     }
@@ -224,7 +228,7 @@ impl Connection {
         let allowed = match self.state {
             State::Closed(_) => return None,
             _ if !self.outbox.is_empty() => match self.hold_up {
-                HoldUp::Peer => timeouts.send,
+                HoldUp::Peer => return self.uptake.deadline(self.since, timeouts.send),
                 HoldUp::Disk => timeouts.disk,
             },
             State::ReadingHead if self.nothing_begun() => timeouts.idle,
@@ -288,6 +292,7 @@ impl Connection {
                 self.found(head, found, explanation, context)
             }
             (state, Input::Sent(count)) => self.sent(state, count, context),
+            (state, Input::Acknowledged(count)) => self.acknowledged(state, count, context),
             (state, Input::HeldUp(by)) => self.held_up(state, by, context.now),
             (Flushing(ending), Input::WriteClosed) => self.linger(ending, context),
             (state, Input::DeadlinePassed) => self.deadline_passed(state, context),
@@ -527,6 +532,9 @@ impl Connection {
         self.outbox.advance(count);
         self.since = context.now.monotonic;
         self.journal.sent(context.ledger, self.outbox.total_out());
+        if self.outbox.is_empty() {
+            self.uptake.rate_from = None;
+        }
         match state {
             State::ReadingHead if self.outbox.is_empty() => self.next_request(context),
             state => state,

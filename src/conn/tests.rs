@@ -30,6 +30,7 @@ const POLICY: Policy = Policy {
         linger: Duration::from_secs(2),
         linger_total: Duration::from_secs(10),
     },
+    send_rate_min: 0,
     server_timing: ServerTiming::Hidden,
 };
 
@@ -40,6 +41,7 @@ struct Peerless {
     ledger: Ledger,
     now: Now,
     stage: Stage,
+    acknowledged: u64,
     sent_length: u64,
     end: Option<CloseReason>,
     half_closed: bool,
@@ -60,6 +62,7 @@ impl Peerless {
             ledger: Ledger::new(Logging::Combined),
             now,
             stage: Stage::Serving,
+            acknowledged: 0,
             sent_length: 0,
             end: None,
             half_closed: false,
@@ -141,8 +144,30 @@ impl Peerless {
         self.now.monotonic += time;
         let due = self.connection.deadline(&POLICY.timeouts);
         if due.is_some_and(|due| due <= self.now.monotonic) {
-            self.tell(Input::DeadlinePassed);
-            self.settle();
+            if self.connection.awaits_acknowledgement().is_some() {
+                self.tell(Input::Acknowledged(self.acknowledged));
+            } else {
+                self.tell(Input::DeadlinePassed);
+                self.settle();
+            }
+        }
+    }
+
+    /// An answer that is to be sent, and nobody takes.
+    fn answer_untaken(&mut self) {
+        self.receive(b"GET /later HTTP/1.1\r\nHost: a\r\n\r\n", 5_000);
+        self.connection.lend(&mut self.pool);
+        let missing = Fixed::Error(Status::NotFound);
+        self.tell(Input::Resolved(
+            Found::Fixed(&missing),
+            Explanation::default(),
+        ));
+    }
+
+    fn close_reason(&self) -> Option<CloseReason> {
+        match self.connection.want() {
+            Want::Close(reason) => Some(reason),
+            _ => None,
         }
     }
 
@@ -355,26 +380,39 @@ fn a_disk_that_gives_nothing_more_has_its_own_time() {
     ];
     for (held_up, allowed, reason, because) in cases {
         let mut peer = Peerless::new();
-        peer.receive(b"GET /later HTTP/1.1\r\nHost: a\r\n\r\n", 5_000);
-        peer.connection.lend(&mut peer.pool);
-        let missing = Fixed::Error(Status::NotFound);
-        peer.tell(Input::Resolved(
-            Found::Fixed(&missing),
-            Explanation::default(),
-        ));
+        peer.answer_untaken();
         for by in held_up {
             peer.now.monotonic += Duration::from_secs(1);
             peer.tell(Input::HeldUp(by));
         }
-        let begun = peer.now.monotonic;
-        let deadline = peer.connection.deadline(&POLICY.timeouts);
-        let expected = begun + Duration::from_secs(allowed);
-        assert_eq!(deadline, Some(expected), "{because}");
-        peer.now.monotonic = expected;
-        peer.tell(Input::DeadlinePassed);
-        peer.settle();
-        assert_eq!(peer.end, Some(reason), "{because}");
+        for _ in 1..allowed {
+            peer.pass(Duration::from_secs(1));
+            assert_eq!(peer.close_reason(), None, "{because}");
+        }
+        peer.pass(Duration::from_secs(1));
+        assert_eq!(peer.close_reason(), Some(reason), "{because}");
     }
+}
+
+/// The kernel may hold so much of an answer that nothing is handed over for long, while the peer takes it.
+#[test]
+fn a_peer_that_acknowledges_anything_is_not_stalled() {
+    let mut peer = Peerless::new();
+    peer.answer_untaken();
+    for _ in 0..10 {
+        for _ in 0..19 {
+            peer.pass(Duration::from_secs(1));
+        }
+        peer.acknowledged += 1;
+        assert_eq!(peer.close_reason(), None);
+    }
+    let mut seconds = 0;
+    while peer.close_reason().is_none() {
+        peer.pass(Duration::from_secs(1));
+        seconds += 1;
+    }
+    assert!((20..=25).contains(&seconds), "{seconds} s");
+    assert_eq!(peer.close_reason(), Some(CloseReason::SendStalled));
 }
 
 /// While the server stops, the answer to the last request that is there says so, and no other.

@@ -314,6 +314,18 @@ impl Driver {
         self.handle(&mut connected.connection, input, now);
     }
 
+    /// The time of a connection is over, unless its peer has acknowledged something meanwhile.
+    pub(super) fn deadline_passed(&mut self, connected: &mut Connected, now: &Now) {
+        let input = match connected.connection.awaits_acknowledgement() {
+            None => Input::DeadlinePassed,
+            Some(handed_over) => match socket::unacknowledged(connected.socket.as_fd()) {
+                Ok(left) => Input::Acknowledged(handed_over.saturating_sub(left)),
+                Err(error) => Input::Broken(error.kind()),
+            },
+        };
+        self.handle(&mut connected.connection, input, now);
+    }
+
     /// While the server stops, a connection is told whether more requests are there before it says which is its
     /// last.
     fn look_for_more(&self, connected: &mut Connected) {

@@ -90,6 +90,8 @@ pub struct Limits {
     pub field_count_max: usize,
     /// Longest request body in bytes.
     pub body_length_max: u64,
+    /// Least bytes in a second that a peer has to take; 0: any will do.
+    pub send_rate_min: u64,
     /// Most ranges in one request.
     pub range_count_max: usize,
 }

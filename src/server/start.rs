@@ -263,6 +263,7 @@ fn driver(settings: &Settings) -> Driver {
         },
         body_length_max: limits.body_length_max,
         timeouts: settings.timeouts,
+        send_rate_min: limits.send_rate_min,
         server_timing: settings.server_timing,
     };
     let pool = Pool::new(limits.head_length_max + INBOX_SLACK);

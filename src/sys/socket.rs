@@ -143,6 +143,21 @@ pub fn send(socket: BorrowedFd<'_>, pieces: &[Piece<'_>], more: More) -> io::Res
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 
+/// Bytes that the peer has not acknowledged, sent or not (`SIOCOUTQ`, tcp(7); of a Unix socket those that it has
+/// not read).
+///
+/// # Errors
+/// Those of `ioctl(2)`.
+pub fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: the call writes one int, which lives for the call.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
+    match result {
+        0 => Ok(u64::try_from(count).unwrap_or_default()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Whether bytes were received that nobody has taken. An error counts as none: the next call has it.
 pub fn has_unread(socket: BorrowedFd<'_>) -> bool {
     rustix::io::ioctl_fionread(socket).is_ok_and(|count| count > 0)

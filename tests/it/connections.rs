@@ -4,7 +4,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
 
 use rustix::process::{Resource, Rlimit, Signal};
 
@@ -147,6 +149,38 @@ fn a_peer_that_reads_nothing_is_cut_off() {
     assert!(client.rest().len() < 20 << 20);
 }
 
+/// The kernel takes much of a long answer at once. What it still holds counts as taken when the peer has
+/// acknowledged it, however little that is at a time; too little over a time is a setting of its own.
+#[test]
+fn a_reader_that_is_slow_and_steady_is_kept() {
+    let site = site();
+    for (words, is_kept) in [
+        (&["--send-timeout", "1s"][..], true),
+        (&["--send-timeout", "1s", "--send-rate-min", "1MiB"], false),
+    ] {
+        let server = Server::start(&site, words);
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        socket.connect(&server.address().into()).unwrap();
+        let mut stream = TcpStream::from(socket);
+        stream
+            .write_all(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n")
+            .unwrap();
+        let began = Instant::now();
+        let mut received = 0;
+        while began.elapsed() < Duration::from_secs(5) {
+            let mut buffer = [0; 4_000];
+            match stream.read(&mut buffer) {
+                Ok(count @ 1..) => received += count,
+                _ => break,
+            }
+            pause(Duration::from_millis(200));
+        }
+        let open = server.numbers()["connections"]["open"].as_u64().unwrap();
+        assert_eq!(open, 1 + u64::from(is_kept), "{words:?}: {received} bytes");
+    }
+}
+
 #[test]
 fn an_error_reaches_a_peer_that_goes_on_sending() {
     let site = site();
@@ -258,9 +292,13 @@ fn waiting_for_room_costs_nothing_also_while_the_server_stops() {
 
 /// Long enough for a loop that spins to use 50 ticks: nothing else could be waited for.
 fn half_a_second() {
+    pause(Duration::from_millis(500));
+}
+
+/// For what is about time itself.
+fn pause(time: Duration) {
     let (one, _two) = UnixStream::pair().unwrap();
-    one.set_read_timeout(Some(Duration::from_millis(500)))
-        .unwrap();
+    one.set_read_timeout(Some(time)).unwrap();
     let _ = (&one).read(&mut [0]);
 }
 

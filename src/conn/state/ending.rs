@@ -109,11 +109,45 @@ impl Connection {
         }
     }
 
+    /// The peer that is waited for has acknowledged so many bytes in all.
+    pub(super) fn acknowledged(
+        &mut self,
+        state: State,
+        count: u64,
+        context: &mut Context<'_>,
+    ) -> State {
+        let (now, policy) = (context.now.monotonic, context.policy);
+        if self.outbox.is_empty() || self.hold_up != HoldUp::Peer {
+            return state;
+        }
+        if self.uptake.note(count, now) {
+            self.since = now;
+        }
+        let silent = now.saturating_duration_since(self.since);
+        match silent >= policy.timeouts.send
+            || self
+                .uptake
+                .is_below(policy.send_rate_min, policy.timeouts.send, now)
+        {
+            true => State::Closed(CloseReason::SendStalled),
+            false => state,
+        }
+    }
+
+    /// Whether its deadline is a time to ask what the peer has acknowledged, to be told as
+    /// [`Input::Acknowledged`](crate::conn::Input::Acknowledged). Gives the bytes handed over so far.
+    pub fn awaits_acknowledgement(&self) -> Option<u64> {
+        let is_peer = !self.outbox.is_empty() && self.hold_up == HoldUp::Peer;
+        is_peer.then(|| self.outbox.total_out())
+    }
+
     /// Each of those who are waited for has his own time.
     pub(super) fn held_up(&mut self, state: State, by: HoldUp, now: &Now) -> State {
         if self.hold_up != by {
             self.hold_up = by;
             self.since = now.monotonic;
+            // What the disk takes is not the peer's fault.
+            self.uptake.rate_from = None;
         }
         state
     }

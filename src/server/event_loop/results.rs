@@ -109,8 +109,7 @@ impl EventLoop {
                     self.service.leave(job, id);
                 }
                 connected.connection.lend(&mut self.driver.pool);
-                self.driver
-                    .handle(&mut connected.connection, Input::DeadlinePassed, &self.now);
+                self.driver.deadline_passed(connected, &self.now);
             }
             self.drive(id);
         }
