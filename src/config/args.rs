@@ -11,8 +11,8 @@ use clap::{Arg, ArgAction, Command, CommandFactory, Parser};
 
 use super::listen::parse_listen;
 use super::value::{
-    access_log, count, directories, dot_files, duration, engine, index_name, length, log_format,
-    map_lock, path, root, server_timing, size, status, word,
+    access_log, count, directories, dot_files, duration, engine, group, index_name, length,
+    log_format, map_lock, mode, path, root, server_timing, size, status, word,
 };
 use crate::conn::ServerTiming;
 use crate::http::request::FIELD_COUNT_MAX;
@@ -120,6 +120,21 @@ pub(super) struct Args {
     #[arg(value_parser = word(parse_listen), value_delimiter = ',')]
     #[arg(default_value = "127.0.0.1:8080")]
     pub(super) listen: Vec<ListenAddress>,
+
+    /// Mode of Unix sockets [default: what the umask leaves].
+    ///
+    /// In octal, such as 0660: whoever may write may connect. With --socket-group and without a mode
+    /// it is 0660.
+    #[arg(long, value_name = "MODE", env = "SPEDE_SOCKET_MODE", help_heading = SERVE)]
+    #[arg(value_parser = mode())]
+    pub(super) socket_mode: Option<u32>,
+
+    /// Group of Unix sockets, by name or number.
+    ///
+    /// A group that the user is in, such as that of the proxy; root may give any.
+    #[arg(long, value_name = "GROUP", env = "SPEDE_SOCKET_GROUP", help_heading = SERVE)]
+    #[arg(value_parser = group())]
+    pub(super) socket_group: Option<String>,
 
     /// The file that stands for its directory, repeatable.
     ///

@@ -53,6 +53,12 @@ pub enum ValueError {
         /// The most.
         max: usize,
     },
+    /// Not permissions.
+    #[error("is not a mode; write it in octal, from 0001 to 0777, such as 0660")]
+    NotMode,
+    /// Not a group.
+    #[error("is not a group; write its name or number")]
+    NotGroup,
     /// Not something to listen on.
     #[error(
         "is not an address; write IP:PORT, :PORT, PORT, localhost:PORT or unix:PATH \

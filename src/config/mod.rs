@@ -29,7 +29,7 @@ use self::args::Args;
 use self::listen::{Written, is_overlap};
 use self::units::render_size;
 use crate::server::settings::{
-    AskedSizes, CacheBudget, Limits, ListenAddress, Settings, StatusAccess, Timeouts,
+    AskedSizes, CacheBudget, Limits, ListenAddress, Settings, SocketAccess, StatusAccess, Timeouts,
 };
 
 /// Most addresses to listen on: each is looked at in turn when all are ready.
@@ -147,6 +147,10 @@ fn settings(args: Args, asked: AskedSizes, inherited_socket_count: usize) -> Set
         root: args.root,
         inherited_socket_count,
         listen: args.listen,
+        socket_access: SocketAccess {
+            mode: args.socket_mode,
+            group: args.socket_group,
+        },
         index: args.index,
         dot_files: args.dotfiles,
         directories: args.directories,
@@ -196,6 +200,7 @@ fn settings(args: Args, asked: AskedSizes, inherited_socket_count: usize) -> Set
 /// The first thing that values say against each other, as one line.
 fn conflict(settings: &Settings) -> Option<String> {
     listen_conflict(&settings.listen)
+        .or_else(|| socket_conflict(&settings.socket_access, &settings.listen))
         .or_else(|| status_conflict(settings.status, &settings.listen))
         .or_else(|| index_conflict(&settings.index))
         .or_else(|| map_conflict(&settings.cache))
@@ -219,6 +224,18 @@ fn listen_conflict(listen: &[ListenAddress]) -> Option<String> {
     } else {
         format!("--listen: {one} and {other} overlap; [::] takes IPv4 too: leave one of them out")
     })
+}
+
+/// An access to sockets where there are none is a mistake somewhere.
+fn socket_conflict(access: &SocketAccess, listen: &[ListenAddress]) -> Option<String> {
+    let is_unix = |address: &ListenAddress| matches!(address, ListenAddress::Unix(_));
+    let flag = match access {
+        _ if listen.iter().any(is_unix) => return None,
+        SocketAccess { mode: Some(_), .. } => "--socket-mode",
+        SocketAccess { group: Some(_), .. } => "--socket-group",
+        _ => return None,
+    };
+    Some(format!("{flag}: there is no unix:PATH in --listen"))
 }
 
 /// Who sees the status page where nobody says: this machine beside a site for this machine. Beside one for

@@ -2,10 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod environment;
+
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
-use std::process;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -69,6 +70,7 @@ fn without_words_the_defaults_are_the_documented_ones() {
         root: PathBuf::from("www"),
         inherited_socket_count: 0,
         listen: vec![tcp("127.0.0.1:8080")],
+        socket_access: SocketAccess::default(),
         index: vec!["index.html".to_owned()],
         dot_files: DotFiles::Refused,
         directories: Directories::Hidden,
@@ -125,7 +127,7 @@ fn parse_map_max_default() -> u64 {
 fn each_flag_sets_what_it_names() {
     #[rustfmt::skip]
     let settings = settings_of(&[
-        "--listen", "[::1]:81", "-l82", "--index=a.htm", "--index", "b.htm", "--dotfiles", "serve",
+        "--listen", "[::1]:81", "-l82", "-l", "unix:a", "--socket-mode", "0660", "--socket-group", "www-data", "--index=a.htm", "--index", "b.htm", "--dotfiles", "serve",
         "--memory", "64MiB", "--map-cache", "1GiB", "--map-max", "1MiB", "--map-count", "3", "--path-cache", "4",
         "--descriptors", "5", "--watch-directories", "9", "--revalidate", "0", "--stale", "5", "--disk", "uring", "--disk-depth", "7", "--connections", "6",
         "--warm", "list", "--warm", "/srv/www/a,b", "--cache-state", "/var/lib/state", "--disk-queue", "8", "--disk-timeout", "250ms", "--lock", "--directories", "list",
@@ -137,7 +139,11 @@ fn each_flag_sets_what_it_names() {
     let want = Settings {
         root: PathBuf::from("/srv/www"),
         inherited_socket_count: 0,
-        listen: vec![tcp("[::1]:81"), tcp("127.0.0.1:82")],
+        listen: vec![tcp("[::1]:81"), tcp("127.0.0.1:82"), unix("a")],
+        socket_access: SocketAccess {
+            mode: Some(0o660),
+            group: Some("www-data".to_owned()),
+        },
         index: vec!["a.htm".to_owned(), "b.htm".to_owned()],
         dot_files: DotFiles::Served,
         directories: Directories::Listed,
@@ -321,6 +327,10 @@ fn a_wrong_address_or_word_is_said_in_one_line() {
         (&["-l", "80,"],              "--listen: '' is not an address"),
         (&["-l", "unix:"],            "--listen: 'unix:' is not the path of a socket; write"),
         (&["-l", &long_path],         "--listen: 'unix:/xxxx"),
+        (&["--socket-mode", "0888"],  "--socket-mode: '0888' is not a mode; write it in octal"),
+        (&["--socket-mode", "1777"],  "--socket-mode: '1777' is not a mode"),
+        (&["--socket-mode", "+7"],    "--socket-mode: '+7' is not a mode"),
+        (&["--socket-group", ""],     "--socket-group: '' is not a group"),
         (&["--version=3"],            "--version: takes no value, not even '3'"),
         (&["-q"],                     "-q: is not an option; see spede --help"),
         (&["--q\nr"],                 r"--q\nr: is not an option; see spede --help"),
@@ -344,6 +354,8 @@ fn values_that_rule_each_other_out_are_refused() {
         (&["-l", ":80", "-l", "127.0.0.1:80"],    "--listen: [::]:80 and 127.0.0.1:80 overlap"),
         (&["-l", "80", "-l", "[::ffff:127.0.0.1]:80"], "--listen: 127.0.0.1:80 is given twice"),
         (&["-l", &many],                          "--listen: at most 64 addresses can be given"),
+        (&["--socket-mode", "0660"],              "--socket-mode: there is no unix:PATH in --listen"),
+        (&["--socket-group", "a"],                "--socket-group: there is no unix:PATH"),
         (&["--status", "8080"],                   "--status: 127.0.0.1:8080 is taken by --listen"),
         (&["-l", ":80", "--status", "[::1]:80"],  "--status: [::1]:80 is taken by --listen"),
         (&["--map-cache", "1M", "--map-max", "2M"], "--map-max: 2 MiB does not fit into"),
@@ -453,69 +465,6 @@ fn the_version_is_that_of_the_package() {
     let want = format!("spede {}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!(read(&["-V"]), Err(Usage::Version(want.clone())));
     assert_eq!(read(&["--version"]), Err(Usage::Version(want)));
-}
-
-#[test]
-fn every_flag_has_a_variable_of_its_own_name() {
-    for argument in args::command().get_arguments() {
-        if matches!(argument.get_id().as_str(), "help" | "version") {
-            continue;
-        }
-        let name = argument.get_long().unwrap_or("root");
-        let want = format!("SPEDE_{}", name.replace('-', "_").to_uppercase());
-        assert_eq!(argument.get_env(), Some(want.as_ref()), "{name}");
-    }
-}
-
-/// The environment belongs to the whole process and other tests run beside this one, so this one
-/// runs itself again in a process of its own.
-#[test]
-fn a_variable_is_honoured_and_a_word_wins() {
-    const NAME: &str = "config::tests::a_variable_is_honoured_and_a_word_wins";
-    const CHILD: &str = "SPEDE_TEST_CHILD";
-    if std::env::var_os(CHILD).is_some() {
-        return within_an_environment();
-    }
-    let output = process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", NAME])
-        .env_clear()
-        .envs([
-            (CHILD, "1"),
-            ("SPEDE_ROOT", "/srv"),
-            ("SPEDE_LISTEN", ":80,unix:a"),
-        ])
-        .envs([("SPEDE_DISK", "disc"), ("SPEDE_PORT", "tcp://10.0.0.1:80")])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && said.contains("1 passed"),
-        "{said}"
-    );
-}
-
-fn within_an_environment() {
-    let words = |words: &[&str]| match parse(["spede"].iter().chain(words).map(OsString::from)) {
-        Ok(Task::Serve(settings)) => Ok(*settings),
-        Ok(task) => panic!("{words:?}: {task:?}"),
-        Err(usage) => Err(usage),
-    };
-    let want = "--disk (from SPEDE_DISK): 'disc' is not a disk engine; write auto, uring, threads or blocking";
-    assert_eq!(words(&["-l", "81"]), Err(Usage::Wrong(want.to_owned())));
-    let want = "--disk: 'x' is not a disk engine; write auto, uring, threads or blocking";
-    assert_eq!(words(&["--disk=x"]), Err(Usage::Wrong(want.to_owned())));
-
-    let settings = words(&["--disk", "auto"]).unwrap();
-    assert_eq!(settings.root, PathBuf::from("/srv"));
-    assert_eq!(settings.listen, [tcp("[::]:80"), unix("a")]);
-
-    let settings = words(&["--disk", "auto", "-l", "81", "www"]).unwrap();
-    assert_eq!(settings.root, PathBuf::from("www"));
-    assert_eq!(
-        settings.listen,
-        [tcp("127.0.0.1:81")],
-        "words replace a list, not add to it"
-    );
 }
 
 #[test]

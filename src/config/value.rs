@@ -103,6 +103,27 @@ pub(super) fn index_name() -> impl TypedValueParser<Value = String> {
     })
 }
 
+/// Permissions, in octal.
+pub(super) fn mode() -> impl TypedValueParser<Value = u32> {
+    text(|text| {
+        let digits = text.strip_prefix("0o").unwrap_or(text);
+        let is_octal =
+            (1..=4).contains(&digits.len()) && !digits.contains(|c| !matches!(c, '0'..='7'));
+        match u32::from_str_radix(digits, 8) {
+            Ok(mode) if is_octal && (1..=0o777).contains(&mode) => Ok(mode),
+            _ => Err(ValueError::NotMode),
+        }
+    })
+}
+
+/// A group; whether it is there is for the server to see.
+pub(super) fn group() -> impl TypedValueParser<Value = String> {
+    text(|text| match text {
+        "" => Err(ValueError::NotGroup),
+        _ => Ok(text.to_owned()),
+    })
+}
+
 /// Whether hidden names are served.
 pub(super) fn dot_files() -> impl TypedValueParser<Value = DotFiles> {
     text(|text| match text {

@@ -3,14 +3,14 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::net::SocketFlags;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::connections::{Flow, Role};
-use super::settings::ListenAddress;
+use super::settings::{ListenAddress, SocketAccess};
+use super::unix_socket::{self, ListenError, OwnPath};
 use crate::conn::Peer;
 use crate::sys::socket::{defer_accept, limit_unsent};
 
@@ -37,7 +37,8 @@ pub(super) struct Listener {
     /// Names it in events.
     pub index: usize,
     name: String,
-    unlink: Option<PathBuf>,
+    /// Where it was made, if it has a path.
+    own_path: Option<OwnPath>,
     /// What its connections may ask for.
     pub role: Role,
     /// Whether connections may be waiting.
@@ -89,7 +90,7 @@ impl Listener {
             origin: Origin::Inherited,
             index: 0,
             name,
-            unlink: None,
+            own_path: None,
             role: Role::Site,
             input: Flow::Ready,
         })
@@ -98,11 +99,15 @@ impl Listener {
     /// Binds an address and listens on it.
     ///
     /// # Errors
-    /// Those of `bind(2)`: EADDRINUSE, EACCES below port 1024, EADDRNOTAVAIL.
-    pub(super) fn bind(address: &ListenAddress, role: Role) -> io::Result<Listener> {
+    /// Those of `bind(2)`: EADDRINUSE, EACCES below port 1024, EADDRNOTAVAIL; [`ListenError`].
+    pub(super) fn bind(
+        address: &ListenAddress,
+        access: &SocketAccess,
+        role: Role,
+    ) -> Result<Listener, ListenError> {
         match address {
-            ListenAddress::Tcp(address) => Listener::bind_tcp(*address, role),
-            ListenAddress::Unix(path) => Listener::bind_unix(path, role),
+            ListenAddress::Tcp(address) => Ok(Listener::bind_tcp(*address, role)?),
+            ListenAddress::Unix(path) => Listener::bind_unix(path, access, role),
         }
     }
 
@@ -128,22 +133,14 @@ impl Listener {
             origin: Origin::Bound,
             index: 0,
             name,
-            unlink: None,
+            own_path: None,
             role,
             input: Flow::Ready,
         })
     }
 
-    fn bind_unix(path: &Path, role: Role) -> io::Result<Listener> {
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        let address = SockAddr::unix(path)?;
-        match socket.bind(&address) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_abandoned(path) => {
-                std::fs::remove_file(path)?;
-                socket.bind(&address)?;
-            }
-            bound => bound?,
-        }
+    fn bind_unix(path: &Path, access: &SocketAccess, role: Role) -> Result<Listener, ListenError> {
+        let (socket, own_path) = unix_socket::bind(path, access)?;
         socket.set_nonblocking(true)?;
         socket.listen(BACKLOG)?;
         let name = format!("unix:{}", path.display());
@@ -153,7 +150,7 @@ impl Listener {
             origin: Origin::Bound,
             index: 0,
             name,
-            unlink: Some(path.into()),
+            own_path: Some(own_path),
             role,
             input: Flow::Ready,
         })
@@ -187,15 +184,8 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Some(path) = &self.unlink {
-            // Gone already, or not ours to remove: nothing to be done about either.
-            let _ = std::fs::remove_file(path);
+        if let Some(own_path) = &self.own_path {
+            own_path.unlink();
         }
     }
-}
-
-/// Whether nobody listens on a Unix socket that is there: what a killed process leaves behind.
-fn is_abandoned(path: &Path) -> bool {
-    let refused = UnixStream::connect(path).err().map(|error| error.kind());
-    refused == Some(io::ErrorKind::ConnectionRefused)
 }

@@ -23,9 +23,11 @@ mod signals;
 mod start;
 mod status;
 mod turns;
+mod unix_socket;
 mod waiters;
 mod warming;
 mod watch;
 
 pub use start::{StartError, run};
 pub use status::STATUS_PATH;
+pub use unix_socket::ListenError;

@@ -19,6 +19,15 @@ pub enum ListenAddress {
     Unix(PathBuf),
 }
 
+/// Who may connect to Unix sockets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SocketAccess {
+    /// Their mode; `None`: what the umask leaves, or 0660 where there is a group.
+    pub mode: Option<u32>,
+    /// The name or number of their group; `None`: that of the process.
+    pub group: Option<String>,
+}
+
 /// Who may see the status page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StatusAccess {
@@ -136,6 +145,8 @@ pub struct Settings {
     pub inherited_socket_count: usize,
     /// Where else connections are taken; at least one, unless there are inherited sockets.
     pub listen: Vec<ListenAddress>,
+    /// Who may connect to those of them that are Unix sockets.
+    pub socket_access: SocketAccess,
     /// File names that stand for their directory.
     pub index: Vec<String>,
     /// Whether hidden names are served.

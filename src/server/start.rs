@@ -18,6 +18,7 @@ use super::settings::{
 };
 use super::signals::Signals;
 use super::status::Access;
+use super::unix_socket::ListenError;
 use super::warming;
 use crate::conn::ledger::{Ledger, Logging};
 use crate::conn::outbox::Pool;
@@ -62,8 +63,8 @@ pub enum StartError {
     Listen {
         /// As it was given.
         address: String,
-        /// What the kernel said.
-        cause: io::Error,
+        /// What is wrong.
+        cause: ListenError,
     },
     /// A socket that was handed over cannot be used.
     #[error(
@@ -111,7 +112,15 @@ fn root_advice(cause: &io::Error) -> &'static str {
     }
 }
 
-fn listen_advice(cause: &io::Error) -> &'static str {
+fn listen_advice(cause: &ListenError) -> &'static str {
+    let cause = match cause {
+        ListenError::Io(cause) => cause,
+        ListenError::Taken(_) => return "remove it if nobody needs it, or choose another path",
+        ListenError::NoGroup(_) => return "choose another with --socket-group",
+        ListenError::Group(..) => {
+            return "a group can be given by its members and by root; choose another with --socket-group";
+        }
+    };
     match cause.kind() {
         io::ErrorKind::AddrInUse => "stop what listens there, or choose another with --listen",
         io::ErrorKind::PermissionDenied => {
@@ -296,7 +305,7 @@ fn bind_all(settings: &Settings) -> Result<Vec<Listener>, StartError> {
         _ => None,
     };
     let asked_for = site.chain(status).map(|(address, role)| {
-        Listener::bind(&address, role).map_err(|cause| {
+        Listener::bind(&address, &settings.socket_access, role).map_err(|cause| {
             let address = match &address {
                 ListenAddress::Tcp(address) => address.to_string(),
                 ListenAddress::Unix(path) => format!("unix:{}", path.display()),
@@ -306,7 +315,8 @@ fn bind_all(settings: &Settings) -> Result<Vec<Listener>, StartError> {
     });
     let mut listeners: Vec<Listener> = asked_for.collect::<Result<_, _>>()?;
     if let StatusAccess::DefaultListener(address) = settings.status {
-        match Listener::bind(&ListenAddress::Tcp(address), Role::Status) {
+        let address_of_status = ListenAddress::Tcp(address);
+        match Listener::bind(&address_of_status, &settings.socket_access, Role::Status) {
             Ok(listener) => listeners.push(listener),
             Err(cause) => warn(&format!(
                 "no status page: cannot listen on {address}: {cause}; choose another address with \

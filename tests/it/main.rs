@@ -37,5 +37,6 @@ mod status;
 mod status_access;
 mod tidy;
 mod traversal;
+mod unix_socket;
 mod warming;
 mod wire;
