@@ -47,11 +47,12 @@ pub(super) fn hold_address_space() -> Option<MutexGuard<'static, ()>> {
 }
 
 /// Brings the pages of some addresses into memory and into the page tables
-/// (`madvise(MADV_POPULATE_READ)`, Linux 5.14). The bytes are not touched by this process, and what is
-/// not mapped any more does no harm.
+/// (`madvise(MADV_POPULATE_READ)`, Linux 5.14; before that by having the kernel read a byte of each). The bytes
+/// are not touched by this process itself, and what is not mapped any more does no harm.
 ///
 /// # Errors
-/// Those of `madvise(2)`: EFAULT where a file was cut, ENOMEM where nothing is mapped.
+/// Those of `madvise(2)` and `process_vm_readv(2)`: EFAULT where a file was cut, ENOMEM or EFAULT where nothing
+/// is mapped.
 ///
 /// # Blocking
 /// Waits for the disk.
@@ -62,8 +63,49 @@ pub fn populate(addresses: &Addresses) -> io::Result<()> {
     // SAFETY: this advice changes no byte and no mapping, whatever is or is not at the addresses.
     let advised = unsafe { libc::madvise(std::ptr::without_provenance_mut(start), length, advice) };
     match advised {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
+        0 => return Ok(()),
+        _ => match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::EINVAL) => {}
+            error => return Err(error),
+        },
+    }
+    let pages: Vec<usize> = (start..addresses.end).step_by(PAGE_LENGTH).collect();
+    pages.chunks(PAGE_COUNT_MAX).try_for_each(read_bytes)
+}
+
+/// Pages of which one call reads a byte each; the kernel takes up to 1,024 pieces.
+const PAGE_COUNT_MAX: usize = 512;
+
+/// Has the kernel copy the byte at each address, and forgets it: that brings its page in.
+fn read_bytes(addresses: &[usize]) -> io::Result<()> {
+    let mut bytes = [0_u8; PAGE_COUNT_MAX];
+    let local = libc::iovec {
+        iov_base: bytes.as_mut_ptr().cast(),
+        iov_len: addresses.len(),
+    };
+    let byte_at = |address: &usize| libc::iovec {
+        iov_base: std::ptr::without_provenance_mut(*address),
+        iov_len: 1,
+    };
+    let remote: Vec<libc::iovec> = addresses.iter().map(byte_at).collect();
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    // SAFETY: the kernel writes to `bytes` only, at most its length; what it reads from may be gone, which it
+    // answers with EFAULT. Nothing refers to those bytes.
+    let count = unsafe {
+        libc::process_vm_readv(
+            own,
+            &raw const local,
+            1,
+            remote.as_ptr(),
+            remote.len() as u64,
+            0,
+        )
+    };
+    match usize::try_from(count) {
+        Ok(count) if count == addresses.len() => Ok(()),
+        // What could be read comes before what could not.
+        Ok(_) => Err(io::Error::from_raw_os_error(libc::EFAULT)),
+        Err(_) => Err(io::Error::last_os_error()),
     }
 }
 
@@ -143,5 +185,31 @@ impl Drop for Mapping {
         // SAFETY: this is the only place that takes the mapping out, and it runs once.
         let raw = unsafe { ManuallyDrop::take(&mut self.raw) };
         self.bin.put(Discarded::Mapping(Unmapping::of(raw)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::sys::beneath::Root;
+
+    #[test]
+    fn reading_a_byte_of_each_page_is_told_where_the_file_was_cut() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut file = std::fs::File::create(directory.path().join("file")).expect("a file");
+        let length = (PAGE_COUNT_MAX + 3) * PAGE_LENGTH;
+        file.write_all(&vec![7; length]).expect("bytes");
+        let root = Root::open(directory.path(), Bin::default()).expect("a root");
+        let name = std::ffi::CString::new("file").expect("a name");
+        let open = root.open_file(&name);
+        let mapping = Mapping::of(&open.expect("it opens"), length).expect("it maps");
+        let pages: Vec<usize> = mapping.addresses().step_by(PAGE_LENGTH).collect();
+        let read = || pages.chunks(PAGE_COUNT_MAX).try_for_each(read_bytes);
+        read().expect("all of them are there");
+        file.set_len(2 * 4_096).expect("it is cut");
+        let gone = read().expect_err("most of them are gone");
+        assert_eq!(gone.raw_os_error(), Some(libc::EFAULT));
     }
 }
