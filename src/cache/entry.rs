@@ -213,10 +213,18 @@ impl Entry {
             return Validity::Expired;
         };
         let lifetime_ms = self.lifetime_ms.get();
-        if lifetime_ms != FOR_EVER_MS && age_ms >= lifetime_ms {
+        let check_after_ms = self.check_after_ms.get();
+        let is_over = match lifetime_ms {
+            // One that is told of changes has rested: what is in use is compared before.
+            FOR_EVER_MS => {
+                check_after_ms > 0 && age_ms >= check_after_ms.saturating_add(check_after_ms / 3)
+            }
+            _ => age_ms >= lifetime_ms,
+        };
+        if is_over {
             return Validity::Expired;
         }
-        match age_ms >= self.check_after_ms.get() {
+        match age_ms >= check_after_ms {
             true => Validity::Due,
             false => Validity::Fresh,
         }
@@ -247,6 +255,27 @@ impl Entry {
     /// A check has begun: it is not due again while the entry is trusted.
     pub fn begin_check(&self) {
         self.check_after_ms.set(self.lifetime_ms.get());
+    }
+
+    /// Whether something tells of all that changes it.
+    pub fn is_watched(&self) -> bool {
+        self.lifetime_ms.get() == FOR_EVER_MS
+    }
+
+    /// Has one that is told of changes compared all the same once in this time: by whoever uses it in the last quarter
+    /// of it, or before it is used again after that. Zero: by whoever uses it next.
+    pub fn compare_every(&self, every: Duration) {
+        self.check_after_ms.set(milliseconds(every / 4 * 3));
+    }
+
+    /// It was compared beside the requests and holds. Gives whether that counts: where something is known to have
+    /// changed since, it does not.
+    pub fn confirm(&self, now: &Now, generation: u32) -> bool {
+        let counts = self.confirmed.get().is_some() && self.is_of(generation);
+        if counts {
+            self.confirmed.set(Some(now.monotonic));
+        }
+        counts
     }
 
     /// Has it checked in `pause` from now on, not before.

@@ -28,6 +28,7 @@ pub(super) const MAP_CACHE_DEFAULT: &str = "256MiB";
 pub(super) const MAP_COUNT_DEFAULT: &str = "32768";
 pub(super) const PATH_CACHE_DEFAULT: &str = "65536";
 pub(super) const REVALIDATE_DEFAULT: &str = "1";
+pub(super) const RECHECK_DEFAULT: &str = "10s";
 pub(super) const STALE_DEFAULT: &str = "60s";
 pub(super) const WATCH_DIRECTORIES_DEFAULT: &str = "16384";
 pub(super) const INDEX_DEFAULT: &str = "index.html";
@@ -245,6 +246,15 @@ pub(super) struct Args {
     #[arg(long, value_name = "TIME", env = "SPEDE_STALE", help_heading = CACHES)]
     #[arg(value_parser = duration(Duration::ZERO..=TIME_MAX), default_value = STALE_DEFAULT)]
     pub(super) stale: Duration,
+
+    /// How often files in use are compared though no event came.
+    ///
+    /// For writers of which the kernel does not tell: through a shared mapping, by AIO, through a loop
+    /// device. What they write is seen this much late, under another entity tag. Files in memory are
+    /// compared by content. 0 compares nothing.
+    #[arg(long, value_name = "TIME", env = "SPEDE_RECHECK", help_heading = CACHES)]
+    #[arg(value_parser = duration(Duration::ZERO..=TIME_MAX), default_value = RECHECK_DEFAULT)]
+    pub(super) recheck: Duration,
 
     /// What the caches are filled with at the start, repeatable.
     ///

@@ -169,6 +169,7 @@ fn settings(args: Args, asked: AskedSizes, inherited_socket_count: usize) -> Set
         },
         asked,
         stale: args.stale,
+        recheck: args.recheck,
         warm: args.warm,
         cache_state: args.cache_state,
         limits: Limits {

@@ -89,6 +89,7 @@ fn without_words_the_defaults_are_the_documented_ones() {
         },
         asked: AskedSizes::default(),
         stale: Duration::from_secs(60),
+        recheck: Duration::from_secs(10),
         warm: Vec::new(),
         cache_state: None,
         limits: Limits {
@@ -129,7 +130,7 @@ fn each_flag_sets_what_it_names() {
     let settings = settings_of(&[
         "--listen", "[::1]:81", "-l82", "-l", "unix:a", "--socket-mode", "0660", "--socket-group", "www-data", "--index=a.htm", "--index", "b.htm", "--dotfiles", "serve",
         "--memory", "64MiB", "--map-cache", "1GiB", "--map-max", "1MiB", "--map-count", "3", "--path-cache", "4",
-        "--descriptors", "5", "--watch-directories", "9", "--revalidate", "0", "--stale", "5", "--disk", "uring", "--disk-depth", "7", "--connections", "6",
+        "--descriptors", "5", "--watch-directories", "9", "--revalidate", "0", "--stale", "5", "--recheck", "7", "--disk", "uring", "--disk-depth", "7", "--connections", "6",
         "--warm", "list", "--warm", "/srv/www/a,b", "--cache-state", "/var/lib/state", "--disk-queue", "8", "--disk-timeout", "250ms", "--lock", "--directories", "list",
         "--target-max", "2000", "--head-max", "4000", "--fields-max", "256", "--body-max", "0",
         "--ranges-max", "0", "--head-timeout", "1", "--body-timeout", "2s",
@@ -166,6 +167,7 @@ fn each_flag_sets_what_it_names() {
             path_count_max: Some(4),
         },
         stale: Duration::from_secs(5),
+        recheck: Duration::from_secs(7),
         warm: vec![PathBuf::from("list"), PathBuf::from("/srv/www/a,b")],
         cache_state: Some(PathBuf::from("/var/lib/state")),
         limits: Limits {

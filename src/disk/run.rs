@@ -98,6 +98,7 @@ fn once(what: &Once) -> Done {
         Once::Measure(places) => Done::Measured(Some(places.measure())),
         Once::Load(path) => Done::Loaded(load(path)),
         Once::Save(what) => Done::Saved(save(what)),
+        Once::Recheck(recheck) => Done::Rechecked(recheck.compare()),
         Once::Names(root, directory) => Done::Named(names(root, directory)),
     }
 }

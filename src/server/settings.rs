@@ -168,6 +168,8 @@ pub struct Settings {
     /// How long after it was confirmed an entry may be answered from while the disk does not say whether it still
     /// holds; zero: not at all.
     pub stale: Duration,
+    /// How often what is in use is compared with the disk though nothing told of a change; zero: never.
+    pub recheck: Duration,
     /// What they are filled with at the start: lists of paths, and directories below the root.
     pub warm: Vec<PathBuf>,
     /// Where the paths asked for most are kept from one run to the next.

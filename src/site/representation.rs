@@ -1,5 +1,7 @@
 //! A representation: one version of one file in one content coding, with its heads rendered.
 
+use std::num::NonZeroU64;
+
 use crate::clock::Now;
 use crate::http::content_coding::{Coding, CodingSet};
 use crate::http::date::HttpDate;
@@ -78,6 +80,9 @@ pub enum Vary {
 pub struct Representation {
     /// Which bytes; they may only be taken from a file or mapping of this version.
     pub version: FileVersion,
+    /// The digest of its content, where the version does not tell it from others: it was written to, and its times
+    /// did not change.
+    pub content: Option<NonZeroU64>,
     /// The coding that the bytes are in.
     pub coding: Coding,
     /// The ETag.
@@ -117,6 +122,7 @@ impl Representation {
         let last_modified = HttpDate::from_unix_seconds(modified.seconds).min(now.date);
         let mut representation = Representation {
             version,
+            content: None,
             coding,
             entity_tag,
             last_modified,
@@ -126,6 +132,17 @@ impl Representation {
         };
         representation.head = representation.render();
         representation
+    }
+
+    /// The same, with a tag that is made of this digest of its content.
+    #[must_use]
+    pub fn with_content(mut self, digest: NonZeroU64) -> Representation {
+        self.content = Some(digest);
+        let length = self.version.length;
+        let strength = self.entity_tag.strength();
+        self.entity_tag = EntityTag::of_version(digest.get().cast_signed(), 0, length, strength);
+        self.head = self.render();
+        self
     }
 
     /// Its validators, for preconditions.

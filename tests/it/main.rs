@@ -27,6 +27,7 @@ mod listing;
 mod live_tree;
 mod log_files;
 mod memory;
+mod recheck;
 mod same_answers;
 mod signals;
 mod simulate;

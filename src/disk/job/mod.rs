@@ -6,6 +6,7 @@ mod follow;
 mod once;
 mod outcome;
 mod read;
+mod recheck;
 mod resolve;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ pub use follow::Follow;
 pub use once::{CHECK_LENGTH_MAX, LOAD_LENGTH_MAX, Once, Save};
 pub use outcome::{Footing, FoundFile, Ground, Opened, Outcome, Site};
 pub use read::{Locking, Map, Mapped, Unmapped, Warm};
+pub use recheck::{CONTENT_LENGTH_MAX, Compared, Recheck, Remembered, digest};
 pub use resolve::Resolve;
 
 use crate::disk::measure::Measured;
@@ -89,6 +91,8 @@ pub enum Done {
     Saved(Result<(), OutputError>),
     /// Of [`Once::Measure`]; `None` if nobody has looked.
     Measured(Option<Measured>),
+    /// Of [`Once::Recheck`], in order; none where it was not done.
+    Rechecked(Vec<Compared>),
     /// Of [`Once::Names`].
     Named(io::Result<Vec<Name>>),
     /// Of [`Job::Discard`].

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::Done;
+use super::{Done, Recheck};
 use crate::disk::measure::Places;
 use crate::http::status::Status;
 use crate::sys::beneath::Root;
@@ -24,6 +24,8 @@ pub enum Once {
     Save(Save),
     /// See how much memory there is.
     Measure(Arc<Places>),
+    /// Compare files with what is remembered of them.
+    Recheck(Recheck),
     /// Read the names in a directory below the root.
     Names(Arc<Root>, CString),
 }
@@ -55,6 +57,7 @@ impl Once {
             Once::Load(_) => Done::Loaded(Err(error())),
             Once::Save(..) => Done::Saved(Err(error().into())),
             Once::Measure(_) => Done::Measured(None),
+            Once::Recheck(_) => Done::Rechecked(Vec::new()),
             Once::Names(..) => Done::Named(Err(error())),
         }
     }

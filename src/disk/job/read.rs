@@ -1,12 +1,14 @@
 //! Making bytes of a file resident by reading them once, and mapping what was read.
 
 use std::io;
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::Arc;
 
 use inotify::WatchDescriptor;
 use rustix::io::Errno;
 
+use super::recheck::{CONTENT_LENGTH_MAX, digest};
 use super::{Done, Step};
 use crate::http::status::Status;
 use crate::sys::READ_LENGTH_MAX;
@@ -103,6 +105,8 @@ pub struct Mapped {
     pub watch: Option<WatchDescriptor>,
     /// The mapping, or a copy.
     pub memory: Result<Memory, Unmapped>,
+    /// The digest of what was read, where it is to be compared later.
+    pub digest: Option<NonZeroU64>,
 }
 
 /// Why a file was not mapped.
@@ -177,23 +181,33 @@ impl Map {
             Ok(watch) => (Some(watch), self.map_watched().map_err(Unmapped::Failed)),
             Err(error) => (None, Err(Unmapped::Unwatched(error))),
         };
+        let (memory, digest) = match memory {
+            Ok((memory, digest)) => (Ok(memory), digest),
+            Err(error) => (Err(error), None),
+        };
         Mapped {
             version: self.version,
             watch,
             memory,
+            digest,
         }
     }
 
-    fn map_watched(&self) -> io::Result<Memory> {
+    fn map_watched(&self) -> io::Result<(Memory, Option<NonZeroU64>)> {
         let length = usize::try_from(self.version.length).map_err(|_| Errno::FBIG)?;
-        let memory = match self.locking {
-            Locking::Unlocked if length <= COPIED_LENGTH_MAX => {
-                Memory::Copied(self.file.read_start(length)?.into())
+        let bytes = match self.version.length <= CONTENT_LENGTH_MAX {
+            true => Some(self.file.read_start(length)?),
+            false => None,
+        };
+        let digest = bytes.as_deref().map(digest);
+        let memory = match (self.locking, bytes) {
+            (Locking::Unlocked, Some(bytes)) if length <= COPIED_LENGTH_MAX => {
+                Memory::Copied(bytes.into())
             }
-            Locking::Unlocked | Locking::Locked => Memory::Mapped(self.mapping(length)?),
+            _ => Memory::Mapped(self.mapping(length)?),
         };
         match self.file.describe()?.version == self.version {
-            true => Ok(memory),
+            true => Ok((memory, digest)),
             false => Err(Errno::STALE.into()),
         }
     }
@@ -218,6 +232,7 @@ impl Map {
         Done::Mapped(self.mapped.unwrap_or_else(|| Mapped {
             version,
             watch: None,
+            digest: None,
             memory: Err(Unmapped::Failed(
                 error.unwrap_or_else(|| io::ErrorKind::Interrupted.into()),
             )),

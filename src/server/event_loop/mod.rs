@@ -279,6 +279,7 @@ impl EventLoop {
         self.write_log();
         self.measure_memory();
         self.go_on_draining();
+        self.service.recheck_waiting(&self.now);
         if self.service.disk.flush()? > 0 {
             self.turns.mark(Cause::HandingOver);
         }

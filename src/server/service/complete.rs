@@ -45,6 +45,7 @@ impl Service {
                     self.say(&line, now);
                 }
             }
+            Done::Rechecked(compared) => self.rechecked(job, &compared, now, deliveries),
             Done::Named(read) => self.warming.named(read),
             Done::Saved(result) => self.saved(result, now),
             Done::Appended { .. } | Done::Reopened(_) | Done::Measured(_) | Done::Discarded => {}
@@ -112,7 +113,7 @@ impl Service {
     }
 
     fn mapped(&mut self, mapped: Mapped, now: &Now) {
-        let version = mapped.version;
+        let (version, digest) = (mapped.version, mapped.digest);
         let Some(being_mapped) = self.being_mapped.remove(&version) else {
             // It was for a root that is served no more.
             self.watch.unwanted(mapped);
@@ -129,7 +130,10 @@ impl Service {
             memory: Rc::new(memory),
             used: Cell::new(now.monotonic),
             generation: Cell::new(self.paths.generation()),
+            digest,
+            compared: Cell::new(now.monotonic),
         };
+        self.rechecks.read(&version, digest);
         if is_ahead {
             if self.maps.fill(version, mapped).is_err() {
                 self.watch.remove(&version);
@@ -280,6 +284,7 @@ impl Service {
             Ok(lookup) => lookup,
             Err(status) => return Resolved::Failed(status),
         };
+        let is_known = news.is_none();
         let entry = match (news, &pending.entry) {
             (None, Some(entry)) => Rc::clone(entry),
             (Some(news), _) => {
@@ -297,7 +302,12 @@ impl Service {
             (None, None) => return Resolved::Failed(Status::InternalServerError),
         };
         match is_remembered {
-            true => self.trust(&entry, &lookup, footing, pending, now),
+            true => {
+                self.trust(&entry, &lookup, footing, pending, now);
+                if is_known {
+                    self.recheck_soon(&entry);
+                }
+            }
             false => self.forget(footing, pending.since),
         }
         Resolved::Entry(entry)
@@ -320,7 +330,11 @@ impl Service {
         let seen = Seen::of(&expectations, &path, &used);
         let media_type = media_type(path.as_bytes()).field;
         let describe = |opened: &Opened, coding| {
-            Representation::new(media_type, opened.version, coding, vary, now)
+            let known = Representation::new(media_type, opened.version, coding, vary, now);
+            match self.rechecks.edited(&opened.version) {
+                Some(digest) => known.with_content(digest),
+                None => known,
+            }
         };
         let variants = Variants {
             identity: describe(&identity, Coding::Identity),

@@ -230,6 +230,9 @@ impl Service {
         if let Some(walk) = &footing.walk {
             directories.let_go(walk);
         }
+        if entry.is_watched() {
+            self.plan_recheck(entry);
+        }
         if let Some(line) = notice {
             self.say(&line, now);
         }

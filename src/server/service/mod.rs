@@ -9,13 +9,14 @@ mod departures;
 mod freshness;
 mod memory;
 mod pages;
+mod recheck;
 mod stale;
 mod warm;
 
 use std::cell::Cell;
 use std::fs::File;
 use std::io;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -58,6 +59,7 @@ use crate::sys::memory::Memory;
 use crate::sys::pagemap::Pagemap;
 use freshness::Serving;
 use pages::Pages;
+use recheck::Rechecks;
 pub(super) use stale::StaleNumbers;
 use stale::Staleness;
 use warm::State;
@@ -151,6 +153,10 @@ pub(super) struct MappedFile {
     used: Cell<Instant>,
     /// The generation in which it was last known to be watched without a gap.
     generation: Cell<u32>,
+    /// The digest of its content, where that is compared.
+    digest: Option<NonZeroU64>,
+    /// When it was last compared.
+    compared: Cell<Instant>,
 }
 
 /// What the caches were asked for a request.
@@ -206,6 +212,7 @@ pub(super) struct Service {
     serving: Serving,
     /// Answers from what the disk does not confirm in time.
     pub staleness: Staleness,
+    rechecks: Rechecks,
     /// Look-ups at the disk.
     pub fetches: Fetches,
     /// Pages of directories.
@@ -284,6 +291,7 @@ impl Service {
             changes: Vec::new(),
             serving: Serving::new(chosen.root),
             staleness: Staleness::new(settings),
+            rechecks: Rechecks::new(settings.recheck),
             fetches: Fetches::default(),
             pages: Pages::default(),
             being_mapped: HashMap::default(),
@@ -374,6 +382,9 @@ impl Service {
             }
         };
         let representation = variants.in_coding(coding);
+        if self.rechecks.is_outdated(representation) {
+            return self.fetch_again(entry, request, asker, now);
+        }
         let selected = response::select(request, representation, self.ranges, now);
         let content = Content::of(request.head().method);
         let source = match selected.first_byte(content, representation.version.length) {
@@ -481,6 +492,7 @@ impl Service {
         self.residency.leave(job, id);
         self.populating.remove(&job);
         self.leave_following(job, id);
+        self.leave_recheck(job, id);
     }
 
     /// Tells the caches that time has passed.

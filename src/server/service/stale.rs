@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 
+use super::recheck::Told;
 use super::{Answer, Asker, Completed, Resolving, Service};
 use crate::cache::entry::Entry;
 use crate::clock::Now;
@@ -35,7 +36,7 @@ use crate::site::response::Fixed;
 
 /// How long a request waits for the check of an entry that could be answered from. Longer than a healthy disk or
 /// network takes; shorter than a reader notices.
-const PATIENCE: Duration = Duration::from_millis(250);
+pub(super) const PATIENCE: Duration = Duration::from_millis(250);
 /// The same for the way to the root: a change of it was told, so most likely there is another root.
 pub(super) const ROOT_PATIENCE: Duration = Duration::from_secs(1);
 /// How long nothing is checked whose last check failed.
@@ -137,6 +138,11 @@ impl Staleness {
         self.young.push_back((now.monotonic, job));
     }
 
+    /// A comparison was submitted that a request waits for.
+    pub(super) fn await_began(&mut self, job: JobId, now: &Now) {
+        self.young.push_back((now.monotonic, job));
+    }
+
     /// A check is over. What it says of the storage holds for the device.
     pub(super) fn check_ended(&mut self, entry: Option<&Rc<Entry>>, outcome: &Outcome) {
         self.check_count -= 1;
@@ -176,6 +182,10 @@ impl Service {
         asker: Asker,
         now: &Now,
     ) -> Answer {
+        if entry.is_watched() && entry.age(now, self.paths.generation()).is_some() {
+            let waiting = self.wait_for_recheck(raw_path, entry, asker, now);
+            return waiting.unwrap_or_else(|| self.answer_from(entry, request, &[], asker, now));
+        }
         let age = match self.verdict(raw_path, entry, now) {
             Verdict::Stale(age) => age,
             Verdict::Check => {
@@ -254,6 +264,9 @@ impl Service {
 
     /// Has an entry checked for which nobody waits, unless it is being looked up or too many are.
     pub(super) fn check_ahead(&mut self, raw_path: &[u8], entry: &Rc<Entry>, now: &Now) {
+        if entry.is_watched() {
+            return self.recheck(raw_path, entry, Told::ByEvents);
+        }
         let has_room = self.staleness.check_count < self.staleness.check_count_max;
         if !has_room || self.fetches.is_pending(raw_path) {
             return;
@@ -264,6 +277,7 @@ impl Service {
             return;
         };
         entry.begin_check();
+        self.recheck_content(raw_path, entry, now);
         self.staleness.checks_ahead += 1;
         let job = Job::Resolve(resolve);
         let job = self.disk.insist(Owner::Server, job, now.monotonic);
@@ -320,11 +334,18 @@ impl Service {
     pub(in crate::server) fn lose_patience(&mut self, now: &Now, deliveries: &mut Deliveries) {
         while let Some((begun, job)) = self.staleness.young.front().copied() {
             let generation = self.paths.generation();
+            let is_awaited = self.is_awaited(job);
             let pending = self.fetches.find(job);
-            if pending.is_some() && begun + self.staleness.patience > now.monotonic {
+            let is_under_way = pending.is_some() || is_awaited;
+            if is_under_way && begun + self.staleness.patience > now.monotonic {
                 break;
             }
             self.staleness.young.pop_front();
+            if is_awaited {
+                let waiters = self.impatient_of(job);
+                deliveries.answer(Completed::again(job), waiters);
+                continue;
+            }
             let Some(pending) = pending else {
                 continue;
             };

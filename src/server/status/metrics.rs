@@ -409,6 +409,9 @@ fn freshness(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
     writer.gauge("polled_entries", "Entries that are looked at again and again", fresh.polled_entries as u64)?;
     writer.seconds("staleness_limit", "The longest that a change may go unnoticed now", fresh.worst_staleness_ms as f64 / 1e3)?;
     writer.seconds("revalidate", "How often it is looked at what nobody tells of", fresh.revalidate_ms as f64 / 1e3)?;
+    writer.seconds("recheck", "How often what is in use is compared though nothing told of a change", fresh.recheck_ms as f64 / 1e3)?;
+    writer.counter("rechecked_entries", "Entries so compared", fresh.rechecked)?;
+    writer.counter("rechecks_changed", "Those of them that had changed", fresh.rechecks_changed)?;
     writer.counter("checks_ahead", "Checks of polled entries begun before their time was over", fresh.checks_ahead)?;
     writer.seconds("stale_limit", "The age up to which entries are answered from that the storage does not confirm", fresh.stale_limit_ms as f64 / 1e3)?;
     writer.counter("stale_answers", "Answers that were not confirmed in time", fresh.stale_answers)?;

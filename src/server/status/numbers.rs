@@ -308,6 +308,12 @@ pub(in crate::server) struct FreshnessNumbers {
     pub revalidate_ms: u64,
     /// The same for all that is remembered now: 0 when all of it is watched.
     pub worst_staleness_ms: u64,
+    /// How often what is in use is compared though nothing told of a change, in milliseconds; 0: never.
+    pub recheck_ms: u64,
+    /// Entries so compared.
+    pub rechecked: u64,
+    /// Those of them that had changed.
+    pub rechecks_changed: u64,
     /// Checks of polled entries that were begun before their time was over, so that nobody waits for them.
     pub checks_ahead: u64,
     /// Age up to which entries are answered from while the storage does not confirm them, in milliseconds.
@@ -341,9 +347,13 @@ impl FreshnessNumbers {
     fn take(service: &Service, stale: StaleNumbers) -> FreshnessNumbers {
         let directories = &service.watch.directories;
         let (polled_directories, polled_entries) = directories.polled();
+        let rechecks = service.recheck_numbers();
         FreshnessNumbers {
             revalidate_ms: service.revalidate_ms(),
             worst_staleness_ms: service.worst_staleness_ms().max(stale.oldest_ms),
+            recheck_ms: rechecks.every_ms,
+            rechecked: rechecks.compared,
+            rechecks_changed: rechecks.changed,
             checks_ahead: stale.checks_ahead,
             stale_limit_ms: stale.limit_ms,
             stale_answers: stale.answers,

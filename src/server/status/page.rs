@@ -228,7 +228,8 @@ fn freshness(snapshot: &Snapshot) -> String {
     };
     format!(
         "{noticed}: {} directories and {} mapped files are watched, {} entries in {} directories are \
-         looked at again after {} ms, {} times so early that nobody waited. The way to the root is {}; it has led elsewhere {} times. Events \
+         looked at again after {} ms, {} times so early that nobody waited. \
+         {} of {} entries compared every {} ms had changed without an event. The way to the root is {}; it has led elsewhere {} times. Events \
          were lost {} times, watches refused {} times. {} answers were older than that because the storage \
          did not confirm them in time; {} entries are now, the oldest by {} ms, and none by more than {} ms.",
         number(fresh.watched_directories as u64),
@@ -237,6 +238,9 @@ fn freshness(snapshot: &Snapshot) -> String {
         number(fresh.polled_directories as u64),
         number(fresh.revalidate_ms),
         number(fresh.checks_ahead),
+        number(fresh.rechecks_changed),
+        number(fresh.rechecked),
+        number(fresh.recheck_ms),
         if fresh.root_watched {
             "watched"
         } else {

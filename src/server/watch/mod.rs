@@ -111,6 +111,7 @@ impl Watch {
             version,
             watch,
             memory,
+            digest: _,
         } = mapped;
         if let Err(Unmapped::Unwatched(_)) = memory {
             self.refused += 1;

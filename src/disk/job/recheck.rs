@@ -1,0 +1,109 @@
+//! Comparing files with what is remembered of them, many in one job, for writers of which nothing tells: those that
+//! write through a shared mapping, by AIO, or through a loop device.
+//!
+//! The kernel moves the mtime of a file at the first store into a page that is clean, and not at the next ones into
+//! the same page until it was written back. So content that is held in memory is compared as well.
+
+use std::hash::BuildHasher;
+use std::io;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use foldhash::quality::FixedState;
+
+use crate::cache::entry::Expectation;
+use crate::sys::beneath::{Links, Root};
+use crate::sys::file::{FileKind, FileVersion};
+
+/// Longest content that is compared: each is read once every `--recheck`.
+pub const CONTENT_LENGTH_MAX: u64 = 1 << 20;
+
+/// Tells contents apart. One that was made to have the digest of another is the writer's own doing.
+pub fn digest(content: &[u8]) -> NonZeroU64 {
+    let digest = FixedState::with_seed(0).hash_one(content);
+    NonZeroU64::new(digest).unwrap_or(NonZeroU64::MIN)
+}
+
+/// What is remembered of one path.
+#[derive(Debug)]
+pub struct Remembered {
+    /// What each name led to.
+    pub expectations: Vec<Expectation>,
+    /// The digests of contents that are held in memory, by version.
+    pub contents: Vec<(FileVersion, NonZeroU64)>,
+}
+
+/// How it compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compared {
+    /// Nothing has changed.
+    Same,
+    /// A name leads to another version, or it cannot be told.
+    Differs,
+    /// This version has other content, of this digest.
+    Content(FileVersion, NonZeroU64),
+}
+
+/// The comparison of several.
+#[derive(Debug)]
+pub struct Recheck {
+    root: Arc<Root>,
+    remembered: Vec<Remembered>,
+}
+
+impl Recheck {
+    /// Compares these beneath a root.
+    pub fn new(root: Arc<Root>, remembered: Vec<Remembered>) -> Recheck {
+        Recheck { root, remembered }
+    }
+
+    /// Compares them, in order.
+    ///
+    /// # Blocking
+    /// Waits for the disk.
+    pub fn compare(&self) -> Vec<Compared> {
+        let compare = |one| self.compare_one(one).unwrap_or(Compared::Differs);
+        self.remembered.iter().map(compare).collect()
+    }
+
+    fn compare_one(&self, remembered: &Remembered) -> io::Result<Compared> {
+        for expectation in &remembered.expectations {
+            let described = self.root.describe(&expectation.path, Links::Followed).ok();
+            let version = described
+                .filter(|described| described.kind == FileKind::Regular)
+                .map(|described| described.version);
+            if version != expectation.version {
+                return Ok(Compared::Differs);
+            }
+            let held = |(held, _): &&(FileVersion, NonZeroU64)| Some(*held) == version;
+            if let Some((version, digest)) = remembered.contents.iter().find(held) {
+                let compared = self.compare_content(expectation, *version, *digest)?;
+                if compared != Compared::Same {
+                    return Ok(compared);
+                }
+            }
+        }
+        Ok(Compared::Same)
+    }
+
+    fn compare_content(
+        &self,
+        expectation: &Expectation,
+        version: FileVersion,
+        remembered: NonZeroU64,
+    ) -> io::Result<Compared> {
+        let path = &expectation.path;
+        let located = self.root.locate(path, Links::Followed)?;
+        if located.describe()?.version != version {
+            return Ok(Compared::Differs);
+        }
+        let file = self.root.open_located(located, path, Links::Followed)?;
+        let length = usize::try_from(version.length).map_err(io::Error::other)?;
+        let found = digest(&file.read_start(length)?);
+        Ok(match file.describe()?.version == version {
+            false => Compared::Differs,
+            true if found == remembered => Compared::Same,
+            true => Compared::Content(version, found),
+        })
+    }
+}

@@ -1,0 +1,250 @@
+//! Writers of which no event tells: what they write is seen within `--recheck`, and never under an older tag after that.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::harness::{Client, Server, Site, engines, is_installed, is_root, skip, wait_until};
+
+/// How often is compared in these tests.
+const RECHECK: &str = "--recheck=300ms";
+
+/// Stores through a shared mapping.
+const MAPPING: &str = "import mmap, sys
+file = open(sys.argv[1], 'r+b')
+memory = mmap.mmap(file.fileno(), 0)
+def write(content):
+    memory[:8] = content";
+
+/// Writes by `io_submit`; an iocb as in linux/aio_abi.h.
+const AIO: &str = "import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+file = os.open(sys.argv[1], os.O_RDWR)
+context = ctypes.c_ulong(0)
+assert libc.syscall(206, 8, ctypes.byref(context)) == 0
+def write(content):
+    buffer = ctypes.create_string_buffer(content, 8)
+    block = struct.pack('<QIIHhIQQqQII', 0, 0, 0, 1, 0, file, ctypes.addressof(buffer), 8, 0, 0, 0, 0)
+    block = ctypes.create_string_buffer(block, 64)
+    blocks = (ctypes.c_void_p * 1)(ctypes.addressof(block))
+    assert libc.syscall(209, context, ctypes.c_long(1), blocks) == 1
+    events = ctypes.create_string_buffer(32)
+    assert libc.syscall(208, context, ctypes.c_long(1), ctypes.c_long(1), events, None) == 1";
+
+/// A process that writes eight bytes at the start of a file for each line that it is sent, and never closes it.
+struct Writer(Child);
+
+impl Writer {
+    fn of(path: &Path, how: &str) -> Option<Writer> {
+        if !is_installed("python3") || !cfg!(target_arch = "x86_64") {
+            skip("a writer of which no event tells takes python3 on x86-64");
+            return None;
+        }
+        let script = format!(
+            "{how}
+for line in sys.stdin:
+    write(line[:8].encode())
+    print('stored', flush=True)"
+        );
+        let mut child = Command::new("python3")
+            .args(["-c", &script])
+            .arg(path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        assert!(child.try_wait().unwrap().is_none());
+        Some(Writer(child))
+    }
+
+    fn write(&mut self, bytes: &str) {
+        let input = self.0.stdin.as_mut().unwrap();
+        input.write_all(format!("{bytes}\n").as_bytes()).unwrap();
+        input.flush().unwrap();
+        let mut said = [0; 7];
+        let output = self.0.stdout.as_mut().unwrap();
+        output.read_exact(&mut said).unwrap();
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+/// Asks until content and tag are new. The bound is counted from `changed` on.
+fn is_seen(client: &mut Client, path: &str, start: &str, old_tag: &str, changed: Instant) {
+    wait_until("it is seen under another tag", || {
+        let response = client.get(path, &[]);
+        let is_new = response.body.starts_with(start.as_bytes());
+        is_new && response.field("etag").is_none_or(|tag| tag != old_tag)
+    });
+    let took = changed.elapsed();
+    // The bound, and what a busy machine takes.
+    assert!(took < Duration::from_secs(5), "{path}: {took:?}");
+    let old = format!("If-None-Match: {old_tag}");
+    assert_eq!(client.get(path, &[&old]).status, 200, "{path}");
+}
+
+/// A file that lies in memory, and its tag.
+fn held(server: &Server, client: &mut Client, path: &str) -> String {
+    wait_until("it lies in memory", || {
+        client.get(path, &[]);
+        let before = server.numbers()["caches"][1]["hits"].as_u64();
+        client.get(path, &[]);
+        server.numbers()["caches"][1]["hits"].as_u64() > before
+    });
+    let response = client.get(path, &[]);
+    response.field("etag").unwrap().to_owned()
+}
+
+/// The mtime moves at the first store only, until the page is written back: the second one is told of by nothing but
+/// the content. So it is with copies (1 KiB) and mappings (12 KiB).
+#[test]
+fn stores_through_a_mapping_are_seen_within_the_bound() {
+    for engine in engines() {
+        let site = Site::new();
+        site.file("short", vec![b'a'; 1_024]);
+        site.file("long", vec![b'a'; 12 << 10]);
+        let server = Server::start(&site, &["--disk", engine, RECHECK]);
+        let mut client = server.connect();
+        for name in ["short", "long"] {
+            let path = format!("/{name}");
+            let Some(mut writer) = Writer::of(&site.path(name), MAPPING) else {
+                return;
+            };
+            for (round, text) in ["first-01", "second-2", "third-03"].into_iter().enumerate() {
+                let tag = held(&server, &mut client, &path);
+                let before = fs::metadata(site.path(name)).unwrap().modified().unwrap();
+                writer.write(text);
+                let after = fs::metadata(site.path(name)).unwrap().modified().unwrap();
+                assert!(round == 0 || before == after, "no test of what it says");
+                is_seen(&mut client, &path, text, &tag, Instant::now());
+            }
+        }
+        let numbers = &server.numbers()["freshness"];
+        assert!(
+            numbers["rechecks_changed"].as_u64().unwrap() >= 4,
+            "{numbers}"
+        );
+        assert_eq!(numbers["recheck_ms"], 300);
+    }
+}
+
+/// A file that nobody asked for since is compared before it is used again.
+#[test]
+fn what_has_rested_is_compared_first() {
+    for engine in engines() {
+        let site = Site::new();
+        site.file("short", vec![b'a'; 1_024]);
+        site.file("long", vec![b'a'; 12 << 10]);
+        let server = Server::start(&site, &["--disk", engine, RECHECK]);
+        let mut client = server.connect();
+        for name in ["short", "long"] {
+            let path = format!("/{name}");
+            let Some(mut writer) = Writer::of(&site.path(name), MAPPING) else {
+                return;
+            };
+            for text in ["first-01", "second-2", "third-03"] {
+                let tag = held(&server, &mut client, &path);
+                writer.write(text);
+                let written = Instant::now();
+                wait_until("the bound is over", || {
+                    written.elapsed() > Duration::from_millis(350)
+                });
+                let response = client.get(&path, &[]);
+                assert_eq!(&response.body[..8], text.as_bytes(), "{engine} {path}");
+                assert_ne!(response.field("etag"), Some(&*tag), "{engine} {path}");
+            }
+        }
+    }
+}
+
+/// What is written by AIO raises no event either; the mtime moves each time.
+#[test]
+fn what_is_written_by_aio_is_seen_within_the_bound() {
+    for engine in engines() {
+        let site = Site::new();
+        site.file("short", vec![b'a'; 1_024]);
+        site.file("long", vec![b'a'; 12 << 10]);
+        site.file("sent", vec![b'a'; 64 << 10]);
+        let server = Server::start(&site, &["--disk", engine, RECHECK]);
+        let mut client = server.connect();
+        for name in ["short", "long", "sent"] {
+            let path = format!("/{name}");
+            let Some(mut writer) = Writer::of(&site.path(name), AIO) else {
+                return;
+            };
+            for text in ["first-01", "second-2"] {
+                let tag = match name {
+                    "sent" => client.get(&path, &[]).field("etag").unwrap().to_owned(),
+                    _ => held(&server, &mut client, &path),
+                };
+                writer.write(text);
+                is_seen(&mut client, &path, text, &tag, Instant::now());
+            }
+        }
+    }
+}
+
+/// What does not change keeps its tag, however often it is compared, and is not opened again.
+#[test]
+fn what_does_not_change_is_compared_and_kept() {
+    for engine in engines() {
+        let site = Site::new();
+        site.file("file", "as it was");
+        let server = Server::start(&site, &["--disk", engine, "--recheck=50ms"]);
+        let mut client = server.connect();
+        let tag = held(&server, &mut client, "/file");
+        let number = |name: &str| server.numbers()["freshness"][name].as_u64().unwrap();
+        let misses = || server.numbers()["caches"][1]["misses"].as_u64().unwrap();
+        let before = misses();
+        wait_until("it is compared", || {
+            assert_eq!(client.get("/file", &[]).field("etag"), Some(&*tag));
+            number("rechecked") > 5
+        });
+        assert_eq!(number("rechecks_changed"), 0);
+        assert_eq!(misses(), before);
+        let quiet = number("rechecked");
+        let server = Server::start(&site, &["--disk", engine, "--recheck=0"]);
+        let mut client = server.connect();
+        held(&server, &mut client, "/file");
+        assert!(quiet > 5);
+        assert_eq!(server.numbers()["freshness"]["rechecked"], 0);
+    }
+}
+
+/// A loop device writes to its file from within the kernel, which tells nobody.
+#[test]
+fn what_a_loop_device_writes_is_seen_within_the_bound() {
+    if !is_root() || !is_installed("losetup") {
+        return skip("a loop device takes root and losetup");
+    }
+    let site = Site::new();
+    site.file("image", vec![b'a'; 8 << 10]);
+    let made = Command::new("losetup")
+        .args(["--find", "--show"])
+        .arg(site.path("image"))
+        .output()
+        .unwrap();
+    if !made.status.success() {
+        return skip("no loop device is to be had here");
+    }
+    let device = String::from_utf8(made.stdout).unwrap().trim().to_owned();
+    let server = Server::start(&site, &[RECHECK]);
+    let mut client = server.connect();
+    for text in ["first-01", "second-2"] {
+        let tag = held(&server, &mut client, "/image");
+        let block = File::options().write(true).open(&device).unwrap();
+        block.write_all_at(text.as_bytes(), 0).unwrap();
+        block.sync_all().unwrap();
+        is_seen(&mut client, "/image", text, &tag, Instant::now());
+    }
+    let freed = Command::new("losetup").args(["--detach", &device]).status();
+    assert!(freed.unwrap().success());
+}
