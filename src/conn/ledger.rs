@@ -1,15 +1,10 @@
-//! What connections report: statuses, bytes, and the lines of the access log.
+//! What all connections report: statuses, and the finished lines of the access log.
 //!
-//! Lines are in the combined format of Apache httpd or JSON objects. They are written when the last byte of an
-//! answer has gone, or when the connection ends, so that the length is what was really sent.
+//! How a line looks is said in `line`, what is remembered of an answer until its line can be finished in
+//! `journal`.
 
-use std::collections::VecDeque;
-use std::io::Write;
-use std::net::IpAddr;
-
-use super::explanation::Explanation;
-use crate::clock::Now;
-use crate::http::request::{Field, Request};
+use super::journal::Buffers;
+use super::line::Lines;
 use crate::http::status::Status;
 use crate::sys::allocator::block_length;
 
@@ -27,8 +22,10 @@ pub enum Logging {
 /// Statuses from 100 to 599.
 const STATUS_COUNT: usize = 500;
 
-/// Bytes of a request line or field that a log line keeps.
-const LOGGED_LENGTH_MAX: usize = 1_024;
+/// Longest buffer of lines that is kept when it is empty: what a burst took must not stay for ever.
+const LINES_SPARE_LENGTH_MAX: usize = 256 * 1_024;
+/// Spare buffers of journals that are kept.
+const SPARE_COUNT_MAX: usize = 64;
 
 /// Counters and log lines of all connections. The driver writes the lines to the log.
 #[derive(Debug)]
@@ -41,7 +38,11 @@ pub struct Ledger {
     pub crossed: u64,
     /// Finished log lines.
     pub lines: Vec<u8>,
-    logging: Logging,
+    /// How they are written.
+    pub(super) format: Lines,
+    /// Buffers that no connection needs now. Boxed as connections hold them: an idle one has a pointer.
+    #[allow(clippy::vec_box)]
+    spare: Vec<Box<Buffers>>,
 }
 
 impl Ledger {
@@ -52,8 +53,15 @@ impl Ledger {
             by_status: Box::new([0; STATUS_COUNT]),
             crossed: 0,
             lines: Vec::new(),
-            logging,
+            format: Lines::new(logging),
+            spare: Vec::new(),
         }
+    }
+
+    /// Counts an answer.
+    pub(super) fn count(&mut self, status: Status) {
+        self.by_class[status.class()] += 1;
+        self.by_status[usize::from(status.code() - 100)] += 1;
     }
 
     /// Statuses that were sent, and how often.
@@ -64,235 +72,35 @@ impl Ledger {
             .map(|(status, count)| (status, *count))
     }
 
-    /// Bytes of the finished lines.
+    /// Buffers for the journal of a connection.
+    pub(super) fn buffers(&mut self) -> Box<Buffers> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// Takes buffers back that are empty.
+    pub(super) fn give_back(&mut self, buffers: Box<Buffers>) {
+        if self.spare.len() < SPARE_COUNT_MAX {
+            self.spare.push(buffers);
+        }
+    }
+
+    /// Lets the buffer of lines go that a burst has made long, once they were taken from it.
+    pub fn trim(&mut self) {
+        if self.lines.is_empty() && self.lines.capacity() > LINES_SPARE_LENGTH_MAX {
+            self.lines = Vec::new();
+        }
+    }
+
+    /// Bytes of the finished lines, and of spare buffers.
     pub fn memory_bytes(&self) -> u64 {
+        let spare = self.spare.iter().map(|buffers| buffers.memory_bytes());
         block_length(self.lines.capacity())
+            + block_length(self.spare.capacity() * size_of::<Box<Buffers>>())
+            + spare.sum::<u64>()
     }
 
     /// Answers in all.
     pub fn total(&self) -> u64 {
         self.by_class.iter().sum()
-    }
-}
-
-/// An answer that is on its way.
-#[derive(Debug)]
-struct Record {
-    /// The line up to the status.
-    before: Vec<u8>,
-    status: Status,
-    /// What stands between status and length.
-    between: &'static str,
-    /// The line after the length.
-    after: Vec<u8>,
-    /// Where its content ends in the stream of the connection, and how long it is.
-    end: u64,
-    content_length: u64,
-}
-
-/// The answers of one connection that are not completely sent; empty when nothing is logged.
-#[derive(Debug, Default)]
-pub struct Journal {
-    records: VecDeque<Record>,
-}
-
-/// What [`Journal::answered`] is told.
-#[derive(Clone, Copy, Debug)]
-pub struct Answered {
-    /// The status sent.
-    pub status: Status,
-    /// Bytes of content.
-    pub content_length: u64,
-    /// Where the answer ends in the stream of the connection.
-    pub end: u64,
-    /// Where it comes from.
-    pub explanation: Explanation,
-}
-
-impl Journal {
-    /// Takes note of an answer that was put into the outbox.
-    pub fn answered(
-        &mut self,
-        ledger: &mut Ledger,
-        peer: Option<IpAddr>,
-        request: Option<Request<'_>>,
-        answered: Answered,
-        now: &Now,
-    ) {
-        ledger.by_class[answered.status.class()] += 1;
-        let place = usize::from(answered.status.code() - 100);
-        ledger.by_status[place] += 1;
-        let (before, after) = match ledger.logging {
-            Logging::Off => return,
-            Logging::Combined => combined(peer, request, now),
-            Logging::Json => json(peer, request, &answered.explanation, now),
-        };
-        self.records.push_back(Record {
-            before,
-            status: answered.status,
-            after,
-            end: answered.end,
-            content_length: answered.content_length,
-            between: match ledger.logging {
-                Logging::Json => ",\"bytes\":",
-                _ => " ",
-            },
-        });
-    }
-
-    /// Bytes of the lines that are not written yet.
-    pub fn memory_bytes(&self) -> u64 {
-        let records = block_length(self.records.capacity() * size_of::<Record>());
-        let texts = self.records.iter().map(|record| {
-            block_length(record.before.capacity()) + block_length(record.after.capacity())
-        });
-        records + texts.sum::<u64>()
-    }
-
-    /// Writes the lines of all answers that end at or before `total_sent` bytes.
-    pub fn sent(&mut self, ledger: &mut Ledger, total_sent: u64) {
-        while self
-            .records
-            .front()
-            .is_some_and(|record| record.end <= total_sent)
-        {
-            if let Some(record) = self.records.pop_front() {
-                record.write(ledger, total_sent);
-            }
-        }
-    }
-
-    /// Writes the lines of all answers, cut short where the connection ended.
-    pub fn ended(&mut self, ledger: &mut Ledger, total_sent: u64) {
-        for record in self.records.drain(..) {
-            record.write(ledger, total_sent);
-        }
-    }
-}
-
-impl Record {
-    fn write(&self, ledger: &mut Ledger, total_sent: u64) {
-        let unsent = self.end.saturating_sub(total_sent);
-        let length = self.content_length.saturating_sub(unsent);
-        let lines = &mut ledger.lines;
-        lines.extend_from_slice(&self.before);
-        let _ = write!(lines, "{}{}{length}", self.status.code(), self.between);
-        lines.extend_from_slice(&self.after);
-    }
-}
-
-/// A line of the combined format: up to the status, and from after the length.
-fn combined(peer: Option<IpAddr>, request: Option<Request<'_>>, now: &Now) -> (Vec<u8>, Vec<u8>) {
-    let mut before = Vec::with_capacity(128);
-    // Writing to a Vec cannot fail.
-    let _ = match peer {
-        Some(address) => write!(before, "{address}"),
-        None => write!(before, "-"),
-    };
-    before.extend_from_slice(b" - - [");
-    before.extend_from_slice(&common_log_time(&now.rendered));
-    before.extend_from_slice(b"] ");
-    quote(&mut before, request.map(|request| request.line()));
-    before.push(b' ');
-    let mut after = Vec::new();
-    for field in [Field::Referer, Field::UserAgent] {
-        after.push(b' ');
-        quote(
-            &mut after,
-            request.and_then(|request| request.single(field)),
-        );
-    }
-    after.push(b'\n');
-    (before, after)
-}
-
-/// The same as a JSON object. What is not there is left out; bytes that are not UTF-8 become U+FFFD.
-fn json(
-    peer: Option<IpAddr>,
-    request: Option<Request<'_>>,
-    explanation: &Explanation,
-    now: &Now,
-) -> (Vec<u8>, Vec<u8>) {
-    let mut before = Vec::with_capacity(192);
-    let _ = write!(
-        before,
-        "{{\"time\":{}.{:03}",
-        { now.wall.seconds },
-        now.wall.nanoseconds / 1_000_000
-    );
-    if let Some(address) = peer {
-        let _ = write!(before, ",\"remote\":\"{address}\"");
-    }
-    let text = |line: &mut Vec<u8>, name: &str, bytes: Option<&[u8]>| {
-        if let Some(bytes) = bytes {
-            let kept = &bytes[..bytes.len().min(LOGGED_LENGTH_MAX)];
-            let _ = write!(line, ",\"{name}\":");
-            let _ = serde_json::to_writer(line, &String::from_utf8_lossy(kept));
-        }
-    };
-    text(
-        &mut before,
-        "request",
-        request.map(|request| request.line()),
-    );
-    before.extend_from_slice(b",\"status\":");
-    let mut after = Vec::new();
-    let single = |field| request.and_then(|request| request.single(field));
-    text(&mut after, "referer", single(Field::Referer));
-    text(&mut after, "user_agent", single(Field::UserAgent));
-    for (name, look_up) in explanation.look_ups() {
-        let _ = write!(after, ",\"{name}\":\"{}\"", look_up.name());
-    }
-    if let Some(ms) = explanation.disk_ms() {
-        let _ = write!(after, ",\"disk_ms\":{ms:.3}");
-    }
-    if let Some(ms) = explanation.stale_ms() {
-        let _ = write!(after, ",\"stale_ms\":{ms:.3}");
-    }
-    after.extend_from_slice(b"}\n");
-    (before, after)
-}
-
-/// `Mon, 23 Nov 2026 16:00:00 GMT` as `23/Nov/2026:16:00:00 +0000`.
-fn common_log_time(date: &[u8; 29]) -> [u8; 26] {
-    let mut time = *b"DD/Mon/YYYY:hh:mm:ss +0000";
-    time[0..2].copy_from_slice(&date[5..7]);
-    time[3..6].copy_from_slice(&date[8..11]);
-    time[7..11].copy_from_slice(&date[12..16]);
-    time[12..20].copy_from_slice(&date[17..25]);
-    time
-}
-
-/// Quotes bytes that a peer chose, so that they can neither end their quotes nor their line.
-fn quote(line: &mut Vec<u8>, bytes: Option<&[u8]>) {
-    let bytes = bytes.unwrap_or(b"-");
-    line.push(b'"');
-    for byte in &bytes[..bytes.len().min(LOGGED_LENGTH_MAX)] {
-        match byte {
-            b'"' | b'\\' => line.extend_from_slice(&[b'\\', *byte]),
-            b' '..=b'~' => line.push(*byte),
-            _ => {
-                let _ = write!(line, "\\x{byte:02x}");
-            }
-        }
-    }
-    line.push(b'"');
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_peer_sends_stays_within_its_quotes() {
-        let mut line = Vec::new();
-        quote(&mut line, Some(b"GET /\"x\\ \n\xff HTTP/1.1"));
-        assert_eq!(line, b"\"GET /\\\"x\\\\ \\x0a\\xff HTTP/1.1\"");
-    }
-
-    #[test]
-    fn the_time_is_that_of_the_common_log_format() {
-        let time = common_log_time(b"Mon, 23 Nov 2026 16:00:59 GMT");
-        assert_eq!(&time, b"23/Nov/2026:16:00:59 +0000");
     }
 }

@@ -10,7 +10,9 @@ mod answer;
 mod explanation;
 mod inbox;
 mod interface;
+mod journal;
 pub mod ledger;
+mod line;
 pub mod outbox;
 mod state;
 

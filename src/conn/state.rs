@@ -13,7 +13,7 @@ use super::inbox::Inbox;
 use super::interface::{
     CloseReason, Context, Found, HoldUp, Input, Peer, Standing, Timeouts, Unread, Want,
 };
-use super::ledger::{Answered, Journal};
+use super::journal::{Answered, Journal, Received};
 use super::outbox::{Outbox, Pool};
 use crate::clock::Now;
 use crate::http::chunked::ChunkedBody;
@@ -204,7 +204,7 @@ impl Connection {
             State::Resolving {
                 head,
                 asked: Asked::No,
-            } if self.outbox.has_room() => Want::Resolve(Request::new(self.inbox.bytes(), head)),
+            } if self.has_room() => Want::Resolve(Request::new(self.inbox.bytes(), head)),
             State::Closed(reason) => Want::Close(*reason),
             _ if !self.outbox.is_empty() => Want::Write,
             State::Resolving { .. } => Want::Wait,
@@ -303,7 +303,8 @@ impl Connection {
             (state, input) => unreachable!("the driver gave {input:?} to {state:?}"),
         };
         if let Closed(_) = self.state {
-            self.journal.ended(context.ledger, self.outbox.total_out());
+            let (peer, total_out) = (self.peer.address(), self.outbox.total_out());
+            self.journal.ended(context.ledger, peer, total_out);
             self.inbox.clear();
             self.outbox.clear();
         }
@@ -330,11 +331,11 @@ impl Connection {
     /// that does.
     fn next_request(&mut self, context: &mut Context<'_>) -> State {
         loop {
-            if self.inbox.is_empty() || !self.outbox.has_room() {
+            if self.inbox.is_empty() || !self.has_room() {
                 break;
             }
             match request::parse(self.inbox.bytes(), &context.policy.head) {
-                Err(refusal) => return self.refuse(refusal, self.content_of_head(), context),
+                Err(refusal) => return self.refuse(refusal, None, context),
                 Ok(None) => break,
                 Ok(Some(head)) => match self.begin(head, context) {
                     State::ReadingHead => {}
@@ -342,7 +343,7 @@ impl Connection {
                 },
             }
         }
-        match (self.peer_stream, self.outbox.has_room()) {
+        match (self.peer_stream, self.has_room()) {
             (PeerStream::Finished, true) => {
                 self.inbox.clear();
                 State::Flushing(Ending::Close)
@@ -357,8 +358,7 @@ impl Connection {
         let body = match head.body {
             BodyFraming::Empty => return self.look_up(head, context),
             BodyFraming::Length(length) if length > context.policy.body_length_max => {
-                let content = Content::of(head.method);
-                return self.refuse(Refusal::BodyTooLarge, content, context);
+                return self.refuse(Refusal::BodyTooLarge, Some(&head), context);
             }
             BodyFraming::Length(length) => Body::Length(length),
             BodyFraming::Chunked => Body::Chunked(ChunkedBody::new()),
@@ -384,10 +384,7 @@ impl Connection {
             }
             Body::Chunked(chunks) => match chunks.decode(unread, context.policy.body_length_max) {
                 Ok(count) => (count, chunks.is_complete()),
-                Err(refusal) => {
-                    let content = Content::of(head.method);
-                    return self.refuse(refusal, content, context);
-                }
+                Err(refusal) => return self.refuse(refusal, Some(&head), context),
             },
         };
         self.inbox.read(count);
@@ -434,7 +431,7 @@ impl Connection {
         context: &mut Context<'_>,
     ) -> State {
         if let Found::Fixed(Fixed::Refused(refusal)) = found {
-            return self.refuse(*refusal, Content::of(head.method), context);
+            return self.refuse(*refusal, Some(head), context);
         }
         let persistence = self.persistence(head, context.stage);
         let request = Request::new(self.inbox.bytes(), head);
@@ -468,9 +465,9 @@ impl Connection {
             end: self.outbox.total_in(),
             explanation,
         };
-        let peer = self.peer.address();
+        let received = Received::Request(request);
         self.journal
-            .answered(context.ledger, peer, Some(request), answered, context.now);
+            .answered(context.ledger, received, answered, context.now);
         self.since = context.now.monotonic;
         self.inbox.next_request();
         match persistence {
@@ -479,8 +476,19 @@ impl Connection {
         }
     }
 
-    /// Answers what is not a request and ends.
-    fn refuse(&mut self, refusal: Refusal, content: Content, context: &mut Context<'_>) -> State {
+    /// Answers what is not a request, or one whose head was read but not more, and ends.
+    fn refuse(
+        &mut self,
+        refusal: Refusal,
+        head: Option<&Head>,
+        context: &mut Context<'_>,
+    ) -> State {
+        let content = head.map_or_else(|| self.content_of_head(), |head| Content::of(head.method));
+        let bytes = self.inbox.bytes();
+        let received = match head {
+            Some(head) => Received::Request(Request::new(bytes, head)),
+            None => Received::Bytes(bytes),
+        };
         let exchange = Exchange::last(content, context.now);
         let content_length = answer::put_refusal(&mut self.outbox, exchange, refusal);
         let status = refusal.status();
@@ -490,9 +498,8 @@ impl Connection {
             end: self.outbox.total_in(),
             explanation: Explanation::default(),
         };
-        let peer = self.peer.address();
         self.journal
-            .answered(context.ledger, peer, None, answered, context.now);
+            .answered(context.ledger, received, answered, context.now);
         self.since = context.now.monotonic;
         self.inbox.clear();
         State::Flushing(Ending::Linger(Last::Answer))
@@ -513,6 +520,11 @@ impl Connection {
         self.nothing_begun() && self.outbox.is_empty()
     }
 
+    /// Whether a further request may be answered before something is sent. Always when everything was sent.
+    fn has_room(&self) -> bool {
+        self.outbox.has_room() && self.journal.has_room()
+    }
+
     /// Whether no request has begun: empty lines before one are nothing (RFC 9112 §2.2).
     fn nothing_begun(&self) -> bool {
         let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
@@ -531,7 +543,8 @@ impl Connection {
     fn sent(&mut self, state: State, count: u64, context: &mut Context<'_>) -> State {
         self.outbox.advance(count);
         self.since = context.now.monotonic;
-        self.journal.sent(context.ledger, self.outbox.total_out());
+        let (peer, total_out) = (self.peer.address(), self.outbox.total_out());
+        self.journal.sent(context.ledger, peer, total_out);
         if self.outbox.is_empty() {
             self.uptake.rate_from = None;
         }

@@ -5,6 +5,7 @@
 // One binary: what the harness offers is for its sibling modules.
 #![allow(unreachable_pub)]
 
+mod access_log;
 mod browser;
 mod cli;
 mod connections;

@@ -6,7 +6,7 @@ use crate::conn::explanation::Explanation;
 use crate::conn::interface::{CloseReason, Context, Found, HoldUp, Stage, Unread};
 use crate::http::request::{Head, Persistence};
 use crate::http::status::{Refusal, Status};
-use crate::site::response::{Content, Fixed};
+use crate::site::response::Fixed;
 
 /// Bytes that are read and dropped after the last answer, before the connection is closed anyway. A client that
 /// sends all of a file before it reads gets its answer; the times bound the rest.
@@ -101,10 +101,8 @@ impl Connection {
                 self.found(head, Found::Fixed(&too_late), waited, context)
             }
             State::ReadingHead if self.nothing_begun() => State::Closed(CloseReason::Idle),
-            State::ReadingHead => self.refuse(Refusal::TimedOut, self.content_of_head(), context),
-            State::Discarding { head, .. } => {
-                self.refuse(Refusal::TimedOut, Content::of(head.method), context)
-            }
+            State::ReadingHead => self.refuse(Refusal::TimedOut, None, context),
+            State::Discarding { head, .. } => self.refuse(Refusal::TimedOut, Some(&head), context),
             state => state,
         }
     }

@@ -472,6 +472,7 @@ impl EventLoop {
         for line in log.notices() {
             service.say(&line, now);
         }
+        driver.ledger.trim();
     }
 }
 
