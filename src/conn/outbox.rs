@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::sys::allocator::block_length;
 use crate::sys::file::{FileVersion, OpenFile};
+use crate::sys::mapping::Addresses;
 use crate::sys::memory::Memory;
 use crate::sys::socket::{More, PIECE_COUNT_MAX, Piece, Pieces};
 
@@ -213,6 +214,18 @@ impl Outbox {
             true => Next::Nothing,
             false => Next::Pieces(More::Nothing),
         }
+    }
+
+    /// Where those pieces of mappings lie that go out next and may have left memory.
+    pub fn mapped(&self) -> impl Iterator<Item = Addresses> {
+        let segments = self.buffers.segments.iter().take(PIECE_COUNT_MAX);
+        let sent_together = segments.take_while(|segment| !matches!(segment, Segment::File(_)));
+        sent_together.filter_map(|segment| match segment {
+            Segment::Mapped { memory, bytes } if !memory.is_kept() => {
+                Some(memory.piece(bytes.clone()).addresses())
+            }
+            _ => None,
+        })
     }
 
     /// Takes `count` bytes that were sent out of the queue.

@@ -389,7 +389,8 @@ impl Driver {
             Next::Pieces(more) => {
                 let owner = Owner::from(connected.connection.peer());
                 if has_been_held(&mut connected.held_since, now)
-                    && let Some(job) = service.populate(&pieces, id, owner, now)
+                    && let Some(job) =
+                        service.populate(connected.connection.outbox().mapped(), id, owner, now)
                 {
                     connected.awaits_window = Some(job);
                     return None;

@@ -20,7 +20,6 @@ use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::mapping::Addresses;
 use crate::sys::memory::Memory;
 use crate::sys::pagemap::Presence;
-use crate::sys::socket::Piece;
 
 /// Bytes that may be handed to one `sendfile` call.
 const READY_LENGTH_MAX: u64 = 1 << 20;
@@ -222,11 +221,11 @@ impl Service {
         None
     }
 
-    /// Makes pieces resident that have waited long since it was seen that they are, because their
+    /// Makes pieces of mappings resident that have waited long since it was seen that they are, because their
     /// peer takes its time. Gives the job that does it, if it has to be done.
     pub(in crate::server) fn populate(
         &mut self,
-        pieces: &[Piece<'_>],
+        pieces: impl Iterator<Item = Addresses>,
         id: ConnectionId,
         owner: Owner,
         now: &Now,
@@ -238,11 +237,7 @@ impl Service {
             Some(pagemap) => pagemap.presence(piece) != Presence::Present,
             None => true,
         };
-        let absent: Vec<Addresses> = pieces
-            .iter()
-            .map(Piece::addresses)
-            .filter(is_absent)
-            .collect();
+        let absent: Vec<Addresses> = pieces.filter(is_absent).collect();
         if absent.is_empty() {
             return None;
         }
