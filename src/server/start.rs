@@ -28,10 +28,13 @@ use crate::disk::blocking::Blocking;
 use crate::disk::threads::Threads;
 use crate::disk::uring::Uring;
 use crate::http::request::HeadLimits;
+use crate::site::resolve::Directories;
+use crate::sys::access::{FileAccess, Walking};
 use crate::sys::beneath::Root;
 use crate::sys::bin::Bin;
 use crate::sys::inherited;
 use crate::sys::limits::{raise_descriptor_limit, raise_lock_limit, reserve_descriptors};
+use crate::sys::needed::{self, Refused};
 use crate::sys::output::OutputError;
 use crate::sys::ring::RingError;
 use crate::sys::sock_diag::SocketOwners;
@@ -98,6 +101,20 @@ pub enum StartError {
     /// The disk engine that was asked for cannot be had.
     #[error("cannot use --disk uring: {0}; choose --disk threads, or auto, which takes what works")]
     Uring(RingError),
+    /// A call that every server needs is refused.
+    #[error("cannot serve here: {0}; allow it in the seccomp profile of the container")]
+    Refused(#[from] Refused),
+    /// Files cannot be found and opened safely.
+    #[error(
+        "cannot serve here: openat2 is refused ({0}), and without it /proc is needed to open files; allow openat2 in \
+         the seccomp profile of the container, or mount /proc"
+    )]
+    NoWayIn(rustix::io::Errno),
+    /// No thread is to be had for the disk.
+    #[error(
+        "cannot start a helper thread for the disk: {0}; allow more threads (ulimit -u, pids.max)"
+    )]
+    Helpers(io::Error),
     /// The kernel refused something that every server needs.
     #[error("the event loop failed: {0}")]
     Loop(#[from] io::Error),
@@ -138,6 +155,7 @@ fn listen_advice(cause: &ListenError) -> &'static str {
 pub fn run(settings: &Settings) -> Result<(), StartError> {
     // Before anything else is opened.
     let inherited = inherit(settings)?;
+    needed::try_out()?;
     let signals = Signals::take_over()?;
     let root = Root::open(&absolute(&settings.root), Bin::default()).map_err(|cause| {
         StartError::Root {
@@ -145,6 +163,10 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
             cause,
         }
     })?;
+    check_access(root.access())?;
+    if settings.directories == Directories::Listed {
+        needed::try_listing(&root)?;
+    }
     let mut log = LogWriter::open(&settings.access_log).map_err(|cause| {
         let path = match &settings.access_log {
             AccessLog::File(path) => path.clone(),
@@ -173,12 +195,6 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
              (sysctl); everything is looked at every --revalidate instead",
         );
     }
-    if !service.access().opens_what_it_saw() {
-        warn(
-            "there is no /proc/self/fd: a FIFO or device that takes the place of a file in the moment in which that is \
-             opened may be opened; mount /proc where others may write below the root",
-        );
-    }
     service.begin_following();
     let acceptor = Acceptor::new(listeners, descriptors.connections);
     let driver = driver(settings);
@@ -199,6 +215,24 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     Ok(event_loop.run()?)
 }
 
+/// Says how files are found and opened, where that is not as usual.
+fn check_access(access: &FileAccess) -> Result<(), StartError> {
+    let has_descriptors = access.opens_what_it_saw();
+    match access.walking() {
+        Walking::Steps(error) if !has_descriptors => return Err(StartError::NoWayIn(error)),
+        Walking::Steps(error) => warn(&format!(
+            "openat2 is refused here ({error}): paths are walked beneath the root step by step instead, which is as \
+             safe and takes longer; allow it in the seccomp profile of the container"
+        )),
+        Walking::Kernel if !has_descriptors => warn(
+            "there is no /proc/self/fd: a FIFO or device that takes the place of a file in the moment in which that is \
+             opened may be opened; mount /proc where others may write below the root",
+        ),
+        Walking::Kernel => {}
+    }
+    Ok(())
+}
+
 /// An engine, and why it is this one.
 pub(super) struct Chosen {
     pub(super) disk: Box<dyn Disk>,
@@ -210,7 +244,7 @@ pub(super) struct Chosen {
 fn choose_engine(settings: &Settings, root: Arc<Root>) -> Result<Chosen, StartError> {
     let depth = settings.disk_depth;
     let bin = root.bin();
-    let threads = || Threads::new(bin.clone(), depth);
+    let threads = || Threads::new(bin.clone(), depth).map_err(StartError::Helpers);
     let uring = |ring, aside| Box::new(Uring::new(ring, aside, bin.clone(), depth));
     let asked = String::from("as asked for");
     let (disk, reason): (Box<dyn Disk>, String) = match settings.engine {

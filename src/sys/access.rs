@@ -6,30 +6,66 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::beneath::{LOOK_FLAGS, RESOLVE_FLAGS};
 
 /// The type of /proc, `linux/magic.h`.
 const PROC: u64 = 0x9FA0;
 
 /// How files are found and opened here.
 #[derive(Clone, Debug)]
-pub struct Access {
+pub struct FileAccess {
     /// `/proc/self/fd`, through which what was looked at is opened and nothing else: `proc_pid_fd(5)`. Held open, so
     /// that no later mount takes its place.
     descriptors: Option<Arc<OwnedFd>>,
+    walking: Walking,
 }
 
-impl Access {
+/// Who walks the paths that jobs look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Walking {
+    /// The kernel (`openat2`). A ring always has it do so.
+    Kernel,
+    /// We do, because `openat2` is refused with this error.
+    Steps(Errno),
+}
+
+impl FileAccess {
     /// What is allowed here.
-    pub(super) fn here() -> Access {
-        Access {
+    pub(super) fn here() -> FileAccess {
+        let look = rustix::fs::openat2(CWD, c".", LOOK_FLAGS, Mode::empty(), RESOLVE_FLAGS);
+        FileAccess {
             descriptors: descriptors().ok().map(Arc::new),
+            walking: match look {
+                // Filters refuse with one of these. Others say something of the working directory.
+                Err(error @ (Errno::PERM | Errno::NOSYS)) => Walking::Steps(error),
+                _ => Walking::Kernel,
+            },
         }
+    }
+
+    /// Who walks paths.
+    pub fn walking(&self) -> Walking {
+        self.walking
     }
 
     /// What is allowed where there is no /proc.
     #[cfg(test)]
-    pub(super) fn without_proc(self) -> Access {
-        Access { descriptors: None }
+    pub(super) fn without_proc(self) -> FileAccess {
+        FileAccess {
+            descriptors: None,
+            ..self
+        }
+    }
+
+    /// What is allowed where `openat2` is refused.
+    #[cfg(test)]
+    pub(super) fn without_openat2(self) -> FileAccess {
+        FileAccess {
+            walking: Walking::Steps(Errno::PERM),
+            ..self
+        }
     }
 
     /// `/proc/self/fd`, if there is one.

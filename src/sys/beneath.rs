@@ -16,16 +16,18 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{Advice, AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags};
+use rustix::fs::{Advice, AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::access::Access;
+use super::access::{FileAccess, Walking};
 use super::bin::{Bin, Discarded};
-use super::file::{Description, FileKind, OpenFile, describe};
+use super::describe::{describe, describe_at};
+use super::file::{Description, FileKind, OpenFile};
+use super::steps;
 use super::watches::{Walk, Watches};
 
 /// How a file is looked at. The kernel allows no other flags beside `O_PATH`.
-const LOOK_FLAGS: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+pub(super) const LOOK_FLAGS: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 /// How a file is opened.
 ///
 /// `O_NONBLOCK` changes nothing for regular files. Without /proc a FIFO may be opened that has just taken the place of
@@ -37,7 +39,8 @@ const OPEN_FLAGS: OFlags = OFlags::RDONLY
 /// How a directory is opened: the kernel refuses everything else before it opens it.
 const DIRECTORY_FLAGS: OFlags = OPEN_FLAGS.union(OFlags::DIRECTORY);
 /// How a path is walked.
-const RESOLVE_FLAGS: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
+pub(super) const RESOLVE_FLAGS: ResolveFlags =
+    ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
 
 /// What becomes of links on a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +58,7 @@ pub struct Root {
     directory: OpenFile,
     path: CString,
     identity: (u64, u64),
-    access: Access,
+    access: FileAccess,
 }
 
 /// What a path below a root led to. It is not open: neither looking at it nor holding it has an effect on it.
@@ -108,10 +111,10 @@ impl Root {
     /// # Errors
     /// Those of `open(2)`: ENOENT, ENOTDIR, EACCES.
     pub fn open(path: &Path, bin: Bin) -> io::Result<Root> {
-        Root::open_by(path, bin, Access::here())
+        Root::open_by(path, bin, FileAccess::here())
     }
 
-    fn open_by(path: &Path, bin: Bin, access: Access) -> io::Result<Root> {
+    fn open_by(path: &Path, bin: Bin, access: FileAccess) -> io::Result<Root> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
         let directory = OpenFile::new(directory, bin);
@@ -134,7 +137,7 @@ impl Root {
     }
 
     /// How files are found and opened here.
-    pub fn access(&self) -> &Access {
+    pub fn access(&self) -> &FileAccess {
         &self.access
     }
 
@@ -240,7 +243,15 @@ impl Root {
 
     fn walk_to(&self, path: &CStr, flags: OFlags, links: Links) -> rustix::io::Result<OwnedFd> {
         let (directory, mode) = (self.directory.descriptor(), Mode::empty());
-        rustix::fs::openat2(directory, path, flags, mode, resolve_flags(links))
+        if let Walking::Kernel = self.access.walking() {
+            return rustix::fs::openat2(directory, path, flags, mode, resolve_flags(links));
+        }
+        let located = steps::locate(directory, path, links)?;
+        match flags.contains(OFlags::PATH) {
+            true => Ok(located),
+            // This opens what was located, which is no file: its names are not looked at.
+            false => rustix::fs::openat(located, c".", flags, mode),
+        }
     }
 
     /// How a ring looks at a path: flags, and how the path is walked.
@@ -322,9 +333,7 @@ impl Root {
     /// # Blocking
     /// Waits for the disk, or for the server of a network file system.
     pub fn describe(&self, path: &CStr, links: Links) -> rustix::io::Result<Description> {
-        let mask = StatxFlags::BASIC_STATS;
-        let stat = rustix::fs::statx(self.directory.descriptor(), path, stat_flags(links), mask)?;
-        Ok(Description::from(stat))
+        describe_at(self.directory.descriptor(), path, stat_flags(links))
     }
 }
 
@@ -352,8 +361,8 @@ mod tests {
     fn roots() -> (tempfile::TempDir, [Root; 2]) {
         let directory = tempfile::tempdir().expect("a directory");
         let open = |access| Root::open_by(directory.path(), Bin::default(), access);
-        let with = open(Access::here()).expect("a root");
-        let without = open(Access::here().without_proc()).expect("a root");
+        let with = open(FileAccess::here()).expect("a root");
+        let without = open(FileAccess::here().without_proc()).expect("a root");
         (directory, [with, without])
     }
 
@@ -401,5 +410,55 @@ mod tests {
             let refused = root.open_directory(c"a", Links::Followed).map(drop);
             assert_eq!(refused, Err(Errno::NOTDIR));
         }
+    }
+
+    /// What the kernel finds and what we find, on a tree with whatever may be in it.
+    #[test]
+    fn steps_lead_to_what_the_kernel_finds() {
+        use std::os::unix::fs::symlink;
+        let directory = tempfile::tempdir().expect("a directory");
+        let place = |name: &str| directory.path().join(name);
+        fs::create_dir_all(place("root/a/b")).expect("directories");
+        fs::write(place("secret"), "no").expect("a file");
+        for name in ["root/f", "root/a/f", "root/a/b/f"] {
+            fs::write(place(name), name).expect("a file");
+        }
+        #[rustfmt::skip]
+        let links = [
+            ("l1", "a"), ("l2", "l1/b"), ("l3", "l2/../f"), ("l4", "../secret"), ("l5", "l5"), ("l6", "/f"),
+            ("l7", "f/"), ("l8", "a/"), ("l9", "a/."), ("a/l1", ".."), ("a/l2", "../.."), ("a/l3", "../a/./b//f"),
+            ("a/b/l1", "../../../root/f"), ("m", "/proc/self/root"), ("n", "nowhere"), ("a/b/l2", "../../l3"),
+        ];
+        for (name, target) in links {
+            symlink(target, place("root").join(name)).expect("a link");
+        }
+        let root = |access| Root::open_by(&place("root"), Bin::default(), access).expect("a root");
+        let kernel = root(FileAccess::here());
+        let steps = root(FileAccess::here().without_openat2());
+        let names = [
+            "f", "a", "b", "l1", "l2", "l3", "l4", "l5", "l6", "l7", "l8", "l9", "m", "n", ".",
+            "..",
+        ];
+        let mut paths: Vec<String> = names.map(String::from).into();
+        for _ in 0..2 {
+            let longer = paths
+                .iter()
+                .flat_map(|path| names.map(|name| format!("{path}/{name}")));
+            paths = longer.chain(names.map(String::from)).collect();
+        }
+        let mut found_count = 0;
+        for path in paths {
+            let path = CString::new(path).expect("no NUL");
+            for links in [Links::Followed, Links::Noticed] {
+                let locate = |root: &Root| root.locate(&path, links)?.describe();
+                let (want, got) = (locate(&kernel), locate(&steps));
+                found_count += usize::from(want.is_ok());
+                assert_eq!(got, want, "{path:?} {links:?}");
+                let open = |root: &Root| root.open_directory(&path, links)?.describe();
+                let (want, got) = (open(&kernel), open(&steps));
+                assert_eq!(got, want, "{path:?} {links:?} as a directory");
+            }
+        }
+        assert!(found_count > 200, "{found_count}");
     }
 }

@@ -8,9 +8,10 @@ use std::mem::ManuallyDrop;
 use std::ops::{ControlFlow, Range};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Statx, StatxFlags};
+use rustix::fs::AtFlags;
 
 use super::bin::{Bin, Discarded};
+use super::describe::{describe, describe_at};
 use super::void;
 
 /// Seconds and nanoseconds since 1970, as the file system keeps them. Packed, because there are two in each
@@ -81,33 +82,6 @@ pub struct Description {
     pub link_count: u32,
 }
 
-impl From<Statx> for Description {
-    fn from(stat: Statx) -> Description {
-        let time = |seconds, nanoseconds| FileTime {
-            seconds,
-            nanoseconds,
-        };
-        let kind = match FileType::from_raw_mode(stat.stx_mode.into()) {
-            FileType::RegularFile => FileKind::Regular,
-            FileType::Directory => FileKind::Directory,
-            FileType::Symlink => FileKind::Link,
-            _ => FileKind::Special,
-        };
-        let version = FileVersion {
-            device: u64::from(stat.stx_dev_major) << 32 | u64::from(stat.stx_dev_minor),
-            inode: stat.stx_ino,
-            length: stat.stx_size,
-            modified: time(stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec),
-            changed: time(stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec),
-        };
-        Description {
-            kind,
-            version,
-            link_count: stat.stx_nlink,
-        }
-    }
-}
-
 /// A descriptor of a file that was opened for reading, beneath the root.
 #[derive(Debug)]
 pub struct OpenFile {
@@ -163,9 +137,10 @@ impl OpenFile {
             if matches!(name.to_bytes(), b"." | b"..") {
                 continue;
             }
-            let stat = rustix::fs::statx(self.descriptor(), name, flags, StatxFlags::BASIC_STATS);
-            let Ok(stat) = stat else { continue };
-            if take(name.to_bytes(), &Description::from(stat)).is_break() {
+            let Ok(what) = describe_at(self.descriptor(), name, flags) else {
+                continue;
+            };
+            if take(name.to_bytes(), &what).is_break() {
                 break;
             }
         }
@@ -226,13 +201,6 @@ impl OpenFile {
         let read = unsafe { libc::preadv(descriptor, pieces.as_ptr(), count, offset) };
         usize::try_from(read).map_err(|_| io::Error::last_os_error())
     }
-}
-
-/// What a descriptor is of: see [`OpenFile::describe`].
-pub(super) fn describe(descriptor: BorrowedFd<'_>) -> rustix::io::Result<Description> {
-    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-    let stat = rustix::fs::statx(descriptor, c"", flags, StatxFlags::BASIC_STATS)?;
-    Ok(Description::from(stat))
 }
 
 impl Drop for OpenFile {

@@ -16,11 +16,12 @@ use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 
 use inotify::{Inotify, WatchDescriptor, WatchMask};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, StatxFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::bin::{Bin, Discarded, Unwatching};
-use super::file::OpenFile;
+use super::describe::describe;
+use super::file::{Description, FileKind, OpenFile};
 
 /// Links that are followed in one walk; the kernel follows as many (`path_resolution(7)`).
 const LINK_COUNT_MAX: usize = 40;
@@ -115,14 +116,14 @@ pub struct Watches {
     watches: inotify::Watches,
     bin: Bin,
     /// Types of file systems by device.
-    types: Mutex<HashMap<(u32, u32), u64>>,
+    types: Mutex<HashMap<u64, u64>>,
 }
 
 /// What walks go through.
 #[derive(Debug)]
 struct Directory {
     descriptor: OwnedFd,
-    device: (u32, u32),
+    device: u64,
     watch: std::cell::OnceCell<WatchDescriptor>,
 }
 
@@ -150,7 +151,7 @@ struct Walker<'a> {
     within: Within,
     link_count: usize,
     /// Which directories and links it came through.
-    trace: Vec<(u32, u32, u64)>,
+    trace: Vec<(u64, u64)>,
     walk: Walk,
 }
 
@@ -394,15 +395,15 @@ fn components(path: &[u8]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-fn look_up(here: &Directory, name: &[u8]) -> (Found, Option<(u32, u32, u64)>) {
+fn look_up(here: &Directory, name: &[u8]) -> (Found, Option<(u64, u64)>) {
     let name = OsStr::from_bytes(name);
-    let Ok((opened, stat)) = open(here.descriptor.as_fd(), name) else {
+    let Ok((opened, what)) = open(here.descriptor.as_fd(), name) else {
         return (Found::Else, None);
     };
-    let trace = (stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino);
-    let found = match FileType::from_raw_mode(stat.stx_mode.into()) {
-        FileType::Directory => Found::Directory(opened),
-        FileType::Symlink => match rustix::fs::readlinkat(&opened.descriptor, c"", Vec::new()) {
+    let trace = (what.version.device, what.version.inode);
+    let found = match what.kind {
+        FileKind::Directory => Found::Directory(opened),
+        FileKind::Link => match rustix::fs::readlinkat(&opened.descriptor, c"", Vec::new()) {
             Ok(target) => Found::Link(target.into_bytes()),
             Err(_) => Found::Else,
         },
@@ -411,16 +412,14 @@ fn look_up(here: &Directory, name: &[u8]) -> (Found, Option<(u32, u32, u64)>) {
     (found, Some(trace))
 }
 
-fn open(at: BorrowedFd<'_>, name: &OsStr) -> io::Result<(Directory, Statx)> {
+fn open(at: BorrowedFd<'_>, name: &OsStr) -> io::Result<(Directory, Description)> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let descriptor = rustix::fs::openat(at, name, flags, Mode::empty())?;
-    let about = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-    let mask = StatxFlags::TYPE | StatxFlags::INO;
-    let stat = rustix::fs::statx(&descriptor, c"", about, mask)?;
+    let what = describe(descriptor.as_fd())?;
     let directory = Directory {
         descriptor,
-        device: (stat.stx_dev_major, stat.stx_dev_minor),
+        device: what.version.device,
         watch: std::cell::OnceCell::new(),
     };
-    Ok((directory, stat))
+    Ok((directory, what))
 }

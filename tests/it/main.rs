@@ -29,6 +29,7 @@ mod live_tree;
 mod log_files;
 mod memory;
 mod recheck;
+mod refused;
 mod same_answers;
 mod signals;
 mod simulate;

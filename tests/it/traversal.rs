@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::harness::{Server, Site, engines};
+use super::refused::start_without;
 
 const MARKER: &[u8] = b"MARKER-OUTSIDE-THE-ROOT";
 
@@ -71,13 +72,26 @@ fn spellings() -> Vec<String> {
     all
 }
 
+/// Servers of a site, for each engine: one that has the kernel walk paths, and one to which that is refused.
+fn servers(site: &Site, words: &[&str]) -> Vec<(String, Server)> {
+    let mut servers = Vec::new();
+    for engine in engines() {
+        let words = [&["--disk", engine], words].concat();
+        servers.push(((*engine).into(), Server::start(site, &words)));
+        let refused = start_without(&[libc::SYS_openat2], libc::EPERM, || {
+            Server::start(site, &words)
+        });
+        servers.push((format!("{engine} without openat2"), refused));
+    }
+    servers
+}
+
 #[test]
 fn no_spelling_leads_out_of_the_root() {
     let spellings = spellings();
     assert!(spellings.len() >= 200);
-    for engine in engines() {
-        let site = site();
-        let server = Server::start(&site, &["--disk", engine]);
+    let site = site();
+    for (_, server) in servers(&site, &[]) {
         let mut client = server.connect();
         for path in &spellings {
             let response = client.get(path, &[]);
@@ -101,21 +115,26 @@ fn no_spelling_leads_out_of_the_root() {
 
 #[test]
 fn links_lead_around_inside_and_never_out() {
-    for engine in engines() {
-        let site = site();
-        let link = |target: &str, name: &str| symlink(target, site.path(name)).unwrap();
-        link("../secret", "out");
-        link("../outside", "outdir");
-        link("../root-secret", "sibling");
-        link("../outside/index.html", "d/index.html");
-        link("/etc/passwd", "absolute");
-        link("/proc/self/root", "magic");
-        link("loop", "loop");
-        link("in.txt", "inner");
-        link("../in.txt", "a/up");
-        link("a/b", "innerdir");
-        link("a/../../root/in.txt", "through");
-        let server = Server::start(&site, &["--disk", engine]);
+    let site = site();
+    let link = |target: &str, name: &str| symlink(target, site.path(name)).unwrap();
+    link("../secret", "out");
+    link("../outside", "outdir");
+    link("../root-secret", "sibling");
+    link("../outside/index.html", "d/index.html");
+    link("/etc/passwd", "absolute");
+    link("/proc/self/root", "magic");
+    link("loop", "loop");
+    link("in.txt", "inner");
+    link("../in.txt", "a/up");
+    link("a/b", "innerdir");
+    link("a/../../root/in.txt", "through");
+    link("in.txt/", "file-as-directory");
+    link("a/./b/../b/", "winding");
+    for number in 1..=41 {
+        link(&format!("hop{}", number - 1), &format!("hop{number}"));
+    }
+    link("in.txt", "hop0");
+    for (engine, server) in servers(&site, &[]) {
         let mut client = server.connect();
         for path in [
             "/out",
@@ -127,21 +146,29 @@ fn links_lead_around_inside_and_never_out() {
             "/magic/etc/passwd",
             "/loop",
             "/through",
+            "/file-as-directory",
+            "/hop40",
+            "/hop41",
         ] {
             let response = client.get(path, &[]);
-            assert_eq!(response.status, 404, "{path}: {response:?}");
+            assert_eq!(response.status, 404, "{engine}: {path}: {response:?}");
         }
-        for path in ["/inner", "/a/up", "/innerdir/in.txt"] {
-            assert_eq!(client.get(path, &[]).body, b"inside", "{path}");
+        for path in [
+            "/inner",
+            "/a/up",
+            "/innerdir/in.txt",
+            "/winding/in.txt",
+            "/hop39",
+        ] {
+            assert_eq!(client.get(path, &[]).body, b"inside", "{engine}: {path}");
         }
     }
 }
 
 #[test]
 fn a_link_that_is_swapped_while_it_is_asked_for_never_leads_out() {
-    for engine in engines() {
-        let site = site();
-        let server = Server::start(&site, &["--disk", engine, "--revalidate", "0"]);
+    let site = site();
+    for (engine, server) in servers(&site, &["--revalidate", "0"]) {
         let done = AtomicBool::new(false);
         let root = site.root();
         std::thread::scope(|scope| {
@@ -159,7 +186,7 @@ fn a_link_that_is_swapped_while_it_is_asked_for_never_leads_out() {
             for _ in 0..1_000 {
                 for path in ["/swapped/secret", "/swapped/in.txt", "/swapped/"] {
                     let body = client.get(path, &[]).body;
-                    assert!(!body.starts_with(b"MARKER"), "{path} led out");
+                    assert!(!body.starts_with(b"MARKER"), "{engine}: {path} led out");
                 }
             }
             done.store(true, Ordering::Relaxed);

@@ -19,7 +19,6 @@ use crate::server::waiters::Waiters;
 use crate::server::watch::Change;
 use crate::server::watch::directories::{Footing, Moment, Way};
 use crate::site::resolve::{self, Lookup};
-use crate::sys::access::Access;
 use crate::sys::beneath::Root;
 use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::watches::{Unwatched, Walk};
@@ -357,11 +356,6 @@ impl Service {
         let again = Completed::again(job);
         let waiters = following.waiters.in_order();
         deliveries.answer(again, waiters.into_iter().map(|(id, ())| id));
-    }
-
-    /// How files are found and opened here.
-    pub(in crate::server) fn access(&self) -> &Access {
-        self.serving.root.access()
     }
 
     /// Watches the way to the root from the start on.
