@@ -20,6 +20,9 @@ fn main() -> ExitCode {
         }
         Err(Usage::Wrong(line)) => return complain(&line, 2),
     };
+    for line in config::unknown_variables(std::env::vars_os()) {
+        say(&line);
+    }
     let done = match task {
         Task::Serve(settings) => server::run(&settings).map_err(|error| error.to_string()),
         Task::Simulate(settings) => simulate::run(&settings)
@@ -39,6 +42,11 @@ fn print(text: &str) {
 
 /// One line on standard error, and the exit code.
 fn complain(line: &str, code: u8) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "spede: {line}");
+    say(line);
     ExitCode::from(code)
+}
+
+/// One line on standard error.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "spede: {line}");
 }

@@ -80,7 +80,8 @@ binary), as in 65536, 64KiB or 1.5GiB.
 Times: seconds, or a number with ms, s, m or h, as in 10, 250ms or 1.5m.
 
 Environment: each option is read from it too, --map-cache from SPEDE_MAP_CACHE,
-ROOT from SPEDE_ROOT. What is on the command line wins. Lists take commas.
+ROOT from SPEDE_ROOT. What is on the command line wins. Lists take commas. An
+empty variable counts as unset.
 
 spede simulate ACCESS_LOG… replays access logs through the caches at several
 sizes; see spede simulate --help. A root of that name is ./simulate.

@@ -5,6 +5,7 @@
 //! usable is for the server to find out.
 
 mod args;
+mod environment;
 mod error;
 mod inherited;
 mod listen;
@@ -23,6 +24,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Command, FromArgMatches};
 
+pub use self::environment::unknown_variables;
 pub use self::error::ValueError;
 
 use self::args::Args;
@@ -64,7 +66,7 @@ pub enum Task {
 }
 
 /// Makes settings of words, the first of which is the name of the program as in
-/// [`std::env::args_os`], and of the environment. A word wins over a variable.
+/// [`std::env::args_os`], and of the environment. A word wins over a variable, and an empty variable is none.
 ///
 /// # Errors
 /// [`Usage`] when there is nothing to do: help or version was asked for, or the first thing that
@@ -73,12 +75,17 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Task, Usage> {
     let words: Vec<OsString> = words.into_iter().collect();
     match words.get(1) {
         Some(word) if word == simulate::WORD => {
-            let settings = simulate::parse_with(simulate::command(), &words[1..])?;
+            let settings = simulate::parse_with(
+                simulate::command().mut_args(environment::without_empty),
+                &words[1..],
+            )?;
             Ok(Task::Simulate(Box::new(settings)))
         }
         _ => {
-            let inherited = inherited::socket_count(|name| std::env::var(name).ok())?;
-            let settings = parse_with(args::command(), words, inherited)?;
+            let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+            let inherited = inherited::socket_count(variable)?;
+            let command = args::command().mut_args(environment::without_empty);
+            let settings = parse_with(command, words, inherited)?;
             Ok(Task::Serve(Box::new(settings)))
         }
     }

@@ -134,3 +134,47 @@ fn the_access_log_has_a_line_a_request_and_is_opened_again() {
     server.get("/a");
     wait_until("the new log is written", || read().lines().count() == 1);
 }
+
+#[test]
+fn empty_variables_count_as_unset_and_unknown_ones_are_named() {
+    let site = Site::new();
+    site.file("a", "fine");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_spede"));
+    let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
+    let flags = help
+        .split_whitespace()
+        .filter_map(|word| word.strip_prefix("--"));
+    for flag in flags.map(|flag| flag.split(|c: char| !c.is_ascii_lowercase() && c != '-')) {
+        let name = flag
+            .take(1)
+            .collect::<String>()
+            .to_uppercase()
+            .replace('-', "_");
+        command.env(format!("SPEDE_{name}"), "");
+    }
+    command.env("SPEDE_ROOT", "").env("SPEDE_NONSENSE", "");
+    command.env("SPEDE_MAPCACHE", "1GiB");
+    let server = Server::spawn(command.args(["--listen", "127.0.0.1:0"]).arg(site.root()));
+    assert_eq!(server.get("/a").body, b"fine");
+    let said = server.errors();
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains("'SPEDE_MAPCACHE'"), "{said}");
+    assert!(said.contains("did you mean SPEDE_MAP_CACHE?"), "{said}");
+
+    // Where nothing says what to serve it is www, as if the variable were not there.
+    let output = Command::new(env!("CARGO_BIN_EXE_spede"))
+        .args(["--listen", "127.0.0.1:0"])
+        .env("SPEDE_ROOT", "")
+        .current_dir(site.root())
+        .output()
+        .unwrap();
+    check_refused(&output, 1, &["cannot serve www"]);
+    let log = site.beside("log");
+    std::fs::write(&log, "nothing\n").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_spede"))
+        .args(["simulate", log.to_str().unwrap()])
+        .envs([("SPEDE_MAP_CACHE", ""), ("SPEDE_INDEX", "")])
+        .output()
+        .unwrap();
+    check_refused(&output, 1, &[]);
+}

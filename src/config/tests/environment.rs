@@ -16,6 +16,15 @@ fn every_flag_has_a_variable_of_its_own_name() {
     }
 }
 
+/// Set to nothing: a size, a switch, a list, a path, an address.
+const EMPTY: [&str; 5] = [
+    "SPEDE_MAP_CACHE",
+    "SPEDE_LOCK",
+    "SPEDE_INDEX",
+    "SPEDE_CACHE_STATE",
+    "SPEDE_STATUS",
+];
+
 /// The environment belongs to the whole process and other tests run beside this one, so this one
 /// runs itself again in a process of its own.
 #[test]
@@ -34,6 +43,7 @@ fn a_variable_is_honoured_and_a_word_wins() {
             ("SPEDE_LISTEN", ":80,unix:a"),
         ])
         .envs([("SPEDE_DISK", "disc"), ("SPEDE_PORT", "tcp://10.0.0.1:80")])
+        .envs(EMPTY.map(|name| (name, "")))
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
@@ -56,6 +66,8 @@ fn within_an_environment() {
 
     let settings = words(&["--disk", "auto"]).unwrap();
     assert_eq!(settings.root, PathBuf::from("/srv"));
+    let unset = read(&["-l", ":80", "-l", "unix:a", "/srv"]).unwrap();
+    assert_eq!(settings, unset, "what is empty counts as unset");
     assert_eq!(settings.listen, [tcp("[::]:80"), unix("a")]);
 
     let settings = words(&["--disk", "auto", "-l", "81", "www"]).unwrap();

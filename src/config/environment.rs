@@ -1,0 +1,142 @@
+//! Variables of the environment: an empty one is as good as none, an unknown one is a mistake to be told of.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+
+use clap::Arg;
+
+use super::error::quote;
+use super::{args, simulate};
+
+/// What all variables of ours begin with.
+const PREFIX: &str = "SPEDE_";
+/// Names that other servers use, and what they mean here.
+const ELSEWHERE: [(&str, &str); 7] = [
+    ("ADDR", "LISTEN"),
+    ("ADDRESS", "LISTEN"),
+    ("BIND", "LISTEN"),
+    ("DIR", "ROOT"),
+    ("HOST", "LISTEN"),
+    ("LOG", "ACCESS_LOG"),
+    ("PORT", "LISTEN"),
+];
+/// How much alike (Jaro) two names must be for one to be meant by the other; as for options.
+const LIKENESS_MIN: f64 = 0.7;
+
+/// An argument that reads no variable which is set to nothing, as compose files pass what is not set.
+pub(super) fn without_empty(argument: Arg) -> Arg {
+    let value = argument.get_env().and_then(std::env::var_os);
+    match value.is_some_and(|value| value.is_empty()) {
+        true => argument.env(None::<&str>),
+        false => argument,
+    }
+}
+
+/// A line for each of these variables that begins as ours do, says something, and is none of ours.
+pub fn unknown_variables(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<String> {
+    let all: BTreeMap<OsString, OsString> = variables.into_iter().collect();
+    let known = known();
+    let unknown = all.iter().filter_map(|(name, value)| {
+        let name = name.to_string_lossy();
+        let rest = name.strip_prefix(PREFIX)?;
+        let is_known = known.iter().any(|known| *known == rest);
+        let is_none = is_known || value.is_empty() || is_of_kubernetes(rest, value);
+        (!is_none).then(|| rest.to_owned())
+    });
+    unknown.map(|rest| line(&rest, &known)).collect()
+}
+
+/// The names of our variables, without what all begin with.
+fn known() -> Vec<String> {
+    let (server, simulation) = (args::command(), simulate::command());
+    let arguments = server.get_arguments().chain(simulation.get_arguments());
+    let mut known: Vec<String> = arguments
+        .filter_map(|argument| argument.get_env()?.to_str()?.strip_prefix(PREFIX))
+        .map(str::to_owned)
+        .collect();
+    known.sort_unstable();
+    known.dedup();
+    known
+}
+
+fn line(rest: &str, known: &[String]) -> String {
+    let name = quote(&format!("{PREFIX}{rest}"));
+    match nearest(rest, known) {
+        Some(nearest) => {
+            format!("{name} in the environment means nothing; did you mean {PREFIX}{nearest}?")
+        }
+        None => format!("{name} in the environment means nothing; see spede --help"),
+    }
+}
+
+fn nearest<'a>(rest: &str, known: &'a [String]) -> Option<&'a str> {
+    let upper = rest.to_uppercase();
+    let elsewhere = ELSEWHERE.iter().find(|(name, _)| *name == upper);
+    if let Some((_, meant)) = elsewhere {
+        return known.iter().map(String::as_str).find(|name| name == meant);
+    }
+    let bare = |name: &str| name.replace('_', "");
+    let likeness = |name: &str| strsim::jaro(&bare(name), &bare(&upper));
+    let likely = known.iter().map(|name| (likeness(name), name.as_str()));
+    let most = likely.max_by(|(one, _), (other, _)| one.total_cmp(other))?;
+    (most.0 >= LIKENESS_MIN).then_some(most.1)
+}
+
+/// What Kubernetes and Docker put into the environment where a service is called `spede`: its address, in
+/// up to seven variables a port.
+fn is_of_kubernetes(rest: &str, value: &OsStr) -> bool {
+    let protocols = ["_TCP", "_UDP", "_SCTP"];
+    let is_url = value.to_string_lossy().contains("://");
+    match rest.strip_prefix("PORT") {
+        Some("") => is_url,
+        Some(port) => protocols.iter().any(|protocol| port.contains(protocol)),
+        None => rest == "SERVICE_HOST" || rest.starts_with("SERVICE_PORT"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn an_unknown_variable_is_named_with_the_one_that_is_nearest() {
+        #[rustfmt::skip]
+        let cases = [
+            // name                         value               the line ends with
+            ("SPEDE_MAPCACHE",              "1GiB",             Some("did you mean SPEDE_MAP_CACHE?")),
+            ("SPEDE_MAP_CASHE",             "1GiB",             Some("did you mean SPEDE_MAP_CACHE?")),
+            ("SPEDE_LISTENS",               "80",               Some("did you mean SPEDE_LISTEN?")),
+            ("SPEDE_ACCESSLOG",             "-",                Some("did you mean SPEDE_ACCESS_LOG?")),
+            ("SPEDE_map_cache",             "1GiB",             Some("did you mean SPEDE_MAP_CACHE?")),
+            ("SPEDE_PORT",                  "8080",             Some("did you mean SPEDE_LISTEN?")),
+            ("SPEDE_LOG",                   "-",                Some("did you mean SPEDE_ACCESS_LOG?")),
+            ("SPEDE_XYZZY",                 "1",                Some("see spede --help")),
+            ("SPEDE_",                      "1",                Some("see spede --help")),
+            ("SPEDE_MAP_CACHE",             "1GiB",             None),
+            ("SPEDE_ROOT",                  "/srv",             None),
+            ("SPEDE_MAPCACHE",              "",                 None),
+            ("SPEED_LISTEN",                "80",               None),
+            ("LISTEN",                      "80",               None),
+            // A service of Kubernetes, or a link of Docker.
+            ("SPEDE_PORT",                  "tcp://10.0.0.1:80", None),
+            ("SPEDE_PORT_80_TCP_ADDR",      "10.0.0.1",         None),
+            ("SPEDE_PORT_80_TCP",           "tcp://10.0.0.1:80", None),
+            ("SPEDE_SERVICE_HOST",          "10.0.0.1",         None),
+            ("SPEDE_SERVICE_PORT_HTTP",     "80",               None),
+        ];
+        for (name, value, want) in cases {
+            let lines = unknown_variables([(name.into(), value.into())]);
+            match want {
+                None => assert_eq!(lines, [""; 0], "{name}={value}"),
+                Some(end) => {
+                    let [line] = &lines[..] else {
+                        panic!("{name}={value}: {lines:?}");
+                    };
+                    assert!(line.contains(name) && line.ends_with(end), "{line}");
+                }
+            }
+        }
+    }
+}
