@@ -1,15 +1,17 @@
 //! Listening sockets: binding them, and taking connections from them.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use rustix::net::SocketFlags;
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::addresses::{self, Families};
 use super::connections::{Flow, Role};
 use super::settings::{ListenAddress, SocketAccess};
+use super::start::warn;
 use super::unix_socket::{self, ListenError, OwnPath};
 use crate::conn::Peer;
 use crate::sys::socket::{defer_accept, limit_unsent};
@@ -36,7 +38,7 @@ pub(super) struct Listener {
     pub origin: Origin,
     /// Names it in events.
     pub index: usize,
-    name: String,
+    names: Vec<String>,
     /// Where it was made, if it has a path.
     own_path: Option<OwnPath>,
     /// What its connections may ask for.
@@ -70,18 +72,19 @@ impl Listener {
         let socket = Socket::from(socket);
         socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
-        let (family, name) = match address.as_socket() {
+        let (family, names) = match address.as_socket() {
             Some(address) => {
                 socket.set_tcp_nodelay(true)?;
                 limit_unsent(socket.as_fd(), UNSENT_LENGTH_MAX)?;
                 defer_accept(socket.as_fd(), ACCEPT_DEFERRED_SECONDS)?;
-                (Family::Tcp, format!("http://{address}"))
+                let families = families(&socket, address)?;
+                (Family::Tcp, addresses::names(address, families))
             }
             None => {
                 let path = address
                     .as_pathname()
                     .unwrap_or(Path::new("(without a name)"));
-                (Family::Unix, format!("unix:{}", path.display()))
+                (Family::Unix, vec![format!("unix:{}", path.display())])
             }
         };
         Ok(Listener {
@@ -89,7 +92,7 @@ impl Listener {
             family,
             origin: Origin::Inherited,
             index: 0,
-            name,
+            names,
             own_path: None,
             role: Role::Site,
             input: Flow::Ready,
@@ -111,28 +114,28 @@ impl Listener {
         }
     }
 
+    /// Where this machine has no IPv6, `[::]`, which takes IPv4 too, takes what there is.
     fn bind_tcp(address: SocketAddr, role: Role) -> io::Result<Listener> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        socket.set_reuse_address(true)?;
-        if address.is_ipv6() {
-            // `[::]` takes IPv4 too, whatever `net.ipv6.bindv6only` says.
-            socket.set_only_v6(!address.ip().is_unspecified())?;
-        }
-        // Accepted sockets inherit it: no call for it on each connection.
-        socket.set_tcp_nodelay(true)?;
-        limit_unsent(socket.as_fd(), UNSENT_LENGTH_MAX)?;
-        defer_accept(socket.as_fd(), ACCEPT_DEFERRED_SECONDS)?;
-        socket.bind(&SockAddr::from(address))?;
+        let socket = match tcp_socket(address) {
+            Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && is_without_ipv6(&error) => {
+                let socket = tcp_socket(addresses::in_ipv4_only(address))?;
+                warn(&format!(
+                    "{address}: IPv4 only, this machine has no IPv6 ({error})"
+                ));
+                socket
+            }
+            socket => socket?,
+        };
         socket.set_nonblocking(true)?;
         socket.listen(BACKLOG)?;
         let bound = socket.local_addr()?.as_socket().unwrap_or(address);
-        let name = format!("http://{bound}");
+        let names = addresses::names(bound, families(&socket, bound)?);
         Ok(Listener {
             socket,
             family: Family::Tcp,
             origin: Origin::Bound,
             index: 0,
-            name,
+            names,
             own_path: None,
             role,
             input: Flow::Ready,
@@ -143,13 +146,13 @@ impl Listener {
         let (socket, own_path) = unix_socket::bind(path, access)?;
         socket.set_nonblocking(true)?;
         socket.listen(BACKLOG)?;
-        let name = format!("unix:{}", path.display());
+        let names = vec![format!("unix:{}", path.display())];
         Ok(Listener {
             socket,
             family: Family::Unix,
             origin: Origin::Bound,
             index: 0,
-            name,
+            names,
             own_path: Some(own_path),
             role,
             input: Flow::Ready,
@@ -171,15 +174,46 @@ impl Listener {
         Ok((socket, peer))
     }
 
-    /// What people call it: a URL, or `unix:` and a path.
-    pub(super) fn name(&self) -> &str {
-        &self.name
+    /// What people call it: URLs, or `unix:` and a path.
+    pub(super) fn names(&self) -> &[String] {
+        &self.names
     }
 
     /// For registering it.
     pub(super) fn descriptor(&self) -> RawFd {
         self.socket.as_raw_fd()
     }
+}
+
+/// A socket with the options of a listener, bound to an address.
+fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // `[::]` takes IPv4 too, whatever `net.ipv6.bindv6only` says.
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    // Accepted sockets inherit it: no call for it on each connection.
+    socket.set_tcp_nodelay(true)?;
+    limit_unsent(socket.as_fd(), UNSENT_LENGTH_MAX)?;
+    defer_accept(socket.as_fd(), ACCEPT_DEFERRED_SECONDS)?;
+    socket.bind(&SockAddr::from(address))?;
+    Ok(socket)
+}
+
+/// The kernel was made or started without IPv6, or it is turned off.
+fn is_without_ipv6(error: &io::Error) -> bool {
+    let number = error.raw_os_error();
+    number == Some(libc::EAFNOSUPPORT) || number == Some(libc::EADDRNOTAVAIL)
+}
+
+/// What a socket takes that is bound to this address, if that is any.
+fn families(socket: &Socket, bound: SocketAddr) -> io::Result<Families> {
+    Ok(match bound {
+        SocketAddr::V4(_) => Families::Ipv4,
+        SocketAddr::V6(_) if socket.only_v6()? => Families::Ipv6,
+        SocketAddr::V6(_) => Families::Both,
+    })
 }
 
 impl Drop for Listener {

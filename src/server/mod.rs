@@ -3,6 +3,7 @@
 
 mod accept;
 mod access_log;
+mod addresses;
 mod connections;
 mod deadlines;
 mod deliveries;

@@ -138,6 +138,9 @@ fn listen_advice(cause: &ListenError) -> &'static str {
             return "a group can be given by its members and by root; choose another with --socket-group";
         }
     };
+    if cause.raw_os_error() == Some(libc::EAFNOSUPPORT) {
+        return "this machine has no IPv6; choose an IPv4 address, or :PORT, with --listen";
+    }
     match cause.kind() {
         io::ErrorKind::AddrInUse => "stop what listens there, or choose another with --listen",
         io::ErrorKind::PermissionDenied => {
@@ -419,7 +422,9 @@ fn start_lines(
             Role::Site => "listening on",
             Role::Status => "status page on",
         };
-        text.push_str(&format!("{what} {}\n", listener.name()));
+        for name in listener.names() {
+            text.push_str(&format!("{what} {name}\n"));
+        }
     }
     let cache = &settings.cache;
     text.push_str(&format!(

@@ -193,7 +193,7 @@ impl Server {
         let address = lines
             .iter()
             .find_map(|line| line.strip_prefix("listening on http://"))
-            .and_then(|address| address.parse().ok());
+            .and_then(|address| address.replace("localhost", "127.0.0.1").parse().ok());
         Server {
             child,
             address,

@@ -24,6 +24,7 @@ mod freshness_space;
 mod freshness_stress;
 mod harness;
 mod kernels;
+mod listening;
 mod listing;
 mod live_tree;
 mod log_files;
