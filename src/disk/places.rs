@@ -6,16 +6,16 @@
 //! way round, when they do not come back from a dead disk, they take no places from requests.
 
 use super::JobId;
-use super::job::{Done, Job};
+use super::job::{Done, Errand, Job};
 
 /// What has places of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// What requests wait for, and mappings for later ones.
     Asked,
-    /// What the server itself needs: the path of the root, writing and opening the log, lines to
-    /// standard error, the state at the end. At most one of each is under way.
-    Own,
+    /// What the server itself needs. There is never more than one of each, and each has a place: lines to
+    /// a pipe that nobody reads must not keep the root from being followed.
+    Errand(Errand),
     /// Closing and unmapping, from the bin.
     Discard,
 }
@@ -23,20 +23,18 @@ pub(super) enum Kind {
 impl Kind {
     /// That of a job.
     pub(super) fn of(id: JobId, job: &Job) -> Kind {
-        match id {
-            JobId::OWN => Kind::Discard,
-            _ if job.goes_first() => Kind::Own,
-            _ => Kind::Asked,
-        }
+        Kind::by(id, job.errand())
     }
 
     /// That of the job which this came of.
     pub(super) fn of_done(id: JobId, done: &Done) -> Kind {
-        match done {
-            _ if id == JobId::OWN => Kind::Discard,
-            Done::Followed { .. } | Done::Appended { .. } => Kind::Own,
-            Done::Reopened(_) | Done::Saved(_) | Done::Measured(_) => Kind::Own,
-            _ => Kind::Asked,
+        Kind::by(id, done.errand())
+    }
+
+    fn by(id: JobId, errand: Option<Errand>) -> Kind {
+        match id {
+            JobId::OWN => Kind::Discard,
+            _ => errand.map_or(Kind::Asked, Kind::Errand),
         }
     }
 }
@@ -46,7 +44,7 @@ impl Kind {
 pub(super) struct Places {
     depth_max: usize,
     asked: usize,
-    own: usize,
+    errands: [usize; Errand::COUNT],
     discards: usize,
 }
 
@@ -56,43 +54,38 @@ impl Places {
         Places {
             depth_max,
             asked: 0,
-            own: 0,
+            errands: [0; Errand::COUNT],
             discards: 0,
         }
     }
 
     /// With what others have taken as well.
     pub(super) fn with(&self, others: &Places) -> Places {
-        Places {
-            depth_max: self.depth_max,
-            asked: self.asked + others.asked,
-            own: self.own + others.own,
-            discards: self.discards + others.discards,
+        let mut both = *self;
+        both.asked += others.asked;
+        both.discards += others.discards;
+        for (taken, other) in both.errands.iter_mut().zip(others.errands) {
+            *taken += other;
         }
+        both
     }
 
     /// All places.
     pub(super) fn count(&self) -> usize {
-        let kinds = [Kind::Asked, Kind::Own, Kind::Discard];
-        kinds.iter().map(|kind| self.count_of(*kind)).sum()
+        self.depth_max + Errand::COUNT + self.discards_max()
     }
 
-    fn count_of(&self, kind: Kind) -> usize {
-        match kind {
-            Kind::Asked => self.depth_max,
-            Kind::Own => 6,
-            Kind::Discard => (self.depth_max / 4).max(1),
-        }
+    fn discards_max(&self) -> usize {
+        (self.depth_max / 4).max(1)
     }
 
     /// Whether one is free.
     pub(super) fn has_room(&self, kind: Kind) -> bool {
-        let taken = match kind {
-            Kind::Asked => self.asked,
-            Kind::Own => self.own,
-            Kind::Discard => self.discards,
-        };
-        taken < self.count_of(kind)
+        match kind {
+            Kind::Asked => self.asked < self.depth_max,
+            Kind::Errand(errand) => self.errands[errand as usize] == 0,
+            Kind::Discard => self.discards < self.discards_max(),
+        }
     }
 
     /// Takes one.
@@ -108,13 +101,38 @@ impl Places {
     fn taken(&mut self, kind: Kind) -> &mut usize {
         match kind {
             Kind::Asked => &mut self.asked,
-            Kind::Own => &mut self.own,
+            Kind::Errand(errand) => &mut self.errands[errand as usize],
             Kind::Discard => &mut self.discards,
         }
     }
 
     /// Jobs under way that the server has submitted.
     pub(super) fn depth(&self) -> usize {
-        self.asked + self.own
+        self.asked + self.errands.iter().sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One that does not end keeps none of the others from beginning.
+    #[test]
+    fn each_errand_has_a_place_of_its_own() {
+        use Errand::{Follow, Log, Measure, Notices, Reopen, Save};
+        let all = [Follow, Log, Reopen, Notices, Save, Measure];
+        assert_eq!(all.len(), Errand::COUNT);
+        let mut places = Places::new(1);
+        places.take(Kind::Asked);
+        for (count, errand) in all.into_iter().enumerate() {
+            let kind = Kind::Errand(errand);
+            assert!(places.has_room(kind), "{errand:?} after {count} others");
+            places.take(kind);
+            assert!(!places.has_room(kind), "a second {errand:?}");
+        }
+        assert!(places.has_room(Kind::Discard) && !places.has_room(Kind::Asked));
+        assert_eq!(places.depth(), 1 + Errand::COUNT);
+        places.give_back(Kind::Errand(Follow));
+        assert!(places.has_room(Kind::Errand(Follow)) && !places.has_room(Kind::Errand(Log)));
     }
 }

@@ -142,6 +142,8 @@ pub(super) struct DiskQueue {
     /// The engine.
     pub engine: Box<dyn Disk>,
     line: Line,
+    /// Errands of the server whose place is taken. They wait for it and for nothing else.
+    errands: VecDeque<(JobId, Job)>,
     waiting_max: usize,
     given_up: Vec<(JobId, Done)>,
     refused: u64,
@@ -157,6 +159,7 @@ impl DiskQueue {
         DiskQueue {
             engine,
             line: Line::default(),
+            errands: VecDeque::new(),
             waiting_max,
             given_up: Vec::new(),
             refused: 0,
@@ -199,7 +202,8 @@ impl DiskQueue {
     fn enter(&mut self, owner: Owner, job: Job, claim: Claim, now: Instant) -> JobId {
         self.next += 1;
         let id = JobId(self.next);
-        let job = match self.is_next() || job.goes_first() {
+        let is_errand = job.errand().is_some();
+        let job = match self.is_next() || is_errand {
             true => match self.engine.submit(id, job) {
                 Ok(()) => {
                     self.begun.insert(id, now);
@@ -209,6 +213,10 @@ impl DiskQueue {
             },
             false => job,
         };
+        if is_errand {
+            self.errands.push_back((id, job));
+            return id;
+        }
         self.line.push(owner, Waiting { id, job, claim });
         id
     }
@@ -235,7 +243,16 @@ impl DiskQueue {
                 self.latency.note(now.saturating_duration_since(begun));
             }
         }
-        let mut displaced = Vec::new();
+        for _ in 0..self.errands.len() {
+            if let Some((id, job)) = self.errands.pop_front() {
+                match self.engine.submit(id, job) {
+                    Ok(()) => {
+                        self.begun.insert(id, now);
+                    }
+                    Err(Saturated(job)) => self.errands.push_back((id, *job)),
+                }
+            }
+        }
         while self.line.count > 0 && self.engine.has_room() {
             let Some((owner, waiting)) = self.line.pop() else {
                 break;
@@ -251,15 +268,12 @@ impl DiskQueue {
                 Ok(()) => {
                     self.begun.insert(id, now);
                 }
-                // One that has places of its own, none of which is free.
                 Err(Saturated(job)) => {
                     let job = *job;
-                    displaced.push((owner, Waiting { id, job, claim }));
+                    self.line.push(owner, Waiting { id, job, claim });
+                    break;
                 }
             }
-        }
-        for (owner, waiting) in displaced {
-            self.line.push(owner, waiting);
         }
         done.append(&mut self.given_up);
     }
@@ -284,7 +298,7 @@ impl DiskQueue {
 
     /// Jobs in the queue.
     pub(super) fn waiting_count(&self) -> usize {
-        self.line.count
+        self.line.count + self.errands.len()
     }
 
     /// Jobs that may be in the queue.

@@ -425,3 +425,46 @@ fn a_root_is_switched_while_a_dead_disk_holds_all_places() {
         std::fs::remove_file(&log).unwrap();
     }
 }
+
+/// Standard error may be a pipe that nobody reads, and there is much to say: that takes one place, not those of
+/// others.
+#[test]
+fn a_root_is_followed_and_the_log_written_while_nobody_reads_standard_error() {
+    for engine in FREE_ENGINES {
+        let site = Site::new();
+        site.file("a", "old");
+        let (current, log) = (site.beside("current"), site.beside("log"));
+        std::os::unix::fs::symlink(site.root(), &current).unwrap();
+        let (reader, writer) = std::io::pipe().unwrap();
+        // The pipe is full before the server begins.
+        rustix::io::ioctl_fionbio(&writer, true).unwrap();
+        while rustix::io::write(&writer, &[b'x'; 4_096]).is_ok() {}
+        while rustix::io::write(&writer, b"x").is_ok() {}
+        rustix::io::ioctl_fionbio(&writer, false).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_spede"));
+        command.args(["--listen", "127.0.0.1:0", "--disk", engine]);
+        command.arg("--access-log").arg(&log).arg(&current);
+        let mut server = Server::spawn_with_errors_to(&mut command, writer.into());
+        // Each of these is a line that nobody reads.
+        for _ in 0..10 {
+            server.signal(Signal::USR2);
+            assert_eq!(server.get("/a").body, b"old");
+        }
+        let (release, next) = (site.beside("release"), site.beside("next"));
+        std::fs::create_dir(&release).unwrap();
+        std::fs::write(release.join("a"), "new").unwrap();
+        std::os::unix::fs::symlink(&release, &next).unwrap();
+        std::fs::rename(&next, &current).unwrap();
+        wait_until("the root is followed", || server.get("/a").body == b"new");
+        let moved = site.beside("moved");
+        std::fs::rename(&log, &moved).unwrap();
+        server.signal(Signal::HUP);
+        wait_until("the log is opened again, and written", || {
+            server.get("/a");
+            std::fs::read_to_string(&log).is_ok_and(|text| text.contains("/a"))
+        });
+        server.signal(Signal::TERM);
+        assert_eq!(server.wait(), Some(0), "{engine}");
+        drop(reader);
+    }
+}

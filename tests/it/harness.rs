@@ -151,7 +151,12 @@ impl Server {
 
     /// Starts a command that becomes the program.
     pub fn spawn(command: &mut Command) -> Server {
-        Server::spawn_with_input(command, Stdio::null())
+        Server::spawn_with(command, Stdio::null(), Stdio::piped())
+    }
+
+    /// Starts a command that becomes the program, with something else as its standard error.
+    pub fn spawn_with_errors_to(command: &mut Command, errors: Stdio) -> Server {
+        Server::spawn_with(command, Stdio::null(), errors)
     }
 
     /// Starts the program on a socket that listens already, as a service manager does.
@@ -161,22 +166,22 @@ impl Server {
         command.args(["-c", script, env!("CARGO_BIN_EXE_spede")]);
         command.args(words).arg(site.root());
         let socket = OwnedFd::from(listener.try_clone().unwrap());
-        Server::spawn_with_input(&mut command, Stdio::from(socket))
+        Server::spawn_with(&mut command, Stdio::from(socket), Stdio::piped())
     }
 
-    fn spawn_with_input(command: &mut Command, input: Stdio) -> Server {
+    fn spawn_with(command: &mut Command, input: Stdio, errors_to: Stdio) -> Server {
         let mut child = command
             .stdin(input)
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(errors_to)
             .spawn()
             .unwrap();
         let errors = Arc::new(Mutex::new(String::new()));
         let said = Arc::new(Mutex::new(String::new()));
-        let gatherers = [
-            gather(child.stderr.take().unwrap(), Arc::clone(&errors)),
-            gather(child.stdout.take().unwrap(), Arc::clone(&said)),
-        ];
+        let heard = child.stderr.take();
+        let heard = heard.map(|stderr| gather(stderr, Arc::clone(&errors)));
+        let spoken = gather(child.stdout.take().unwrap(), Arc::clone(&said));
+        let gatherers = heard.into_iter().chain([spoken]);
         let start = || {
             let text = format!("{}{}", said.lock().unwrap(), errors.lock().unwrap());
             let ready = text.contains("disk engine") && text.ends_with('\n');
@@ -187,7 +192,7 @@ impl Server {
         });
         if child.try_wait().unwrap().is_some() {
             // Its last words are all there when the pipes are at their end.
-            gatherers.into_iter().for_each(|all| all.join().unwrap());
+            gatherers.for_each(|all| all.join().unwrap());
         }
         let lines: Vec<String> = start().1.lines().map(str::to_owned).collect();
         let address = lines

@@ -4,11 +4,21 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
-use super::{Done, Step};
+use super::{Done, Errand, Step};
+
+/// What is appended to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target {
+    /// The access log.
+    Log,
+    /// Standard error.
+    Notices,
+}
 
 /// Appends bytes to a log.
 #[derive(Debug)]
 pub struct Append {
+    target: Target,
     /// Where to; opened with `O_APPEND`, or standard output.
     log: Arc<File>,
     /// Whole lines; lent away while they are written.
@@ -26,8 +36,18 @@ impl Append {
 
     /// Appends what follows the first `written` bytes of `buffer`.
     pub fn going_on(log: Arc<File>, buffer: Vec<u8>, written: usize) -> Append {
+        Append::to(Target::Log, log, buffer, written)
+    }
+
+    /// Writes lines to standard error.
+    pub fn notices(output: Arc<File>, lines: Vec<u8>) -> Append {
+        Append::to(Target::Notices, output, lines, 0)
+    }
+
+    fn to(target: Target, log: Arc<File>, buffer: Vec<u8>, written: usize) -> Append {
         let length = buffer.len();
         Append {
+            target,
             log,
             buffer,
             length,
@@ -39,6 +59,13 @@ impl Append {
     /// The lines, if the job was not taken.
     pub fn into_buffer(self) -> Vec<u8> {
         self.buffer
+    }
+
+    pub(super) fn errand(&self) -> Errand {
+        match self.target {
+            Target::Log => Errand::Log,
+            Target::Notices => Errand::Notices,
+        }
     }
 
     pub(super) fn step(&self) -> Step<'_> {
@@ -64,6 +91,9 @@ impl Append {
     }
 
     pub(super) fn finish(self) -> Done {
+        if self.target == Target::Notices {
+            return Done::Said;
+        }
         let is_whole = self.written >= self.length;
         let failed = (!is_whole).then(|| self.error.unwrap_or(io::ErrorKind::TimedOut.into()));
         Done::Appended {

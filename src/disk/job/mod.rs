@@ -56,6 +56,29 @@ pub enum Job {
     Discard(Option<Discarded>),
 }
 
+/// What the server needs for itself. Everybody may be waiting for one of them, so one that does not end must not
+/// keep another from beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// Following the path of the root.
+    Follow,
+    /// Writing the access log.
+    Log,
+    /// Opening it again.
+    Reopen,
+    /// Lines to standard error.
+    Notices,
+    /// The state at the end.
+    Save,
+    /// Looking at how much memory there is.
+    Measure,
+}
+
+impl Errand {
+    /// How many there are.
+    pub const COUNT: usize = 6;
+}
+
 /// What came of a job.
 #[derive(Debug)]
 pub enum Done {
@@ -83,6 +106,8 @@ pub enum Done {
         /// Why the others were not.
         failed: Option<io::Error>,
     },
+    /// Of [`Append::notices`]. What could not be written is lost.
+    Said,
     /// Of [`Once::Reopen`].
     Reopened(Result<Output, OutputError>),
     /// Of [`Once::Load`].
@@ -100,6 +125,19 @@ pub enum Done {
 }
 
 impl Done {
+    /// The errand that it came of.
+    pub fn errand(&self) -> Option<Errand> {
+        match self {
+            Done::Followed { .. } => Some(Errand::Follow),
+            Done::Appended { .. } => Some(Errand::Log),
+            Done::Reopened(_) => Some(Errand::Reopen),
+            Done::Said => Some(Errand::Notices),
+            Done::Saved(_) => Some(Errand::Save),
+            Done::Measured(_) => Some(Errand::Measure),
+            _ => None,
+        }
+    }
+
     /// Whether it tells of files of the site, and not of what the server needs for itself.
     pub fn is_of_the_site(&self) -> bool {
         matches!(
@@ -204,14 +242,15 @@ impl Job {
         }
     }
 
-    /// Whether it has a place of its own and stands in no line: everybody may be waiting for it.
-    pub fn goes_first(&self) -> bool {
+    /// Which errand of the server it is, if it is one: it has a place of its own and stands in no line.
+    pub fn errand(&self) -> Option<Errand> {
         match self {
-            Job::Follow(_) | Job::Append(_) => true,
-            Job::Once(once, _) => {
-                matches!(once, Once::Reopen(_) | Once::Save(..) | Once::Measure(_))
-            }
-            _ => false,
+            Job::Follow(_) => Some(Errand::Follow),
+            Job::Append(append) => Some(append.errand()),
+            Job::Once(Once::Reopen(_), _) => Some(Errand::Reopen),
+            Job::Once(Once::Save(..), _) => Some(Errand::Save),
+            Job::Once(Once::Measure(_), _) => Some(Errand::Measure),
+            _ => None,
         }
     }
 

@@ -13,7 +13,6 @@ use crate::server::connections::Flow;
 use crate::server::draining::{Draining, Due};
 use crate::server::listeners::Origin;
 use crate::server::signals::Order;
-use crate::server::start::warn;
 
 /// How long the end of the process waits for a log that is being written.
 const LAST_LINES_WAIT: Duration = Duration::from_secs(1);
@@ -150,7 +149,8 @@ impl EventLoop {
             let waited = began.elapsed();
             let has_lines = log.is_writing() && waited < LAST_LINES_WAIT;
             let has_state = service.is_saving() && waited < STATE_WAIT;
-            if !(has_lines || has_state) || service.disk.flush().is_err() {
+            let has_notices = service.is_saying() && waited < LAST_LINES_WAIT;
+            if !(has_lines || has_state || has_notices) || service.disk.flush().is_err() {
                 return;
             }
             let _ = self.poll.poll(events, Some(Duration::from_millis(1)));
@@ -158,13 +158,15 @@ impl EventLoop {
     }
 
     /// One line if not everybody got his answer.
-    fn say_what_was_lost(&self, cut: u64) {
+    fn say_what_was_lost(&mut self, cut: u64) {
         let crossed = self.driver.ledger.crossed;
         if cut + crossed > 0 {
-            warn(&format!(
+            let line = format!(
                 "stopped with {cut} requests cut off at the end of --grace, and {crossed} that came while their \
                  idle connections were ended"
-            ));
+            );
+            // Nobody may be reading: a job writes it.
+            self.service.say(&line, &self.now);
         }
     }
 }

@@ -35,10 +35,10 @@ impl EventLoop {
                     written,
                     failed,
                 } => {
-                    self.service.said(job);
                     let now = self.now.monotonic;
                     self.log.written(job, buffer, written, failed, now);
                 }
+                Done::Said => self.service.said(job, &self.now),
                 Done::Reopened(file) => {
                     let now = self.now.monotonic;
                     self.log.reopened(file, &mut self.service.disk, now);

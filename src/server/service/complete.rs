@@ -48,7 +48,11 @@ impl Service {
             Done::Rechecked(compared) => self.rechecked(job, &compared, now, deliveries),
             Done::Named(read) => self.warming.named(read),
             Done::Saved(result) => self.saved(result, now),
-            Done::Appended { .. } | Done::Reopened(_) | Done::Measured(_) | Done::Discarded => {}
+            Done::Appended { .. }
+            | Done::Said
+            | Done::Reopened(_)
+            | Done::Measured(_)
+            | Done::Discarded => {}
         }
     }
 

@@ -161,14 +161,6 @@ impl Service {
         }
     }
 
-    /// Says on standard error what does not stop the server.
-    pub(in crate::server) fn say(&mut self, line: &str, now: &Now) -> Option<JobId> {
-        let output = Arc::clone(self.notices.as_ref()?);
-        let line = format!("spede: {line}\n").into_bytes();
-        let job = Job::Append(job::Append::new(output, line));
-        Some(self.disk.insist(Owner::Server, job, now.monotonic))
-    }
-
     /// Trusts an entry as far as what it rests on allows.
     pub(super) fn trust(
         &mut self,

@@ -8,16 +8,14 @@ mod complete;
 mod departures;
 mod freshness;
 mod memory;
+mod notices;
 mod pages;
 mod recheck;
 mod stale;
 mod warm;
 
 use std::cell::Cell;
-use std::fs::File;
-use std::io;
 use std::num::{NonZeroU64, NonZeroUsize};
-use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -58,6 +56,7 @@ use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::memory::Memory;
 use crate::sys::pagemap::Pagemap;
 use freshness::Serving;
+use notices::Notices;
 use pages::Pages;
 use recheck::Rechecks;
 pub(super) use stale::StaleNumbers;
@@ -206,8 +205,8 @@ pub(super) struct Service {
     pub looked_up: LookedUp,
     /// Times that another directory became the root.
     pub roots_served: u64,
-    /// Standard error, which may be a pipe that nobody reads: only jobs write to it.
-    notices: Option<Arc<File>>,
+    /// Lines for standard error.
+    notices: Notices,
     changes: Vec<Change>,
     serving: Serving,
     /// Answers from what the disk does not confirm in time.
@@ -283,11 +282,7 @@ impl Service {
             overflows: 0,
             looked_up: LookedUp::default(),
             roots_served: 0,
-            notices: io::stderr()
-                .as_fd()
-                .try_clone_to_owned()
-                .ok()
-                .map(|stderr| Arc::new(File::from(stderr))),
+            notices: Notices::new(),
             changes: Vec::new(),
             serving: Serving::new(chosen.root),
             staleness: Staleness::new(settings),

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use super::{Resolved, Service};
 use crate::cache::entry::Resolution;
 use crate::clock::Now;
-use crate::disk::JobId;
 use crate::disk::job::{Job, Once, Opened, Resolve, Save};
 use crate::server::disk_queue::Owner;
 use crate::server::fetch::{Pending, Purpose};
@@ -35,8 +34,6 @@ enum Saving {
     No,
     /// It is being written.
     Writing,
-    /// It could not be, which this job says.
-    Complaining(JobId),
 }
 
 impl State {
@@ -67,7 +64,7 @@ impl Service {
                     let root = Arc::clone(&self.serving.root);
                     self.once(Once::Names(root, directory), now);
                 }
-                Next::Say(line) => drop(self.say(&line, now)),
+                Next::Say(line) => self.say(&line, now),
                 Next::Wait | Next::Over => return,
             }
         }
@@ -156,15 +153,7 @@ impl Service {
         if let (Err(error), Some(path)) = (result, &self.state.path) {
             let path = path.display();
             let line = format!("cannot write {path}: {error}; choose another with --cache-state");
-            let said = self.say(&line, now);
-            self.state.saving = said.map_or(Saving::No, Saving::Complaining);
-        }
-    }
-
-    /// A line was written somewhere.
-    pub(in crate::server) fn said(&mut self, job: JobId) {
-        if self.state.saving == Saving::Complaining(job) {
-            self.state.saving = Saving::No;
+            self.say(&line, now);
         }
     }
 }
