@@ -33,11 +33,23 @@ const IGNORED: [i32; 8] = [
 /// Real-time signals; the C library may keep the first ones for its threads, and sets those again.
 const REAL_TIME: std::ops::RangeInclusive<i32> = 32..=64;
 
+/// Takes the process over from the defaults. To be called before anything else; it opens nothing. As long as
+/// nothing is open there is nothing that an order could be about.
+pub(super) fn take_over() {
+    unblock_all();
+    for signal in IGNORED.into_iter().chain(REAL_TIME).chain(ORDERS) {
+        // Refused for numbers that this kernel has not.
+        let _ = ignore(signal);
+    }
+}
+
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
-    /// Finish what is under way and end.
+    /// Finish what is under way and end; the second time, end at once.
     End,
+    /// Finish what is under way and end. Comes every second, so it is no hurry.
+    EndOfTime,
     /// Open the log again and check everything before it is used again.
     Reload,
     /// Open the log again.
@@ -52,6 +64,7 @@ impl From<i32> for Order {
             SIGHUP => Order::Reload,
             SIGUSR1 => Order::ReopenLog,
             SIGUSR2 => Order::Reserved,
+            SIGXCPU => Order::EndOfTime,
             _ => Order::End,
         }
     }
@@ -61,16 +74,11 @@ impl From<i32> for Order {
 pub(super) struct Signals(Pending);
 
 impl Signals {
-    /// Takes the process over from the defaults. To be called before anything that takes time.
+    /// Keeps orders until they are obeyed, from now on.
     ///
     /// # Errors
     /// When the kernel gives no pair of sockets.
-    pub(super) fn take_over() -> io::Result<Signals> {
-        unblock_all();
-        for signal in IGNORED.into_iter().chain(REAL_TIME) {
-            // Refused for numbers that this kernel has not.
-            let _ = ignore(signal);
-        }
+    pub(super) fn keep() -> io::Result<Signals> {
         Ok(Signals(Pending::new(ORDERS)?))
     }
 

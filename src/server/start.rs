@@ -16,7 +16,7 @@ use super::service::Service;
 use super::settings::{
     AccessLog, EngineChoice, ListenAddress, LogFormat, MapLock, Settings, StatusAccess,
 };
-use super::signals::Signals;
+use super::signals::{self, Signals};
 use super::status::Access;
 use super::unix_socket::ListenError;
 use super::warming;
@@ -156,10 +156,11 @@ fn listen_advice(cause: &ListenError) -> &'static str {
 /// # Errors
 /// When something that was asked for cannot be had; see [`StartError`].
 pub fn run(settings: &Settings) -> Result<(), StartError> {
+    signals::take_over();
     // Before anything else is opened.
     let inherited = inherit(settings)?;
+    let signals = Signals::keep()?;
     needed::try_out()?;
-    let signals = Signals::take_over()?;
     let root = Root::open(&absolute(&settings.root), Bin::default()).map_err(|cause| {
         StartError::Root {
             root: settings.root.clone(),

@@ -188,11 +188,16 @@ fn create(path: &Path) -> Result<Option<Output>, OutputError> {
 
 fn open_magic(path: &Path) -> Result<Output, OutputError> {
     let opened = rustix::fs::openat(CWD, path, OPEN_FLAGS, Mode::empty());
-    let opened = opened.map_err(|error| match error {
-        // The other end of a pipe cannot be missing here for long, and a socket has no other error.
-        Errno::NXIO => OutputError::Socket,
-        error => error.into(),
-    })?;
+    let opened = match opened {
+        Err(Errno::NXIO) => {
+            let seen = rustix::fs::stat(path)?;
+            return Err(match FileType::from_raw_mode(seen.st_mode) {
+                FileType::Socket => OutputError::Socket,
+                _ => OutputError::NoReader,
+            });
+        }
+        opened => opened?,
+    };
     let kind = rustix::fs::fstat(&opened)?;
     settle(opened, FileType::from_raw_mode(kind.st_mode))
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
-use super::harness::{Server, Site, engines, wait_until};
+use super::harness::{Content, Server, Site, engines, wait_until};
 
 /// Their default is not death: CHLD, CONT, STOP, TSTP, TTIN, TTOU, URG, WINCH.
 const HARMLESS: [u32; 8] = [17, 18, 19, 20, 21, 22, 23, 28];
@@ -106,4 +106,24 @@ fn sigusr1_opens_the_log_again_and_sigusr2_is_answered_by_a_line() {
         assert_eq!(server.get("/a").body, b"fine");
         fs::remove_file(&log).unwrap();
     }
+}
+
+/// It comes every second once the limit is reached, which is no second order to hurry.
+#[test]
+fn the_limit_on_processor_time_lets_responses_finish() {
+    let site = Site::new();
+    site.file("long", vec![b'l'; 8 << 20]);
+    let mut server = Server::start(&site, &[]);
+    let mut client = server.connect();
+    client.send(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n");
+    wait_until("the answer has begun", || {
+        server.numbers()["connections"]["by_state"]["sending"] == 1
+    });
+    for _ in 0..3 {
+        send(&server, 24);
+    }
+    let answer = client.response(Content::Expected).unwrap();
+    assert_eq!(answer.body.len(), 8 << 20);
+    drop(client);
+    assert_eq!(server.wait(), Some(0));
 }

@@ -33,7 +33,8 @@ impl EventLoop {
                     let line = "SIGUSR2 means nothing to this version and is ignored";
                     self.service.say(line, &self.now);
                 }
-                (Order::End, Phase::Serving) => self.begin_drain(),
+                (Order::End | Order::EndOfTime, Phase::Serving) => self.begin_drain(),
+                (Order::EndOfTime, _) => {}
                 (Order::End, _) => self.phase = Phase::Over,
             }
         }
