@@ -25,6 +25,7 @@ use spede::site::media_type::media_type;
 use spede::site::representation::{Representation, Variants, Vary};
 use spede::site::resolve::{self, Directories, DotFiles, Lookup, Naming};
 use spede::site::response::{self, Fixed};
+use spede::site::validators::Sighting;
 use spede::sys::bin::Bin;
 use spede::sys::file::{FileTime, OpenFile};
 use spede::sys::memory::Memory;
@@ -119,13 +120,17 @@ impl Hot {
         let now = Now::at(Instant::now(), wall);
         let version = file.describe().expect("a file").version;
         let memory = Memory::Copied(file.read_start(FILE_LENGTH).expect("the content").into());
-        let opened = Opened {
-            file: Arc::new(file),
-            version,
-        };
+        let opened = Opened::new(Arc::new(file), version);
         let field = media_type(b"file.html").field;
-        let describe =
-            || Representation::new(field, opened.version, Coding::Identity, Vary::Nothing, &now);
+        let describe = || {
+            Representation::new(
+                field,
+                Sighting::of(opened.version),
+                Coding::Identity,
+                Vary::Nothing,
+                &now,
+            )
+        };
         let variants = Variants {
             identity: describe(),
             coded: Box::default(),

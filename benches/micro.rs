@@ -17,6 +17,7 @@ use spede::http::range::RangeLimits;
 use spede::http::request::{self, Request};
 use spede::site::representation::{Representation, Vary};
 use spede::site::response;
+use spede::site::validators::Sighting;
 use spede::sys::file::{FileTime, FileVersion};
 
 #[global_allocator]
@@ -99,7 +100,7 @@ fn describe_file(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| {
         Representation::new(
             "text/html",
-            black_box(version),
+            Sighting::of(black_box(version)),
             Coding::Identity,
             Vary::Nothing,
             &hot.now,

@@ -298,8 +298,14 @@ impl Entry {
 
     /// The device of the file that it leads to, if it leads to one.
     pub fn device(&self) -> Option<u64> {
+        self.variants()
+            .map(|variants| variants.identity.version.device)
+    }
+
+    /// The file that it leads to, and its precompressed variants.
+    pub fn variants(&self) -> Option<&Variants> {
         match &self.resolution {
-            Resolution::File { variants, .. } => Some(variants.identity.version.device),
+            Resolution::File { variants, .. } => Some(variants),
             Resolution::Moved(_) | Resolution::Refused(_) | Resolution::Listed => None,
         }
     }
@@ -309,15 +315,12 @@ impl Entry {
         self.generation.get() == generation
     }
 
-    /// Trusts the entry: the disk was asked. For less time while its entity tags are weak, so that
-    /// they become strong when they may.
+    /// Trusts the entry: the disk was asked. For less time while the metadata of its files does not tell their
+    /// bytes from others yet.
     pub fn trust(&self, trust: Trust, ticket: Option<Ticket>, now: &Now) {
-        let settles_in_ms = match &self.resolution {
-            Resolution::File { variants, .. } => variants.settles_in_ms(now),
-            Resolution::Moved(_) | Resolution::Refused(_) | Resolution::Listed => None,
-        };
+        let own = self.variants().and_then(|variants| variants.lifetime(now));
         let lifetime_ms = milliseconds(trust.lifetime);
-        let (lifetime_ms, check_after_ms) = match settles_in_ms.map(milliseconds_of) {
+        let (lifetime_ms, check_after_ms) = match own.map(milliseconds) {
             Some(ms) if ms < lifetime_ms => (ms, ms),
             _ if lifetime_ms == FOR_EVER_MS => (FOR_EVER_MS, FOR_EVER_MS),
             _ => (lifetime_ms, lifetime_ms / 2),
@@ -379,8 +382,11 @@ impl Entry {
     pub(super) fn is_same(&self, found: &Resolution) -> bool {
         match (&self.resolution, found) {
             (Resolution::File { variants: own, .. }, Resolution::File { variants, .. }) => {
-                let tag = |one: &Variants| one.identity.entity_tag;
-                own.versions().eq(variants.versions()) && tag(own) == tag(variants)
+                let known = |one: &Variants| {
+                    let file = &one.identity;
+                    (file.validators.entity_tag, file.identity)
+                };
+                own.versions().eq(variants.versions()) && known(own) == known(variants)
             }
             _ => false,
         }
@@ -418,16 +424,13 @@ fn milliseconds(time: Duration) -> u32 {
     u32::try_from(time.as_millis()).unwrap_or(FOR_EVER_MS)
 }
 
-fn milliseconds_of(ms: u64) -> u32 {
-    u32::try_from(ms).unwrap_or(FOR_EVER_MS)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cache::curve::tests::now;
     use crate::site::representation::{Representation, Vary};
     use crate::site::resolve::{self, Directories, DotFiles, Naming};
+    use crate::site::validators::Sighting;
     use crate::sys::file::FileTime;
 
     fn version(inode: u64) -> FileVersion {
@@ -486,7 +489,13 @@ mod tests {
                 .collect();
             assert_eq!(all.len(), inodes.len(), "{because}");
             let describe = |inode, coding| {
-                Representation::new("a/b", version(inode), coding, Vary::Nothing, &now())
+                Representation::new(
+                    "a/b",
+                    Sighting::of(version(inode)),
+                    coding,
+                    Vary::Nothing,
+                    &now(),
+                )
             };
             let twin = |coding: &Coding| {
                 let mut twins = lookup.candidates[*at].twins.iter();

@@ -20,6 +20,7 @@ pub mod dependents;
 pub mod entry;
 mod ghost;
 pub mod held;
+pub mod past;
 pub mod path;
 mod ranked;
 pub(crate) mod recency;

@@ -302,6 +302,11 @@ impl PathCache {
             .collect()
     }
 
+    /// The paths that lead to files, and where they lead; those used last come first.
+    pub fn files(&self) -> impl Iterator<Item = (&[u8], &Rc<Entry>)> {
+        self.files.iter().map(|(path, entry)| (&**path, entry))
+    }
+
     fn insert_negative(
         &mut self,
         raw_path: &[u8],

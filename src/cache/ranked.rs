@@ -247,6 +247,13 @@ impl<K: Eq, V> Ranked<K, V> {
         counted.into_iter().map(|(_, key)| key).collect()
     }
 
+    /// All that is held: of the main part, then of the window, the most recently used of each first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        let main = self.parts.newest_first(MAIN);
+        let entries = main.chain(self.parts.newest_first(WINDOW));
+        entries.map(|(key, slot)| (key, &slot.value))
+    }
+
     /// Takes an entry that has left the window into the main part, or not. It is counted in
     /// `weight` already, but in no part.
     fn contend(&mut self, key: K, mut slot: Slot<V>, gone: &mut impl FnMut(K, Slot<V>, Departure)) {

@@ -11,13 +11,14 @@ use clap::{Arg, ArgAction, Command, CommandFactory, Parser};
 
 use super::listen::parse_listen;
 use super::value::{
-    access_log, count, directories, dot_files, duration, engine, group, index_name, length,
-    log_format, map_lock, mode, path, root, server_timing, size, status, word,
+    access_log, count, directories, dot_files, duration, engine, entity_tags, group, index_name,
+    length, log_format, map_lock, mode, path, root, server_timing, size, status, word,
 };
 use crate::conn::ServerTiming;
 use crate::http::request::FIELD_COUNT_MAX;
 use crate::server::settings::{
-    AccessLog, Directories, DotFiles, EngineChoice, ListenAddress, LogFormat, MapLock, StatusAccess,
+    AccessLog, Directories, DotFiles, EngineChoice, EntityTags, ListenAddress, LogFormat, MapLock,
+    StatusAccess,
 };
 
 /// Longest file that is mapped: where `writev` of a mapping and `sendfile` cost the same.
@@ -162,6 +163,15 @@ pub(super) struct Args {
     #[arg(long, value_name = "WHAT", env = "SPEDE_DIRECTORIES", help_heading = SERVE)]
     #[arg(value_parser = directories(), default_value = "hide")]
     pub(super) directories: Directories,
+
+    /// What entity tags are made of: file or mirror.
+    ///
+    /// file: all that tells one version of one file from another, so that no two share a tag, not even
+    /// with pinned or preserved dates. mirror: mtime and length, as nginx has it, so that copies made by
+    /// rsync -t have the same tags on every machine; a change must then change one of the two.
+    #[arg(long, value_name = "file|mirror", env = "SPEDE_ENTITY_TAGS", help_heading = SERVE)]
+    #[arg(value_parser = entity_tags(), default_value = "file")]
+    pub(super) entity_tags: EntityTags,
 
     /// Most memory allocated for all that is held [default: half of what there is].
     ///

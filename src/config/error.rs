@@ -83,6 +83,9 @@ pub enum ValueError {
     #[error("is not a disk engine; write auto, uring, threads or blocking")]
     NotEngine,
     /// Neither of two words.
+    #[error("is not file or mirror")]
+    NotEntityTags,
+    /// Neither of two words.
     #[error("is not hide or list")]
     NotDirectories,
     /// Neither of two words.

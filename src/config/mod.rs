@@ -161,6 +161,7 @@ fn settings(args: Args, asked: AskedSizes, inherited_socket_count: usize) -> Set
         index: args.index,
         dot_files: args.dotfiles,
         directories: args.directories,
+        entity_tags: args.entity_tags,
         engine: args.disk,
         disk_depth: args.disk_depth,
         disk_queue: args.disk_queue,

@@ -13,7 +13,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::conn::ServerTiming;
-use crate::server::settings::{AccessLog, Directories, DotFiles, EngineChoice, LogFormat, MapLock};
+use crate::server::settings::{
+    AccessLog, Directories, DotFiles, EngineChoice, EntityTags, LogFormat, MapLock,
+};
 use crate::simulate::LogSource;
 
 /// The command line without its environment, so that no variable of the tester's plays along.
@@ -74,6 +76,7 @@ fn without_words_the_defaults_are_the_documented_ones() {
         index: vec!["index.html".to_owned()],
         dot_files: DotFiles::Refused,
         directories: Directories::Hidden,
+        entity_tags: EntityTags::File,
         engine: EngineChoice::Auto,
         disk_depth: 64,
         disk_queue: 4_096,
@@ -131,7 +134,7 @@ fn each_flag_sets_what_it_names() {
         "--listen", "[::1]:81", "-l82", "-l", "unix:a", "--socket-mode", "0660", "--socket-group", "www-data", "--index=a.htm", "--index", "b.htm", "--dotfiles", "serve",
         "--memory", "64MiB", "--map-cache", "1GiB", "--map-max", "1MiB", "--map-count", "3", "--path-cache", "4",
         "--descriptors", "5", "--watch-directories", "9", "--revalidate", "0", "--stale", "5", "--recheck", "7", "--disk", "uring", "--disk-depth", "7", "--connections", "6",
-        "--warm", "list", "--warm", "/srv/www/a,b", "--cache-state", "/var/lib/state", "--disk-queue", "8", "--disk-timeout", "250ms", "--lock", "--directories", "list",
+        "--warm", "list", "--warm", "/srv/www/a,b", "--cache-state", "/var/lib/state", "--disk-queue", "8", "--disk-timeout", "250ms", "--lock", "--directories", "list", "--entity-tags", "mirror",
         "--target-max", "2000", "--head-max", "4000", "--fields-max", "256", "--body-max", "0",
         "--ranges-max", "0", "--head-timeout", "1", "--body-timeout", "2s",
         "--idle-timeout", "3m", "--send-timeout", "4h", "--send-rate-min", "1K", "--linger-timeout", "0", "--linger-time", "7",
@@ -148,6 +151,7 @@ fn each_flag_sets_what_it_names() {
         index: vec!["a.htm".to_owned(), "b.htm".to_owned()],
         dot_files: DotFiles::Served,
         directories: Directories::Listed,
+        entity_tags: EntityTags::Mirror,
         engine: EngineChoice::Uring,
         disk_depth: 7,
         disk_queue: 8,
@@ -290,6 +294,7 @@ fn a_wrong_value_is_said_in_one_line() {
                                        number with ms, s, m or h, such as 1.5s"),
         (&["--idle-timeout", "0"],    "--idle-timeout: '0' is out of range; write 1 ms to 24 h"),
         (&["--grace", "25h"],         "--grace: '25h' is out of range; write 0 s to 24 h"),
+        (&["--entity-tags", "weak"],  "--entity-tags: 'weak' is not file or mirror"),
         (&["--directories", "yes"],   "--directories: 'yes' is not hide or list"),
         (&["--lock=yes"],             "--lock: 'yes' is not on or off"),
         (&["--disk-depth", "0"],      "--disk-depth: '0' is not a whole number"),

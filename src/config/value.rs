@@ -14,7 +14,7 @@ use super::listen::parse_tcp;
 use super::units::{parse_duration, parse_size};
 use crate::conn::ServerTiming;
 use crate::server::settings::{
-    AccessLog, Directories, DotFiles, EngineChoice, LogFormat, MapLock, StatusAccess,
+    AccessLog, Directories, DotFiles, EngineChoice, EntityTags, LogFormat, MapLock, StatusAccess,
 };
 
 /// Longest name in a directory, `NAME_MAX` of limits.h.
@@ -139,6 +139,15 @@ pub(super) fn directories() -> impl TypedValueParser<Value = Directories> {
         "hide" => Ok(Directories::Hidden),
         "list" => Ok(Directories::Listed),
         _ => Err(ValueError::NotDirectories),
+    })
+}
+
+/// What entity tags are made of.
+pub(super) fn entity_tags() -> impl TypedValueParser<Value = EntityTags> {
+    text(|text| match text {
+        "file" => Ok(EntityTags::File),
+        "mirror" => Ok(EntityTags::Mirror),
+        _ => Err(ValueError::NotEntityTags),
     })
 }
 

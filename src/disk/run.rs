@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use super::job::{Answer, CHECK_LENGTH_MAX, Done, Job, LOAD_LENGTH_MAX, Once, Save, Step};
+use super::job::{Answer, CHECK_LENGTH_MAX, Done, Job, LOAD_LENGTH_MAX, Once, Save, Step, examine};
 use super::list::list;
 use crate::site::listing::Name;
 use crate::sys::beneath::{Links, Located, Root};
@@ -35,6 +35,7 @@ pub(super) fn run(mut job: Job) -> Done {
             Step::FindRoot(root, watches) => find_root(root, watches),
             Step::Read(file, bytes) => Answer::Read(file.read_through(&bytes)),
             Step::Map(map) => Answer::Mapped(map.map()),
+            Step::Examine(opened) => Answer::Examined(examine(opened)),
             Step::List(root, listed, links) => {
                 Answer::Listed(list(root, listed, links).map(Box::new))
             }

@@ -96,7 +96,9 @@ impl Uring {
                 None => return self.finish(slot),
             },
             Step::Walk(_) | Step::FindRoot(..) => return self.put_aside(slot),
-            Step::Map(_) | Step::List(..) | Step::Once(_) => return self.put_aside(slot),
+            Step::Map(_) | Step::List(..) | Step::Examine(_) | Step::Once(_) => {
+                return self.put_aside(slot);
+            }
             Step::Finished => return self.finish(slot),
         };
         if let Err(call) = self.ring.push(slot as u64, call) {

@@ -14,6 +14,7 @@ use crate::clock::Now;
 use crate::http::content_coding::Coding;
 use crate::site::media_type::media_type;
 use crate::site::representation::{Representation, Variants, Vary};
+use crate::site::validators::Sighting;
 use crate::sys::file::{FileTime, FileVersion};
 
 const COUNT: usize = 8_000;
@@ -45,7 +46,13 @@ fn file(path: &[u8], inode: u64) -> Resolution {
     let (coding, vary) = (Coding::Identity, Vary::Nothing);
     Resolution::File {
         variants: Variants {
-            identity: Representation::new(media_type, version(inode), coding, vary, &now()),
+            identity: Representation::new(
+                media_type,
+                Sighting::of(version(inode)),
+                coding,
+                vary,
+                &now(),
+            ),
             coded: Box::default(),
         },
         seen: Seen::default(),

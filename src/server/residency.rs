@@ -274,10 +274,7 @@ impl Residency {
         }
         let pending = self.pending.remove(&window)?;
         Some(Read {
-            opened: Opened {
-                file: pending.file,
-                version: window.version,
-            },
+            opened: Opened::new(pending.file, window.version),
             waiters: pending.waiters,
         })
     }

@@ -9,6 +9,7 @@ use crate::conn::ServerTiming;
 
 pub use crate::conn::Timeouts;
 pub use crate::site::resolve::{Directories, DotFiles};
+pub use crate::site::validators::EntityTags;
 
 /// Where connections are taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,6 +154,8 @@ pub struct Settings {
     pub dot_files: DotFiles,
     /// What a directory without an index is.
     pub directories: Directories,
+    /// What entity tags are made of.
+    pub entity_tags: EntityTags,
     /// The disk engine.
     pub engine: EngineChoice,
     /// Jobs that the disk is given at once.

@@ -1,7 +1,7 @@
 //! The real caches, asked as the server asks them; the one place here that knows how.
 //!
 //! Follows `server/service` step by step, with a disk that answers at once. What is not replayed:
-//! changes of files, weak entity tags, pages that the kernel takes away, requests that wait for one
+//! changes of files, files that are too young for an entity tag, pages that the kernel takes away, requests that wait for one
 //! look-up together.
 
 use std::num::NonZeroUsize;
@@ -18,7 +18,7 @@ use crate::http::content_coding::Coding;
 use crate::http::status::Status;
 use crate::server::settings::CacheBudget;
 use crate::site::representation::{RenderedHead, Representation, Variants, Vary};
-
+use crate::site::validators::Sighting;
 use crate::sys::file::{FileTime, FileVersion};
 
 /// What a request leads to.
@@ -335,7 +335,7 @@ fn blank(now: &Now) -> Representation {
         changed: never,
     };
     let coding = Coding::Identity;
-    let mut blank = Representation::new("", version, coding, Vary::Nothing, now);
+    let mut blank = Representation::new("", Sighting::of(version), coding, Vary::Nothing, now);
     blank.head = RenderedHead::default();
     blank
 }

@@ -7,3 +7,4 @@ pub mod media_type;
 pub mod representation;
 pub mod resolve;
 pub mod response;
+pub mod validators;

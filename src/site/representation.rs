@@ -1,20 +1,13 @@
 //! A representation: one version of one file in one content coding, with its heads rendered.
 
-use std::num::NonZeroU64;
+use std::time::Duration;
 
+use super::validators::{Identity, Predecessor, Sighting};
 use crate::clock::Now;
 use crate::http::content_coding::{Coding, CodingSet};
-use crate::http::date::HttpDate;
-use crate::http::entity_tag::{EntityTag, Strength};
 use crate::http::head::{HeadStart, HeadWriter, LastFields};
 use crate::http::precondition::Validators;
-use crate::sys::file::{FileTime, FileVersion};
-
-/// How long after its mtime a file could be changed again without getting another mtime: the
-/// kernel's clock for file times ticks every 1 to 10 ms.
-const RACY_MS: i128 = 20;
-/// The same where the file system keeps whole seconds.
-const RACY_WHOLE_SECONDS_MS: i128 = 2_000;
+use crate::sys::file::FileVersion;
 
 /// The lines that a representation adds to a response head. Those of a 304 are a part of those of a 200, so
 /// they are kept once.
@@ -80,15 +73,16 @@ pub enum Vary {
 pub struct Representation {
     /// Which bytes; they may only be taken from a file or mapping of this version.
     pub version: FileVersion,
-    /// The digest of its content, where the version does not tell it from others: it was written to, and its times
-    /// did not change.
-    pub content: Option<NonZeroU64>,
+    /// What tells them from those of other versions.
+    pub identity: Identity,
+    /// The latest mtime in seconds of the other versions that the path is known to have led to; the least number
+    /// there is if to none.
+    pub newest_before: i64,
     /// The coding that the bytes are in.
     pub coding: Coding,
-    /// The ETag.
-    pub entity_tag: EntityTag,
-    /// The Last-Modified, never later than the moment of rendering.
-    pub last_modified: HttpDate,
+    /// What tells it from other versions, for preconditions. The Last-Modified is never later than the moment of
+    /// rendering.
+    pub validators: Validators,
     /// The Content-Type.
     pub media_type: &'static str,
     /// Whether answers carry Vary.
@@ -102,30 +96,17 @@ impl Representation {
     /// its coding.
     pub fn new(
         media_type: &'static str,
-        version: FileVersion,
+        sighting: Sighting,
         coding: Coding,
         vary: Vary,
         now: &Now,
     ) -> Representation {
-        let strength = match settles_in_ms(version.modified, now.wall) {
-            Some(_) => Strength::Weak,
-            None => Strength::Strong,
-        };
-        let modified = version.modified;
-        let entity_tag = EntityTag::of_version(
-            modified.seconds,
-            modified.nanoseconds,
-            version.length,
-            strength,
-        );
-        // RFC 9110 §8.8.2.1: a Last-Modified later than the Date must not be sent.
-        let last_modified = HttpDate::from_unix_seconds(modified.seconds).min(now.date);
         let mut representation = Representation {
-            version,
-            content: None,
+            version: sighting.version,
+            identity: sighting.identity,
+            newest_before: sighting.newest_before.unwrap_or(i64::MIN),
             coding,
-            entity_tag,
-            last_modified,
+            validators: sighting.validators(coding, now),
             media_type,
             vary,
             head: RenderedHead::default(),
@@ -134,28 +115,21 @@ impl Representation {
         representation
     }
 
-    /// The same, with a tag that is made of this digest of its content.
-    #[must_use]
-    pub fn with_content(mut self, digest: NonZeroU64) -> Representation {
-        self.content = Some(digest);
-        let length = self.version.length;
-        let strength = self.entity_tag.strength();
-        self.entity_tag = EntityTag::of_version(digest.get().cast_signed(), 0, length, strength);
-        self.head = self.render();
-        self
-    }
-
-    /// Its validators, for preconditions.
-    pub fn validators(&self) -> Validators<'_> {
-        Validators {
-            entity_tag: &self.entity_tag,
-            last_modified: self.last_modified,
+    /// What is to be known of it where another version may take its place.
+    pub fn as_predecessor(&self) -> Predecessor {
+        Predecessor {
+            version: self.version,
+            identity: self.identity,
+            entity_tag: self.validators.entity_tag,
+            newest_before: Some(self.newest_before).filter(|newest| *newest > i64::MIN),
         }
     }
 
     /// Adds the fields that 200, 206 and 304 share (RFC 9110 §15.4.5).
     pub fn add_common_fields(&self, head: &mut HeadWriter<'_>) {
-        head.field("ETag", self.entity_tag.field());
+        if let Some(tag) = &self.validators.entity_tag {
+            head.field("ETag", tag.field());
+        }
         if self.vary == Vary::AcceptEncoding {
             head.field("Vary", b"Accept-Encoding");
         }
@@ -164,11 +138,15 @@ impl Representation {
     /// Adds the fields that describe the content: those of 200 and 206, except its type and length.
     pub fn add_content_fields(&self, head: &mut HeadWriter<'_>) {
         self.add_common_fields(head);
-        head.field("Last-Modified", &self.last_modified.render());
+        self.add_last_modified(head);
         head.field("Accept-Ranges", b"bytes");
         if self.coding != Coding::Identity {
             head.field("Content-Encoding", self.coding.token().as_bytes());
         }
+    }
+
+    fn add_last_modified(&self, head: &mut HeadWriter<'_>) {
+        head.field("Last-Modified", &self.validators.last_modified.render());
     }
 
     fn render(&self) -> RenderedHead {
@@ -178,6 +156,10 @@ impl Representation {
         head.number("Content-Length", self.version.length);
         let content_fields_offset = head.length();
         self.add_common_fields(&mut head);
+        // RFC 9110 §15.4.5: where it is all that tells versions apart.
+        if self.validators.entity_tag.is_none() {
+            self.add_last_modified(&mut head);
+        }
         let not_modified_end = head.length();
         head.truncate(content_fields_offset);
         self.add_content_fields(&mut head);
@@ -202,22 +184,6 @@ pub struct Variants {
 }
 
 impl Variants {
-    /// The same, described again at a later moment, when entity tags may have become strong;
-    /// `None` if they all were.
-    pub fn settled(&self, now: &Now) -> Option<Variants> {
-        let weak = |one: &Representation| one.entity_tag.strength() == Strength::Weak;
-        if !weak(&self.identity) && !self.coded.iter().any(weak) {
-            return None;
-        }
-        let again = |one: &Representation| {
-            Representation::new(one.media_type, one.version, one.coding, one.vary, now)
-        };
-        Some(Variants {
-            identity: again(&self.identity),
-            coded: self.coded.iter().map(again).collect(),
-        })
-    }
-
     /// The file and its twins.
     pub fn all(&self) -> impl Iterator<Item = &Representation> {
         std::iter::once(&self.identity).chain(&self.coded)
@@ -252,56 +218,17 @@ impl Variants {
         twin.unwrap_or(&self.identity)
     }
 
-    /// How long until every entity tag may be strong; `None` if they are.
-    pub fn settles_in_ms(&self, now: &Now) -> Option<u64> {
-        std::iter::once(&self.identity)
-            .chain(&self.coded)
-            .filter_map(|representation| settles_in_ms(representation.version.modified, now.wall))
-            .max()
+    /// Whether all stay what they are as long as the metadata of the files does.
+    pub fn is_settled(&self) -> bool {
+        self.all()
+            .all(|representation| representation.identity.is_settled())
     }
-}
 
-/// Milliseconds until a change would surely get another mtime; `None` if it would already.
-///
-/// While it is `Some`, mtime and length do not tell this version from the next, so an entity tag
-/// made of them is weak (RFC 9110 §8.8.1). A time in the future stays racy until it has come.
-fn settles_in_ms(modified: FileTime, now: FileTime) -> Option<u64> {
-    let nanoseconds =
-        |time: FileTime| i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanoseconds);
-    let racy_ms = if modified.nanoseconds == 0 {
-        RACY_WHOLE_SECONDS_MS
-    } else {
-        RACY_MS
-    };
-    let left = nanoseconds(modified) + racy_ms * 1_000_000 - nanoseconds(now);
-    if left <= 0 {
-        return None;
-    }
-    Some(u64::try_from(left.div_euclid(1_000_000) + 1).unwrap_or(u64::MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tag_is_weak_only_while_the_mtime_could_be_given_again() {
-        let at = |seconds, nanoseconds| FileTime {
-            seconds,
-            nanoseconds,
-        };
-        #[rustfmt::skip]
-        let cases = [
-            // modified        now                     settles in, because
-            (at(100, 1_000_000), at(100, 1_000_000),  Some(21),    "just now"),
-            (at(100, 1_000_000), at(100, 20_999_999), Some(1),     "19.999999 ms old"),
-            (at(100, 1_000_000), at(100, 21_000_000), None,        "20 ms old"),
-            (at(100, 0),         at(100, 21_000_000), Some(1_980), "whole seconds: two of them"),
-            (at(100, 0),         at(102, 0),          None,        "two seconds old"),
-            (at(200, 5),         at(100, 0),          Some(100_021), "from the future"),
-        ];
-        for (modified, now, want, because) in cases {
-            assert_eq!(settles_in_ms(modified, now), want, "{because}");
-        }
+    /// For how long answers may be given without another look at the files; `None`: as long as their
+    /// metadata stays.
+    pub fn lifetime(&self, now: &Now) -> Option<Duration> {
+        self.all()
+            .filter_map(|representation| representation.identity.lifetime(now))
+            .min()
     }
 }

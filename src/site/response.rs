@@ -145,7 +145,7 @@ pub fn select(
         let verdict = precondition::evaluate(
             preconditions(request),
             MethodKind::GetOrHead,
-            &representation.validators(),
+            &representation.validators,
         );
         match verdict {
             Verdict::Proceed => {}
@@ -185,7 +185,7 @@ fn select_range(
     now: &Now,
 ) -> Selected {
     let holds = match request.single(Field::IfRange) {
-        Some(field) => precondition::if_range_holds(field, &representation.validators(), now.date),
+        Some(field) => precondition::if_range_holds(field, &representation.validators, now.date),
         None => !request.has(Field::IfRange),
     };
     let Some(field) = request.single(Field::Range).filter(|_| holds) else {

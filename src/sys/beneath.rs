@@ -14,6 +14,7 @@ use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::{Advice, AtFlags, CWD, Mode, OFlags, ResolveFlags};
@@ -315,6 +316,21 @@ impl Root {
     /// The directory itself, as a number for a ring.
     pub(super) fn raw_directory(&self) -> RawFd {
         self.directory.descriptor().as_raw_fd()
+    }
+
+    /// When the last of the links on its path was made, and a second more, in seconds since 1970: what a walk
+    /// would say of it, where nothing is watched.
+    ///
+    /// # Blocking
+    /// Waits for the disk.
+    pub fn linked_since(&self) -> i64 {
+        Path::new(OsStr::from_bytes(self.path.to_bytes()))
+            .ancestors()
+            .filter_map(|part| std::fs::symlink_metadata(part).ok())
+            .filter(std::fs::Metadata::is_symlink)
+            .map(|link| link.ctime().saturating_add(1))
+            .max()
+            .unwrap_or(i64::MIN)
     }
 
     /// Where files and mappings of this root go when they are dropped.

@@ -7,6 +7,7 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::ops::{ControlFlow, Range};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::fs::AtFlags;
 
@@ -23,6 +24,22 @@ pub struct FileTime {
     pub seconds: i64,
     /// 0 to 999,999,999, counted upwards from `seconds` also before 1970.
     pub nanoseconds: u32,
+}
+
+impl FileTime {
+    /// So much later.
+    #[must_use]
+    pub fn after(self, delay: Duration) -> FileTime {
+        let nanoseconds = self.nanoseconds.saturating_add(delay.subsec_nanos());
+        let whole = i64::try_from(delay.as_secs()).unwrap_or(i64::MAX);
+        FileTime {
+            seconds: self
+                .seconds
+                .saturating_add(whole)
+                .saturating_add(i64::from(nanoseconds / 1_000_000_000)),
+            nanoseconds: nanoseconds % 1_000_000_000,
+        }
+    }
 }
 
 /// One version of the content of one file.

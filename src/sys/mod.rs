@@ -10,6 +10,7 @@ pub mod bin;
 pub mod cachestat;
 mod describe;
 pub mod file;
+pub mod file_clock;
 pub mod inherited;
 pub mod limits;
 pub mod mapping;

@@ -99,6 +99,11 @@ pub enum Unwatched {
     TooLong,
 }
 
+/// Whether the files of a file system are changed by this kernel alone, by what `statfs(2)` says of it.
+pub(super) fn is_of_this_machine(magic: u64) -> bool {
+    TELLING.contains(&magic) || magic == OVERLAY
+}
+
 /// The directories that something depends on, and the names in them.
 #[derive(Debug, Default)]
 pub struct Walk {
@@ -106,6 +111,9 @@ pub struct Walk {
     pub names: Vec<(WatchDescriptor, Box<[u8]>)>,
     /// The directory that a look-up's names are in, where no link led there.
     pub directory: Option<WatchDescriptor>,
+    /// When a directory or a link on the way was last given its name, in seconds since 1970; later where what
+    /// is in a directory has changed since, for that moves its ctime too.
+    pub since: i64,
     /// Why it is not all that must be watched.
     pub unwatched: Option<Unwatched>,
 }
@@ -174,10 +182,11 @@ impl Watches {
         names: impl Iterator<Item = &'a [u8]>,
     ) -> Walk {
         let mut walker = Walker::new(self, Within::Root);
-        let Ok((begin, _)) = open(root, OsStr::new(".")) else {
+        let Ok((begin, what)) = open(root, OsStr::new(".")) else {
             walker.walk.unwatched = Some(Unwatched::TooLong);
             return walker.walk;
         };
+        walker.walk.since = what.version.changed.seconds;
         let mut place = vec![Rc::new(begin)];
         let mut direct = None;
         if walker.follow(&mut place, directory).is_ok() {
@@ -222,6 +231,7 @@ impl Watches {
         Walk {
             names,
             directory: None,
+            since: i64::MAX,
             unwatched: Some(Unwatched::TooLong),
         }
     }
@@ -339,8 +349,12 @@ impl<'a> Walker<'a> {
         if self.within == Within::Root {
             self.watch(here, CONTENT, name)?;
         }
-        let (found, trace) = look_up(here, name);
-        self.trace.extend(trace);
+        let (found, what) = look_up(here, name);
+        if let Some(Description { version, .. }) = what {
+            self.trace.push((version.device, version.inode));
+            let named_at = self.named_at(&found, step, version.changed.seconds);
+            self.walk.since = self.walk.since.max(named_at);
+        }
         if self.within == Within::Machine {
             match &found {
                 Found::Directory(directory) => {
@@ -353,6 +367,18 @@ impl<'a> Walker<'a> {
             }
         }
         Ok(found)
+    }
+
+    /// When what was found was given its name, as far as that makes a path lead elsewhere.
+    fn named_at(&self, found: &Found, step: Step, changed: i64) -> i64 {
+        match (found, self.within, step) {
+            // Whoever saw another link there may have done so in the same second.
+            (Found::Link(_), ..) => changed.saturating_add(1),
+            (Found::Directory(_), Within::Root, _) => changed,
+            // Those on the way to the root are changed for the sake of others: /tmp all the time.
+            (Found::Directory(_), Within::Machine, Step::Last) => changed,
+            (Found::Directory(_) | Found::Else, ..) => i64::MIN,
+        }
     }
 
     fn watch(&mut self, directory: &Directory, mask: WatchMask, name: &[u8]) -> Result<(), Ended> {
@@ -395,12 +421,11 @@ fn components(path: &[u8]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-fn look_up(here: &Directory, name: &[u8]) -> (Found, Option<(u64, u64)>) {
+fn look_up(here: &Directory, name: &[u8]) -> (Found, Option<Description>) {
     let name = OsStr::from_bytes(name);
     let Ok((opened, what)) = open(here.descriptor.as_fd(), name) else {
         return (Found::Else, None);
     };
-    let trace = (what.version.device, what.version.inode);
     let found = match what.kind {
         FileKind::Directory => Found::Directory(opened),
         FileKind::Link => match rustix::fs::readlinkat(&opened.descriptor, c"", Vec::new()) {
@@ -409,7 +434,7 @@ fn look_up(here: &Directory, name: &[u8]) -> (Found, Option<(u64, u64)>) {
         },
         _ => Found::Else,
     };
-    (found, Some(trace))
+    (found, Some(what))
 }
 
 fn open(at: BorrowedFd<'_>, name: &OsStr) -> io::Result<(Directory, Description)> {

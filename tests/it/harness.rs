@@ -1,5 +1,6 @@
 //! Sites, servers and clients for tests. Everything that waits has a deadline.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -98,7 +99,7 @@ impl Site {
         path
     }
 
-    /// Writes a file that was last changed an hour ago, so that its entity tag is strong.
+    /// Writes a file that was last changed an hour ago.
     pub fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> &Site {
         let path = self.path(name);
         fs::write(&path, bytes).unwrap();
@@ -326,6 +327,24 @@ impl Response {
         let value = found.next().map(|(_, value)| value.as_str());
         assert!(found.next().is_none(), "{name} stands twice in {self:?}");
         value
+    }
+}
+
+/// Which content each entity tag was seen with.
+#[derive(Default)]
+pub struct Tags(Mutex<HashMap<String, Vec<u8>>>);
+
+impl Tags {
+    /// Sees a response: it has a tag, which is strong, and none that was seen with other content.
+    pub fn see(&self, response: &Response) {
+        let tag = response.field("etag");
+        let tag = tag.unwrap_or_else(|| panic!("no tag: {response:?}"));
+        assert!(tag.starts_with('"'), "{tag} is weak");
+        let mut seen = self.0.lock().unwrap();
+        let body = seen
+            .entry(tag.to_owned())
+            .or_insert_with(|| response.body.clone());
+        assert_eq!(*body, response.body, "{tag} is that of two contents");
     }
 }
 

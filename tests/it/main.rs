@@ -42,5 +42,6 @@ mod status_access;
 mod tidy;
 mod traversal;
 mod unix_socket;
+mod validators;
 mod warming;
 mod wire;

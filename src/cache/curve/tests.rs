@@ -16,6 +16,7 @@ use crate::clock::Now;
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
 use crate::site::representation::{Representation, Variants, Vary};
+use crate::site::validators::Sighting;
 use crate::sys::file::{FileTime, FileVersion};
 
 /// Longest file that is mapped by default.
@@ -97,8 +98,13 @@ pub(in crate::cache) fn entries(now: &Now) -> Vec<Rc<Entry>> {
             key: 1,
             length: 1 << bits,
         };
-        let identity =
-            Representation::new("a/b", version(&file), Coding::Identity, Vary::Nothing, now);
+        let identity = Representation::new(
+            "a/b",
+            Sighting::of(version(&file)),
+            Coding::Identity,
+            Vary::Nothing,
+            now,
+        );
         let resolution = Resolution::File {
             variants: Variants {
                 identity,

@@ -2,6 +2,7 @@
 //! came of it. Every engine runs the same machine, so they cannot differ in what they find.
 
 mod append;
+mod examine;
 mod follow;
 mod once;
 mod outcome;
@@ -19,6 +20,8 @@ use std::sync::Arc;
 
 pub use super::list::Listing;
 pub use append::Append;
+pub use examine::Examined;
+pub(super) use examine::examine;
 pub use follow::Follow;
 pub use once::{CHECK_LENGTH_MAX, LOAD_LENGTH_MAX, Once, Save};
 pub use outcome::{Footing, FoundFile, Ground, Opened, Outcome, Site};
@@ -41,7 +44,7 @@ use crate::sys::watches::{Walk, Watches};
 pub enum Job {
     /// Find the file that a look-up leads to, or what is in a directory. With expectations: first
     /// see whether everything is as it was, and if so look no further.
-    Resolve(Resolve),
+    Resolve(Box<Resolve>),
     /// See whether the path of the root leads elsewhere.
     Follow(Follow),
     /// Make a file resident and map it.
@@ -172,6 +175,8 @@ pub enum Step<'a> {
     Discard,
     /// `inotify_add_watch`, `mmap`, `statx` and perhaps `mlock`: [`Map::map`].
     Map(&'a Map),
+    /// A look into an opened file: [`examine`].
+    Examine(&'a Opened),
     /// `openat2` of a directory beneath the root, `getdents`, `statx` of what is there, and the page made of it.
     List(&'a Arc<Root>, &'a Listed, Links),
     /// Whatever it takes.
@@ -201,6 +206,8 @@ pub enum Answer {
     Discarded,
     /// Of [`Step::Map`].
     Mapped(Mapped),
+    /// Of [`Step::Examine`].
+    Examined(Examined),
     /// Of [`Step::List`].
     Listed(rustix::io::Result<Box<Listing>>),
     /// Of [`Step::Once`].
@@ -228,6 +235,7 @@ impl Job {
             (Job::Resolve(resolve), Answer::Located(located)) => resolve.located(located),
             (Job::Resolve(resolve), Answer::Opened(opened)) => resolve.opened(opened),
             (Job::Resolve(resolve), Answer::Described(described)) => resolve.described(described),
+            (Job::Resolve(resolve), Answer::Examined(examined)) => resolve.examined(examined),
             (Job::Resolve(resolve), Answer::Listed(listed)) => resolve.listed(listed),
             (Job::Resolve(resolve), Answer::Walked(walk)) => resolve.walked(walk),
             (Job::Resolve(resolve), Answer::RootFound(_, root)) => resolve.root_found(root),

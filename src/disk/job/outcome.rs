@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use super::Listing;
+use super::{Examined, Listing};
 use crate::cache::entry::Expectation;
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
+use crate::site::validators::{EntityTags, Identity};
 use crate::sys::beneath::Root;
-use crate::sys::file::{FileVersion, OpenFile};
+use crate::sys::file::{FileTime, FileVersion, OpenFile};
 use crate::sys::watches::{Walk, Watches};
 
 /// A file that was opened, and what it was at that moment.
@@ -20,9 +21,23 @@ pub struct Opened {
     pub file: Arc<OpenFile>,
     /// Its version, by `statx` of this descriptor.
     pub version: FileVersion,
+    /// What tells its bytes from those of other versions; `None` as long as it was not looked into.
+    pub identity: Option<Identity>,
+    /// Its content, where only a copy may be sent: [`Identity::Copy`].
+    pub content: Option<Arc<[u8]>>,
 }
 
 impl Opened {
+    /// A file of which no more is known.
+    pub fn new(file: Arc<OpenFile>, version: FileVersion) -> Opened {
+        Opened {
+            file,
+            version,
+            identity: None,
+            content: None,
+        }
+    }
+
     /// Whether its content was written over since: a `statx` of the descriptor. What can no longer be
     /// described counts as written over.
     pub fn is_rewritten(&self) -> bool {
@@ -70,6 +85,10 @@ pub struct Site {
     pub is_root_compared: bool,
     /// The directories below.
     pub ground: Ground,
+    /// What entity tags are made of.
+    pub tags: EntityTags,
+    /// When it was asked for: whatever is seen is seen later.
+    pub asked: FileTime,
 }
 
 /// What a look-up rests on.
@@ -92,6 +111,28 @@ pub struct FoundFile {
     pub twins: Vec<(Coding, Opened)>,
     /// What every path that was looked at led to.
     pub expectations: Vec<Expectation>,
+}
+
+impl FoundFile {
+    /// The file or a twin that was not looked into, though it has to be.
+    pub(super) fn unexamined(&self) -> Option<&Opened> {
+        let twins = self.twins.iter().map(|(_, twin)| twin);
+        std::iter::once(&self.identity)
+            .chain(twins)
+            .find(|opened| opened.identity.is_none())
+    }
+
+    /// It was.
+    pub(super) fn examined(&mut self, examined: Examined) {
+        let twins = self.twins.iter_mut().map(|(_, twin)| twin);
+        let opened = std::iter::once(&mut self.identity)
+            .chain(twins)
+            .find(|opened| opened.identity.is_none());
+        if let Some(opened) = opened {
+            opened.identity = Some(examined.identity);
+            opened.content = examined.content;
+        }
+    }
 }
 
 /// What an error of `openat2` says about the site.

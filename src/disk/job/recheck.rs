@@ -4,14 +4,12 @@
 //! The kernel moves the mtime of a file at the first store into a page that is clean, and not at the next ones into
 //! the same page until it was written back. So content that is held in memory is compared as well.
 
-use std::hash::BuildHasher;
 use std::io;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use foldhash::quality::FixedState;
-
 use crate::cache::entry::Expectation;
+use crate::site::validators::hash;
 use crate::sys::beneath::{Links, Root};
 use crate::sys::file::{FileKind, FileVersion};
 
@@ -20,8 +18,7 @@ pub const CONTENT_LENGTH_MAX: u64 = 1 << 20;
 
 /// Tells contents apart. One that was made to have the digest of another is the writer's own doing.
 pub fn digest(content: &[u8]) -> NonZeroU64 {
-    let digest = FixedState::with_seed(0).hash_one(content);
-    NonZeroU64::new(digest).unwrap_or(NonZeroU64::MIN)
+    NonZeroU64::new(hash(content)).unwrap_or(NonZeroU64::MIN)
 }
 
 /// What is remembered of one path.

@@ -11,11 +11,12 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::outcome::{Footing, FoundFile, Ground, Meaning, Opened, Outcome, Site, meaning};
-use super::{Done, Listing, Step};
+use super::{Done, Examined, Listing, Step};
 use crate::cache::entry::Expectation;
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
 use crate::site::resolve::{Candidate, Lookup, OnDirectory};
+use crate::site::validators::Identity;
 use crate::sys::beneath::{Links, Located, Root};
 use crate::sys::file::{Description, FileKind, OpenFile};
 use crate::sys::watches::Walk;
@@ -45,6 +46,8 @@ enum Stage {
         twins: Vec<(Coding, Opened)>,
         reach: Reach,
     },
+    /// Looking into those of the opened files whose metadata does not tell all.
+    Examining(Box<FoundFile>),
     /// Reading the names in the directory itself.
     Listing,
     /// Nothing is left to do.
@@ -195,6 +198,10 @@ impl Resolve {
                 reach,
                 ..
             } => reach_for(&self.lookup.candidates[*candidate].twins[*twin].1, reach),
+            Stage::Examining(found) => match found.unexamined() {
+                Some(opened) => Step::Examine(opened),
+                None => Step::Finished,
+            },
             Stage::Listing => match &self.lookup.listing {
                 Some(listed) => Step::List(root, listed, links),
                 None => Step::Finished,
@@ -255,7 +262,7 @@ impl Resolve {
                 twins,
                 ..
             } => match located {
-                Ok((located, what)) if is_of_use(&what, &identity, &twins) => Stage::Twins {
+                Ok((located, what)) if is_of_use(&what, &identity) => Stage::Twins {
                     candidate,
                     twin,
                     identity,
@@ -324,6 +331,18 @@ impl Resolve {
             *reach = Reach::Looking;
         }
         true
+    }
+
+    /// What came of [`Step::Examine`].
+    pub(super) fn examined(&mut self, examined: Examined) {
+        let stage = std::mem::replace(&mut self.stage, Stage::Finished(Outcome::Unchanged));
+        self.stage = match stage {
+            Stage::Examining(mut found) => {
+                found.examined(examined);
+                found_stage(found)
+            }
+            stage => stage,
+        };
     }
 
     /// What came of [`Step::List`].
@@ -401,8 +420,8 @@ impl Resolve {
     fn open_file(&mut self, file: OpenFile, what: Description) -> Opened {
         self.footing.is_linked |= what.link_count > 1;
         Opened {
-            file: Arc::new(file),
-            version: what.version,
+            identity: Identity::of(&what.version, self.site.tags, self.site.asked),
+            ..Opened::new(Arc::new(file), what.version)
         }
     }
 
@@ -451,7 +470,7 @@ impl Resolve {
         let what = opened.as_ref().ok().map(|(_, what)| *what);
         self.see_twin(candidate, twin, what);
         if let Ok((file, what)) = opened
-            && is_of_use(&what, &identity, &twins)
+            && is_of_use(&what, &identity)
         {
             let (coding, _) = self.lookup.candidates[candidate].twins[twin];
             twins.push((coding, self.open_file(file, what)));
@@ -484,7 +503,7 @@ impl Resolve {
             twins,
             expectations,
         };
-        Stage::Finished(Outcome::File(Box::new(found)))
+        found_stage(Box::new(found))
     }
 }
 
@@ -497,6 +516,14 @@ fn first_stage(lookup: &Lookup) -> Stage {
     }
 }
 
+/// Ends with a file, once it was looked into.
+fn found_stage(found: Box<FoundFile>) -> Stage {
+    match found.unexamined() {
+        Some(_) => Stage::Examining(found),
+        None => Stage::Finished(Outcome::File(found)),
+    }
+}
+
 fn look_for(candidate: usize) -> Stage {
     Stage::Candidate {
         candidate,
@@ -504,13 +531,7 @@ fn look_for(candidate: usize) -> Stage {
     }
 }
 
-/// Whether a twin is of use. An older twin is of an older version of the file. Two representations of one length and
-/// one mtime would share their strong entity tag (RFC 9110 §8.8.3.3).
-fn is_of_use(what: &Description, identity: &Opened, twins: &[(Coding, Opened)]) -> bool {
-    let version = what.version;
-    let shares_tag = |other: &Opened| {
-        other.version.length == version.length && other.version.modified == version.modified
-    };
-    let distinct = !shares_tag(identity) && !twins.iter().any(|(_, twin)| shares_tag(twin));
-    what.kind == FileKind::Regular && version.modified >= identity.version.modified && distinct
+/// Whether a twin is of use. An older twin is of an older version of the file.
+fn is_of_use(what: &Description, identity: &Opened) -> bool {
+    what.kind == FileKind::Regular && what.version.modified >= identity.version.modified
 }

@@ -3,6 +3,7 @@
 use super::MethodKind::{GetOrHead, Other};
 use super::Verdict::{Failed, NotModified, Proceed};
 use super::*;
+use crate::http::content_coding::Coding;
 use proptest::prelude::*;
 
 const TAG: &str = "\"3b9aca00-5\"";
@@ -10,10 +11,23 @@ const WEAK_TAG: &str = "W/\"3b9aca00-5\"";
 const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
 const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 const AFTER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
+const LATER: &str = "Sun, 06 Nov 1994 08:50:00 GMT";
 const FUTURE: &str = "Fri, 31 Dec 9999 23:59:59 GMT";
 
-fn tag(strength: Strength) -> EntityTag {
-    EntityTag::of_version(1, 0, 5, strength)
+fn tag() -> EntityTag {
+    EntityTag::of_time_and_length(0x3b9a_ca00, 5, Coding::Identity).expect("it fits")
+}
+
+/// What was modified at [`MODIFIED`], and put in its place then.
+fn validators() -> Validators {
+    Validators {
+        entity_tag: Some(tag()),
+        last_modified: date(MODIFIED),
+        dating: Dating::Known {
+            since: date(MODIFIED),
+            origin: Origin::Write,
+        },
+    }
 }
 
 fn date(text: &str) -> HttpDate {
@@ -46,11 +60,7 @@ impl Fields {
         fields
     }
 
-    fn verdict(&self, method: MethodKind, strength: Strength) -> Verdict {
-        let validators = Validators {
-            entity_tag: &tag(strength),
-            last_modified: date(MODIFIED),
-        };
+    fn verdict(&self, method: MethodKind, validators: &Validators) -> Verdict {
         let preconditions = Preconditions {
             if_match: self
                 .if_match
@@ -63,7 +73,7 @@ impl Fields {
             if_modified_since: self.if_modified_since.as_deref().map(str::as_bytes),
             if_unmodified_since: self.if_unmodified_since.as_deref().map(str::as_bytes),
         };
-        evaluate(preconditions, method, &validators)
+        evaluate(preconditions, method, validators)
     }
 }
 
@@ -110,12 +120,12 @@ fn preconditions_are_evaluated_in_the_order_of_the_rfc() {
     for (lines, get, other, because) in cases {
         let fields = Fields::of(lines);
         assert_eq!(
-            fields.verdict(GetOrHead, Strength::Strong),
+            fields.verdict(GetOrHead, &validators()),
             *get,
             "GET {lines:?}: {because}"
         );
         assert_eq!(
-            fields.verdict(Other, Strength::Strong),
+            fields.verdict(Other, &validators()),
             *other,
             "other {lines:?}: {because}"
         );
@@ -123,44 +133,87 @@ fn preconditions_are_evaluated_in_the_order_of_the_rfc() {
 }
 
 #[test]
-fn a_weak_tag_gives_304_but_never_passes_if_match() {
-    let verdict = |name, value| Fields::of(&[(name, value)]).verdict(GetOrHead, Strength::Weak);
-    assert_eq!(verdict('N', TAG), NotModified);
-    assert_eq!(verdict('N', WEAK_TAG), NotModified);
-    assert_eq!(verdict('M', WEAK_TAG), Failed);
+fn without_a_tag_nothing_but_a_star_names_the_representation() {
+    let untagged = Validators {
+        entity_tag: None,
+        ..validators()
+    };
+    let verdict = |name, value| Fields::of(&[(name, value)]).verdict(GetOrHead, &untagged);
+    assert_eq!(verdict('N', TAG), Proceed);
+    assert_eq!(verdict('N', WEAK_TAG), Proceed);
+    assert_eq!(verdict('N', "*"), NotModified);
     assert_eq!(verdict('M', TAG), Failed);
     assert_eq!(verdict('M', "*"), Proceed);
+    assert!(!if_range_holds(TAG.as_bytes(), &untagged, date(AFTER)));
+}
+
+#[test]
+fn a_date_counts_as_far_as_it_is_known_to_mean_this_version() {
+    let (written, by_hand) = (Origin::Write, Origin::Hand);
+    let known = |since, origin| Dating::Known {
+        since: date(since),
+        origin,
+    };
+    #[rustfmt::skip]
+    let cases = [
+        // dating                     date      unchanged If-Range because
+        (known(MODIFIED, written),    BEFORE,   false, false, "modified since"),
+        (known(MODIFIED, written),    MODIFIED, true,  true,  "its own date"),
+        (known(MODIFIED, written),    AFTER,    true,  false, "nothing else was there since"),
+        (known(LATER, by_hand),       MODIFIED, true,  false, "its own date, which others may have"),
+        (known(LATER, by_hand),       AFTER,    false, false, "something else may have been there"),
+        (known(LATER, by_hand),       LATER,    true,  false, "it was there by then"),
+        (known(LATER, written),       MODIFIED, true,  true,  "its own date"),
+        (Dating::Void,                BEFORE,   false, false, "modified since"),
+        (Dating::Void,                MODIFIED, false, false, "a date that others have"),
+        (Dating::Void,                FUTURE,   false, false, "no date means it"),
+    ];
+    for (dating, since, is_unchanged, holds, because) in cases {
+        let validators = Validators {
+            dating,
+            ..validators()
+        };
+        let verdict = |name| Fields::of(&[(name, since)]).verdict(GetOrHead, &validators);
+        let (not_sent, passed) = match is_unchanged {
+            true => (NotModified, Proceed),
+            false => (Proceed, Failed),
+        };
+        assert_eq!(
+            verdict('S'),
+            not_sent,
+            "If-Modified-Since {since}: {because}"
+        );
+        assert_eq!(
+            verdict('U'),
+            passed,
+            "If-Unmodified-Since {since}: {because}"
+        );
+        let got = if_range_holds(since.as_bytes(), &validators, date(FUTURE));
+        assert_eq!(got, holds, "If-Range {since}: {because}");
+    }
 }
 
 #[test]
 fn a_part_is_sent_only_of_the_version_that_if_range_names_for_certain() {
-    use Strength::{Strong, Weak};
     #[rustfmt::skip]
     let cases = [
-        // If-Range                           tag     Date      holds  because
-        (TAG,                                 Strong, MODIFIED, true,  "the tag, at any date"),
-        (WEAK_TAG,                            Strong, AFTER,    false, "strong comparison"),
-        (WEAK_TAG,                            Weak,   AFTER,    false, "weak on both sides"),
-        (TAG,                                 Weak,   AFTER,    false, "ours is weak"),
-        ("\"a\"",                             Strong, AFTER,    false, "another tag"),
-        ("\"a\", \"3b9aca00-5\"",             Strong, AFTER,    false, "no list"),
-        ("*",                                 Strong, AFTER,    false, "no star"),
-        (MODIFIED,                            Strong, AFTER,    true,  "a second has passed"),
-        (MODIFIED,                            Strong, MODIFIED, false, "the same second"),
-        (MODIFIED,                            Strong, BEFORE,   false, "a clock that went back"),
-        (MODIFIED,                            Weak,   AFTER,    false, "could change unseen"),
-        ("Sunday, 06-Nov-94 08:49:37 GMT",    Strong, AFTER,    true,  "the same in another form"),
-        (BEFORE,                              Strong, AFTER,    false, "not exactly: earlier"),
-        (AFTER,                               Strong, FUTURE,   false, "not exactly: later"),
-        ("yesterday",                         Strong, AFTER,    false, "no date"),
-        ("",                                  Strong, AFTER,    false, "nothing"),
+        // If-Range                           Date      holds  because
+        (TAG,                                 MODIFIED, true,  "the tag, at any date"),
+        (WEAK_TAG,                            AFTER,    false, "strong comparison"),
+        ("\"a\"",                             AFTER,    false, "another tag"),
+        ("\"a\", \"3b9aca00-5\"",             AFTER,    false, "no list"),
+        ("*",                                 AFTER,    false, "no star"),
+        (MODIFIED,                            AFTER,    true,  "a second has passed"),
+        (MODIFIED,                            MODIFIED, false, "the same second"),
+        (MODIFIED,                            BEFORE,   false, "a clock that went back"),
+        ("Sunday, 06-Nov-94 08:49:37 GMT",    AFTER,    true,  "the same in another form"),
+        (BEFORE,                              AFTER,    false, "not exactly: earlier"),
+        (AFTER,                               FUTURE,   false, "not exactly: later"),
+        ("yesterday",                         AFTER,    false, "no date"),
+        ("",                                  AFTER,    false, "nothing"),
     ];
-    for (field, strength, now, want, because) in cases {
-        let validators = Validators {
-            entity_tag: &tag(strength),
-            last_modified: date(MODIFIED),
-        };
-        let got = if_range_holds(field.as_bytes(), &validators, date(now));
+    for (field, now, want, because) in cases {
+        let got = if_range_holds(field.as_bytes(), &validators(), date(now));
         assert_eq!(got, want, "If-Range: {field} at {now}: {because}");
     }
 }
@@ -221,7 +274,7 @@ proptest! {
     ) {
         let fields = Fields { if_match, if_none_match, if_modified_since, if_unmodified_since };
         for method in [GetOrHead, Other] {
-            let got = fields.verdict(method, Strength::Strong);
+            let got = fields.verdict(method, &validators());
             prop_assert_eq!(got, naive(&fields, method), "{:?}", fields);
         }
     }
@@ -231,15 +284,13 @@ proptest! {
         if_match: Vec<Vec<u8>>, if_none_match: Vec<Vec<u8>>,
         if_modified_since: Option<Vec<u8>>, if_unmodified_since: Option<Vec<u8>>, field: Vec<u8>,
     ) {
-        let validators =
-            Validators { entity_tag: &tag(Strength::Strong), last_modified: date(MODIFIED) };
         let preconditions = Preconditions {
             if_match: Some(if_match.iter().map(Vec::as_slice)),
             if_none_match: Some(if_none_match.iter().map(Vec::as_slice)),
             if_modified_since: if_modified_since.as_deref(),
             if_unmodified_since: if_unmodified_since.as_deref(),
         };
-        let _ = evaluate(preconditions, GetOrHead, &validators);
-        let _ = if_range_holds(&field, &validators, date(AFTER));
+        let _ = evaluate(preconditions, GetOrHead, &validators());
+        let _ = if_range_holds(&field, &validators(), date(AFTER));
     }
 }

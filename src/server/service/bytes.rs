@@ -16,6 +16,7 @@ use crate::server::connections::ConnectionId;
 use crate::server::disk_queue::Owner;
 use crate::server::residency::{self, Place, Residency, Waiter, Window};
 use crate::site::representation::Representation;
+use crate::site::validators::Identity;
 use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::mapping::Addresses;
 use crate::sys::memory::Memory;
@@ -68,6 +69,16 @@ impl Service {
         now: &Now,
     ) -> Supply {
         let version = representation.version;
+        if let Identity::Copy(_) = representation.identity {
+            let read = opened.iter().find(|opened| opened.version == version);
+            return match read.and_then(|opened| opened.content.as_ref()) {
+                Some(content) => {
+                    let memory = Memory::Copied(Box::<[u8]>::from(&**content).into());
+                    Supply::Source(Source::Mapped(Rc::new(memory)))
+                }
+                None => Supply::Nothing,
+            };
+        }
         let mappable = version.length <= self.map_file_length_max;
         if mappable && let Some(mapping) = self.mapping(entry, &version, asker, now) {
             return Supply::Source(Source::Mapped(mapping));

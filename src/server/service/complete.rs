@@ -18,6 +18,7 @@ use crate::server::watch::directories::Moment;
 use crate::site::media_type::media_type;
 use crate::site::representation::{Representation, Variants, Vary};
 use crate::site::resolve;
+use crate::site::validators::{Identity, Sighting};
 
 impl Service {
     /// Takes the result of a job in; those who waited for it are to be told afterwards.
@@ -168,7 +169,7 @@ impl Service {
         let mut opened = Vec::new();
         let (since, previous) = (pending.since, &pending.entry);
         let resolution = match (outcome, previous) {
-            (Outcome::Unchanged, Some(entry)) => Ok(settled(&entry.resolution, now)),
+            (Outcome::Unchanged, Some(_)) => Ok(None),
             // Nothing is compared where nothing was known.
             (Outcome::Unchanged, None) => Err(Resolved::Failed(Status::InternalServerError)),
             (Outcome::Failed(status), _) => Err(Resolved::Failed(status)),
@@ -184,12 +185,13 @@ impl Service {
             }
             (Outcome::Elsewhere(root), _) => {
                 if self.is_current(since) {
-                    self.serve(root);
+                    self.serve(root, now);
                 }
                 Err(Resolved::Again)
             }
             (Outcome::File(found), _) => {
-                let (resolution, files) = self.found(*found, is_ahead, now);
+                let (resolution, files) = self.found(&pending, *found, &footing, now);
+                self.keep_open(&files, is_ahead);
                 opened = files;
                 Ok(Some(resolution))
             }
@@ -317,8 +319,14 @@ impl Service {
         Resolved::Entry(entry)
     }
 
-    /// Describes a file that was found, and keeps its descriptors.
-    fn found(&mut self, found: FoundFile, is_ahead: bool, now: &Now) -> (Resolution, Vec<Opened>) {
+    /// Describes a file that was found.
+    fn found(
+        &self,
+        pending: &Pending,
+        found: FoundFile,
+        footing: &Footing,
+        now: &Now,
+    ) -> (Resolution, Vec<Opened>) {
         let FoundFile {
             path,
             identity,
@@ -333,12 +341,28 @@ impl Service {
         let used: Vec<Coding> = twins.iter().map(|(coding, _)| *coding).collect();
         let seen = Seen::of(&expectations, &path, &used);
         let media_type = media_type(path.as_bytes()).field;
+        let since = self.since_when(footing, pending.way.as_deref());
+        let previous = pending.entry.as_ref().and_then(|entry| entry.variants());
         let describe = |opened: &Opened, coding| {
-            let known = Representation::new(media_type, opened.version, coding, vary, now);
-            match self.rechecks.edited(&opened.version) {
-                Some(digest) => known.with_content(digest),
-                None => known,
-            }
+            let known = opened.identity.unwrap_or(Identity::Never);
+            let sighting = Sighting {
+                version: opened.version,
+                identity: match self.rechecks.edited(&opened.version) {
+                    Some(digest) => known.of_edited(digest),
+                    None => known,
+                },
+                tags: self.tags,
+                since,
+                newest_before: None,
+            };
+            let sighting = match previous {
+                Some(variants) => {
+                    let previous = variants.in_coding(coding).as_predecessor();
+                    sighting.after(&previous, coding)
+                }
+                None => self.past.after(&pending.raw_path, sighting),
+            };
+            Representation::new(media_type, sighting, coding, vary, now)
         };
         let variants = Variants {
             identity: describe(&identity, Coding::Identity),
@@ -350,7 +374,12 @@ impl Service {
         let opened: Vec<_> = std::iter::once(identity)
             .chain(twins.into_iter().map(|(_, twin)| twin))
             .collect();
-        for Opened { file, version } in &opened {
+        (Resolution::File { variants, seen }, opened)
+    }
+
+    /// Keeps descriptors of files that were opened.
+    fn keep_open(&mut self, opened: &[Opened], is_ahead: bool) {
+        for Opened { file, version, .. } in opened {
             if version.length > 0 && !self.maps.holds(version) {
                 match is_ahead {
                     true => drop(self.descriptors.fill(*version, Arc::clone(file))),
@@ -358,17 +387,5 @@ impl Service {
                 }
             }
         }
-        (Resolution::File { variants, seen }, opened)
     }
-}
-
-/// What is known of a file, with the entity tags strong that may be so by now.
-fn settled(resolution: &Resolution, now: &Now) -> Option<Resolution> {
-    let Resolution::File { variants, seen } = resolution else {
-        return None;
-    };
-    Some(Resolution::File {
-        variants: variants.settled(now)?,
-        seen: seen.clone(),
-    })
 }

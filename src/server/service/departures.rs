@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use super::Service;
-use crate::cache::entry::{Entry, Resolution};
+use crate::cache::entry::Entry;
 use crate::cache::path::Departure;
 use crate::site::representation::Variants;
 use crate::sys::file::FileVersion;
@@ -21,7 +21,12 @@ impl Service {
         for (previous, departure) in gone {
             match departure {
                 Departure::Forgotten => self.forgotten(&previous),
-                Departure::Replaced => self.replaced(&previous, entry),
+                Departure::Replaced => {
+                    if entry.variants().is_none() {
+                        self.note_past(raw_path, &previous);
+                    }
+                    self.replaced(&previous, entry);
+                }
             }
         }
     }
@@ -29,7 +34,16 @@ impl Service {
     /// Forgets a path: what it leads to is not known now.
     pub(super) fn drop_path(&mut self, raw_path: &[u8]) {
         if let Some(previous) = self.paths.remove(raw_path) {
+            self.note_past(raw_path, &previous);
             self.forgotten(&previous);
+        }
+    }
+
+    /// A path leads to no file for now. What is found there later may have the date of what was.
+    fn note_past(&mut self, raw_path: &[u8], entry: &Entry) {
+        if let Some(variants) = entry.variants() {
+            self.past
+                .note(raw_path, &variants.identity.as_predecessor());
         }
     }
 
@@ -37,7 +51,7 @@ impl Service {
     /// ask for its descriptor.
     fn forgotten(&mut self, entry: &Rc<Entry>) {
         self.top.left(entry);
-        for version in variants(entry).into_iter().flat_map(Variants::versions) {
+        for version in entry.variants().into_iter().flat_map(Variants::versions) {
             self.descriptors.release(&version);
         }
     }
@@ -45,8 +59,8 @@ impl Service {
     /// A path leads elsewhere now. Nobody will ask for the version that it led to.
     fn replaced(&mut self, previous: &Rc<Entry>, by: &Rc<Entry>) {
         self.top.left(previous);
-        let news = variants(by);
-        let Some(variants) = variants(previous) else {
+        let news = by.variants();
+        let Some(variants) = previous.variants() else {
             return;
         };
         for old in variants.all() {
@@ -66,7 +80,7 @@ impl Service {
     /// before anybody asks, so that the blocks of a deleted file are free.
     pub(super) fn let_go_of_renamed(&mut self) {
         for entry in self.watch.directories.take_renamed() {
-            for version in variants(&entry).into_iter().flat_map(Variants::versions) {
+            for version in entry.variants().into_iter().flat_map(Variants::versions) {
                 self.descriptors.remove(&version);
             }
         }
@@ -82,6 +96,14 @@ impl Service {
 
     /// Drops all of a root that is served no more.
     pub(super) fn let_go_of_all(&mut self) {
+        let mut past = std::mem::take(&mut self.past);
+        for (path, entry) in self.paths.files() {
+            let Some(variants) = entry.variants().filter(|_| past.has_room()) else {
+                break;
+            };
+            past.note(path, &variants.identity.as_predecessor());
+        }
+        self.past = past;
         self.paths.clear();
         self.pages.clear();
         self.top.all_left();
@@ -89,12 +111,5 @@ impl Service {
         self.descriptors.clear();
         self.being_mapped.clear();
         self.watch.clear();
-    }
-}
-
-fn variants(entry: &Entry) -> Option<&Variants> {
-    match &entry.resolution {
-        Resolution::File { variants, .. } => Some(variants),
-        Resolution::Moved(_) | Resolution::Refused(_) | Resolution::Listed => None,
     }
 }

@@ -29,6 +29,9 @@ pub(super) struct Serving {
     pub(super) root: Arc<Root>,
     /// Counts roots: a result from beneath another is not remembered.
     number: u32,
+    /// When the way to it was last made to lead here, in seconds since 1970: what was served before may have
+    /// come from elsewhere.
+    since: i64,
     /// Whether its file system tells of no changes, so that nobody walks there.
     is_untelling: bool,
     following: Option<Following>,
@@ -48,6 +51,7 @@ impl Serving {
         Serving {
             root,
             number: 0,
+            since: i64::MIN,
             is_untelling: false,
             following: None,
         }
@@ -124,7 +128,7 @@ impl Service {
     }
 
     /// Where a look-up is made, and the way there if it is watched already.
-    pub(super) fn site(&mut self, lookup: &Lookup) -> (Site, Option<Rc<Way>>) {
+    pub(super) fn site(&mut self, lookup: &Lookup, now: &Now) -> (Site, Option<Rc<Way>>) {
         let directories = &mut self.watch.directories;
         let mut way = None;
         let ground = match directories.watches().map(Arc::clone) {
@@ -141,6 +145,8 @@ impl Service {
             root: Arc::clone(&self.serving.root),
             is_root_compared: !directories.is_root_watched(),
             ground,
+            tags: self.tags,
+            asked: now.wall,
         };
         (site, way)
     }
@@ -237,6 +243,16 @@ impl Service {
         }
     }
 
+    /// When the way that a look-up has gone was last made to lead there, in seconds since 1970.
+    pub(super) fn since_when(&self, footing: &job::Footing, way: Option<&Way>) -> i64 {
+        let since = match (&footing.walk, way) {
+            (Some(walk), _) => walk.since,
+            (None, Some(way)) => way.named_at(),
+            (None, None) => i64::MIN,
+        };
+        since.max(self.serving.since)
+    }
+
     /// Whether a look-up was made beneath what is the root by now.
     pub(super) fn is_current(&self, since: Since) -> bool {
         since.root == self.serving.number
@@ -244,9 +260,11 @@ impl Service {
 
     /// Serves another directory from now on: nothing that was known of the paths of the old one is
     /// known of the new one. What is being sent is sent to its end.
-    pub(super) fn serve(&mut self, root: Arc<Root>) {
+    pub(super) fn serve(&mut self, root: Arc<Root>, now: &Now) {
         self.serving.root = root;
         self.serving.number += 1;
+        // Not in this second: somebody may have been answered from the other in it.
+        self.serving.since = now.wall.seconds.saturating_add(1);
         self.serving.is_untelling = false;
         self.roots_served += 1;
         self.let_go_of_all();
@@ -335,7 +353,7 @@ impl Service {
         };
         self.watch.directories.watch_root(walk, following.since);
         if let Some(root) = root {
-            self.serve(root);
+            self.serve(root, now);
         }
         if !self.watch.directories.is_root_watched() {
             // What was trusted for ever, because a change of the root would be told, is so no more.
@@ -353,12 +371,14 @@ impl Service {
     /// Watches the way to the root from the start on.
     pub(in crate::server) fn begin_following(&mut self) {
         let directories = &mut self.watch.directories;
+        let path = self.serving.root.path();
         let Some(watches) = directories.watches().map(Arc::clone) else {
+            self.serving.since = self.serving.root.linked_since();
             return;
         };
         let since = directories.moment();
-        let path = self.serving.root.path();
         let walk = watches.walk_to_root(path.to_bytes());
+        self.serving.since = walk.since;
         directories.watch_root(&walk, since);
         // It was opened before it was watched.
         match self.serving.root.open_again() {

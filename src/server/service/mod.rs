@@ -39,6 +39,7 @@ use super::watch::{Change, Watch};
 use crate::cache::curve::TakenIn;
 use crate::cache::entry::{Entry, Resolution};
 use crate::cache::held::{Budget, HeldCache};
+use crate::cache::past::PastDates;
 use crate::cache::path::{Known, PathCache};
 use crate::cache::top::Top;
 use crate::clock::Now;
@@ -52,6 +53,7 @@ use crate::http::request::{Field, Request};
 use crate::http::status::Status;
 use crate::site::resolve::{self, Naming};
 use crate::site::response::{self, Content, Fixed, Selected};
+use crate::site::validators::EntityTags;
 use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::memory::Memory;
 use crate::sys::pagemap::Pagemap;
@@ -193,6 +195,8 @@ pub(super) struct Service {
     pub maps: HeldCache<MappedFile>,
     /// Open files.
     pub descriptors: HeldCache<Arc<OpenFile>>,
+    /// What paths have led to that lead to no file now.
+    past: PastDates,
     /// What most bytes and most waiting go to.
     pub top: Top,
     /// Versions that were mapped and then written to: entries that still lead to them are out of date.
@@ -232,6 +236,7 @@ pub(super) struct Service {
     pagemap: Option<Pagemap>,
     locking: Locking,
     naming: Naming,
+    tags: EntityTags,
     ranges: RangeLimits,
     map_file_length_max: u64,
     revalidate: Duration,
@@ -276,6 +281,7 @@ impl Service {
             paths: PathCache::new(path_count_max),
             maps: HeldCache::new(maps).with_curve(TakenIn::Second),
             descriptors: HeldCache::new(descriptors),
+            past: PastDates::default(),
             top: Top::default(),
             rewritten: rewritten(),
             watch,
@@ -303,6 +309,7 @@ impl Service {
                 dot_files: settings.dot_files,
                 directories: settings.directories,
             },
+            tags: settings.entity_tags,
             ranges: RangeLimits {
                 count_max: settings.limits.range_count_max,
             },
@@ -421,15 +428,18 @@ impl Service {
         raw_path: &[u8],
         entry: Option<&Rc<Entry>>,
         resolving: Resolving,
+        now: &Now,
     ) -> Result<(Resolve, Option<Rc<Way>>), Status> {
         let lookup = resolve::plan(raw_path, &self.naming)?;
         let expected = match (resolving, entry.map(|entry| &entry.resolution)) {
-            (Resolving::Comparing, Some(Resolution::File { variants, seen })) => {
+            (Resolving::Comparing, Some(Resolution::File { variants, seen }))
+                if variants.is_settled() =>
+            {
                 seen.expectations(&lookup, variants)
             }
             _ => Vec::new(),
         };
-        let (site, way) = self.site(&lookup);
+        let (site, way) = self.site(&lookup, now);
         let is_listed = |entry: &&Rc<Entry>| matches!(entry.resolution, Resolution::Listed);
         let listed = entry.filter(is_listed).and(Some(lookup.directory()));
         let page = listed.and_then(|directory| self.pages.digest(directory));
@@ -449,7 +459,7 @@ impl Service {
         if let Some(job) = self.fetches.join(raw_path, asker.id, since) {
             return Answer::Waiting(job);
         }
-        let (resolve, way) = match self.resolve(raw_path, entry, resolving) {
+        let (resolve, way) = match self.resolve(raw_path, entry, resolving, now) {
             Ok(resolve) => resolve,
             Err(status) => return Answer::Fixed(Fixed::Error(status)),
         };
@@ -457,9 +467,9 @@ impl Service {
             Resolving::Comparing => Purpose::Check,
             Resolving::Anew => Purpose::Asked,
         };
-        let submitted = self
-            .disk
-            .submit(asker.owner, Job::Resolve(resolve), now.monotonic);
+        let submitted =
+            self.disk
+                .submit(asker.owner, Job::Resolve(Box::new(resolve)), now.monotonic);
         match submitted {
             Ok(job) => {
                 let pending = Pending {

@@ -104,7 +104,7 @@ impl Rechecks {
     /// Whether the content of a representation has changed since it was described, though its times did not.
     pub(super) fn is_outdated(&self, representation: &Representation) -> bool {
         let edited = self.edited(&representation.version);
-        edited.is_some() && edited != representation.content
+        edited.is_some_and(|digest| representation.identity.is_outdated_by(digest))
     }
 
     /// The content of a version was read again.

@@ -272,14 +272,14 @@ impl Service {
             return;
         }
         let since = self.since();
-        let resolving = self.resolve(raw_path, Some(entry), Resolving::Comparing);
+        let resolving = self.resolve(raw_path, Some(entry), Resolving::Comparing, now);
         let Ok((resolve, way)) = resolving else {
             return;
         };
         entry.begin_check();
         self.recheck_content(raw_path, entry, now);
         self.staleness.checks_ahead += 1;
-        let job = Job::Resolve(resolve);
+        let job = Job::Resolve(Box::new(resolve));
         let job = self.disk.insist(Owner::Server, job, now.monotonic);
         let pending = Pending {
             raw_path: raw_path.into(),

@@ -87,8 +87,8 @@ impl Service {
             return;
         };
         let since = self.since();
-        let (site, way) = self.site(&lookup);
-        let job = Job::Resolve(Resolve::new(lookup, site));
+        let (site, way) = self.site(&lookup, now);
+        let job = Job::Resolve(Box::new(Resolve::new(lookup, site)));
         let job = self.disk.insist(Owner::Server, job, now.monotonic);
         let pending = Pending {
             raw_path: raw_path.into(),

@@ -42,6 +42,15 @@ pub(in crate::server) struct Way {
     keys: Box<[Key]>,
     directory: DirectoryId,
     since: Moment,
+    /// As of a [`Walk`].
+    named_at: i64,
+}
+
+impl Way {
+    /// When it was last made to lead there, in seconds since 1970.
+    pub(in crate::server) fn named_at(&self) -> i64 {
+        self.named_at
+    }
 }
 
 /// What depends on directories.
@@ -341,6 +350,7 @@ impl Directories {
             keys: keys.into(),
             directory,
             since: self.moment(),
+            named_at: walk.since,
         });
         let target = Target::Way(Rc::downgrade(&way));
         let ticket = self.dependents.add(target, needed);
