@@ -4,9 +4,15 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use super::harness::{Client, Content, Server, Site, engines, is_installed, skip, wait_until};
+use super::harness::{
+    Client, Content, Server, Site, engines, is_installed, skip, wait_out, wait_until,
+};
 use super::slow_tree::SlowTree;
+
+/// How long an entry is trusted where nobody tells of changes.
+const BOUND: Duration = Duration::from_millis(20);
 
 /// How the root is reached, and what makes its path lead to another release.
 type Way = (&'static str, fn(&Path), fn(&Path, &str));
@@ -73,7 +79,14 @@ fn swapping_the_root_switches_the_site_and_finishes_what_is_under_way() {
                 prepare(&site.beside("."));
                 let words: &[&str] = match events {
                     true => &["--revalidate", "1h"],
-                    false => &["--watch-directories", "0", "--revalidate", "20ms"],
+                    false => &[
+                        "--watch-directories",
+                        "0",
+                        "--revalidate",
+                        "20ms",
+                        "--stale",
+                        "0",
+                    ],
                 };
                 let server = serve(&site, &[&["--disk", engine], words].concat());
                 let what = format!("{what}, {engine}, events: {events}");
@@ -88,7 +101,7 @@ fn swapping_the_root_switches_the_site_and_finishes_what_is_under_way() {
                 std::io::Read::read_exact(&mut slow.stream(), &mut first).unwrap();
                 change(&site.beside("."), "2");
                 if !events {
-                    wait_until(&what, || client.get("/a", &[]).body == b"2");
+                    wait_out(BOUND);
                 }
                 for path in ["/a", "/d/b", "/only2"] {
                     assert_eq!(client.get(path, &[]).body, b"2", "{what}: {path}");
@@ -225,7 +238,8 @@ fn some_are_polled(site: &Site, server: &Server) {
     };
     for name in &names {
         site.file(name, "before");
-        wait_until("it is there", || is(&mut client, name, "before"));
+        wait_out(BOUND);
+        assert!(is(&mut client, name, "before"), "it is there");
     }
     let numbers = &server.numbers()["freshness"];
     let number = |name: &str| numbers[name].as_u64().unwrap();
@@ -235,7 +249,8 @@ fn some_are_polled(site: &Site, server: &Server) {
     assert_eq!(number("worst_staleness_ms"), 20, "{numbers}");
     for name in &names {
         site.publish(name, "after");
-        wait_until("its change is seen", || is(&mut client, name, "after"));
+        wait_out(BOUND);
+        assert!(is(&mut client, name, "after"), "its change is seen");
     }
     let lines = || server.errors().matches("cannot be watched").count();
     wait_until("it is said", || lines() > 0);
@@ -246,7 +261,14 @@ fn some_are_polled(site: &Site, server: &Server) {
 fn what_is_too_much_to_be_watched_is_looked_at_again() {
     for engine in engines() {
         let site = Site::new();
-        let bound = ["--revalidate", "20ms", "--watch-directories", "10"];
+        let bound = [
+            "--revalidate",
+            "20ms",
+            "--stale",
+            "0",
+            "--watch-directories",
+            "10",
+        ];
         let server = Server::start(&site, &[&["--disk", engine], &bound[..]].concat());
         some_are_polled(&site, &server);
         assert!(server.errors().contains("--watch-directories"));
@@ -277,6 +299,8 @@ fn watches_that_the_kernel_refuses_are_done_without() {
             engine,
             "--revalidate",
             "20ms",
+            "--stale",
+            "0",
         ]);
         let server = Server::spawn(command.arg(site.root()));
         some_are_polled(&site, &server);

@@ -37,6 +37,13 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Waits until a bound on staleness has passed that begins now. A request that is sent after that gets what is
+/// there now, at the first try: the bound is tested whatever else the machine does.
+pub fn wait_out(bound: Duration) {
+    let since = Instant::now();
+    wait_until("the bound has passed", || since.elapsed() >= bound);
+}
+
 /// Runs `work` on a thread for which some system calls fail with `errno`, also in what it starts. A call
 /// without rules always fails; with rules, where its arguments match one of them.
 pub fn refusing<T: Send>(
