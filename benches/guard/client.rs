@@ -71,31 +71,42 @@ fn is_whole(bytes: &[u8], is_head: bool) -> bool {
     bytes.len() >= end + 4 + length
 }
 
-fn words(directory: &Path) -> (PathBuf, Vec<String>) {
+/// The words of a server: those given, and where it listens. Its log is a file beside the root.
+fn words(directory: &Path, log_format: Option<&str>) -> (PathBuf, Vec<String>) {
     let socket = directory.join("socket");
-    let words = [
-        "--listen",
-        &format!("unix:{}", socket.display()),
-        "--disk",
-        "threads",
-        &directory.join("root").display().to_string(),
+    let mut words = vec![
+        format!("--listen=unix:{}", socket.display()),
+        String::from("--disk=threads"),
+        directory.join("root").display().to_string(),
     ];
-    (socket, words.map(str::to_owned).to_vec())
+    if let Some(format) = log_format {
+        let log = directory.join("log");
+        words.push(format!("--access-log={}", log.display()));
+        words.push(format!("--access-log-format={format}"));
+    }
+    (socket, words)
 }
 
-/// Asks a server that has just started: first what makes it warm. The file of a hot request is mapped, whatever
-/// is asked of it; a file that is only kept open is compared by one call more.
+/// Asks a server that has just started: first what makes it warm. The files of hot requests are in memory, whatever
+/// is asked of them; a file that is only kept open is compared by one call more.
 fn load(socket: &Path, request: &str, count: usize) {
     let mut client = Client::connect(socket);
-    client.ask("GET /file HTTP/1.1\r\nHost: a\r\n\r\n", 50);
+    for path in ["/file", "/mapped"] {
+        client.ask(&format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"), 50);
+    }
     std::thread::sleep(MAPPED_AFTER);
     client.ask(request, 50);
     client.ask(request, count);
 }
 
 /// Allocations of the thread of the loop, from its start to its end.
-pub(crate) fn allocations(request: &str, count: usize, directory: &Path) -> u64 {
-    let (socket, words) = words(directory);
+pub(crate) fn allocations(
+    request: &str,
+    log_format: Option<&str>,
+    count: usize,
+    directory: &Path,
+) -> u64 {
+    let (socket, words) = words(directory, log_format);
     let words = std::iter::once(String::from("spede")).chain(words);
     let Ok(Task::Serve(settings)) = config::parse(words.map(Into::into)) else {
         panic!("these words are no settings");
@@ -110,8 +121,13 @@ pub(crate) fn allocations(request: &str, count: usize, directory: &Path) -> u64 
 }
 
 /// System calls of the program, without its waits, from its start to its end.
-pub(crate) fn system_calls(request: &str, count: usize, directory: &Path) -> u64 {
-    let (socket, words) = words(directory);
+pub(crate) fn system_calls(
+    request: &str,
+    log_format: Option<&str>,
+    count: usize,
+    directory: &Path,
+) -> u64 {
+    let (socket, words) = words(directory, log_format);
     let out = directory.join("strace");
     let mut strace = Command::new("strace")
         .args(["-f", "-c", "-U", "calls,name", "-o"])
