@@ -22,6 +22,10 @@ pub struct Budget {
     pub count_max: usize,
 }
 
+/// What a cache that has given way may take more, whenever it may grow again: an eighth, and this.
+const GROWN_BYTES_MIN: u64 = 256 << 10;
+const GROWN_COUNT_MIN: usize = 64;
+
 /// Holders of file content by version.
 ///
 /// `H` is a counted reference: what is pushed out lives on with those who are sending it.
@@ -29,6 +33,8 @@ pub struct Budget {
 pub struct HeldCache<H> {
     entries: Ranked<FileVersion, H>,
     budget: Budget,
+    /// How much may be held now: less while memory is short.
+    now: Budget,
     hasher: SeedableRandomState,
     sampler: Option<Box<Sampler>>,
     stats: CacheStats,
@@ -41,6 +47,7 @@ impl<H> HeldCache<H> {
         HeldCache {
             entries: Ranked::new(room(budget), budget.count_max.saturating_mul(2)),
             budget,
+            now: budget,
             hasher: super::key_hasher(),
             sampler: None,
             stats: CacheStats::default(),
@@ -126,7 +133,7 @@ impl<H> HeldCache<H> {
 
     /// Whether something of `length` bytes can be held at all.
     pub fn has_room_for(&self, length: u64) -> bool {
-        length <= self.budget.bytes_max && self.budget.count_max > 0
+        length <= self.now.bytes_max && self.now.count_max > 0
     }
 
     /// Whether there is room for all, so that what was put in last is not what goes next. The last tenth of
@@ -135,7 +142,7 @@ impl<H> HeldCache<H> {
         let Budget {
             bytes_max,
             count_max,
-        } = self.budget;
+        } = self.now;
         self.bytes() <= bytes_max - bytes_max / 10
             && self.entry_count() <= count_max - count_max / 10
     }
@@ -184,6 +191,42 @@ impl<H> HeldCache<H> {
         let age_s = self.minute.age_s() - slot.since_s;
         self.stats.note_eviction(Cause::Shed, age_s);
         Some((version, slot.value))
+    }
+
+    /// Gives up the holder that is worth least, if there is one, because memory is short, and holds no more
+    /// than is left until [`grow`](HeldCache::grow) allows it.
+    pub fn give_way(&mut self) -> Option<(FileVersion, H)> {
+        let (version, slot) = self.entries.evict()?;
+        let age_s = self.minute.age_s() - slot.since_s;
+        self.stats.note_eviction(Cause::Budget, age_s);
+        self.hold(Budget {
+            bytes_max: match self.budget.bytes_max {
+                u64::MAX => u64::MAX,
+                bytes_max => self.entries.weight().min(bytes_max),
+            },
+            count_max: self.entries.len(),
+        });
+        Some((version, slot.value))
+    }
+
+    /// Takes a little more again, up to the bounds.
+    pub fn grow(&mut self) {
+        let Budget {
+            bytes_max,
+            count_max,
+        } = self.now;
+        let bytes_more = bytes_max / 8 + GROWN_BYTES_MIN;
+        self.hold(Budget {
+            bytes_max: bytes_max
+                .saturating_add(bytes_more)
+                .min(self.budget.bytes_max),
+            count_max: (count_max + count_max / 8 + GROWN_COUNT_MIN).min(self.budget.count_max),
+        });
+    }
+
+    fn hold(&mut self, now: Budget) {
+        self.now = now;
+        self.entries.set_room(room(now));
     }
 
     /// Drops a version because the file has changed.
@@ -404,7 +447,10 @@ mod tests {
         assert!(by.bytes > 100 && by.count > 0 && by.shed > 100, "{stats:?}");
         assert!(by.memory > 100 && stats.released > 100, "{stats:?}");
         assert!(stats.rejected > 100 && stats.hits > 100, "{stats:?}");
-        assert_eq!(by.bytes + by.count + by.shed + by.memory, stats.evictions);
+        assert_eq!(
+            by.bytes + by.count + by.shed + by.memory + by.budget,
+            stats.evictions
+        );
         let missed = stats.misses_by;
         assert_eq!(missed.cold + missed.changed + missed.evicted, stats.misses);
         let gone = stats.evictions + stats.rejected + stats.changed + stats.released;

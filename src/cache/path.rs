@@ -33,6 +33,9 @@ const NEGATIVE_SHARE: usize = 8;
 /// Files by other spellings than the usual one, before they are looked through the first time.
 const SPELLING_COUNT_MIN: usize = 64;
 
+/// Paths that may be remembered however short memory is, and how many more at least when it is no longer.
+const COUNT_MIN: usize = 64;
+
 /// What a look-up gives.
 #[derive(Clone, Debug)]
 pub enum Known {
@@ -75,6 +78,8 @@ pub struct PathCache {
     /// So many of them are looked through for those that are remembered no more.
     spelling_count_max: usize,
     entry_count_max: usize,
+    /// How many may be there now: fewer while memory is short.
+    count_max_now: usize,
     hasher: SeedableRandomState,
     sampler: Option<Box<Sampler>>,
     /// Entries of an earlier generation have expired.
@@ -98,6 +103,7 @@ impl PathCache {
             spellings: HashMap::default(),
             spelling_count_max: SPELLING_COUNT_MIN,
             entry_count_max,
+            count_max_now: entry_count_max,
             hasher: super::key_hasher(),
             sampler: sampler.map(Box::new),
             generation: 0,
@@ -248,7 +254,7 @@ impl PathCache {
         if let Some(sampler) = &mut self.sampler {
             sampler.show_missed(key(hash, Place::Main, bytes), holding);
         }
-        let left = self.entry_count_max - self.negatives.len();
+        let left = self.count_max_now.saturating_sub(self.negatives.len());
         self.files.set_room(room(left));
         let (stats, now_s) = (&mut self.stats, self.minute.age_s());
         let mut pushed_out = |_, slot: Slot<_>, departure| {
@@ -271,7 +277,7 @@ impl PathCache {
         if !is_file || raw_path.len() > PATH_LENGTH_MAX || self.holds(raw_path) {
             return true;
         }
-        let left = self.entry_count_max - negative_count_max(self.entry_count_max);
+        let left = self.count_max_now - negative_count_max(self.count_max_now);
         self.files.set_room(room(left));
         let hash = self.hasher.hash_one(raw_path);
         let now_s = self.minute.age_s();
@@ -343,14 +349,14 @@ impl PathCache {
                 replace(previous, &entry, gone);
             }
         }
-        while self.negatives.len() > negative_count_max(self.entry_count_max) {
+        while self.negatives.len() > negative_count_max(self.count_max_now) {
             if let Some((_, negative)) = self.negatives.pop_lru() {
                 self.files.note_departure(negative.hash, Fate::PushedOut);
                 self.stats
                     .note_eviction(Cause::Share, now_s - negative.since_s);
             }
         }
-        while self.entry_count() > self.entry_count_max {
+        while self.entry_count() > self.count_max_now {
             match self.files.evict() {
                 Some((_, slot)) => {
                     self.stats.note_eviction(Cause::Count, now_s - slot.since_s);
@@ -359,6 +365,38 @@ impl PathCache {
                 None => break,
             }
         }
+    }
+
+    /// Forgets the path that is worth least, if there is one, because memory is short, and remembers no more
+    /// than are left until [`grow`](PathCache::grow) allows it. Gives whether there was one; what it has led to
+    /// is given to `gone` if no other spelling of it is remembered.
+    pub fn give_way(&mut self, gone: &mut dyn FnMut(Rc<Entry>, Departure)) -> bool {
+        let has_many = self.negatives.len() > negative_count_max(self.entry_count());
+        let file = match has_many {
+            true => None,
+            false => self.files.evict(),
+        };
+        let (entry, since_s) = match file {
+            Some((_, slot)) => (slot.value, slot.since_s),
+            None => {
+                let Some((_, negative)) = self.negatives.pop_lru() else {
+                    return false;
+                };
+                self.files.note_departure(negative.hash, Fate::PushedOut);
+                (negative.entry, negative.since_s)
+            }
+        };
+        let age_s = self.minute.age_s() - since_s;
+        self.stats.note_eviction(Cause::Budget, age_s);
+        self.count_max_now = self.entry_count().max(COUNT_MIN).min(self.entry_count_max);
+        forget(entry, gone);
+        true
+    }
+
+    /// Remembers a little more again, up to the bound.
+    pub fn grow(&mut self) {
+        let count = self.count_max_now;
+        self.count_max_now = (count + count / 8 + COUNT_MIN).min(self.entry_count_max);
     }
 
     /// Forgets a path, and gives what it has led to if no other spelling of it is remembered.

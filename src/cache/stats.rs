@@ -68,6 +68,8 @@ pub struct EvictionsBy {
     pub shed: u64,
     /// Memory: the kernel had taken the pages of a mapping.
     pub memory: u64,
+    /// The budget of all memory.
+    pub budget: u64,
 }
 
 /// For want of what an entry was pushed out.
@@ -83,6 +85,8 @@ pub enum Cause {
     Shed,
     /// Memory, which the kernel took.
     Memory,
+    /// Memory within the budget.
+    Budget,
 }
 
 /// Why a key that is not held is not.
@@ -123,6 +127,7 @@ impl CacheStats {
             Cause::Share => by.share += 1,
             Cause::Shed => by.shed += 1,
             Cause::Memory => by.memory += 1,
+            Cause::Budget => by.budget += 1,
         }
         let bucket = (u32::BITS - age_s.leading_zeros()) as usize;
         self.age_at_eviction_s[bucket.min(AGE_BUCKETS - 1)] += 1;

@@ -318,6 +318,7 @@ pub(super) struct Args {
 
     /// Most connections at once [default: what RLIMIT_NOFILE leaves].
     ///
+    /// By default no more than a quarter of the memory there is has room for, at 6,200 bytes each.
     /// Further ones wait in the queue of the kernel until one has ended.
     #[arg(long, value_name = "N", env = "SPEDE_CONNECTIONS", help_heading = LIMITS)]
     #[arg(value_parser = count(1..=COUNT_MAX))]

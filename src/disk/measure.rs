@@ -21,8 +21,8 @@ pub struct Places {
 pub struct Measured {
     /// The smallest of all limits.
     pub limit: Limit,
-    /// The memory of the machine, where it is known.
-    pub machine: Option<u64>,
+    /// The memory of the machine and what of it is available, where that is known.
+    pub machine: Option<(u64, u64)>,
     /// Resident memory of this process.
     pub resident: Resident,
     /// What counts against the limit and cannot be taken back by the kernel; of a control group it may be
@@ -62,7 +62,7 @@ impl Places {
     pub fn measure(&self) -> Measured {
         let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let machine = limits::machine_memory(&meminfo);
-        let of_machine = machine.map(|bytes| Limit {
+        let of_machine = machine.map(|(bytes, _)| Limit {
             bytes,
             source: Source::Machine,
         });
@@ -171,7 +171,8 @@ mod tests {
     #[test]
     fn this_machine_has_a_limit() {
         let measured = Places::find().measure();
-        let machine = measured.machine.expect("MemTotal");
+        let (machine, available) = measured.machine.expect("MemTotal");
+        assert!(available <= machine);
         assert!(
             measured.limit.bytes <= machine && measured.limit.bytes > 0,
             "{measured:?}"

@@ -191,9 +191,10 @@ pub fn field(text: &str, name: &str) -> Option<u64> {
     })
 }
 
-/// `MemTotal` of `/proc/meminfo`, in bytes.
-pub fn machine_memory(meminfo: &str) -> Option<u64> {
-    Some(field(meminfo, "MemTotal")? << 10)
+/// `MemTotal` and `MemAvailable` of `/proc/meminfo`, in bytes.
+pub fn machine_memory(meminfo: &str) -> Option<(u64, u64)> {
+    let bytes = |name| Some(field(meminfo, name)? << 10);
+    Some((bytes("MemTotal")?, bytes("MemAvailable")?))
 }
 
 /// Bytes charged to a group that the kernel cannot take back: of what is charged, its pages of files and its
@@ -320,8 +321,9 @@ mod tests {
 
     #[test]
     fn numbers_of_proc_are_read() {
-        let meminfo = "MemTotal:       24684092 kB\nMemFree:        18987868 kB\n";
-        assert_eq!(machine_memory(meminfo), Some(24_684_092 << 10));
+        let meminfo = "MemTotal:       24684092 kB\nMemFree:   1 kB\nMemAvailable:   18987868 kB\n";
+        let want = (24_684_092 << 10, 18_987_868 << 10);
+        assert_eq!(machine_memory(meminfo), Some(want));
         assert_eq!(machine_memory("MemTotalX: 1 kB\n"), None);
         let want = Resident {
             all: 300 * 4_096,

@@ -15,8 +15,10 @@ pub enum Part {
     Copies,
     /// What is kept of each cached or open file beside its content.
     Files,
-    /// What paths lead to, with their rendered heads.
+    /// What paths lead to.
     Paths,
+    /// Rendered heads of responses.
+    Heads,
     /// Watched directories and what depends on them.
     Directories,
     /// The table of connections and their deadlines.
@@ -35,11 +37,12 @@ pub enum Part {
 
 impl Part {
     /// All of them.
-    pub const ALL: [Part; 11] = [
+    pub const ALL: [Part; 12] = [
         Part::Program,
         Part::Copies,
         Part::Files,
         Part::Paths,
+        Part::Heads,
         Part::Directories,
         Part::Connections,
         Part::Buffers,
@@ -56,6 +59,7 @@ impl Part {
             Part::Copies => "copies",
             Part::Files => "files",
             Part::Paths => "paths",
+            Part::Heads => "heads",
             Part::Directories => "directories",
             Part::Connections => "connections",
             Part::Buffers => "buffers",

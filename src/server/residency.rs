@@ -39,6 +39,10 @@ const WINDOWS_UNDER_WAY_MAX: usize = 128;
 /// Windows remembered: 32 GiB of files, in about 6 MiB of memory.
 const WINDOW_COUNT_MAX: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
 
+/// Bytes that one takes: a node of the list with two links, and a pair of pointers in a table that is between
+/// half and seven eighths full.
+const WINDOW_BYTES: u64 = (size_of::<(Window, Use)>() + 16 + 24) as u64;
+
 /// How long after it was read by a job a window is sent without being read again: a day after the
 /// last access `relatime` has the next one write the access time (`mount(8)`), which may wait for the
 /// disk, so that next one must be a job's.
@@ -146,6 +150,18 @@ impl Residency {
             pending: HashMap::default(),
             by_job: HashMap::default(),
         }
+    }
+
+    /// Bytes of what is remembered.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        self.used.len() as u64 * WINDOW_BYTES
+    }
+
+    /// Remembers no more windows than fit into so many bytes.
+    pub(super) fn set_bytes_max(&mut self, bytes_max: u64) {
+        let count = usize::try_from(bytes_max / WINDOW_BYTES).unwrap_or(usize::MAX);
+        let count = NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
+        self.used.resize(count.min(WINDOW_COUNT_MAX));
     }
 
     /// Whether a window of `file` may be sent now; if so it counts as used, unless it is ahead.

@@ -28,6 +28,8 @@ use crate::disk::blocking::Blocking;
 use crate::disk::threads::Threads;
 use crate::disk::uring::Uring;
 use crate::http::request::HeadLimits;
+use crate::memory::limits::Limit;
+use crate::memory::plan::connection_count_max;
 use crate::site::resolve::Directories;
 use crate::sys::access::{FileAccess, Walking};
 use crate::sys::beneath::Root;
@@ -184,12 +186,12 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
         .into_iter()
         .chain(bind_all(settings)?)
         .collect::<Vec<_>>();
-    let descriptors = Descriptors::share(settings, listeners.len());
+    let memory = MemoryControl::new(settings);
+    let descriptors = Descriptors::share(settings, listeners.len(), memory.limit());
     let count = (descriptors.files + descriptors.connections + DESCRIPTORS_APART) as u64;
     reserve_descriptors(count.min(DESCRIPTORS_RESERVED_MAX));
     prepare_lock(settings);
     let chosen = choose_engine(settings, Arc::new(root))?;
-    let memory = MemoryControl::new(settings);
     let start_lines = start_lines(settings, &listeners, &chosen, &descriptors, &memory);
     memory.warn_of_sizes(settings);
     let mut service = Service::new(settings, descriptors.files, chosen, origins);
@@ -389,7 +391,7 @@ struct Descriptors {
 }
 
 impl Descriptors {
-    fn share(settings: &Settings, listener_count: usize) -> Descriptors {
+    fn share(settings: &Settings, listener_count: usize, limit: Limit) -> Descriptors {
         let all = usize::try_from(raise_descriptor_limit()).unwrap_or(usize::MAX);
         let free = all.saturating_sub(DESCRIPTORS_APART + listener_count);
         let files = settings
@@ -400,7 +402,9 @@ impl Descriptors {
         // Files that jobs have just opened.
         let opening = settings.disk_depth.min(free / OPENING_SHARE);
         let left = free.saturating_sub(files + opening).max(1);
-        let connections = settings.limits.connections_max.unwrap_or(left).min(left);
+        let fitting = connection_count_max(limit).clamp(1, left);
+        let asked = settings.limits.connections_max.map(|asked| asked.min(left));
+        let connections = asked.unwrap_or(fitting);
         Descriptors { files, connections }
     }
 }

@@ -45,6 +45,8 @@ pub(super) enum Cause {
     Warming,
     /// Deadlines of connections.
     Deadlines,
+    /// Caches that give way because memory is short.
+    GivingWay,
     /// Handing over log lines and jobs.
     HandingOver,
 }
@@ -60,6 +62,7 @@ impl Cause {
             Cause::Results => "results of disk jobs",
             Cause::Warming => "warming the caches",
             Cause::Deadlines => "deadlines",
+            Cause::GivingWay => "giving memory back",
             Cause::HandingOver => "handing jobs to the disk",
         }
     }

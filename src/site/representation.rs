@@ -1,5 +1,6 @@
 //! A representation: one version of one file in one content coding, with its heads rendered.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::validators::{Identity, Predecessor, Sighting};
@@ -7,14 +8,46 @@ use crate::clock::Now;
 use crate::http::content_coding::{Coding, CodingSet};
 use crate::http::head::{HeadStart, HeadWriter, LastFields};
 use crate::http::precondition::Validators;
+use crate::sys::allocator::block_length;
 use crate::sys::file::FileVersion;
+
+/// Bytes of all rendered heads, wherever they are.
+static HEAD_BYTES: AtomicU64 = AtomicU64::new(0);
+
+/// Bytes of all rendered heads that are held now.
+pub fn head_bytes() -> u64 {
+    HEAD_BYTES.load(Ordering::Relaxed)
+}
+
+/// Bytes of a head, counted as long as they are there.
+#[derive(Debug, Default)]
+struct HeadBytes(Box<[u8]>);
+
+impl From<&[u8]> for HeadBytes {
+    fn from(bytes: &[u8]) -> HeadBytes {
+        HEAD_BYTES.fetch_add(block_length(bytes.len()), Ordering::Relaxed);
+        HeadBytes(bytes.into())
+    }
+}
+
+impl Clone for HeadBytes {
+    fn clone(&self) -> HeadBytes {
+        HeadBytes::from(&*self.0)
+    }
+}
+
+impl Drop for HeadBytes {
+    fn drop(&mut self) {
+        HEAD_BYTES.fetch_sub(block_length(self.0.len()), Ordering::Relaxed);
+    }
+}
 
 /// The lines that a representation adds to a response head. Those of a 304 are a part of those of a 200, so
 /// they are kept once.
 #[derive(Clone, Debug, Default)]
 pub struct RenderedHead {
     /// All lines of a 200 after those that every response has, and the empty one.
-    bytes: Box<[u8]>,
+    bytes: HeadBytes,
     /// Where the fields begin that do not depend on what of the content is sent.
     content_fields_offset: u16,
     /// Where those end that a 304 has too, which come first among them.
@@ -24,17 +57,17 @@ pub struct RenderedHead {
 impl RenderedHead {
     /// The lines of [`Representation::add_content_fields`].
     pub fn content_fields(&self) -> &[u8] {
-        &self.bytes[self.content_fields_offset.into()..self.bytes.len() - b"\r\n".len()]
+        &self.bytes.0[self.content_fields_offset.into()..self.bytes.0.len() - b"\r\n".len()]
     }
 
     /// Appends the head of a 200 to `buffer`, dated, with these fields at its end.
     pub fn append_to(&self, buffer: &mut Vec<u8>, now: &Now, last: LastFields<'_>) {
         append_start(buffer, HeadStart::OK, now);
         if last.are_none() {
-            buffer.extend_from_slice(&self.bytes);
+            buffer.extend_from_slice(&self.bytes.0);
         } else {
             // Without its empty line.
-            buffer.extend_from_slice(&self.bytes[..self.bytes.len() - 2]);
+            buffer.extend_from_slice(&self.bytes.0[..self.bytes.0.len() - 2]);
             last.append_to(buffer);
         }
     }
@@ -43,13 +76,13 @@ impl RenderedHead {
     pub fn append_not_modified_to(&self, buffer: &mut Vec<u8>, now: &Now, last: LastFields<'_>) {
         append_start(buffer, HeadStart::NOT_MODIFIED, now);
         let lines = self.content_fields_offset.into()..self.not_modified_end.into();
-        buffer.extend_from_slice(&self.bytes[lines]);
+        buffer.extend_from_slice(&self.bytes.0[lines]);
         last.append_to(buffer);
     }
 
     /// Bytes that are allocated for it.
     pub fn bytes(&self) -> usize {
-        self.bytes.len()
+        self.bytes.0.len()
     }
 }
 
@@ -169,7 +202,8 @@ impl Representation {
         RenderedHead {
             content_fields_offset: offset(content_fields_offset),
             not_modified_end: offset(not_modified_end),
-            bytes: bytes.into(),
+            // A copy: a vector that is cut to its length keeps its block, which is half as long again.
+            bytes: HeadBytes::from(&*bytes),
         }
     }
 }

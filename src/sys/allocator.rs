@@ -8,9 +8,9 @@
 //! of its own, or shares it with few others, so that counting costs one uncontended addition.
 //!
 //! When the system refuses memory (`RLIMIT_AS`, `RLIMIT_DATA`, strict overcommit), Rust ends the process. So
-//! a piece of address space is set aside: on the first refusal it is given back, the allocation is tried
-//! again, and the loop is told ([`has_failed`]), which lets its caches give way and sets the reserve aside
-//! anew ([`set_reserve_aside`]).
+//! pieces of address space are set aside and never touched: at a refusal they are given back, one after the
+//! other until the allocation succeeds, and the loop is told ([`failures`]), which lets its caches give way
+//! and sets the reserve aside anew ([`set_reserve_aside`]). Threads that may wait do so for that first.
 
 #![allow(unsafe_code)]
 
@@ -18,7 +18,7 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use libmimalloc_sys as mi;
 use rustix::event::Timespec;
@@ -27,18 +27,19 @@ use rustix::event::Timespec;
 #[derive(Debug)]
 pub struct Counting;
 
-/// Address space set aside. Untouched, so it takes no memory; as much as the loop may need until it has seen
-/// that memory is short.
-pub const RESERVE_LENGTH: usize = 8 << 20;
+/// Pieces of address space set aside. Untouched, so they take no memory.
+const RESERVE_COUNT: usize = 16;
+/// Bytes of each: much more than the loop needs until it has seen that memory is short.
+const RESERVE_LENGTH: usize = 1 << 20;
 
 /// Places to count in. The first belongs to the first thread, which is that of the loop.
 const SHARD_COUNT: usize = 16;
-/// How long a thread that may wait does so between two tries, and how often: five seconds in all.
+/// How long a thread that may wait does so between two tries, and how often: a second in all.
 const RETRY_DELAY: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 10_000_000,
 };
-const RETRY_COUNT_MAX: usize = 500;
+const RETRY_COUNT_MAX: usize = 100;
 
 /// Address space that mimalloc takes at a time, in KiB. Its own 1 GiB is more than a limit may leave.
 const ARENA_LENGTH_KIB: std::ffi::c_long = 64 << 10;
@@ -52,8 +53,8 @@ struct Shard(AtomicIsize);
 static SHARDS: [Shard; SHARD_COUNT] = [const { Shard(AtomicIsize::new(0)) }; SHARD_COUNT];
 /// Threads that have allocated so far.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
-static RESERVE: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
-static FAILED: AtomicBool = AtomicBool::new(false);
+static RESERVE: [AtomicPtr<c_void>; RESERVE_COUNT] =
+    [const { AtomicPtr::new(ptr::null_mut()) }; RESERVE_COUNT];
 static FAILURES: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
@@ -85,44 +86,48 @@ pub fn give_back() {
     unsafe { mi::mi_collect(true) };
 }
 
-/// Whether the system has refused memory since the reserve was last set aside.
-pub fn has_failed() -> bool {
-    FAILED.load(Ordering::Relaxed)
-}
-
 /// How often the system has refused memory since the start.
 pub fn failures() -> u64 {
     FAILURES.load(Ordering::Relaxed)
 }
 
-/// Sets the reserve aside, if it is not there, and gives whether it is now.
+/// Sets the reserve aside, as far as it is not there, and gives whether all of it is.
 pub fn set_reserve_aside() -> bool {
-    if RESERVE.load(Ordering::Acquire).is_null() {
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-        // SAFETY: a new anonymous mapping, wherever the kernel puts it.
-        let start =
-            unsafe { libc::mmap(ptr::null_mut(), RESERVE_LENGTH, protection, flags, -1, 0) };
-        if start == libc::MAP_FAILED {
-            return false;
+    RESERVE.iter().all(|place| {
+        if !place.load(Ordering::Acquire).is_null() {
+            return true;
         }
-        let other = RESERVE.swap(start, Ordering::AcqRel);
-        unmap_reserve(other);
+        let Some(piece) = map_piece() else {
+            return false;
+        };
+        unmap_piece(place.swap(piece, Ordering::AcqRel));
+        true
+    })
+}
+
+fn map_piece() -> Option<*mut c_void> {
+    // Writable, or `RLIMIT_DATA` would not count it.
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: a new anonymous mapping, wherever the kernel puts it.
+    let start = unsafe { libc::mmap(ptr::null_mut(), RESERVE_LENGTH, protection, flags, -1, 0) };
+    (start != libc::MAP_FAILED).then_some(start)
+}
+
+/// Gives a piece of the reserve back to the system, if there is one, and gives whether there was.
+fn release_piece() -> bool {
+    RESERVE
+        .iter()
+        .any(|place| unmap_piece(place.swap(ptr::null_mut(), Ordering::AcqRel)))
+}
+
+fn unmap_piece(start: *mut c_void) -> bool {
+    if start.is_null() {
+        return false;
     }
-    FAILED.store(false, Ordering::Relaxed);
+    // SAFETY: it came out of its place in `RESERVE`, so it is a mapping of this length that nobody else has.
+    unsafe { libc::munmap(start, RESERVE_LENGTH) };
     true
-}
-
-/// Gives the reserve back to the system, if it is there.
-fn release_reserve() {
-    unmap_reserve(RESERVE.swap(ptr::null_mut(), Ordering::AcqRel));
-}
-
-fn unmap_reserve(start: *mut c_void) {
-    if !start.is_null() {
-        // SAFETY: it came out of `RESERVE`, so it is a mapping of this length that nobody else has or uses.
-        unsafe { libc::munmap(start, RESERVE_LENGTH) };
-    }
 }
 
 /// Where the calling thread counts.
@@ -157,18 +162,13 @@ fn usable(block: *const c_void) -> isize {
     (unsafe { mi::mi_usable_size(block) }).cast_signed()
 }
 
-/// Tries again after the system has refused memory: with the reserve given back, then with what is free in
-/// this thread given back, then, on a thread that may wait, while the caches give way.
+/// Tries again after the system has refused memory: with what is free in this thread given back; on a thread
+/// that may wait, while the caches give way; then with the reserve, piece by piece.
 #[cold]
 fn retry(attempt: impl Fn() -> *mut c_void) -> *mut c_void {
     FAILURES.fetch_add(1, Ordering::Relaxed);
-    FAILED.store(true, Ordering::Relaxed);
-    release_reserve();
+    give_back();
     let mut block = attempt();
-    if block.is_null() {
-        give_back();
-        block = attempt();
-    }
     let may_wait = shard() != 0;
     for _ in 0..RETRY_COUNT_MAX {
         if !block.is_null() || !may_wait {
@@ -176,6 +176,9 @@ fn retry(attempt: impl Fn() -> *mut c_void) -> *mut c_void {
         }
         // An end of the wait for any other reason is as good.
         let _ = rustix::event::poll(&mut [], Some(&RETRY_DELAY));
+        block = attempt();
+    }
+    while block.is_null() && release_piece() {
         block = attempt();
     }
     block
@@ -264,10 +267,17 @@ mod tests {
 
     #[test]
     fn the_reserve_comes_back_after_it_was_released() {
+        let count = || {
+            let is_there = |place: &&AtomicPtr<c_void>| !place.load(Ordering::Relaxed).is_null();
+            RESERVE.iter().filter(is_there).count()
+        };
         assert!(set_reserve_aside());
-        FAILED.store(true, Ordering::Relaxed);
-        release_reserve();
-        assert!(has_failed());
-        assert!(set_reserve_aside() && !has_failed());
+        assert_eq!(count(), RESERVE_COUNT);
+        assert!(release_piece() && release_piece());
+        assert_eq!(count(), RESERVE_COUNT - 2);
+        assert!(set_reserve_aside());
+        assert_eq!(count(), RESERVE_COUNT);
+        while release_piece() {}
+        assert_eq!(count(), 0);
     }
 }

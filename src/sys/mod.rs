@@ -18,6 +18,7 @@ pub mod memory;
 pub mod needed;
 pub mod output;
 pub mod pagemap;
+pub mod pressure;
 pub mod ring;
 pub mod signals;
 pub mod sock_diag;

@@ -46,6 +46,7 @@ const ACCEPT_COUNT_MAX: usize = 256;
 const TOKEN_SIGNALS: Token = Token(usize::MAX - 1);
 const TOKEN_WATCH: Token = Token(usize::MAX - 2);
 const TOKEN_DISK: Token = Token(usize::MAX - 3);
+const TOKEN_PRESSURE: Token = Token(usize::MAX - 4);
 /// Listeners count down from here.
 const TOKEN_LISTENER_LAST: usize = usize::MAX - 16;
 /// Connections count up to here.
@@ -57,6 +58,7 @@ enum Source {
     Signals,
     Watch,
     Disk,
+    Pressure,
     Listener(usize),
     Connection(usize),
 }
@@ -67,6 +69,7 @@ impl From<Token> for Source {
             TOKEN_SIGNALS => Source::Signals,
             TOKEN_WATCH => Source::Watch,
             TOKEN_DISK => Source::Disk,
+            TOKEN_PRESSURE => Source::Pressure,
             Token(index) if index <= TOKEN_CONNECTION_LAST => Source::Connection(index),
             Token(index) => Source::Listener(TOKEN_LISTENER_LAST - index),
         }
@@ -161,6 +164,10 @@ impl EventLoop {
         for (descriptor, token) in watch.into_iter().chain(disk) {
             registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
         }
+        if let Some(descriptor) = memory.pressure_descriptor() {
+            let interest = Interest::PRIORITY;
+            registry.register(&mut SourceFd(&descriptor), TOKEN_PRESSURE, interest)?;
+        }
         let started = Instant::now();
         Ok(EventLoop {
             poll,
@@ -220,7 +227,13 @@ impl EventLoop {
     fn timeout(&self, now: Instant) -> Option<Duration> {
         let is_told = self.ready.is_empty() && self.due.is_empty() && self.deliveries.is_empty();
         let is_warming = self.phase == Phase::Serving && self.service.may_warm();
-        if !is_told || is_warming || self.service.disk.has_results() || self.acceptor.is_ready() {
+        let is_giving_way = self.memory.is_giving_way();
+        if !is_told
+            || is_warming
+            || is_giving_way
+            || self.service.disk.has_results()
+            || self.acceptor.is_ready()
+        {
             return Some(Duration::ZERO);
         }
         let drain = match self.phase {
@@ -248,6 +261,7 @@ impl EventLoop {
                 Source::Signals => signals = true,
                 Source::Watch => watch = true,
                 Source::Disk => {}
+                Source::Pressure => self.memory.pressed(),
                 Source::Listener(index) => self.acceptor.note(index),
                 Source::Connection(index) => {
                     let ended = event.is_read_closed() || event.is_error();
@@ -277,6 +291,7 @@ impl EventLoop {
         self.warm();
         self.look_at_deadlines();
         self.write_log();
+        self.keep_within_budget();
         self.measure_memory();
         self.go_on_draining();
         self.service.recheck_waiting(&self.now);

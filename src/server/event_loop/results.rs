@@ -28,6 +28,7 @@ impl EventLoop {
             return;
         }
         self.turns.mark(Cause::Connections);
+        let mut measured = None;
         for (job, done) in done.drain(..) {
             match done {
                 Done::Appended {
@@ -43,11 +44,14 @@ impl EventLoop {
                     let now = self.now.monotonic;
                     self.log.reopened(file, &mut self.service.disk, now);
                 }
-                Done::Measured(measured) => self.memory.take_in(measured),
+                Done::Measured(result) => measured = Some(result),
                 done => self
                     .service
                     .complete(job, done, &self.now, &mut self.deliveries),
             }
+        }
+        if let Some(measured) = measured {
+            self.measured(measured);
         }
         self.log.let_go(&mut self.service.disk, self.now.monotonic);
         for _ in 0..DELIVERY_COUNT_MAX {

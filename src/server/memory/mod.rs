@@ -6,16 +6,19 @@
 
 mod parts;
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::disk::job::{Job, Once};
 use crate::disk::measure::{Measured, Places};
 use crate::memory::limits::Limit;
-use crate::memory::{Part, Parts, plan};
+use crate::memory::plan::{self, Kept, Measurement, Plan};
+use crate::memory::{Part, Parts};
 use crate::server::settings::Settings;
 use crate::server::start::warn;
 use crate::sys::allocator;
+use crate::sys::pressure::Pressure;
 
 pub(super) use parts::{Holders, gather};
 
@@ -24,18 +27,35 @@ const MEASURE_EVERY: Duration = Duration::from_secs(1);
 /// And while it has not: nothing grows then, but a limit may shrink.
 const MEASURE_IDLE_EVERY: Duration = Duration::from_secs(5);
 
+/// Caches that have given way grow again while this part of the target is free: one in so many.
+const ROOM_SHARE: u64 = 16;
+
 /// The budget, and what is known of the memory there is.
 #[derive(Debug)]
 pub(super) struct MemoryControl {
     /// Where limits are read.
     places: Arc<Places>,
-    /// `--memory`, if it was given.
-    asked: Option<u64>,
+    /// Tells of memory pressure.
+    pressure: Option<Pressure>,
+    /// How much may be used now.
+    plan: Plan,
     /// The last look at limits and residence.
     measured: Measured,
     /// When a look was last asked for, and whether it is under way.
     measured_at: Option<Instant>,
     is_measuring: bool,
+    /// Times that the kernel told of memory pressure.
+    pressures: u64,
+    /// Whether it has since the last measurement.
+    is_pressed: bool,
+    /// Times that the system had refused memory when it was last looked at.
+    failures: u64,
+    /// Entries of caches that gave way.
+    given_way: u64,
+    /// Whether more are to give way in the next turn.
+    is_giving_way: bool,
+    /// Entries that have given way since free memory was last given back to the kernel.
+    unreturned: usize,
     /// What was allocated when the loop began, without what is counted as another part.
     program_bytes: u64,
 }
@@ -45,12 +65,20 @@ impl MemoryControl {
     pub(super) fn new(settings: &Settings) -> MemoryControl {
         let places = Places::find();
         let measured = places.measure();
+        let files = places.pressure_files();
         MemoryControl {
+            pressure: files.iter().find_map(|file| Pressure::watch(file).ok()),
             places: Arc::new(places),
-            asked: settings.asked.memory_bytes_max,
+            plan: Plan::new(settings.asked.memory_bytes_max, measured.limit),
             measured,
             measured_at: None,
             is_measuring: false,
+            pressures: 0,
+            is_pressed: false,
+            failures: 0,
+            given_way: 0,
+            is_giving_way: false,
+            unreturned: 0,
             program_bytes: 0,
         }
     }
@@ -59,7 +87,7 @@ impl MemoryControl {
     pub(super) fn warn_of_sizes(&self, settings: &Settings) {
         for line in plan::warnings(&plan::Sizes {
             limit: self.measured.limit,
-            memory: self.asked,
+            memory: settings.asked.memory_bytes_max,
             map_bytes_max: settings.asked.map_bytes_max,
             path_count_max: settings.asked.path_count_max,
         }) {
@@ -84,6 +112,11 @@ impl MemoryControl {
         Some((at + MEASURE_IDLE_EVERY).saturating_duration_since(now))
     }
 
+    /// What becomes ready when the kernel tells of memory pressure, where it does.
+    pub(super) fn pressure_descriptor(&self) -> Option<RawFd> {
+        self.pressure.as_ref().map(Pressure::descriptor)
+    }
+
     /// The smallest limit.
     pub(super) fn limit(&self) -> Limit {
         self.measured.limit
@@ -96,7 +129,70 @@ impl MemoryControl {
 
     /// Bytes that may be allocated.
     pub(super) fn budget(&self) -> u64 {
-        plan::budget(self.asked, self.measured.limit)
+        self.plan.budget()
+    }
+
+    /// Bytes that may be allocated now, with what the kernel keeps besides.
+    pub(super) fn target(&self) -> u64 {
+        self.plan.target()
+    }
+
+    /// Bytes by which use is above that, with what the kernel keeps for the server. About 20 ns.
+    pub(super) fn excess(&self, kept: Kept) -> u64 {
+        let used = self.used() + kept.bytes();
+        used.saturating_sub(self.target())
+    }
+
+    /// Whether use is so far below the target that caches may grow again.
+    pub(super) fn has_room(&self, kept: Kept) -> bool {
+        let target = self.target();
+        self.used() + kept.bytes() < target - target / ROOM_SHARE
+    }
+
+    /// The kernel tells of memory pressure.
+    pub(super) fn pressed(&mut self) {
+        self.pressures += 1;
+        self.is_pressed = true;
+        // What is measured next says whether it is for want of memory.
+        self.measured_at = None;
+    }
+
+    /// The reserve of the allocator cannot be set aside anew.
+    pub(super) fn has_no_reserve(&mut self) {
+        self.plan.has_no_reserve();
+    }
+
+    /// Whether the system has refused memory since somebody asked.
+    pub(super) fn was_refused(&mut self) -> bool {
+        let failures = allocator::failures();
+        std::mem::replace(&mut self.failures, failures) != failures
+    }
+
+    /// The system has refused memory.
+    pub(super) fn refused(&mut self, kept: Kept) {
+        self.plan.refused(self.used() + kept.bytes());
+    }
+
+    /// So many entries have given way; unless it is done, more are to.
+    pub(super) fn has_given_way(&mut self, count: usize, is_done: bool) {
+        self.given_way += count as u64;
+        self.unreturned += count;
+        self.is_giving_way = !is_done;
+    }
+
+    /// Whether more entries are to give way at once.
+    pub(super) fn is_giving_way(&self) -> bool {
+        self.is_giving_way
+    }
+
+    /// Entries that gave way since the start.
+    pub(super) fn given_way(&self) -> u64 {
+        self.given_way
+    }
+
+    /// Times that the kernel told of memory pressure; `None` where it does not.
+    pub(super) fn pressures(&self) -> Option<u64> {
+        self.pressure.as_ref().map(|_| self.pressures)
     }
 
     /// Bytes that are allocated.
@@ -111,9 +207,23 @@ impl MemoryControl {
     }
 
     /// Takes a new look in.
-    pub(super) fn take_in(&mut self, measured: Option<Measured>) {
+    pub(super) fn take_in(&mut self, measured: Option<Measured>, kept: Kept) {
         self.is_measuring = false;
-        self.measured = measured.unwrap_or(self.measured);
+        let Some(measured) = measured else { return };
+        self.measured = measured;
+        let measurement = Measurement {
+            limit: measured.limit,
+            resident_own: measured.resident.own,
+            unreclaimable: measured.unreclaimable,
+            machine: measured.machine,
+            pressure: match std::mem::take(&mut self.is_pressed) {
+                true => plan::Pressure::Told,
+                false => plan::Pressure::Untold,
+            },
+        };
+        let allocated = self.used();
+        self.plan
+            .measured(measurement, allocated, allocated + kept.bytes());
     }
 
     /// All parts, those that [`gather`] does not know as well.

@@ -49,7 +49,7 @@ impl Service {
 
     /// An entry is remembered no more. Whoever asks for its path again has its file opened again, so nobody will
     /// ask for its descriptor.
-    fn forgotten(&mut self, entry: &Rc<Entry>) {
+    pub(super) fn forgotten(&mut self, entry: &Rc<Entry>) {
         self.top.left(entry);
         for version in entry.variants().into_iter().flat_map(Variants::versions) {
             self.descriptors.release(&version);

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::metrics::Writer;
 use super::text::{bytes, number};
+use crate::memory::plan::Kept;
 use crate::memory::{Part, Parts};
 use crate::server::memory::MemoryControl;
 use crate::sys::allocator;
@@ -18,6 +19,10 @@ use crate::sys::allocator;
 pub(in crate::server) struct MemoryNumbers {
     /// What may be allocated.
     pub budget_bytes: u64,
+    /// What may be used now; less than the budget while memory is short.
+    pub target_bytes: u64,
+    /// What the kernel keeps for files, descriptors and connections that are held, about. Counts for the target.
+    pub kernel_bytes: u64,
     /// What is allocated, in whole blocks of the allocator.
     pub allocated_bytes: u64,
     /// The same by what it is used for, as those say who use it.
@@ -30,23 +35,35 @@ pub(in crate::server) struct MemoryNumbers {
     pub resident_bytes: u64,
     /// What of it belongs to this process alone.
     pub resident_own_bytes: u64,
+    /// Entries of caches that gave way because memory was short.
+    pub given_way: u64,
+    /// Times that the kernel told of memory pressure; `null` where it does not.
+    pub pressures: Option<u64>,
     /// Times that the system refused memory.
     pub allocation_failures: u64,
 }
 
 impl MemoryNumbers {
     /// Of the parts of the loop, which the control completes.
-    pub(in crate::server) fn take(memory: &MemoryControl, parts: Parts) -> MemoryNumbers {
+    pub(in crate::server) fn take(
+        memory: &MemoryControl,
+        parts: Parts,
+        kept: Kept,
+    ) -> MemoryNumbers {
         let parts = memory.complete(parts);
         let measured = memory.measured();
         MemoryNumbers {
             budget_bytes: memory.budget(),
+            target_bytes: memory.target(),
+            kernel_bytes: kept.bytes(),
             allocated_bytes: memory.used(),
             parts: Part::ALL.map(|part| (part.name(), parts.of(part))).into(),
             limit_bytes: measured.limit.bytes,
             limit_source: measured.limit.source.name(),
             resident_bytes: measured.resident.all,
             resident_own_bytes: measured.resident.own,
+            given_way: memory.given_way(),
+            pressures: memory.pressures(),
             allocation_failures: allocator::failures(),
         }
     }
@@ -60,6 +77,8 @@ pub(super) fn section(memory: &MemoryNumbers) -> Markup {
             h2 id="memory" { "Memory" }
             dl {
                 div { dt { "budget" } dd { (bytes(memory.budget_bytes)) } }
+                div { dt { "may be used now" } dd { (bytes(memory.target_bytes)) } }
+                div { dt { "kept by the kernel, about" } dd { (bytes(memory.kernel_bytes)) } }
                 div { dt { "allocated" } dd { (bytes(memory.allocated_bytes)) } }
                 @for (name, length) in parts {
                     div { dt { (name.replace('_', " ")) } dd { (bytes(*length)) } }
@@ -70,6 +89,10 @@ pub(super) fn section(memory: &MemoryNumbers) -> Markup {
                 }
                 div { dt { "resident" } dd { (bytes(memory.resident_bytes)) } }
                 div { dt { "without mapped files" } dd { (bytes(memory.resident_own_bytes)) } }
+                div { dt { "entries that gave way" } dd { (number(memory.given_way)) } }
+                @if let Some(pressures) = memory.pressures {
+                    div { dt { "times of memory pressure" } dd { (number(pressures)) } }
+                }
                 div { dt { "allocations refused" } dd { (number(memory.allocation_failures)) } }
             }
         }
@@ -88,5 +111,9 @@ pub(super) fn metrics(writer: &mut Writer<'_, '_>, memory: &MemoryNumbers) -> fm
     writer.gauges("memory_limit", "The smallest limit on memory, and what sets it", unit, &limit)?;
     writer.gauges("memory_resident", "Resident memory, mapped files included", unit, &one(memory.resident_bytes))?;
     writer.gauges("memory_resident_own", "Resident memory of this process alone", unit, &one(memory.resident_own_bytes))?;
+    writer.gauges("memory_target", "Memory that may be used now", unit, &one(memory.target_bytes))?;
+    writer.gauges("memory_kernel", "Memory that the kernel keeps for what is held, about", unit, &one(memory.kernel_bytes))?;
+    writer.counters("memory_given_way", "Entries of caches that gave way because memory was short", None, &one(memory.given_way))?;
+    writer.counters("memory_pressures", "Times that the kernel told of memory pressure", None, &one(memory.pressures.unwrap_or(0)))?;
     writer.counters("memory_allocation_failures", "Times that the system refused memory", None, &one(memory.allocation_failures))
 }

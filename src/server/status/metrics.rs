@@ -270,7 +270,7 @@ fn caches(writer: &mut Writer<'_, '_>, caches: &[CacheNumbers]) -> fmt::Result {
     });
     let evictions = split(caches, "cause", |stats| {
         let by = stats.evictions_by;
-        [("bytes", by.bytes), ("count", by.count), ("share", by.share), ("shed", by.shed), ("memory", by.memory)]
+        [("bytes", by.bytes), ("count", by.count), ("share", by.share), ("shed", by.shed), ("memory", by.memory), ("budget", by.budget)]
     });
     let bytes = Some(&Unit::Bytes);
     writer.counters("cache_hits", "Look-ups answered from a cache", None, &each(caches, |cache| cache.stats.hits))?;

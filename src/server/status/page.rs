@@ -388,6 +388,7 @@ const ROWS: &[Row] = &[
     ("beyond the share of those that lead to no file", |cache| number(cache.stats.evictions_by.share)),
     ("for the sake of connections", |cache| number(cache.stats.evictions_by.shed)),
     ("the kernel took their pages", |cache| number(cache.stats.evictions_by.memory)),
+    ("for the budget of memory", |cache| number(cache.stats.evictions_by.budget)),
     ("half of them within",      |cache| median_age(&cache.stats)),
     ("not kept, asked for less", |cache| number(cache.stats.rejected)),
     ("dropped, changed",         |cache| number(cache.stats.changed)),

@@ -25,6 +25,7 @@ use rustix::io::Errno;
 
 use crate::cache::dependents::{Dependents, DirectoryId, Key, Ticket};
 use crate::cache::entry::Entry;
+use crate::memory::table_bytes;
 use crate::site::resolve::{self, Lookup};
 use crate::sys::watches::{ANY, ITSELF, Unwatched, Walk, Watches};
 
@@ -510,6 +511,19 @@ impl Directories {
         Some(format!(
             "a directory cannot be watched: {why}; {advice}; what is in it is looked at every --revalidate instead"
         ))
+    }
+
+    /// Bytes of its tables, about.
+    pub(in crate::server) fn memory_bytes(&self) -> u64 {
+        // A way has its path twice and some keys.
+        let way = size_of::<(Box<[u8]>, Rc<Way>, Ticket, Way, [usize; 4], [Key; 4])>() + 64;
+        self.dependents.bytes() as u64
+            + table_bytes(
+                self.known.capacity(),
+                size_of::<(DirectoryId, WatchDescriptor)>(),
+            )
+            + (self.ways.len() * way) as u64
+            + (self.recent.capacity() * size_of::<Event>()) as u64
     }
 
     /// Directories watched now.
