@@ -349,11 +349,12 @@ pub(super) struct Args {
     #[arg(value_parser = size(0..=BODY_LENGTH_MAX), default_value = "1MiB")]
     pub(super) body_max: u64,
 
-    /// Most ranges in a request; past it the whole file is sent.
+    /// Most ranges in a response; past it the whole file is sent.
     ///
-    /// 0 ignores every Range field.
+    /// Counted once those that overlap or touch are one; how many a request may list is bounded by
+    /// --head-max. 0 ignores every Range field.
     #[arg(long, value_name = "N", env = "SPEDE_RANGES_MAX", help_heading = LIMITS)]
-    #[arg(value_parser = count(0..=RANGE_COUNT_MAX), default_value = "16")]
+    #[arg(value_parser = count(0..=RANGE_COUNT_MAX), default_value = "256")]
     pub(super) ranges_max: usize,
 
     /// How long a request head may take, from its first byte.

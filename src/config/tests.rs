@@ -102,7 +102,7 @@ fn without_words_the_defaults_are_the_documented_ones() {
             field_count_max: 100,
             body_length_max: 1 << 20,
             send_rate_min: 0,
-            range_count_max: 16,
+            range_count_max: 256,
         },
         timeouts: Timeouts {
             head: Duration::from_secs(10),

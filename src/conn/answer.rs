@@ -340,14 +340,13 @@ fn put_parts(
     let boundary = boundary(representation, exchange.now);
     let part_heads: Vec<String> = ranges
         .iter()
-        .enumerate()
-        .map(|(index, range)| {
-            // The line end before a delimiter belongs to it; before the first there is none.
-            let before = if index == 0 { "" } else { "\r\n" };
+        .map(|range| {
+            // The line end before a delimiter belongs to it. RFC 2046 §5.1.1 lets the first go without, but
+            // zsync looks for it there, and nginx sends it.
             let media_type = representation.media_type;
             let content_range = content_range(representation, *range);
             format!(
-                "{before}--{boundary}\r\nContent-Type: {media_type}\r\nContent-Range: {content_range}\r\n\r\n"
+                "\r\n--{boundary}\r\nContent-Type: {media_type}\r\nContent-Range: {content_range}\r\n\r\n"
             )
         })
         .collect();

@@ -34,8 +34,9 @@ pub enum Selection {
 /// What a client may ask for in one request.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub struct RangeLimits {
-    /// Most ranges in one field, counted as sent. Each costs a part head of about 100 bytes, so
-    /// that this also bounds how much longer than the file an answer can be (CVE-2011-3192).
+    /// Most ranges of an answer, counted once those that overlap or touch are one; 0: none are given. Each
+    /// costs a part head of about 100 bytes, so that this also bounds how much longer than the file an answer can
+    /// be (CVE-2011-3192). How many a client may list is bounded by the length of its head.
     pub count_max: usize,
 }
 
@@ -45,7 +46,7 @@ pub struct RangeLimits {
 /// `app.js`. Every range in the answer lies below it.
 ///
 /// [`Selection::Whole`] is the answer to a field that is malformed anywhere (an inverted range
-/// included), counts in another unit, or has more members than `limits` allow: §14.2 lets a server
+/// included), counts in another unit, or selects more ranges than `limits` allow: §14.2 lets a server
 /// ignore Range. It is also the answer for every well-formed range of an empty representation. The
 /// letter of §14.1.2 makes `0-` unsatisfiable there and `-5` satisfiable, by a 206 that cannot be
 /// written, as Content-Range has no way to say "no bytes". Clients that send `bytes=0-` with every
@@ -65,7 +66,7 @@ pub struct RangeLimits {
 /// # Source
 /// RFC 9110 §14.1.2 (grammar, suffix ranges), §14.2 (leave to ignore), §15.3.7.2, §15.5.17 (416).
 pub fn select(field: &[u8], complete_length: u64, limits: RangeLimits) -> Selection {
-    let Some(set) = range_set(field) else {
+    let Some(set) = range_set(field).filter(|_| limits.count_max > 0) else {
         return Selection::Whole;
     };
     let mut count = 0;
@@ -73,7 +74,7 @@ pub fn select(field: &[u8], complete_length: u64, limits: RangeLimits) -> Select
     let mut first_satisfiable = None;
     for member in members(set) {
         count += 1;
-        let Some(spec) = Spec::parse(member).filter(|_| count <= limits.count_max) else {
+        let Some(spec) = Spec::parse(member) else {
             return Selection::Whole;
         };
         if let Some(range) = spec.within(complete_length) {
@@ -94,6 +95,7 @@ pub fn select(field: &[u8], complete_length: u64, limits: RangeLimits) -> Select
             let ranges = coalesce(ranges);
             match ranges[..] {
                 [range] => Selection::Single(range),
+                _ if ranges.len() > limits.count_max => Selection::Whole,
                 _ => Selection::Several(ranges),
             }
         }
