@@ -175,7 +175,7 @@ pub enum Step<'a> {
     Discard,
     /// `inotify_add_watch`, `mmap`, `statx` and perhaps `mlock`: [`Map::map`].
     Map(&'a Map),
-    /// A look into an opened file: [`examine`].
+    /// A look into an opened file: `examine`.
     Examine(&'a Opened),
     /// `openat2` of a directory beneath the root, `getdents`, `statx` of what is there, and the page made of it.
     List(&'a Arc<Root>, &'a Listed, Links),
