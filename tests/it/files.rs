@@ -306,6 +306,57 @@ fn a_fifo_that_takes_the_place_of_a_file_while_it_is_asked_for_is_not_opened() {
     }
 }
 
+/// `tar -xm` and parallel copies date files in the order in which they happen to write them.
+#[test]
+fn a_precompressed_file_may_be_a_moment_older_than_its_file() {
+    for engine in engines() {
+        let site = Site::new();
+        site.file("a.js", "plain")
+            .file("b.js", "plain")
+            .file("a.js.br", "br")
+            .file("b.js.gz", "gz");
+        let second = Duration::from_secs(1);
+        let date = std::time::SystemTime::now() - 3_600 * second;
+        let set = |name: &str, date| {
+            let file = fs::File::options()
+                .write(true)
+                .open(site.path(name))
+                .unwrap();
+            file.set_modified(date).unwrap();
+        };
+        for (name, older) in [
+            ("a.js", Duration::ZERO),
+            ("a.js.br", 2 * second),
+            ("b.js", Duration::ZERO),
+            ("b.js.gz", 2 * second + Duration::from_nanos(1)),
+        ] {
+            set(name, date - older);
+        }
+        let server = Server::start(&site, &["--disk", engine]);
+        let get = |path| {
+            server
+                .connect()
+                .get(path, &["Accept-Encoding: br, gzip"])
+                .body
+        };
+        let outdated = || server.numbers()["variants"].clone();
+        assert_eq!(
+            (get("/a.js"), get("/b.js")),
+            (b"br".to_vec(), b"plain".to_vec()),
+            "{engine}"
+        );
+        assert_eq!(
+            (&outdated()["outdated"], &outdated()["outdated_example"]),
+            (&1.into(), &"/b.js.gz".into())
+        );
+        // Made anew.
+        set("b.js.gz", date + second);
+        assert_eq!(get("/b.js"), b"gz", "{engine}");
+        wait_until("it is counted no more", || outdated()["outdated"] == 0);
+        assert_eq!(outdated()["outdated_example"], serde_json::Value::Null);
+    }
+}
+
 #[test]
 fn a_file_that_may_not_be_read_is_403() {
     let site = Site::new();

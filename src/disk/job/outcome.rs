@@ -109,6 +109,8 @@ pub struct FoundFile {
     pub identity: Opened,
     /// Its usable twins.
     pub twins: Vec<(Coding, Opened)>,
+    /// Its twins that are older than it, and so of no use.
+    pub outdated: Vec<CString>,
     /// What every path that was looked at led to.
     pub expectations: Vec<Expectation>,
 }

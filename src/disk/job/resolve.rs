@@ -5,6 +5,7 @@
 //! looked at. The walk that does it takes a helper, so it is left out where the loop knows that the
 //! directory is watched already; then a link, which may lead out of it, is noticed and walked after all.
 
+use std::ffi::CString;
 use std::io;
 use std::sync::Arc;
 
@@ -18,12 +19,16 @@ use crate::http::status::Status;
 use crate::site::resolve::{Candidate, Lookup, OnDirectory};
 use crate::site::validators::Identity;
 use crate::sys::beneath::{Links, Located, Root};
-use crate::sys::file::{Description, FileKind, OpenFile};
+use crate::sys::file::{Description, FileKind, FileVersion, OpenFile};
 use crate::sys::watches::Walk;
 
 /// How often a path is walked again after a rename elsewhere disturbed the walk (EAGAIN). The
 /// kernel gives up only when a rename or mount happens during `..`, so a few tries are many.
 const WALK_TRIES_MAX: u32 = 16;
+
+/// How much older than its file a twin may be: tools that publish both at once (`tar -xm`, parallel copies) write them in
+/// any order, within a moment.
+const OLDER_SECONDS_MAX: i64 = 2;
 
 /// Where a look-up stands.
 #[derive(Debug)]
@@ -71,6 +76,8 @@ pub struct Resolve {
     /// The digest of the page that is known of the directory.
     expected_page: Option<u64>,
     seen: Vec<Expectation>,
+    /// Twins that are older than the file.
+    outdated: Vec<CString>,
     stage: Stage,
     walks: u32,
     site: Site,
@@ -103,6 +110,7 @@ impl Resolve {
             expected,
             expected_page: None,
             seen: Vec::new(),
+            outdated: Vec::new(),
             walks: 0,
             footing: Footing {
                 walk: None,
@@ -144,6 +152,7 @@ impl Resolve {
             self.site.ground = Ground::Unknown(Arc::clone(watches));
         }
         self.seen.clear();
+        self.outdated.clear();
         self.stage = Stage::Walking;
     }
 
@@ -271,7 +280,7 @@ impl Resolve {
                 },
                 located => {
                     let what = located.ok().map(|(_, what)| what);
-                    self.see_twin(candidate, twin, what);
+                    self.see_twin(candidate, twin, &identity, what);
                     self.next_twin(candidate, twin + 1, identity, twins)
                 }
             },
@@ -449,10 +458,19 @@ impl Resolve {
     }
 
     /// Notes what a twin was, if it was a file.
-    fn see_twin(&mut self, candidate: usize, twin: usize, what: Option<Description>) {
+    fn see_twin(
+        &mut self,
+        candidate: usize,
+        twin: usize,
+        identity: &Opened,
+        what: Option<Description>,
+    ) {
         let what = what.filter(|what| what.kind == FileKind::Regular);
         self.footing.is_linked |= what.is_some_and(|what| what.link_count > 1);
         let (_, path) = &self.lookup.candidates[candidate].twins[twin];
+        if what.is_some_and(|what| is_outdated(&what.version, identity)) {
+            self.outdated.push(path.clone());
+        }
         self.seen.push(Expectation {
             path: path.clone(),
             version: what.map(|what| what.version),
@@ -468,7 +486,7 @@ impl Resolve {
         opened: rustix::io::Result<(OpenFile, Description)>,
     ) -> Stage {
         let what = opened.as_ref().ok().map(|(_, what)| *what);
-        self.see_twin(candidate, twin, what);
+        self.see_twin(candidate, twin, &identity, what);
         if let Ok((file, what)) = opened
             && is_of_use(&what, &identity)
         {
@@ -501,6 +519,7 @@ impl Resolve {
             path,
             identity,
             twins,
+            outdated: std::mem::take(&mut self.outdated),
             expectations,
         };
         found_stage(Box::new(found))
@@ -531,7 +550,14 @@ fn look_for(candidate: usize) -> Stage {
     }
 }
 
+/// Whether a twin is older than its file by more than [`OLDER_SECONDS_MAX`].
+fn is_outdated(twin: &FileVersion, identity: &Opened) -> bool {
+    let mut latest = twin.modified;
+    latest.seconds = latest.seconds.saturating_add(OLDER_SECONDS_MAX);
+    latest < identity.version.modified
+}
+
 /// Whether a twin is of use. An older twin is of an older version of the file.
 fn is_of_use(what: &Description, identity: &Opened) -> bool {
-    what.kind == FileKind::Regular && what.version.modified >= identity.version.modified
+    what.kind == FileKind::Regular && !is_outdated(&what.version, identity)
 }

@@ -321,7 +321,7 @@ impl Service {
 
     /// Describes a file that was found.
     fn found(
-        &self,
+        &mut self,
         pending: &Pending,
         found: FoundFile,
         footing: &Footing,
@@ -331,8 +331,10 @@ impl Service {
             path,
             identity,
             twins,
+            outdated,
             expectations,
         } = found;
+        self.outdated.note(path.as_bytes(), &outdated);
         let vary = if twins.is_empty() {
             Vary::Nothing
         } else {

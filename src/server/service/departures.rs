@@ -106,6 +106,7 @@ impl Service {
         self.past = past;
         self.paths.clear();
         self.pages.clear();
+        self.outdated.clear();
         self.top.all_left();
         self.maps.clear();
         self.descriptors.clear();

@@ -9,6 +9,7 @@ mod departures;
 mod freshness;
 mod memory;
 mod notices;
+mod outdated;
 mod pages;
 mod recheck;
 mod stale;
@@ -59,6 +60,8 @@ use crate::sys::memory::Memory;
 use crate::sys::pagemap::Pagemap;
 use freshness::Serving;
 use notices::Notices;
+use outdated::Outdated;
+pub(in crate::server) use outdated::OutdatedNumbers;
 use pages::Pages;
 use recheck::Rechecks;
 pub(super) use stale::StaleNumbers;
@@ -220,6 +223,8 @@ pub(super) struct Service {
     pub fetches: Fetches,
     /// Pages of directories.
     pages: Pages,
+    /// Precompressed files that are older than their files.
+    pub outdated: Outdated,
     /// Files that are being mapped.
     being_mapped: HashMap<FileVersion, BeingMapped>,
     /// Windows of long files.
@@ -295,6 +300,7 @@ impl Service {
             rechecks: Rechecks::new(settings.recheck),
             fetches: Fetches::default(),
             pages: Pages::default(),
+            outdated: Outdated::default(),
             being_mapped: HashMap::default(),
             residency: Residency::new(),
             mappings_gone: 0,

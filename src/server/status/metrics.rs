@@ -397,7 +397,8 @@ fn disk(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
     writer.gauge("disk_windows", "Parts of long files that are being read", disk.windows as u64)?;
     writer.gauge("warming", "Whether the caches are being filled before anybody asks", u64::from(shown.warming.under_way))?;
     writer.counter("warmed_paths", "Paths looked up before anybody asked", shown.warming.paths)?;
-    writer.counter("warmed_files", "Those of them that led to files", shown.warming.files)
+    writer.counter("warmed_files", "Those of them that led to files", shown.warming.files)?;
+    writer.gauge("variants_outdated", "Precompressed files not used because they are older than their files", shown.variants.outdated as u64)
 }
 
 #[rustfmt::skip]

@@ -15,7 +15,7 @@ use crate::cache::top::Top;
 use crate::conn::ledger::Ledger;
 use crate::server::connections::ByStanding;
 use crate::server::histogram::{BUCKET_COUNT, Histogram};
-use crate::server::service::{Service, StaleNumbers};
+use crate::server::service::{OutdatedNumbers, Service, StaleNumbers};
 use crate::server::turns::Turns;
 use crate::server::warming::WarmNumbers;
 use crate::sys::usage::ThreadUsage;
@@ -48,6 +48,8 @@ pub(in crate::server) struct Snapshot {
     pub freshness: FreshnessNumbers,
     /// What the caches were filled with before anybody asked.
     pub warming: WarmNumbers,
+    /// Precompressed files that go unused.
+    pub variants: OutdatedNumbers,
     /// Files that most goes to.
     pub top: TopNumbers,
     /// Memory, and the budget for it.
@@ -433,6 +435,7 @@ impl Snapshot {
             turns,
             freshness: FreshnessNumbers::take(service, stale),
             warming: service.warming.numbers(),
+            variants: service.outdated.numbers(),
             top: TopNumbers::of(&service.top),
             memory,
             access_log_lost_bytes,

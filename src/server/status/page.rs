@@ -60,6 +60,7 @@ fn content(snapshot: &Snapshot) -> Markup {
             (cache_table(&snapshot.caches))
             p.note { (freshness(snapshot)) }
             @if let Some(line) = warming(snapshot) { p.note { (line) } }
+            @if let Some(line) = outdated(snapshot) { p.note { (line) } }
             @if snapshot.access_log_lost_bytes > 0 {
                 p.note {
                     "Of the access log " (number(snapshot.access_log_lost_lines)) " lines ("
@@ -268,6 +269,16 @@ fn warming(snapshot: &Snapshot) -> Option<String> {
         "The caches {verb} filled before anybody asks: {} paths looked up, {} of them lead to files.",
         number(warming.paths),
         number(warming.files),
+    ))
+}
+
+/// Which precompressed files go unused, in words.
+fn outdated(snapshot: &Snapshot) -> Option<String> {
+    let variants = &snapshot.variants;
+    let example = variants.outdated_example.as_ref()?;
+    Some(format!(
+        "{} precompressed files are not used because they are older than their files, {example} for one.",
+        number(variants.outdated as u64),
     ))
 }
 
