@@ -161,8 +161,8 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     signals::take_over();
     // Before anything else is opened.
     let inherited = inherit(settings)?;
-    let signals = Signals::keep()?;
     needed::try_out()?;
+    let signals = Signals::keep()?;
     let root = Root::open(&absolute(&settings.root), Bin::default()).map_err(|cause| {
         StartError::Root {
             root: settings.root.clone(),
