@@ -12,13 +12,13 @@ use clap::{Arg, ArgAction, Command, CommandFactory, Parser};
 use super::listen::parse_listen;
 use super::value::{
     access_log, count, directories, dot_files, duration, engine, entity_tags, group, index_name,
-    length, log_format, map_lock, mode, path, root, server_timing, size, status, word,
+    length, log_format, map_lock, mode, networks, path, root, server_timing, size, status, word,
 };
 use crate::conn::ServerTiming;
 use crate::http::request::FIELD_COUNT_MAX;
 use crate::server::settings::{
     AccessLog, Directories, DotFiles, EngineChoice, EntityTags, ListenAddress, LogFormat, MapLock,
-    StatusAccess,
+    Network, StatusAccess,
 };
 
 /// Longest file that is mapped: where `writev` of a mapping and `sendfile` cost the same.
@@ -323,6 +323,22 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", env = "SPEDE_CONNECTIONS", help_heading = LIMITS)]
     #[arg(value_parser = count(1..=COUNT_MAX))]
     pub(super) connections: Option<usize>,
+
+    /// Most connections of one address once half are taken, in percent.
+    ///
+    /// Of IPv6 the first 64 bits count as the address. Further connections of it are closed. 100 sets
+    /// no bound. When all places are taken, the connection that was idle longest gives way.
+    #[arg(long, value_name = "PERCENT", env = "SPEDE_ADDRESS_SHARE", help_heading = LIMITS)]
+    #[arg(value_parser = count(1..=100), default_value = "25")]
+    pub(super) address_share: usize,
+
+    /// Addresses that may hold any number, repeatable: ADDR, ADDR/LEN.
+    ///
+    /// A proxy stands for many clients. Those on this machine are trusted unless the option is given;
+    /// none trusts nobody. What comes through a Unix socket always comes from a proxy.
+    #[arg(long, value_name = "ADDR", env = "SPEDE_TRUSTED_PROXY", help_heading = LIMITS)]
+    #[arg(value_parser = networks(), value_delimiter = ',', default_value = "127.0.0.0/8,::1")]
+    pub(super) trusted_proxy: Vec<Option<Network>>,
 
     /// Longest request target; past it 414.
     #[arg(long, value_name = "SIZE", env = "SPEDE_TARGET_MAX", help_heading = LIMITS)]

@@ -79,6 +79,9 @@ pub enum ValueError {
     /// Nobody who could see the status page.
     #[error("is not loopback, off, all or an ADDR:PORT of its own")]
     NotStatusAccess,
+    /// Neither an address nor a network.
+    #[error("is not an address or a network; write ADDR or ADDR/LEN, as in 10.0.0.0/8, or none")]
+    NotNetwork,
     /// No such engine.
     #[error("is not a disk engine; write auto, uring, threads or blocking")]
     NotEngine,

@@ -182,6 +182,7 @@ fn settings(args: Args, asked: AskedSizes, inherited_socket_count: usize) -> Set
         cache_state: args.cache_state,
         limits: Limits {
             connections_max: args.connections,
+            address_share_percent: args.address_share,
             target_length_max: args.target_max,
             head_length_max: args.head_max,
             field_count_max: args.fields_max,
@@ -189,6 +190,7 @@ fn settings(args: Args, asked: AskedSizes, inherited_socket_count: usize) -> Set
             send_rate_min: args.send_rate_min,
             range_count_max: args.ranges_max,
         },
+        trusted_proxies: args.trusted_proxy.into_iter().flatten().collect(),
         timeouts: Timeouts {
             head: args.head_timeout,
             body: args.body_timeout,

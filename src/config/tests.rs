@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::conn::ServerTiming;
 use crate::server::settings::{
-    AccessLog, Directories, DotFiles, EngineChoice, EntityTags, LogFormat, MapLock,
+    AccessLog, Directories, DotFiles, EngineChoice, EntityTags, LogFormat, MapLock, Network,
 };
 use crate::simulate::LogSource;
 
@@ -97,6 +97,7 @@ fn without_words_the_defaults_are_the_documented_ones() {
         cache_state: None,
         limits: Limits {
             connections_max: None,
+            address_share_percent: 25,
             target_length_max: 8 << 10,
             head_length_max: 16 << 10,
             field_count_max: 100,
@@ -104,6 +105,10 @@ fn without_words_the_defaults_are_the_documented_ones() {
             send_rate_min: 0,
             range_count_max: 256,
         },
+        trusted_proxies: vec![
+            Network::new("127.0.0.0".parse().unwrap(), 8),
+            Network::new("::1".parse().unwrap(), 128),
+        ],
         timeouts: Timeouts {
             head: Duration::from_secs(10),
             body: Duration::from_secs(30),
@@ -137,7 +142,7 @@ fn each_flag_sets_what_it_names() {
         "--warm", "list", "--warm", "/srv/www/a,b", "--cache-state", "/var/lib/state", "--disk-queue", "8", "--disk-timeout", "250ms", "--lock", "--directories", "list", "--entity-tags", "mirror",
         "--target-max", "2000", "--head-max", "4000", "--fields-max", "256", "--body-max", "0",
         "--ranges-max", "0", "--head-timeout", "1", "--body-timeout", "2s",
-        "--idle-timeout", "3m", "--send-timeout", "4h", "--send-rate-min", "1K", "--linger-timeout", "0", "--linger-time", "7",
+        "--idle-timeout", "3m", "--send-timeout", "4h", "--send-rate-min", "1K", "--address-share", "40", "--trusted-proxy", "10.0.0.1", "--linger-timeout", "0", "--linger-time", "7",
         "--grace", "1.5", "--access-log", "-", "--access-log-format", "json", "--server-timing", "--status", "9000", "/srv/www",
     ]);
     let want = Settings {
@@ -176,6 +181,7 @@ fn each_flag_sets_what_it_names() {
         cache_state: Some(PathBuf::from("/var/lib/state")),
         limits: Limits {
             connections_max: Some(6),
+            address_share_percent: 40,
             target_length_max: 2_000,
             head_length_max: 4_000,
             field_count_max: 256,
@@ -183,6 +189,7 @@ fn each_flag_sets_what_it_names() {
             send_rate_min: 1_024,
             range_count_max: 0,
         },
+        trusted_proxies: vec![Network::new("10.0.0.1".parse().unwrap(), 32)],
         timeouts: Timeouts {
             head: Duration::from_secs(1),
             body: Duration::from_secs(2),

@@ -3,6 +3,7 @@
 //! A reader sees one word and nothing else; what two flags together rule out is in the parent.
 
 use std::ffi::{OsStr, OsString};
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,7 +15,8 @@ use super::listen::parse_tcp;
 use super::units::{parse_duration, parse_size};
 use crate::conn::ServerTiming;
 use crate::server::settings::{
-    AccessLog, Directories, DotFiles, EngineChoice, EntityTags, LogFormat, MapLock, StatusAccess,
+    AccessLog, Directories, DotFiles, EngineChoice, EntityTags, LogFormat, MapLock, Network,
+    StatusAccess,
 };
 
 /// Longest name in a directory, `NAME_MAX` of limits.h.
@@ -213,5 +215,28 @@ pub(super) fn status() -> impl TypedValueParser<Value = StatusAccess> {
             Err(ValueError::NoPort) => Err(ValueError::NoPort),
             Err(_) => Err(ValueError::NotStatusAccess),
         },
+    })
+}
+
+/// Addresses of proxies: `ADDR`, `ADDR/LEN`, or `none`.
+pub(super) fn networks() -> impl TypedValueParser<Value = Option<Network>> {
+    text(|text| {
+        if text == "none" {
+            return Ok(None);
+        }
+        let (address, length) = match text.split_once('/') {
+            None => (text, None),
+            Some((address, length)) => (address, Some(length)),
+        };
+        let address: IpAddr = address.parse().map_err(|_| ValueError::NotNetwork)?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let length = match length {
+            None => most,
+            Some(length) => length.parse().map_err(|_| ValueError::NotNetwork)?,
+        };
+        match length <= most {
+            true => Ok(Some(Network::new(address, length))),
+            false => Err(ValueError::NotNetwork),
+        }
     })
 }

@@ -505,6 +505,14 @@ impl Connection {
         State::Flushing(Ending::Linger(Last::Answer))
     }
 
+    /// Since when it holds its place without a need: it is idle, or its last answer was sent.
+    pub fn rests_since(&self) -> Option<Instant> {
+        match self.state {
+            State::Lingering(_) => Some(self.since),
+            _ => self.idle_since(),
+        }
+    }
+
     /// Whether a request has begun whose answer was not sent to its end.
     pub fn is_under_way(&self) -> bool {
         match self.state {

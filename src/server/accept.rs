@@ -13,6 +13,7 @@ use mio::unix::SourceFd;
 
 use super::connections::{Connected, Flow};
 use super::listeners::{Listener, Origin};
+use super::places::Shares;
 use super::service::Service;
 use crate::clock::Now;
 use crate::conn::Connection;
@@ -26,6 +27,21 @@ const FAILURE_COUNT_MAX: usize = 256;
 /// Kept descriptors given up for connections at a time.
 const SHED_COUNT: usize = 16;
 
+/// What came of taking a connection.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is moved into the table at once, and a connection costs no allocation"
+)]
+pub(super) enum Taken {
+    /// A connection.
+    Connection(Connected),
+    /// None waits, or there is no place.
+    Nothing,
+    /// One waits, and there is no descriptor for it.
+    NoDescriptor,
+}
+
 /// All listeners.
 #[derive(Debug)]
 pub(super) struct Acceptor {
@@ -33,6 +49,8 @@ pub(super) struct Acceptor {
     pub listeners: Vec<Listener>,
     /// Connections at most.
     pub connection_count_max: usize,
+    /// Who has how many of them.
+    pub shares: Shares,
     /// The listener that is asked first.
     turn: usize,
     paused_until: Option<Instant>,
@@ -41,13 +59,18 @@ pub(super) struct Acceptor {
 
 impl Acceptor {
     /// An acceptor for listeners that are bound.
-    pub(super) fn new(mut listeners: Vec<Listener>, connection_count_max: usize) -> Acceptor {
+    pub(super) fn new(
+        mut listeners: Vec<Listener>,
+        connection_count_max: usize,
+        shares: Shares,
+    ) -> Acceptor {
         for (index, listener) in listeners.iter_mut().enumerate() {
             listener.index = index;
         }
         Acceptor {
             listeners,
             connection_count_max,
+            shares,
             turn: 0,
             paused_until: None,
             pauses: 0,
@@ -69,6 +92,13 @@ impl Acceptor {
                 .listeners
                 .iter()
                 .any(|listener| listener.input == Flow::Ready)
+    }
+
+    /// Whether [`accept`](Acceptor::accept) would take one that waits: a pause may be over by now.
+    pub(super) fn may_accept(&self, now: &Now) -> bool {
+        let is_paused = self.paused_until.is_some_and(|until| now.monotonic < until);
+        let is_ready = |listener: &Listener| listener.input == Flow::Ready;
+        !is_paused && self.listeners.iter().any(is_ready)
     }
 
     /// How long until a pause ends.
@@ -129,26 +159,23 @@ impl Acceptor {
     }
 
     /// Takes one connection, if there is one and there is room; `open` are there already.
-    pub(super) fn accept(
-        &mut self,
-        open: usize,
-        service: &mut Service,
-        now: &Now,
-    ) -> Option<Connected> {
+    pub(super) fn accept(&mut self, open: usize, service: &mut Service, now: &Now) -> Taken {
         if self.paused_until.is_some_and(|until| now.monotonic < until) {
-            return None;
+            return Taken::Nothing;
         }
         self.paused_until = None;
         for _ in 0..FAILURE_COUNT_MAX {
-            let index = self.next_ready()?;
+            let Some(index) = self.next_ready() else {
+                return Taken::Nothing;
+            };
             if open >= self.connection_count_max {
                 self.pause(now);
-                return None;
+                return Taken::Nothing;
             }
             let listener = &mut self.listeners[index];
             match listener.accept() {
                 Ok((socket, peer)) => {
-                    return Some(Connected::new(
+                    return Taken::Connection(Connected::new(
                         socket,
                         Connection::new(peer, now),
                         listener.role,
@@ -159,17 +186,20 @@ impl Acceptor {
                 }
                 Err(error) if is_exhaustion(&error) => {
                     match service.shed_descriptors(SHED_COUNT) {
-                        0 => self.pause(now),
+                        0 => {
+                            self.pause(now);
+                            return Taken::NoDescriptor;
+                        }
                         _ => self.paused_until = Some(now.monotonic + SHED_PAUSE),
                     }
-                    return None;
+                    return Taken::Nothing;
                 }
                 // ECONNABORTED, EPROTO, EINTR and the like are about one connection that is gone.
                 Err(_) => {}
             }
         }
         self.pause(now);
-        None
+        Taken::Nothing
     }
 
     /// The next listener, in turn, at which connections may be waiting.

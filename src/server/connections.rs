@@ -7,18 +7,20 @@ use serde::Serialize;
 use slab::Slab;
 
 use super::deadlines::Armed;
+use super::places::{IdleOrder, Oldest, Rest};
 use super::status::PeerUser;
 use crate::conn::{Connection, Explanation, Standing};
 use crate::disk::JobId;
 use crate::sys::allocator::block_length;
 
 /// Names a connection for as long as the process lives: an index is used again, the pair is not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct ConnectionId {
+    /// Which user of its place. Comes first in the order, which so is that of their acceptance: it decides
+    /// between connections that rest since the same iteration of the loop.
+    pub generation: u32,
     /// Place in the table; also the token of its events.
     pub index: u32,
-    /// Which user of that place.
-    pub generation: u32,
 }
 
 /// What the listener that a connection came through serves.
@@ -50,6 +52,15 @@ pub(super) enum Abreast {
     No,
     /// They have been taken in.
     Yes,
+}
+
+/// Whether a connection stands in the order of idle connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Listing {
+    /// With a moment since when it rested once.
+    Listed,
+    /// It was busy when its place was wanted.
+    Unlisted,
 }
 
 /// A connection and its socket.
@@ -90,10 +101,17 @@ pub(super) struct Connected {
     pub waits_since: Option<Instant>,
     /// Where it stands in the wheel of deadlines.
     pub armed: Option<Armed>,
+    /// Whether it stands in the order of idle connections.
+    place: Listing,
     generation: u32,
 }
 
 impl Connected {
+    /// Whether it is to be listed when it rests again.
+    pub(super) fn is_unlisted(&self) -> bool {
+        self.place == Listing::Unlisted
+    }
+
     /// A connection just accepted: there may be bytes already.
     pub(super) fn new(socket: OwnedFd, connection: Connection, role: Role) -> Connected {
         Connected {
@@ -114,6 +132,7 @@ impl Connected {
             explanation: Explanation::default(),
             waits_since: None,
             armed: None,
+            place: Listing::Listed,
             generation: 0,
         }
     }
@@ -140,6 +159,8 @@ pub(super) struct Connections {
     table: Slab<Connected>,
     generation: u32,
     accepted: u64,
+    idle_order: IdleOrder,
+    given_up: u64,
 }
 
 impl Connections {
@@ -148,12 +169,61 @@ impl Connections {
         self.generation = self.generation.wrapping_add(1);
         self.accepted += 1;
         connected.generation = self.generation;
+        let since = connected.connection.rests_since();
         let index = self.table.insert(connected);
         let index = u32::try_from(index).unwrap_or(u32::MAX);
-        ConnectionId {
+        let id = ConnectionId {
             index,
             generation: self.generation,
+        };
+        // Every connection begins at rest.
+        if let Some(since) = since {
+            self.idle_order.push(since, id);
         }
+        id
+    }
+
+    /// Puts a connection that rests again into the order of those that do.
+    pub(super) fn list(&mut self, id: ConnectionId) {
+        let Connections {
+            table, idle_order, ..
+        } = self;
+        if let Some(connected) = table.get_mut(id.index as usize)
+            && let Some(since) = connected.connection.rests_since()
+        {
+            connected.place = Listing::Listed;
+            idle_order.push(since, id);
+        }
+    }
+
+    /// The connection that has rested longest.
+    pub(super) fn oldest_idle(&mut self) -> Oldest {
+        let Connections {
+            table, idle_order, ..
+        } = self;
+        idle_order.oldest(|id| {
+            let connected = table.get_mut(id.index as usize);
+            match connected.filter(|connected| connected.generation == id.generation) {
+                None => Rest::Gone,
+                Some(connected) => match connected.connection.rests_since() {
+                    Some(since) => Rest::Since(since),
+                    None => {
+                        connected.place = Listing::Unlisted;
+                        Rest::Busy
+                    }
+                },
+            }
+        })
+    }
+
+    /// Counts an idle connection that gave its place up.
+    pub(super) fn note_given_up(&mut self) {
+        self.given_up += 1;
+    }
+
+    /// Idle connections that gave their places up since the start.
+    pub(super) fn given_up(&self) -> u64 {
+        self.given_up
     }
 
     /// The connection of a name, if it is still open.
@@ -178,7 +248,15 @@ impl Connections {
     /// Takes a connection out; its socket is closed when it is dropped.
     pub(super) fn remove(&mut self, id: ConnectionId) -> Option<Connected> {
         self.find(id)?;
-        self.table.try_remove(id.index as usize)
+        let removed = self.table.try_remove(id.index as usize)?;
+        if removed.place == Listing::Listed {
+            let table = &self.table;
+            self.idle_order.note_gone(|id| {
+                let connected = table.get(id.index as usize);
+                connected.is_some_and(|connected| connected.generation == id.generation)
+            });
+        }
+        Some(removed)
     }
 
     /// The names of all, in the order of their places.
@@ -197,6 +275,7 @@ impl Connections {
     pub(super) fn table_bytes(&self) -> u64 {
         // An entry of the table is a connection or the next free place.
         block_length(self.table.capacity() * (size_of::<Connected>() + size_of::<usize>()))
+            + block_length(self.idle_order.bytes())
     }
 
     /// Bytes of the buffers that connections hold. O(connections).

@@ -17,6 +17,7 @@ mod fetch;
 mod histogram;
 mod listeners;
 mod memory;
+mod places;
 mod residency;
 mod service;
 pub mod settings;

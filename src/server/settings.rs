@@ -1,7 +1,7 @@
 //! What a server is told when it starts. The command line and the environment become this once, in
 //! `config`; nothing is checked again later.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -87,11 +87,46 @@ pub enum MapLock {
     On,
 }
 
+/// Addresses that begin with the same bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    prefix_length: u8,
+}
+
+impl Network {
+    /// Those that begin with the first `prefix_length` bits of `address`; the rest of it does not count.
+    pub fn new(address: IpAddr, prefix_length: u8) -> Network {
+        Network {
+            address,
+            prefix_length,
+        }
+    }
+
+    /// Whether `address` is one of them. IPv4 and IPv6 have nothing in common.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let length = u32::from(self.prefix_length);
+        match (self.address, address) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                let differing = own.to_bits() ^ other.to_bits();
+                differing.leading_zeros() >= length
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                let differing = own.to_bits() ^ other.to_bits();
+                differing.leading_zeros() >= length
+            }
+            _ => false,
+        }
+    }
+}
+
 /// How much of each thing is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Connections at once; `None`: what the limit on descriptors leaves.
     pub connections_max: Option<usize>,
+    /// Most of them for one address once half are taken, in percent.
+    pub address_share_percent: usize,
     /// Longest request target in bytes.
     pub target_length_max: usize,
     /// Longest request head in bytes.
@@ -179,6 +214,8 @@ pub struct Settings {
     pub cache_state: Option<PathBuf>,
     /// Limits on what peers may send.
     pub limits: Limits,
+    /// Proxies: each stands for many clients, and may hold any number of connections.
+    pub trusted_proxies: Vec<Network>,
     /// Deadlines of connections.
     pub timeouts: Timeouts,
     /// From the first signal to the end of the process.

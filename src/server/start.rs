@@ -12,6 +12,7 @@ use super::driver::Driver;
 use super::event_loop::EventLoop;
 use super::listeners::Listener;
 use super::memory::MemoryControl;
+use super::places::Shares;
 use super::service::Service;
 use super::settings::{
     AccessLog, EngineChoice, ListenAddress, LogFormat, MapLock, Settings, StatusAccess,
@@ -202,7 +203,12 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
         );
     }
     service.begin_following();
-    let acceptor = Acceptor::new(listeners, descriptors.connections);
+    let shares = Shares::new(
+        descriptors.connections,
+        settings.limits.address_share_percent,
+        settings.trusted_proxies.clone(),
+    );
+    let acceptor = Acceptor::new(listeners, descriptors.connections, shares);
     let driver = driver(settings);
     let event_loop = EventLoop::new(
         signals,

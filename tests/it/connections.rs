@@ -340,18 +340,16 @@ fn running_out_of_descriptors_neither_spins_nor_kills() {
 fn the_limit_on_connections_makes_others_wait() {
     let site = site();
     let server = Server::start(&site, &["--connections", "2"]);
-    let mut first = server.connect();
-    let mut second = server.connect();
-    assert_eq!(first.get("/a", &[]).status, 200);
-    assert_eq!(second.get("/a", &[]).status, 200);
+    let mut busy: Vec<Client> = (0..2).map(|_| server.connect()).collect();
+    for client in &mut busy {
+        client.send(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n");
+        client.stream().peek(&mut [0]).unwrap();
+    }
     let mut third = server.connect();
     third.send(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_eq!(
-        first.get("/a", &[]).status,
-        200,
-        "those who are there go on"
-    );
-    drop(second);
+    let first = busy[0].response(Content::Expected).unwrap();
+    assert_eq!(first.body.len(), 20 << 20, "those who are there go on");
+    drop(busy);
     assert_eq!(third.response(Content::Expected).unwrap().status, 200);
 }
 

@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule};
+use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
 /// How long anything may take before a test gives up on it.
@@ -374,6 +375,20 @@ impl Client {
     /// Connects.
     pub fn connect(address: SocketAddr) -> Client {
         let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Client {
+            stream,
+            received: Vec::new(),
+        }
+    }
+
+    /// Connects from one of the addresses of the loopback interface.
+    pub fn connect_from(source: [u8; 4], address: SocketAddr) -> Client {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
+        socket.connect(&address.into()).unwrap();
+        let stream = TcpStream::from(socket);
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Client {

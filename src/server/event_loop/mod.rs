@@ -5,6 +5,7 @@
 //! given out, deadlines are looked at, log lines are written. Hits therefore go out before any
 //! result of the disk makes new work.
 
+mod accepting;
 mod ending;
 mod memory;
 mod results;
@@ -39,8 +40,6 @@ use crate::sys::file::FileTime;
 
 /// Events taken from the kernel in one wait. More wait there, and come in the next.
 const EVENT_COUNT_MAX: usize = 1_024;
-/// Connections accepted in one turn before the open ones have theirs.
-const ACCEPT_COUNT_MAX: usize = 256;
 
 /// Tokens above those of connections, which count from 0.
 const TOKEN_SIGNALS: Token = Token(usize::MAX - 1);
@@ -321,23 +320,6 @@ impl EventLoop {
         }
     }
 
-    fn accept(&mut self) {
-        let before = self.connections.accepted();
-        for _ in 0..ACCEPT_COUNT_MAX {
-            let open = self.connections.count();
-            let Some(connected) = self.acceptor.accept(open, &mut self.service, &self.now) else {
-                break;
-            };
-            let id = self.connections.insert(connected);
-            // A short connection is over before it would be worth registering.
-            self.drive(id);
-            self.register(id);
-        }
-        if self.connections.accepted() != before {
-            self.turns.mark(Cause::Accepting);
-        }
-    }
-
     /// Registers a new connection, once for its whole life.
     fn register(&mut self, id: ConnectionId) {
         let Some(connected) = self.connections.find(id) else {
@@ -388,6 +370,7 @@ impl EventLoop {
         let Some(connected) = self.connections.find(id) else {
             return;
         };
+        let is_unlisted = connected.is_unlisted();
         match after {
             After::Wait | After::Status => {}
             After::Again if connected.queued => {}
@@ -403,11 +386,15 @@ impl EventLoop {
         if let Some(deadline) = connected.connection.deadline(&self.driver.policy.timeouts) {
             connected.armed = Some(self.deadlines.arm(id, connected.armed, deadline));
         }
+        if is_unlisted {
+            self.connections.list(id);
+        }
     }
 
     fn close(&mut self, id: ConnectionId) {
         let closed = self.connections.remove(id);
         if let Some(closed) = closed {
+            self.acceptor.shares.leave(closed.connection.peer());
             for job in closed.awaits.into_iter().chain(closed.awaits_window) {
                 self.service.leave(job, id);
             }
@@ -449,6 +436,8 @@ impl EventLoop {
                 capacity: self.acceptor.connection_count_max,
                 accepted: self.connections.accepted(),
                 accept_pauses: self.acceptor.pauses(),
+                idle_given_up: self.connections.given_up(),
+                refused_by_share: self.acceptor.shares.refused(),
             },
             bytes_sent: SentNumbers {
                 gathered: self.driver.gathered_bytes,

@@ -12,7 +12,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::numbers::{Bucket, CacheNumbers, Snapshot};
+use super::numbers::{Bucket, CacheNumbers, ConnectionNumbers, Snapshot};
 use crate::cache::curve::CurvePoint;
 use crate::cache::stats::CacheStats;
 
@@ -347,6 +347,7 @@ fn traffic(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
         "Times that accepting had to pause",
         connections.accept_pauses,
     )?;
+    places(writer, connections)?;
     let lost = [(Vec::new(), shown.access_log_lost_bytes)];
     writer.counters(
         "access_log_lost",
@@ -358,6 +359,20 @@ fn traffic(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
         "access_log_lost_lines",
         "Log lines that could not be written, or only in part",
         shown.access_log_lost_lines,
+    )
+}
+
+/// Who gave way when places ran short.
+fn places(writer: &mut Writer<'_, '_>, connections: ConnectionNumbers) -> fmt::Result {
+    writer.counter(
+        "connections_given_up",
+        "Idle connections closed because another needed the place",
+        connections.idle_given_up,
+    )?;
+    writer.counter(
+        "connections_refused",
+        "Connections closed at once because their address had its share",
+        connections.refused_by_share,
     )
 }
 

@@ -73,6 +73,10 @@ pub(in crate::server) struct ConnectionNumbers {
     pub accepted: u64,
     /// Times that accepting had to pause for want of descriptors or room.
     pub accept_pauses: u64,
+    /// Idle connections closed since the start because another needed the place or the descriptor.
+    pub idle_given_up: u64,
+    /// Connections closed at once since the start because their address had its share.
+    pub refused_by_share: u64,
 }
 
 /// Requests answered since the start.

@@ -299,7 +299,7 @@ fn request_figures(snapshot: &Snapshot) -> Vec<(String, String)> {
         .collect()
 }
 
-fn connection_figures(snapshot: &Snapshot) -> [(&'static str, String); 9] {
+fn connection_figures(snapshot: &Snapshot) -> [(&'static str, String); 11] {
     let connections = snapshot.connections;
     let by = connections.by_state;
     [
@@ -312,6 +312,11 @@ fn connection_figures(snapshot: &Snapshot) -> [(&'static str, String); 9] {
         ("at most", number(connections.capacity as u64)),
         ("accepted", number(connections.accepted)),
         ("accept pauses", number(connections.accept_pauses)),
+        ("idle, gave way", number(connections.idle_given_up)),
+        (
+            "refused: address share",
+            number(connections.refused_by_share),
+        ),
     ]
 }
 
