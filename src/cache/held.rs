@@ -126,6 +126,12 @@ impl<H> HeldCache<H> {
         self.entries.get(version, file_hash(&self.hasher, version))
     }
 
+    /// Those that were not looked up since it was called so many times, this one not counted. O(entries).
+    pub fn idle_for(&mut self, times: u8) -> Vec<FileVersion> {
+        self.entries.advance_mark();
+        self.entries.idle_for(times).copied().collect()
+    }
+
     /// Whether a version is held; marks and counts nothing.
     pub fn holds(&self, version: &FileVersion) -> bool {
         self.get(version).is_some()
@@ -455,6 +461,26 @@ mod tests {
         assert_eq!(missed.cold + missed.changed + missed.evicted, stats.misses);
         let gone = stats.evictions + stats.rejected + stats.changed + stats.released;
         assert_eq!(stats.insertions, gone + held.len() as u64);
+    }
+
+    #[test]
+    fn what_was_not_looked_up_for_so_many_times_is_idle() {
+        let mut cache = HeldCache::new(Budget {
+            bytes_max: 100,
+            count_max: 10,
+        });
+        cache.insert(version(1, 1), ());
+        cache.insert(version(2, 1), ());
+        for times in 1..=6 {
+            let idle = cache.idle_for(4);
+            let expected = if times > 4 {
+                vec![version(2, 1)]
+            } else {
+                vec![]
+            };
+            assert_eq!(idle, expected, "after {times} times");
+            assert!(cache.look_up(&version(1, 1)).is_some());
+        }
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub(super) struct Slot<V> {
     count: u8,
     epoch: u8,
     part: u8,
+    /// That of the time in which it was last looked up.
+    mark: u8,
 }
 
 impl<V> Member for Slot<V> {
@@ -89,6 +91,8 @@ pub(super) struct Ranked<K, V> {
     look_ups: u64,
     epoch: u8,
     epoch_ends: u64,
+    /// Counts times between two looks for what is not used, and begins anew after the last.
+    mark: u8,
 }
 
 impl<K: Eq, V> Ranked<K, V> {
@@ -103,6 +107,7 @@ impl<K: Eq, V> Ranked<K, V> {
             look_ups: 0,
             epoch: 0,
             epoch_ends: EPOCH_LOOK_UPS * EPOCH_ENTRIES_MIN,
+            mark: 0,
         }
     }
 
@@ -131,6 +136,7 @@ impl<K: Eq, V> Ranked<K, V> {
             Some(slot) => {
                 slot.count = aged(slot.count, slot.epoch, epoch).saturating_add(1);
                 slot.epoch = epoch;
+                slot.mark = self.mark;
                 Ok(slot)
             }
             None => Err(note_miss(&mut self.ghosts, hash, epoch)),
@@ -176,6 +182,7 @@ impl<K: Eq, V> Ranked<K, V> {
             hash,
             due: 0,
             since_s,
+            mark: self.mark,
             count: ghost.map_or(1, |ghost| ghost.count.max(1)),
             epoch: self.epoch,
             part: WINDOW,
@@ -226,6 +233,7 @@ impl<K: Eq, V> Ranked<K, V> {
             hash,
             due: 0,
             since_s,
+            mark: self.mark,
             count: 1,
             epoch: self.epoch,
             part: MAIN,
@@ -252,6 +260,21 @@ impl<K: Eq, V> Ranked<K, V> {
         let main = self.parts.newest_first(MAIN);
         let entries = main.chain(self.parts.newest_first(WINDOW));
         entries.map(|(key, slot)| (key, &slot.value))
+    }
+
+    /// Begins another time for [`idle_for`](Ranked::idle_for).
+    pub(super) fn advance_mark(&mut self) {
+        self.mark = self.mark.wrapping_add(1);
+    }
+
+    /// Keys that were not looked up for so many whole times: those that stay though they are not used seem used
+    /// once in 256 of them.
+    pub(super) fn idle_for(&self, times: u8) -> impl Iterator<Item = &K> {
+        let main = self.parts.newest_first(MAIN);
+        let all = main.chain(self.parts.newest_first(WINDOW));
+        let is_idle = move |slot: &Slot<V>| self.mark.wrapping_sub(slot.mark) > times;
+        all.filter(move |(_, slot)| is_idle(slot))
+            .map(|(key, _)| key)
     }
 
     /// Takes an entry that has left the window into the main part, or not. It is counted in

@@ -153,6 +153,11 @@ impl Root {
         description.kind == FileKind::Directory && self.identity == (version.device, version.inode)
     }
 
+    /// The device of its file system.
+    pub fn device(&self) -> u64 {
+        self.identity.0
+    }
+
     /// Whether two are the same directory.
     pub fn is_same(&self, other: &Root) -> bool {
         self.identity == other.identity

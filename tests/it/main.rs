@@ -29,6 +29,7 @@ mod listing;
 mod live_tree;
 mod log_files;
 mod memory;
+mod mounts;
 mod places;
 mod recheck;
 mod refused;

@@ -27,6 +27,7 @@ impl EventLoop {
                 (Order::Reload, _) => {
                     self.reopen_log();
                     self.service.distrust_all();
+                    self.service.let_go_of_held();
                 }
                 (Order::ReopenLog, _) => self.reopen_log(),
                 (Order::Reserved, _) => {

@@ -245,6 +245,7 @@ impl EventLoop {
             self.acceptor.timeout(now),
             self.memory.timeout(now),
             self.service.patience_timeout(now),
+            self.service.idle_timeout(now),
             drain,
         ];
         waits.into_iter().flatten().min()
@@ -252,6 +253,7 @@ impl EventLoop {
 
     fn turn(&mut self, events: &Events) -> io::Result<()> {
         self.service.tick(&self.now);
+        self.service.let_go_of_idle(&self.now);
         let (mut watch, mut signals) = (false, false);
         let mut count = 0;
         for event in events {

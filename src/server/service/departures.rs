@@ -5,12 +5,20 @@
 //! to the file system.
 
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use super::Service;
 use crate::cache::entry::Entry;
 use crate::cache::path::Departure;
+use crate::clock::Now;
 use crate::site::representation::Variants;
 use crate::sys::file::FileVersion;
+
+/// After so many looks without use, a minute, a file is closed: long enough to serve what is asked for now and then
+/// from it, short enough for who waits to unmount what it is on.
+const IDLE_SWEEP_COUNT: u8 = 4;
+/// How often what nobody uses is looked for.
+const IDLE_SWEEP: Duration = Duration::from_secs(15);
 
 impl Service {
     /// Puts an entry into the path cache, and lets go of what the others held that went for it.
@@ -92,6 +100,44 @@ impl Service {
         self.watch.remove(version);
         self.descriptors.remove(version);
         self.residency.forget(version);
+    }
+
+    /// Closes and unmaps all files that nobody is being sent now, so that nothing keeps a file system mounted.
+    pub(in crate::server) fn let_go_of_held(&mut self) {
+        self.maps.clear();
+        self.descriptors.clear();
+        self.being_mapped.clear();
+        self.watch.clear();
+    }
+
+    /// When the next look for what nobody uses is due.
+    pub(in crate::server) fn idle_timeout(&self, now: Instant) -> Option<Duration> {
+        let is_any = self.descriptors.entry_count() + self.maps.entry_count() > 0;
+        let at = self.serving.idle_sweep_at.filter(|_| is_any)?;
+        Some(at.saturating_duration_since(now))
+    }
+
+    /// Closes files that nobody has asked for in a while, and unmaps those of other file systems than the root's:
+    /// that one cannot be unmounted anyway while it is served.
+    pub(in crate::server) fn let_go_of_idle(&mut self, now: &Now) {
+        let at = *self
+            .serving
+            .idle_sweep_at
+            .get_or_insert(now.monotonic + IDLE_SWEEP);
+        if now.monotonic < at {
+            return;
+        }
+        self.serving.idle_sweep_at = Some(now.monotonic + IDLE_SWEEP);
+        for version in self.descriptors.idle_for(IDLE_SWEEP_COUNT) {
+            self.descriptors.release(&version);
+        }
+        let device = self.serving.root.device();
+        for version in self.maps.idle_for(IDLE_SWEEP_COUNT) {
+            if version.device != device {
+                self.maps.release(&version);
+                self.watch.remove(&version);
+            }
+        }
     }
 
     /// Drops all of a root that is served no more.

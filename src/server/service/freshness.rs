@@ -35,6 +35,8 @@ pub(super) struct Serving {
     /// Whether its file system tells of no changes, so that nobody walks there.
     is_untelling: bool,
     following: Option<Following>,
+    /// When what nobody uses is let go of next.
+    pub(super) idle_sweep_at: Option<Instant>,
 }
 
 /// The path of the root is being looked at.
@@ -54,6 +56,7 @@ impl Serving {
             since: i64::MIN,
             is_untelling: false,
             following: None,
+            idle_sweep_at: None,
         }
     }
 }
