@@ -21,7 +21,7 @@ use spede::http::content_coding::Coding;
 use spede::http::range::RangeLimits;
 use spede::http::request::HeadLimits;
 use spede::http::status::Status;
-use spede::site::media_type::media_type;
+use spede::site::media_type::MediaTypes;
 use spede::site::representation::{Representation, Variants, Vary};
 use spede::site::resolve::{self, Directories, DotFiles, Lookup, Naming};
 use spede::site::response::{self, Fixed};
@@ -101,6 +101,7 @@ pub fn lookup(raw_path: &[u8]) -> Lookup {
         index: vec!["index.html".to_owned()],
         dot_files: DotFiles::Refused,
         directories: Directories::Hidden,
+        media_types: MediaTypes::default(),
     };
     resolve::plan(raw_path, &naming).expect("a path")
 }
@@ -121,10 +122,10 @@ impl Hot {
         let version = file.describe().expect("a file").version;
         let memory = Memory::Copied(file.read_start(FILE_LENGTH).expect("the content").into());
         let opened = Opened::new(Arc::new(file), version);
-        let field = media_type(b"file.html").field;
+        let field = MediaTypes::default().of(b"file.html").to_string();
         let describe = || {
             Representation::new(
-                field,
+                &field,
                 Sighting::of(opened.version),
                 Coding::Identity,
                 Vary::Nothing,

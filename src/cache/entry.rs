@@ -428,6 +428,7 @@ fn milliseconds(time: Duration) -> u32 {
 mod tests {
     use super::*;
     use crate::cache::curve::tests::now;
+    use crate::site::media_type::MediaTypes;
     use crate::site::representation::{Representation, Vary};
     use crate::site::resolve::{self, Directories, DotFiles, Naming};
     use crate::site::validators::Sighting;
@@ -453,6 +454,7 @@ mod tests {
             index: vec!["index.htm".into(), "index.html".into(), "x.png".into()],
             dot_files: DotFiles::Refused,
             directories: Directories::Hidden,
+            media_types: MediaTypes::default(),
         };
         let (br, zstd, gzip) = (Coding::Brotli, Coding::Zstd, Coding::Gzip);
         type Case<'a> = (&'a [u8], &'a [Option<u64>], usize, &'a [Coding], &'a str);

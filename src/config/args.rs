@@ -11,14 +11,15 @@ use clap::{Arg, ArgAction, Command, CommandFactory, Parser};
 
 use super::listen::parse_listen;
 use super::value::{
-    access_log, count, directories, dot_files, duration, engine, entity_tags, group, index_name,
-    length, log_format, map_lock, mode, networks, path, root, server_timing, size, status, word,
+    access_log, charset, count, directories, dot_files, duration, engine, entity_tags, group,
+    index_name, length, log_format, map_lock, mode, networks, path, root, server_timing, size,
+    status, word,
 };
 use crate::conn::ServerTiming;
 use crate::http::request::FIELD_COUNT_MAX;
 use crate::server::settings::{
-    AccessLog, Directories, DotFiles, EngineChoice, EntityTags, ListenAddress, LogFormat, MapLock,
-    Network, StatusAccess,
+    AccessLog, Charset, Directories, DotFiles, EngineChoice, EntityTags, ListenAddress, LogFormat,
+    MapLock, Network, StatusAccess,
 };
 
 /// Longest file that is mapped: where `writev` of a mapping and `sendfile` cost the same.
@@ -163,6 +164,14 @@ pub(super) struct Args {
     #[arg(long, value_name = "WHAT", env = "SPEDE_DIRECTORIES", help_heading = SERVE)]
     #[arg(value_parser = directories(), default_value = "hide")]
     pub(super) directories: Directories,
+
+    /// The charset that text files are said to be in, or none.
+    ///
+    /// It overrules what a page says of itself (<meta charset>), so give none where pages are in
+    /// several. JSON and XML have no charset here. Pages that spede makes are in UTF-8 either way.
+    #[arg(long, value_name = "NAME", env = "SPEDE_CHARSET", help_heading = SERVE)]
+    #[arg(value_parser = charset(), default_value = "utf-8")]
+    pub(super) charset: Charset,
 
     /// What entity tags are made of: file or mirror.
     ///

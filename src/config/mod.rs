@@ -31,7 +31,8 @@ use self::args::Args;
 use self::listen::{Written, is_overlap};
 use self::units::render_size;
 use crate::server::settings::{
-    AskedSizes, CacheBudget, Limits, ListenAddress, Settings, SocketAccess, StatusAccess, Timeouts,
+    AskedSizes, CacheBudget, Limits, ListenAddress, MediaTypes, Settings, SocketAccess,
+    StatusAccess, Timeouts,
 };
 
 /// Most addresses to listen on: each is looked at in turn when all are ready.
@@ -161,6 +162,9 @@ fn settings(args: Args, asked: AskedSizes, inherited_socket_count: usize) -> Set
         index: args.index,
         dot_files: args.dotfiles,
         directories: args.directories,
+        media_types: MediaTypes {
+            charset: args.charset,
+        },
         entity_tags: args.entity_tags,
         engine: args.disk,
         disk_depth: args.disk_depth,

@@ -18,6 +18,7 @@ use super::value::{count, dot_files, duration, index_name, path, size};
 use super::{Usage, index_conflict, usage};
 use crate::server::settings::{CacheBudget, DotFiles};
 use crate::simulate::{LogSource, Settings};
+use crate::site::media_type::MediaTypes;
 use crate::site::resolve::{Directories, Naming};
 
 /// The first word that makes a simulation of it; a root of this name is `./simulate`.
@@ -199,6 +200,7 @@ fn settings(args: Args) -> Settings {
             index: args.index,
             dot_files: args.dotfiles,
             directories: Directories::Hidden,
+            media_types: MediaTypes::default(),
         },
         map_sizes: or_around(args.map_cache, args.today_map_cache, MAP_BYTES_MAX),
         path_sizes: or_around(

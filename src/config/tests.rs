@@ -14,7 +14,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::conn::ServerTiming;
 use crate::server::settings::{
-    AccessLog, Directories, DotFiles, EngineChoice, EntityTags, LogFormat, MapLock, Network,
+    AccessLog, Charset, Directories, DotFiles, EngineChoice, EntityTags, LogFormat, MapLock,
+    Network,
 };
 use crate::simulate::LogSource;
 
@@ -76,6 +77,7 @@ fn without_words_the_defaults_are_the_documented_ones() {
         index: vec!["index.html".to_owned()],
         dot_files: DotFiles::Refused,
         directories: Directories::Hidden,
+        media_types: MediaTypes::default(),
         entity_tags: EntityTags::File,
         engine: EngineChoice::Auto,
         disk_depth: 64,
@@ -139,7 +141,7 @@ fn each_flag_sets_what_it_names() {
         "--listen", "[::1]:81", "-l82", "-l", "unix:a", "--socket-mode", "0660", "--socket-group", "www-data", "--index=a.htm", "--index", "b.htm", "--dotfiles", "serve",
         "--memory", "64MiB", "--map-cache", "1GiB", "--map-max", "1MiB", "--map-count", "3", "--path-cache", "4",
         "--descriptors", "5", "--watch-directories", "9", "--revalidate", "0", "--stale", "5", "--recheck", "7", "--disk", "uring", "--disk-depth", "7", "--connections", "6",
-        "--warm", "list", "--warm", "/srv/www/a,b", "--cache-state", "/var/lib/state", "--disk-queue", "8", "--disk-timeout", "250ms", "--lock", "--directories", "list", "--entity-tags", "mirror",
+        "--warm", "list", "--warm", "/srv/www/a,b", "--cache-state", "/var/lib/state", "--disk-queue", "8", "--disk-timeout", "250ms", "--lock", "--directories", "list", "--entity-tags", "mirror", "--charset", "Shift_JIS",
         "--target-max", "2000", "--head-max", "4000", "--fields-max", "256", "--body-max", "0",
         "--ranges-max", "0", "--head-timeout", "1", "--body-timeout", "2s",
         "--idle-timeout", "3m", "--send-timeout", "4h", "--send-rate-min", "1K", "--address-share", "40", "--trusted-proxy", "10.0.0.1", "--linger-timeout", "0", "--linger-time", "7",
@@ -156,6 +158,9 @@ fn each_flag_sets_what_it_names() {
         index: vec!["a.htm".to_owned(), "b.htm".to_owned()],
         dot_files: DotFiles::Served,
         directories: Directories::Listed,
+        media_types: MediaTypes {
+            charset: Charset::Named("Shift_JIS".to_owned()),
+        },
         entity_tags: EntityTags::Mirror,
         engine: EngineChoice::Uring,
         disk_depth: 7,
@@ -302,6 +307,9 @@ fn a_wrong_value_is_said_in_one_line() {
         (&["--idle-timeout", "0"],    "--idle-timeout: '0' is out of range; write 1 ms to 24 h"),
         (&["--grace", "25h"],         "--grace: '25h' is out of range; write 0 s to 24 h"),
         (&["--entity-tags", "weak"],  "--entity-tags: 'weak' is not file or mirror"),
+        (&["--charset", ""],          "--charset: '' is not the name of a charset; write one such as"),
+        (&["--charset", "utf-8; a=b"], "--charset: 'utf-8; a=b' is not the name of a charset"),
+        (&["--charset", "a\r\nb"],    r"--charset: 'a\r\nb' is not the name of a charset"),
         (&["--directories", "yes"],   "--directories: 'yes' is not hide or list"),
         (&["--lock=yes"],             "--lock: 'yes' is not on or off"),
         (&["--disk-depth", "0"],      "--disk-depth: '0' is not a whole number"),

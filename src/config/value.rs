@@ -14,13 +14,17 @@ use super::ValueError;
 use super::listen::parse_tcp;
 use super::units::{parse_duration, parse_size};
 use crate::conn::ServerTiming;
+use crate::http::framing::is_token_byte;
 use crate::server::settings::{
-    AccessLog, Directories, DotFiles, EngineChoice, EntityTags, LogFormat, MapLock, Network,
-    StatusAccess,
+    AccessLog, Charset, Directories, DotFiles, EngineChoice, EntityTags, LogFormat, MapLock,
+    Network, StatusAccess,
 };
 
 /// Longest name in a directory, `NAME_MAX` of limits.h.
 const FILE_NAME_LENGTH_MAX: usize = 255;
+
+/// Longest name of a charset, RFC 2978 §2.3.
+const CHARSET_LENGTH_MAX: usize = 40;
 
 /// Makes a reader of words, which need not be UTF-8, a parser of clap's.
 pub(super) fn word<T: Clone + Send + Sync + 'static>(
@@ -141,6 +145,20 @@ pub(super) fn directories() -> impl TypedValueParser<Value = Directories> {
         "hide" => Ok(Directories::Hidden),
         "list" => Ok(Directories::Listed),
         _ => Err(ValueError::NotDirectories),
+    })
+}
+
+/// The charset of text: a token (RFC 9110 §8.3.2), or `none`. Neither has a case.
+pub(super) fn charset() -> impl TypedValueParser<Value = Charset> {
+    text(|text| {
+        let is_length_right = (1..=CHARSET_LENGTH_MAX).contains(&text.len());
+        match text {
+            _ if text.eq_ignore_ascii_case("none") => Ok(Charset::Unsaid),
+            _ if is_length_right && text.bytes().all(is_token_byte) => {
+                Ok(Charset::Named(text.to_owned()))
+            }
+            _ => Err(ValueError::NotCharset),
+        }
     })
 }
 

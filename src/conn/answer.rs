@@ -311,7 +311,7 @@ fn part_head(
     range: ByteRange,
 ) {
     let mut head = HeadWriter::start(buffer, Status::PartialContent, &exchange.now.rendered);
-    head.field("Content-Type", representation.media_type.as_bytes());
+    head.field("Content-Type", representation.head.media_type());
     head.number("Content-Length", range.length());
     head.content_range(range.first, range.last, representation.version.length);
     head.lines(representation.head.content_fields());
@@ -343,7 +343,7 @@ fn put_parts(
         .map(|range| {
             // The line end before a delimiter belongs to it. RFC 2046 §5.1.1 lets the first go without, but
             // zsync looks for it there, and nginx sends it.
-            let media_type = representation.media_type;
+            let media_type = String::from_utf8_lossy(representation.head.media_type());
             let content_range = content_range(representation, *range);
             format!(
                 "\r\n--{boundary}\r\nContent-Type: {media_type}\r\nContent-Range: {content_range}\r\n\r\n"

@@ -12,7 +12,7 @@ use crate::cache::entry::{Resolution, Seen, Trust};
 use crate::cache::path::{Departure, Known, PathCache};
 use crate::clock::Now;
 use crate::http::content_coding::Coding;
-use crate::site::media_type::media_type;
+use crate::site::media_type::MediaTypes;
 use crate::site::representation::{Representation, Variants, Vary};
 use crate::site::validators::Sighting;
 use crate::sys::file::{FileTime, FileVersion};
@@ -42,12 +42,12 @@ fn version(inode: u64) -> FileVersion {
 }
 
 fn file(path: &[u8], inode: u64) -> Resolution {
-    let media_type = media_type(path).field;
+    let media_type = MediaTypes::default().of(path).to_string();
     let (coding, vary) = (Coding::Identity, Vary::Nothing);
     Resolution::File {
         variants: Variants {
             identity: Representation::new(
-                media_type,
+                &media_type,
                 Sighting::of(version(inode)),
                 coding,
                 vary,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::conn::ServerTiming;
 
 pub use crate::conn::Timeouts;
+pub use crate::site::media_type::{Charset, MediaTypes};
 pub use crate::site::resolve::{Directories, DotFiles};
 pub use crate::site::validators::EntityTags;
 
@@ -189,6 +190,8 @@ pub struct Settings {
     pub dot_files: DotFiles,
     /// What a directory without an index is.
     pub directories: Directories,
+    /// What the extensions of files say of their content.
+    pub media_types: MediaTypes,
     /// What entity tags are made of.
     pub entity_tags: EntityTags,
     /// The disk engine.

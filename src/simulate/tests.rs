@@ -16,6 +16,7 @@ use super::read::{LINE_LENGTH_MAX, each_line_of};
 use super::replay::replay;
 use super::trace::Tracer;
 use crate::server::settings::CacheBudget;
+use crate::site::media_type::MediaTypes;
 use crate::site::resolve::{Directories, DotFiles, Naming};
 
 /// 23 November 2026, 16:00:59 UTC.
@@ -164,6 +165,7 @@ fn replayed(line: &Line<'_>) -> Vec<Row> {
         index: vec!["index.html".to_owned()],
         dot_files: DotFiles::Refused,
         directories: Directories::Hidden,
+        media_types: MediaTypes::default(),
     });
     for _ in 0..4 {
         tracer.take(line).unwrap();

@@ -3,6 +3,8 @@
 //! Looks at names only, never at content: sniffing would make the type depend on who wrote the
 //! bytes. RFC 9110 §8.3 (Content-Type).
 
+use std::fmt;
+
 /// Whether precompressed twins of a file are looked for.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub enum Compressible {
@@ -12,13 +14,25 @@ pub enum Compressible {
     No,
 }
 
-/// What is known of a file by its name.
+/// What is known of a file by its name. Displays as the value of its Content-Type field.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub struct MediaType {
-    /// The value of the Content-Type field, with its charset if it should have one.
-    pub field: &'static str,
+pub struct MediaType<'a> {
+    /// The type without a charset.
+    essence: &'a str,
+    /// Its charset, if it should name one.
+    charset: Option<&'a str>,
     /// Whether files of this type are worth compressing.
     pub compressible: Compressible,
+}
+
+impl fmt::Display for MediaType<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.essence)?;
+        match self.charset {
+            Some(charset) => write!(f, "; charset={charset}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The type of a file whose extension is missing or says nothing.
@@ -82,34 +96,6 @@ const OVERLAY: &[(&str, &str)] = &[
     ("zst",         "application/zstd"), // RFC 8878
 ];
 
-/// Pairs each type with the same type in UTF-8.
-macro_rules! in_utf8 {
-    ($($media_type:literal)*) => {
-        &[$(($media_type, concat!($media_type, "; charset=utf-8"))),*]
-    };
-}
-
-/// All text types of mime_guess and of the overlay, sorted, so that none is built at run time.
-/// Without a charset, browsers guess one. `text/xml` is not here: the charset would overrule the
-/// encoding that the file itself declares (RFC 7303 §3).
-#[rustfmt::skip]
-const TEXT: &[(&str, &str)] = in_utf8![
-    "text/cache-manifest" "text/calendar" "text/coffeescript" "text/css" "text/csv" "text/dlm"
-    "text/gemini" "text/h323" "text/html" "text/iuls" "text/jade" "text/javascript" "text/less"
-    "text/markdown" "text/mathml" "text/n3" "text/plain" "text/prs.lines.tag" "text/richtext"
-    "text/scriptlet" "text/sgml" "text/shex" "text/slim" "text/stylus" "text/tab-separated-values"
-    "text/turtle" "text/uri-list" "text/vbscript" "text/vcard" "text/vnd.curl"
-    "text/vnd.curl.dcurl" "text/vnd.curl.mcurl" "text/vnd.curl.scurl" "text/vnd.dvb.subtitle"
-    "text/vnd.fly" "text/vnd.fmi.flexstor" "text/vnd.graphviz" "text/vnd.in3d.3dml"
-    "text/vnd.in3d.spot" "text/vnd.sun.j2me.app-descriptor" "text/vnd.wap.wml"
-    "text/vnd.wap.wmlscript" "text/vtt" "text/webviewhtml" "text/wgsl" "text/x-c"
-    "text/x-component" "text/x-fortran" "text/x-gherkin" "text/x-handlebars-template"
-    "text/x-hdml" "text/x-html-insertion" "text/x-lua" "text/x-markdown" "text/x-ms-contact"
-    "text/x-ms-group" "text/x-ms-iqy" "text/x-ms-rqy" "text/x-nfo" "text/x-opml" "text/x-pascal"
-    "text/x-processing" "text/x-rust" "text/x-sass" "text/x-scss" "text/x-setext" "text/x-sfv"
-    "text/x-suse-ymp" "text/x-toml" "text/x-uuencode" "text/x-vcard" "text/x-yaml"
-];
-
 /// Types beside `text/*`, `*+json` and `*+xml` that are worth compressing: a closed list, since a
 /// twin that is looked for and never there costs an open. Sorted.
 const COMPRESSIBLE: &[&str] = &[
@@ -126,25 +112,54 @@ const COMPRESSIBLE: &[&str] = &[
     "image/x-icon",
 ];
 
-/// The media type of a file, by the extension of the last segment of its path, in any case.
-///
-/// A name without a dot, with its only dot first (`.htaccess`) or with a dot last has no extension.
-/// Of two extensions the last counts: `x.tar.gz` is `application/gzip`, and is sent without
-/// Content-Encoding, for the archive itself is what was asked for. For a precompressed twin give
-/// the name of the file it stands for.
-///
-/// Text is said to be UTF-8. JSON has no charset (RFC 8259 §11), XML and SVG declare their own.
-/// Runs in `O(path.len())` and does not allocate.
-pub fn media_type(path: &[u8]) -> MediaType {
-    let field = extension(path).and_then(of_extension).unwrap_or(UNKNOWN);
-    let compressible = compressible(field);
-    let field = match TEXT.binary_search_by_key(&field, |(media_type, _)| media_type) {
-        Ok(place) => TEXT[place].1,
-        Err(_) => field,
-    };
-    MediaType {
-        field,
-        compressible,
+/// Which charset the types of text files name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Charset {
+    /// None: what the file itself says counts (`<meta charset>`), or what the browser guesses.
+    Unsaid,
+    /// This one; it overrules what the file says.
+    Named(String),
+}
+
+/// What a site decides about media types.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MediaTypes {
+    /// The charset of all text.
+    pub charset: Charset,
+}
+
+impl Default for MediaTypes {
+    fn default() -> MediaTypes {
+        MediaTypes {
+            charset: Charset::Named("utf-8".to_owned()),
+        }
+    }
+}
+
+impl MediaTypes {
+    /// The media type of a file, by the extension of the last segment of its path, in any case.
+    ///
+    /// A name without a dot, with its only dot first (`.htaccess`) or with a dot last has no extension.
+    /// Of two extensions the last counts: `x.tar.gz` is `application/gzip`, and is sent without
+    /// Content-Encoding, for the archive itself is what was asked for. For a precompressed twin give
+    /// the name of the file it stands for.
+    ///
+    /// Text is said to be in the charset of the site. JSON has no charset (RFC 8259 §11), XML and SVG
+    /// declare their own; for `text/xml` the parameter would overrule that (RFC 7303 §3).
+    /// Runs in `O(path.len())` and does not allocate.
+    pub fn of(&self, path: &[u8]) -> MediaType<'_> {
+        let essence = extension(path).and_then(of_extension).unwrap_or(UNKNOWN);
+        let charset = match &self.charset {
+            Charset::Named(name) if essence.starts_with("text/") && essence != "text/xml" => {
+                Some(name.as_str())
+            }
+            _ => None,
+        };
+        MediaType {
+            essence,
+            charset,
+            compressible: compressible(essence),
+        }
     }
 }
 
@@ -242,18 +257,16 @@ mod tests {
             (b"\xff\xfe.html",        "text/html; charset=utf-8",       Yes),
         ];
         for (path, field, compressible) in cases {
-            let want = MediaType {
-                field,
-                compressible: *compressible,
-            };
-            assert_eq!(media_type(path), want, "{}", path.escape_ascii());
+            let types = MediaTypes::default();
+            let found = types.of(path);
+            assert_eq!(found.to_string(), *field, "{}", path.escape_ascii());
+            assert_eq!(found.compressible, *compressible, "{}", path.escape_ascii());
         }
     }
 
     #[test]
     fn the_tables_are_sorted_so_that_they_can_be_searched() {
         assert!(OVERLAY.is_sorted_by(|one, next| one.0 < next.0));
-        assert!(TEXT.is_sorted_by(|one, next| one.0 < next.0));
         assert!(COMPRESSIBLE.is_sorted_by(|one, next| one < next));
         assert!(
             OVERLAY
@@ -262,30 +275,42 @@ mod tests {
         );
     }
 
-    /// Fails when a new version of mime_guess knows a text type that is not in the table.
     #[test]
-    fn every_text_type_but_xml_is_said_to_be_utf_8() {
+    fn every_text_type_but_xml_names_the_charset_of_the_site() {
         let known = mime_guess::get_extensions("text", "*").expect("there are some");
+        let others = mime_guess::get_extensions("application", "*").expect("there are some");
         let extensions = known
             .iter()
+            .chain(others)
             .copied()
             .chain(OVERLAY.iter().map(|(name, _)| *name));
+        let named = |name: &str| MediaTypes {
+            charset: Charset::Named(name.to_owned()),
+        };
+        let (utf_8, own) = (MediaTypes::default(), named("Shift_JIS"));
+        let unsaid = MediaTypes {
+            charset: Charset::Unsaid,
+        };
         for extension in extensions {
-            let field = media_type(format!("a.{extension}").as_bytes()).field;
-            let text = field.starts_with("text/") && field != "text/xml";
-            assert_eq!(
-                field.ends_with("; charset=utf-8"),
-                text,
-                "{extension}: {field}"
-            );
+            let path = format!("a.{extension}");
+            let bare = unsaid.of(path.as_bytes()).to_string();
+            assert!(!bare.contains(';'), "{extension}: {bare}");
+            let is_text = bare.starts_with("text/") && bare != "text/xml";
+            for (types, parameter) in [(&utf_8, "; charset=utf-8"), (&own, "; charset=Shift_JIS")] {
+                let want = match is_text {
+                    true => format!("{bare}{parameter}"),
+                    false => bare.clone(),
+                };
+                assert_eq!(types.of(path.as_bytes()).to_string(), want);
+            }
         }
     }
 
     proptest! {
         #[test]
         fn no_bytes_make_the_look_up_panic(path: Vec<u8>) {
-            let found = media_type(&path);
-            prop_assert!(found.field.bytes().all(|byte| matches!(byte, b' '..=b'~')));
+            let found = MediaTypes::default().of(&path).to_string();
+            prop_assert!(found.bytes().all(|byte| matches!(byte, b' '..=b'~')));
         }
 
         #[test]
@@ -298,9 +323,10 @@ mod tests {
                 .enumerate()
                 .map(|(at, c)| if upper >> at & 1 == 1 { c.to_ascii_uppercase() } else { c })
                 .collect();
+            let types = MediaTypes::default();
             prop_assert_eq!(
-                media_type(format!("{directory}a.{mixed}").as_bytes()),
-                media_type(format!("a.{name}").as_bytes())
+                types.of(format!("{directory}a.{mixed}").as_bytes()),
+                types.of(format!("a.{name}").as_bytes())
             );
         }
     }

@@ -11,6 +11,9 @@ use crate::http::precondition::Validators;
 use crate::sys::allocator::block_length;
 use crate::sys::file::FileVersion;
 
+/// The field that heads begin with.
+const CONTENT_TYPE: &str = "Content-Type";
+
 /// Bytes of all rendered heads, wherever they are.
 static HEAD_BYTES: AtomicU64 = AtomicU64::new(0);
 
@@ -55,6 +58,13 @@ pub struct RenderedHead {
 }
 
 impl RenderedHead {
+    /// The value of the Content-Type field, which comes first.
+    pub fn media_type(&self) -> &[u8] {
+        let value = self.bytes.0.get(CONTENT_TYPE.len() + b": ".len()..);
+        let value = value.unwrap_or_default();
+        &value[..memchr::memchr(b'\r', value).unwrap_or_default()]
+    }
+
     /// The lines of [`Representation::add_content_fields`].
     pub fn content_fields(&self) -> &[u8] {
         &self.bytes.0[self.content_fields_offset.into()..self.bytes.0.len() - b"\r\n".len()]
@@ -116,8 +126,6 @@ pub struct Representation {
     /// What tells it from other versions, for preconditions. The Last-Modified is never later than the moment of
     /// rendering.
     pub validators: Validators,
-    /// The Content-Type.
-    pub media_type: &'static str,
     /// Whether answers carry Vary.
     pub vary: Vary,
     /// The lines of its heads.
@@ -128,7 +136,7 @@ impl Representation {
     /// Describes a version of a file as seen at `now`. `media_type` is that of the file without
     /// its coding.
     pub fn new(
-        media_type: &'static str,
+        media_type: &str,
         sighting: Sighting,
         coding: Coding,
         vary: Vary,
@@ -140,11 +148,10 @@ impl Representation {
             newest_before: sighting.newest_before.unwrap_or(i64::MIN),
             coding,
             validators: sighting.validators(coding, now),
-            media_type,
             vary,
             head: RenderedHead::default(),
         };
-        representation.head = representation.render();
+        representation.head = representation.render(media_type);
         representation
     }
 
@@ -182,10 +189,10 @@ impl Representation {
         head.field("Last-Modified", &self.validators.last_modified.render());
     }
 
-    fn render(&self) -> RenderedHead {
+    fn render(&self, media_type: &str) -> RenderedHead {
         let mut bytes = Vec::with_capacity(384);
         let mut head = HeadWriter::continuing(&mut bytes);
-        head.field("Content-Type", self.media_type.as_bytes());
+        head.field(CONTENT_TYPE, media_type.as_bytes());
         head.number("Content-Length", self.version.length);
         let content_fields_offset = head.length();
         self.add_common_fields(&mut head);

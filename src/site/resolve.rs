@@ -4,7 +4,7 @@ use std::ffi::CString;
 
 use percent_encoding::percent_encode;
 
-use super::media_type::{Compressible, media_type};
+use super::media_type::{Compressible, MediaTypes};
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
 use crate::http::target::{ENCODED, PathError, SitePath};
@@ -40,6 +40,8 @@ pub struct Naming {
     pub dot_files: DotFiles,
     /// What a directory without an index is.
     pub directories: Directories,
+    /// What their extensions say of their content.
+    pub media_types: MediaTypes,
 }
 
 /// One file to look for, with the places of its precompressed twins.
@@ -167,7 +169,7 @@ pub fn plan(raw_path: &[u8], naming: &Naming) -> Result<Lookup, Status> {
         let candidates = naming
             .index
             .iter()
-            .map(|name| indexed(relative, name))
+            .map(|name| indexed(relative, name, &naming.media_types))
             .collect();
         let listing = match naming.directories {
             Directories::Hidden => None,
@@ -185,7 +187,7 @@ pub fn plan(raw_path: &[u8], naming: &Naming) -> Result<Lookup, Status> {
     }
     let redirect = format!("{}/", path.encoded());
     collect(
-        vec![candidate(relative.to_vec())],
+        vec![candidate(relative.to_vec(), &naming.media_types)],
         OnDirectory::Redirect(redirect),
         None,
     )
@@ -208,17 +210,17 @@ fn collect(
     })
 }
 
-fn indexed(directory: &[u8], name: &str) -> Option<Candidate> {
+fn indexed(directory: &[u8], name: &str, types: &MediaTypes) -> Option<Candidate> {
     let mut path = directory.to_vec();
     if !path.is_empty() {
         path.push(b'/');
     }
     path.extend_from_slice(name.as_bytes());
-    candidate(path)
+    candidate(path, types)
 }
 
-fn candidate(path: Vec<u8>) -> Option<Candidate> {
-    let twins = match media_type(&path).compressible {
+fn candidate(path: Vec<u8>, types: &MediaTypes) -> Option<Candidate> {
+    let twins = match types.of(&path).compressible {
         Compressible::No => Vec::new(),
         Compressible::Yes => TWIN_CODINGS
             .iter()
@@ -244,6 +246,7 @@ mod tests {
             index: vec!["index.html".into(), "index.txt".into()],
             dot_files: DotFiles::Refused,
             directories: Directories::Hidden,
+            media_types: MediaTypes::default(),
         }
     }
 

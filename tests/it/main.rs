@@ -28,6 +28,7 @@ mod listening;
 mod listing;
 mod live_tree;
 mod log_files;
+mod media_types;
 mod memory;
 mod mounts;
 mod places;

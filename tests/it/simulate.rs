@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use spede::server::settings::CacheBudget;
 use spede::simulate::{self, LogSource, Report, Settings};
+use spede::site::media_type::MediaTypes;
 use spede::site::resolve::{Directories, DotFiles, Naming};
 
 use super::harness::{Server, Site, wait_until};
@@ -25,6 +26,7 @@ fn settings(log: &Path, map_bytes_max: u64, path_count_max: usize) -> Settings {
             index: vec!["index.html".to_owned()],
             dot_files: DotFiles::Refused,
             directories: Directories::Hidden,
+            media_types: MediaTypes::default(),
         },
         today: CacheBudget {
             map_bytes_max,

@@ -15,7 +15,6 @@ use crate::server::deliveries::Deliveries;
 use crate::server::fetch::{Pending, Purpose};
 use crate::server::watch::Watched;
 use crate::server::watch::directories::Moment;
-use crate::site::media_type::media_type;
 use crate::site::representation::{Representation, Variants, Vary};
 use crate::site::resolve;
 use crate::site::validators::{Identity, Sighting};
@@ -342,7 +341,7 @@ impl Service {
         };
         let used: Vec<Coding> = twins.iter().map(|(coding, _)| *coding).collect();
         let seen = Seen::of(&expectations, &path, &used);
-        let media_type = media_type(path.as_bytes()).field;
+        let media_type = self.naming.media_types.of(path.as_bytes()).to_string();
         let since = self.since_when(footing, pending.way.as_deref());
         let previous = pending.entry.as_ref().and_then(|entry| entry.variants());
         let describe = |opened: &Opened, coding| {
@@ -364,7 +363,7 @@ impl Service {
                 }
                 None => self.past.after(&pending.raw_path, sighting),
             };
-            Representation::new(media_type, sighting, coding, vary, now)
+            Representation::new(&media_type, sighting, coding, vary, now)
         };
         let variants = Variants {
             identity: describe(&identity, Coding::Identity),

@@ -314,6 +314,7 @@ impl Service {
                 index: settings.index.clone(),
                 dot_files: settings.dot_files,
                 directories: settings.directories,
+                media_types: settings.media_types.clone(),
             },
             tags: settings.entity_tags,
             ranges: RangeLimits {
