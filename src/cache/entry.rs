@@ -209,11 +209,17 @@ impl Entry {
 
     /// How far it may be relied on now, in this generation.
     pub fn validity(&self, now: &Now, generation: u32) -> Validity {
-        let Some(age_ms) = self.age_ms(now, generation) else {
+        let Some(age) = self.age(now, generation) else {
             return Validity::Expired;
         };
         let lifetime_ms = self.lifetime_ms.get();
         let check_after_ms = self.check_after_ms.get();
+        // Almost every hit: the next whole second is before both.
+        let soon_ms = (age.as_secs() + 1).saturating_mul(1_000);
+        if soon_ms <= u64::from(check_after_ms.min(lifetime_ms)) {
+            return Validity::Fresh;
+        }
+        let age_ms = milliseconds(age);
         let is_over = match lifetime_ms {
             // One that is told of changes has rested: what is in use is compared before.
             FOR_EVER_MS => {
@@ -421,7 +427,9 @@ impl Entry {
 
 /// Whole milliseconds, as far as they can be told apart from [`FOR_EVER_MS`].
 fn milliseconds(time: Duration) -> u32 {
-    u32::try_from(time.as_millis()).unwrap_or(FOR_EVER_MS)
+    let whole = u32::try_from(time.as_secs()).unwrap_or(FOR_EVER_MS);
+    let whole_ms = whole.saturating_mul(1_000);
+    whole_ms.saturating_add(time.subsec_millis())
 }
 
 #[cfg(test)]
