@@ -12,14 +12,14 @@ use clap::{Arg, ArgAction, Command, CommandFactory, Parser};
 use super::listen::parse_listen;
 use super::value::{
     access_log, charset, count, directories, dot_files, duration, engine, entity_tags, group,
-    index_name, length, log_format, map_lock, mode, networks, path, root, server_timing, size,
-    status, word,
+    index_name, length, log_format, map_lock, mode, networks, own_type, path, root, server_timing,
+    size, status, word,
 };
 use crate::conn::ServerTiming;
 use crate::http::request::FIELD_COUNT_MAX;
 use crate::server::settings::{
     AccessLog, Charset, Directories, DotFiles, EngineChoice, EntityTags, ListenAddress, LogFormat,
-    MapLock, Network, StatusAccess,
+    MapLock, Network, OwnType, StatusAccess,
 };
 
 /// Longest file that is mapped: where `writev` of a mapping and `sendfile` cost the same.
@@ -172,6 +172,14 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME", env = "SPEDE_CHARSET", help_heading = SERVE)]
     #[arg(value_parser = charset(), default_value = "utf-8")]
     pub(super) charset: Charset,
+
+    /// What files with an extension are, repeatable: EXT=TYPE.
+    ///
+    /// As in ts=text/plain; wins over what is known. Text gets the charset unless the type has
+    /// parameters of its own. Several: the option again, or commas.
+    #[arg(long = "type", value_name = "EXT=TYPE", env = "SPEDE_TYPE", help_heading = SERVE)]
+    #[arg(value_parser = own_type(), value_delimiter = ',')]
+    pub(super) own_types: Vec<OwnType>,
 
     /// What entity tags are made of: file or mirror.
     ///

@@ -85,6 +85,9 @@ pub enum ValueError {
     /// No such engine.
     #[error("is not a disk engine; write auto, uring, threads or blocking")]
     NotEngine,
+    /// Not what an extension stands for.
+    #[error("is not EXT=TYPE; write one such as ts=text/plain")]
+    NotOwnType,
     /// Not the name of a charset.
     #[error("is not the name of a charset; write one such as utf-8 or shift_jis, or none")]
     NotCharset,

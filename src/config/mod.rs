@@ -42,6 +42,8 @@ const STATUS_ADDRESS_DEFAULT: SocketAddr =
     SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8_081));
 /// Most index names: each is a file to look for in every directory.
 const INDEX_COUNT_MAX: usize = 8;
+/// Most types of one's own: they are gone through for each file that is looked for.
+const TYPE_COUNT_MAX: usize = 256;
 /// Least room in a head beside its target, in bytes: method, version, a Host field with the longest
 /// name that DNS knows (255), and the empty line.
 const BESIDE_TARGET_LENGTH_MIN: usize = 512;
@@ -164,6 +166,7 @@ fn settings(args: Args, asked: AskedSizes, inherited_socket_count: usize) -> Set
         directories: args.directories,
         media_types: MediaTypes {
             charset: args.charset,
+            own: args.own_types,
         },
         entity_tags: args.entity_tags,
         engine: args.disk,
@@ -218,6 +221,7 @@ fn conflict(settings: &Settings) -> Option<String> {
         .or_else(|| socket_conflict(&settings.socket_access, &settings.listen))
         .or_else(|| status_conflict(settings.status, &settings.listen))
         .or_else(|| index_conflict(&settings.index))
+        .or_else(|| type_conflict(&settings.media_types))
         .or_else(|| map_conflict(&settings.cache))
         .or_else(|| head_conflict(&settings.limits))
 }
@@ -286,6 +290,20 @@ fn index_conflict(index: &[String]) -> Option<String> {
     let mut names = index.iter().enumerate();
     let (_, name) = names.find(|(place, name)| index[..*place].contains(name))?;
     Some(format!("--index: {} is given twice", error::quote(name)))
+}
+
+fn type_conflict(types: &MediaTypes) -> Option<String> {
+    let own = &types.own;
+    if own.len() > TYPE_COUNT_MAX {
+        return Some(format!("--type: at most {TYPE_COUNT_MAX} can be given"));
+    }
+    let name = |index: usize| own[index].extension.to_ascii_lowercase();
+    let twice =
+        (0..own.len()).find(|index| (0..*index).any(|other| name(other) == name(*index)))?;
+    Some(format!(
+        "--type: {} is given twice",
+        error::quote(&name(twice))
+    ))
 }
 
 /// Files that are mapped must fit into the cache, unless there is none.

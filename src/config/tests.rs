@@ -15,7 +15,7 @@ use super::*;
 use crate::conn::ServerTiming;
 use crate::server::settings::{
     AccessLog, Charset, Directories, DotFiles, EngineChoice, EntityTags, LogFormat, MapLock,
-    Network,
+    Network, OwnType,
 };
 use crate::simulate::LogSource;
 
@@ -141,7 +141,7 @@ fn each_flag_sets_what_it_names() {
         "--listen", "[::1]:81", "-l82", "-l", "unix:a", "--socket-mode", "0660", "--socket-group", "www-data", "--index=a.htm", "--index", "b.htm", "--dotfiles", "serve",
         "--memory", "64MiB", "--map-cache", "1GiB", "--map-max", "1MiB", "--map-count", "3", "--path-cache", "4",
         "--descriptors", "5", "--watch-directories", "9", "--revalidate", "0", "--stale", "5", "--recheck", "7", "--disk", "uring", "--disk-depth", "7", "--connections", "6",
-        "--warm", "list", "--warm", "/srv/www/a,b", "--cache-state", "/var/lib/state", "--disk-queue", "8", "--disk-timeout", "250ms", "--lock", "--directories", "list", "--entity-tags", "mirror", "--charset", "Shift_JIS",
+        "--warm", "list", "--warm", "/srv/www/a,b", "--cache-state", "/var/lib/state", "--disk-queue", "8", "--disk-timeout", "250ms", "--lock", "--directories", "list", "--entity-tags", "mirror", "--charset", "Shift_JIS", "--type", ".ts=text/plain",
         "--target-max", "2000", "--head-max", "4000", "--fields-max", "256", "--body-max", "0",
         "--ranges-max", "0", "--head-timeout", "1", "--body-timeout", "2s",
         "--idle-timeout", "3m", "--send-timeout", "4h", "--send-rate-min", "1K", "--address-share", "40", "--trusted-proxy", "10.0.0.1", "--linger-timeout", "0", "--linger-time", "7",
@@ -160,6 +160,10 @@ fn each_flag_sets_what_it_names() {
         directories: Directories::Listed,
         media_types: MediaTypes {
             charset: Charset::Named("Shift_JIS".to_owned()),
+            own: vec![OwnType {
+                extension: "ts".to_owned(),
+                media_type: "text/plain".to_owned(),
+            }],
         },
         entity_tags: EntityTags::Mirror,
         engine: EngineChoice::Uring,
@@ -310,6 +314,10 @@ fn a_wrong_value_is_said_in_one_line() {
         (&["--charset", ""],          "--charset: '' is not the name of a charset; write one such as"),
         (&["--charset", "utf-8; a=b"], "--charset: 'utf-8; a=b' is not the name of a charset"),
         (&["--charset", "a\r\nb"],    r"--charset: 'a\r\nb' is not the name of a charset"),
+        (&["--type", "ts"],           "--type: 'ts' is not EXT=TYPE; write one such as ts=text/plain"),
+        (&["--type", "a=b/c\r\nd"],   r"--type: 'a=b/c\r\nd' is not EXT=TYPE"),
+        (&["--type", "a=b/c;d"],      "--type: 'a=b/c;d' is not EXT=TYPE"),
+        (&["--type", "a=b/c,A=d/e"],  "--type: 'a' is given twice"),
         (&["--directories", "yes"],   "--directories: 'yes' is not hide or list"),
         (&["--lock=yes"],             "--lock: 'yes' is not on or off"),
         (&["--disk-depth", "0"],      "--disk-depth: '0' is not a whole number"),

@@ -17,11 +17,14 @@ use crate::conn::ServerTiming;
 use crate::http::framing::is_token_byte;
 use crate::server::settings::{
     AccessLog, Charset, Directories, DotFiles, EngineChoice, EntityTags, LogFormat, MapLock,
-    Network, StatusAccess,
+    Network, OwnType, StatusAccess,
 };
 
 /// Longest name in a directory, `NAME_MAX` of limits.h.
 const FILE_NAME_LENGTH_MAX: usize = 255;
+
+/// Longest media type, 255 bytes: twice the longest name that may be registered (RFC 6838 §4.2).
+const MEDIA_TYPE_LENGTH_MAX: usize = 255;
 
 /// Longest name of a charset, RFC 2978 §2.3.
 const CHARSET_LENGTH_MAX: usize = 40;
@@ -160,6 +163,36 @@ pub(super) fn charset() -> impl TypedValueParser<Value = Charset> {
             _ => Err(ValueError::NotCharset),
         }
     })
+}
+
+/// What files with an extension are: `EXT=TYPE`, where TYPE is a media type (RFC 9110 §8.3.1) whose
+/// parameters are tokens.
+pub(super) fn own_type() -> impl TypedValueParser<Value = OwnType> {
+    text(|text| {
+        let (extension, media_type) = text.split_once('=').ok_or(ValueError::NotOwnType)?;
+        let extension = extension.strip_prefix('.').unwrap_or(extension);
+        let is_extension = (1..=FILE_NAME_LENGTH_MAX).contains(&extension.len())
+            && !extension.contains(['.', '/'])
+            && !extension.contains(|c: char| c.is_control() || c.is_whitespace());
+        match is_extension && is_media_type(media_type) {
+            true => Ok(OwnType {
+                extension: extension.to_owned(),
+                media_type: media_type.to_owned(),
+            }),
+            false => Err(ValueError::NotOwnType),
+        }
+    })
+}
+
+fn is_media_type(text: &str) -> bool {
+    let is_token = |text: &str| !text.is_empty() && text.bytes().all(is_token_byte);
+    let are_tokens = |pair: Option<(&str, &str)>| {
+        pair.is_some_and(|(one, other)| is_token(one) && is_token(other))
+    };
+    let mut parts = text.split(';').map(|part| part.trim_matches(' '));
+    text.len() <= MEDIA_TYPE_LENGTH_MAX
+        && are_tokens(parts.next().and_then(|name| name.split_once('/')))
+        && parts.all(|parameter| are_tokens(parameter.split_once('=')))
 }
 
 /// What entity tags are made of.

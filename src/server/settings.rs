@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::conn::ServerTiming;
 
 pub use crate::conn::Timeouts;
-pub use crate::site::media_type::{Charset, MediaTypes};
+pub use crate::site::media_type::{Charset, MediaTypes, OwnType};
 pub use crate::site::resolve::{Directories, DotFiles};
 pub use crate::site::validators::EntityTags;
 

@@ -42,22 +42,41 @@ const UNKNOWN: &str = "application/octet-stream";
 /// not change when it does. By extension, in lower case, sorted.
 #[rustfmt::skip]
 const OVERLAY: &[(&str, &str)] = &[
+    ("3mf",        "application/vnd.ms-3mfdocument"),
+    ("afp",        "application/vnd.afpc.modca"),
     ("atom",        "application/atom+xml"),
     ("avif",        "image/avif"),
     ("br",          UNKNOWN), // Brotli has no type of its own
+    ("cab",        "application/vnd.ms-cab-compressed"),
+    ("cbor",       "application/cbor"),
+    ("cbr",        "application/vnd.comicbook-rar"),
+    ("cbz",        "application/vnd.comicbook+zip"),
+    ("cer",        "application/pkix-cert"),
     ("cjs",         "text/javascript"),
     ("css",         "text/css"),
+    ("deb",        "application/vnd.debian.binary-package"),
+    ("diff",       "text/x-diff"),
+    ("dtd",        "application/xml-dtd"),
+    ("dv",         "video/dv"),
+    ("dwf",        "model/vnd.dwf"),
+    ("dwg",        "image/vnd.dwg"),
+    ("dxf",        "image/vnd.dxf"),
+    ("emf",        "image/emf"),
+    ("fdf",        "application/fdf"),
     ("glb",         "model/gltf-binary"),
     ("gz",          "application/gzip"),
     ("htm",         "text/html"),
     ("html",        "text/html"),
     ("ico",         "image/x-icon"),
+    ("java",       "text/x-java"),
     ("jpeg",        "image/jpeg"),
     ("jpg",         "image/jpeg"),
     ("js",          "text/javascript"), // RFC 9239
     ("json",        "application/json"),
     ("jsonl",       "application/jsonl"),
     ("jxl",         "image/jxl"),
+    ("ktx2",       "image/ktx2"),
+    ("lzh",        "application/x-lzh"),
     ("m3u8",        "application/vnd.apple.mpegurl"), // RFC 8216
     ("m4a",         "audio/mp4"),
     ("m4s",         "video/iso.segment"),
@@ -65,21 +84,41 @@ const OVERLAY: &[(&str, &str)] = &[
     ("map",         "application/json"), // source maps, ECMA-426
     ("markdown",    "text/markdown"),
     ("md",          "text/markdown"), // RFC 7763
+    ("mid",        "audio/midi"),
+    ("midi",       "audio/midi"),
     ("mjs",         "text/javascript"), // RFC 9239
+    ("mmf",        "application/vnd.smaf"),
     ("mp4",         "video/mp4"),
+    ("nb",         "application/vnd.wolfram.mathematica"),
     ("ndjson",      "application/x-ndjson"),
+    ("obj",        "model/obj"), // Wavefront, not Tgif
+    ("odb",        "application/vnd.oasis.opendocument.base"),
     ("opus",        "audio/ogg"), // RFC 7845
     ("otf",         "font/otf"), // RFC 8081
+    ("p12",        "application/pkcs12"),
+    ("patch",      "text/x-diff"),
+    ("pfx",        "application/pkcs12"),
+    ("pgn",        "application/vnd.chess-pgn"),
     ("png",         "image/png"),
+    ("psd",        "image/vnd.adobe.photoshop"),
+    ("rpm",        "application/x-redhat-package-manager"), // as nginx and Debian have it
     ("rss",         "application/rss+xml"),
+    ("sql",        "application/sql"),
+    ("step",       "model/step"),
+    ("stl",        "model/stl"), // a solid, not a trust list of Windows
+    ("stp",        "model/step"),
     ("svg",         "image/svg+xml"),
     ("svgz",        "application/gzip"), // it would need a Content-Encoding to be SVG
     ("tgz",         "application/gzip"),
+    ("toml",       "application/toml"),
     ("topojson",    "application/json"),
-    ("ts",          "video/mp2t"), // segments of HLS; TypeScript is not served to browsers
+    ("ts",          "video/mp2t"), // segments of HLS, as IANA, nginx and Apache httpd have it; no browser runs TypeScript
     ("ttf",         "font/ttf"), // RFC 8081
     ("txt",         "text/plain"),
+    ("udeb",       "application/vnd.debian.binary-package"),
+    ("usda",       "model/vnd.usda"),
     ("usdz",        "model/vnd.usdz+zip"),
+    ("vcf",        "text/vcard"),
     ("vtt",         "text/vtt"),
     ("wasm",        "application/wasm"),
     ("weba",        "audio/webm"),
@@ -87,12 +126,19 @@ const OVERLAY: &[(&str, &str)] = &[
     ("webmanifest", "application/manifest+json"),
     ("webp",        "image/webp"),
     ("wgsl",        "text/wgsl"),
+    ("wmf",        "image/wmf"),
     ("woff",        "font/woff"), // RFC 8081
     ("woff2",       "font/woff2"), // RFC 8081
+    ("wrl",        "model/vrml"),
+    ("wsdl",       "application/wsdl+xml"),
+    ("xfdf",       "application/xfdf"),
+    ("xlf",        "application/xliff+xml"),
     ("xml",         "application/xml"), // as all XML: its declaration says the encoding
     ("xsd",         "application/xml"),
     ("xsl",         "application/xslt+xml"),
     ("xslt",        "application/xslt+xml"),
+    ("yaml",       "application/yaml"), // RFC 9512
+    ("yml",        "application/yaml"),
     ("zst",         "application/zstd"), // RFC 8878
 ];
 
@@ -103,13 +149,21 @@ const COMPRESSIBLE: &[&str] = &[
     "application/json",
     "application/json5",
     "application/jsonl",
+    "application/sql",
+    "application/toml",
     "application/wasm",
     "application/x-ndjson",
     "application/xml",
+    "application/xml-dtd",
+    "application/yaml",
     "font/otf",
     "font/ttf",
     "image/bmp",
     "image/x-icon",
+    "model/obj",
+    "model/step",
+    "model/stl",
+    "model/vrml",
 ];
 
 /// Which charset the types of text files name.
@@ -121,17 +175,29 @@ pub enum Charset {
     Named(String),
 }
 
+/// What files with an extension are said to be, whatever the table has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnType {
+    /// Without a dot; in any case.
+    pub extension: String,
+    /// A type, with parameters if it has its own; these leave no place for the charset of the site.
+    pub media_type: String,
+}
+
 /// What a site decides about media types.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MediaTypes {
     /// The charset of all text.
     pub charset: Charset,
+    /// What wins over the table; each extension once.
+    pub own: Vec<OwnType>,
 }
 
 impl Default for MediaTypes {
     fn default() -> MediaTypes {
         MediaTypes {
             charset: Charset::Named("utf-8".to_owned()),
+            own: Vec::new(),
         }
     }
 }
@@ -148,18 +214,25 @@ impl MediaTypes {
     /// declare their own; for `text/xml` the parameter would overrule that (RFC 7303 §3).
     /// Runs in `O(path.len())` and does not allocate.
     pub fn of(&self, path: &[u8]) -> MediaType<'_> {
+        let of_extension = |extension| self.own(extension).or_else(|| of_extension(extension));
         let essence = extension(path).and_then(of_extension).unwrap_or(UNKNOWN);
+        let bare = essence.split(';').next().unwrap_or_default().trim_end();
+        let is_text = bare.starts_with("text/") && bare != "text/xml";
         let charset = match &self.charset {
-            Charset::Named(name) if essence.starts_with("text/") && essence != "text/xml" => {
-                Some(name.as_str())
-            }
+            Charset::Named(name) if is_text && bare == essence => Some(name.as_str()),
             _ => None,
         };
         MediaType {
             essence,
             charset,
-            compressible: compressible(essence),
+            compressible: compressible(bare),
         }
+    }
+
+    fn own(&self, extension: &str) -> Option<&str> {
+        let mut all = self.own.iter();
+        let found = all.find(|own| own.extension.eq_ignore_ascii_case(extension))?;
+        Some(&found.media_type)
     }
 }
 
@@ -264,6 +337,65 @@ mod tests {
         }
     }
 
+    /// Where mime_guess, IANA, nginx and Debian's list (as Apache httpd uses it) do not agree.
+    #[test]
+    fn each_difference_between_the_lists_is_decided() {
+        #[rustfmt::skip]
+        let decided = [
+            // extension, what we say, what another list says, why
+            ("obj", "model/obj", "application/x-tgif", "registered"),
+            ("stl", "model/stl", "application/vnd.ms-pki.stl", "registered"),
+            ("rpm", "application/x-redhat-package-manager", "audio/x-pn-realaudio-plugin", "nginx and Debian agree"),
+            ("ts", "video/mp2t", "text/typescript", "not registered; segments of HLS are"),
+            ("yaml", "application/yaml", "text/x-yaml", "RFC 9512"),
+            ("yml", "application/yaml", "text/x-yaml", "RFC 9512"),
+            ("toml", "application/toml", "text/x-toml", "registered"),
+            ("vcf", "text/vcard", "text/x-vcard", "RFC 6350"),
+            ("mid", "audio/midi", "audio/mid", "nginx"),
+            ("js", "text/javascript", "application/javascript", "RFC 9239, nginx has the old one"),
+            ("mjs", "text/javascript", "application/javascript", "RFC 9239"),
+            ("xml", "application/xml", "text/xml", "RFC 7303, nginx has the other"),
+            ("bmp", "image/bmp", "image/x-ms-bmp", "RFC 7903, nginx has an old one"),
+            ("m4a", "audio/mp4", "audio/x-m4a", "RFC 4337"),
+            ("m4v", "video/mp4", "video/x-m4v", "RFC 4337"),
+            ("svgz", "application/gzip", "image/svg+xml", "sent without Content-Encoding"),
+            ("wav", "audio/wav", "audio/x-wav", "what browsers call it"),
+            ("tgz", "application/gzip", "application/x-gtar-compressed", "RFC 6713"),
+            ("rs", "text/x-rust", "application/rls-services+xml", "sources are more common"),
+            ("dtd", "application/xml-dtd", "text/xml", "RFC 7303"),
+            ("dxf", "image/vnd.dxf", "application/x-dxf", "registered"),
+            ("dwg", "image/vnd.dwg", "application/acad", "registered"),
+            ("step", "model/step", "application/step", "registered"),
+            ("wrl", "model/vrml", "x-world/x-vrml", "registered"),
+            ("psd", "image/vnd.adobe.photoshop", "application/octet-stream", "registered"),
+            ("cab", "application/vnd.ms-cab-compressed", "application/octet-stream", "registered"),
+            ("cbz", "application/vnd.comicbook+zip", "application/x-cbr", "registered"),
+            ("p12", "application/pkcs12", "application/x-pkcs12", "registered"),
+            ("sql", "application/sql", "application/x-sql", "RFC 6922"),
+            ("emf", "image/emf", "application/x-msmetafile", "RFC 7903"),
+            ("wmf", "image/wmf", "application/x-msmetafile", "RFC 7903"),
+            ("deb", "application/vnd.debian.binary-package", "application/octet-stream", "registered"),
+            ("wasm", "application/wasm", "application/octet-stream", "registered"),
+            ("gltf", "model/gltf+json", "application/json", "registered"),
+            ("glb", "model/gltf-binary", "application/octet-stream", "registered"),
+            ("jxl", "image/jxl", "application/octet-stream", "registered"),
+            ("avif", "image/avif", "application/octet-stream", "registered"),
+            ("webmanifest", "application/manifest+json", "application/json", "registered"),
+            ("woff2", "font/woff2", "application/font-woff2", "RFC 8081"),
+            ("3mf", "application/vnd.ms-3mfdocument", "application/octet-stream", "registered"),
+            ("docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document", "application/octet-stream", "registered"),
+        ];
+        let types = MediaTypes {
+            charset: Charset::Unsaid,
+            own: Vec::new(),
+        };
+        for (extension, ours, other, why) in decided {
+            assert_ne!(ours, other);
+            let found = types.of(format!("a.{extension}").as_bytes()).to_string();
+            assert_eq!(found, ours, "{extension}: {why}");
+        }
+    }
+
     #[test]
     fn the_tables_are_sorted_so_that_they_can_be_searched() {
         assert!(OVERLAY.is_sorted_by(|one, next| one.0 < next.0));
@@ -286,10 +418,12 @@ mod tests {
             .chain(OVERLAY.iter().map(|(name, _)| *name));
         let named = |name: &str| MediaTypes {
             charset: Charset::Named(name.to_owned()),
+            own: Vec::new(),
         };
         let (utf_8, own) = (MediaTypes::default(), named("Shift_JIS"));
         let unsaid = MediaTypes {
             charset: Charset::Unsaid,
+            own: Vec::new(),
         };
         for extension in extensions {
             let path = format!("a.{extension}");

@@ -52,3 +52,29 @@ fn text_names_the_charset_that_was_asked_for() {
         }
     }
 }
+
+#[test]
+fn a_type_that_was_asked_for_wins_over_the_table() {
+    let site = Site::new();
+    for name in ["a.ts", "a.TS", "a.foo", "a.html", "a.rpm", "a.obj", "a.txt"] {
+        site.file(name, "content");
+    }
+    site.file("a.foo.br", "coded");
+    let own = "ts=text/plain,.foo=application/foo+json,html=text/html; charset=koi8-r";
+    let server = Server::start(&site, &["--type", own, "--type", "txt=image/x-own"]);
+    #[rustfmt::skip]
+    let cases = [
+        ("/a.ts",   "text/plain; charset=utf-8"),
+        ("/a.TS",   "text/plain; charset=utf-8"),
+        ("/a.foo",  "application/foo+json"),
+        ("/a.html", "text/html; charset=koi8-r"),
+        ("/a.txt",  "image/x-own"),
+        ("/a.rpm",  "application/x-redhat-package-manager"),
+        ("/a.obj",  "model/obj"),
+    ];
+    for (path, want) in cases {
+        assert_eq!(content_type(&server, path), want, "{path}");
+    }
+    let vary = server.get("/a.foo").field("vary").map(str::to_owned);
+    assert_eq!(vary.as_deref(), Some("Accept-Encoding"), "JSON has twins");
+}
