@@ -40,7 +40,7 @@ const LOOK_UPS_MIN: u64 = 4_096;
 /// Look-ups after which all that was counted is halved, so that the curve follows the workload.
 const HALVE_EVERY: u64 = 1 << 20;
 /// When a key is shown again that is not sampled.
-const NEVER: u64 = u64::MAX;
+pub(super) const NEVER: u64 = u64::MAX;
 /// A key is in every miniature for certain for this part of the entries that a full cache holds, in look-ups.
 const CERTAIN_SHARE: u64 = 64;
 /// The same for those that stand apart, who have an eighth of the room.

@@ -36,12 +36,33 @@ pub struct Key {
 #[derive(Debug)]
 pub struct Ticket {
     link: u32,
-    released: Rc<RefCell<Vec<u32>>>,
+    released: Released,
+}
+
+/// Where places are given up.
+pub type Released = Rc<RefCell<Vec<u32>>>;
+
+impl Ticket {
+    /// The ticket of a place that was [handed over](Ticket::hand_over).
+    pub fn of(link: u32, released: &Released) -> Ticket {
+        Ticket {
+            link,
+            released: Rc::clone(released),
+        }
+    }
+
+    /// The number of the place, which somebody else gives up.
+    pub fn hand_over(mut self) -> (u32, Released) {
+        let link = std::mem::replace(&mut self.link, NONE);
+        (link, Rc::clone(&self.released))
+    }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.released.borrow_mut().push(self.link);
+        if self.link != NONE {
+            self.released.borrow_mut().push(self.link);
+        }
     }
 }
 
@@ -95,7 +116,7 @@ pub struct Dependents<T> {
     by_keys: HashMap<(DirectoryId, Rc<[Key]>), u32, RandomState>,
     count: usize,
     name_bytes: usize,
-    released: Rc<RefCell<Vec<u32>>>,
+    released: Released,
 }
 
 impl<T> Default for Dependents<T> {
@@ -143,6 +164,17 @@ impl<T> Dependents<T> {
         Ticket {
             link: first,
             released: Rc::clone(&self.released),
+        }
+    }
+
+    /// Puts another in the place of what depends.
+    pub fn replace(&mut self, link: u32, by: impl FnOnce(T) -> T) {
+        if let Some(link) = self.links.peek_mut(link) {
+            let whose = std::mem::replace(&mut link.of, Of::Group(NONE));
+            link.of = match whose {
+                Of::Target(target) => Of::Target(by(target)),
+                whose => whose,
+            };
         }
     }
 

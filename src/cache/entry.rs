@@ -176,7 +176,43 @@ impl Trust {
     pub const FOR_EVER: Duration = Duration::MAX;
 }
 
+/// When an entry was confirmed, how long that holds, and when it is to be checked ahead of time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    pub(super) confirmed: Option<Instant>,
+    pub(super) lifetime_ms: u32,
+    pub(super) check_after_ms: u32,
+    pub(super) generation: u32,
+}
+
 impl Entry {
+    /// How far it is trusted.
+    pub(super) fn times(&self) -> Times {
+        Times {
+            confirmed: self.confirmed.get(),
+            lifetime_ms: self.lifetime_ms.get(),
+            check_after_ms: self.check_after_ms.get(),
+            generation: self.generation.get(),
+        }
+    }
+
+    /// Its place among those that are told of changes, which it has no longer.
+    pub(super) fn take_ticket(&self) -> Option<Ticket> {
+        self.ticket.0.take()
+    }
+
+    /// Becomes the entry for what leads to this status, with nothing counted.
+    pub(super) fn restore(&mut self, status: Status, times: Times, ticket: Option<Ticket>) {
+        *self = Entry {
+            confirmed: Cell::new(times.confirmed),
+            lifetime_ms: Cell::new(times.lifetime_ms),
+            check_after_ms: Cell::new(times.check_after_ms),
+            generation: Cell::new(times.generation),
+            ticket: Held(Cell::new(ticket)),
+            ..Entry::new(Resolution::Refused(status))
+        };
+    }
+
     /// An entry that nobody trusts yet.
     pub fn new(resolution: Resolution) -> Entry {
         Entry {

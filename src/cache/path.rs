@@ -13,15 +13,19 @@ use std::rc::{Rc, Weak};
 use std::time::Instant;
 
 use foldhash::fast::{RandomState, SeedableRandomState};
-use lru::LruCache;
 
 use super::TableBytes;
 use super::curve::{Curve, Holding, Key, Place, Sampler, Space, TakenIn, Unit};
 use super::entry::{Entry, Resolution, Validity};
 use super::ranked::{self, Ranked, Room, Slot};
+use super::recency::Recency;
 use super::stats::{CacheStats, Cause, Fate, Minute, MinuteStats};
 use crate::clock::Now;
 use crate::site::resolve;
+
+mod negative;
+
+use negative::{Negative, table_hash};
 
 /// Longest raw path that is remembered, in bytes. Peers choose paths: without a bound a table of
 /// 65,536 entries could be made to hold half a gigabyte of them.
@@ -49,16 +53,6 @@ pub enum Known {
     Unknown,
 }
 
-/// A path that leads to no file.
-#[derive(Debug)]
-struct Negative {
-    entry: Rc<Entry>,
-    hash: u64,
-    /// The look-up from which on it is to be shown to the sampler.
-    due: u64,
-    since_s: u32,
-}
-
 /// How an entry left the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Departure {
@@ -72,7 +66,8 @@ pub enum Departure {
 #[derive(Debug)]
 pub struct PathCache {
     files: Ranked<Box<[u8]>, Rc<Entry>>,
-    negatives: LruCache<Box<[u8]>, Negative, RandomState>,
+    negatives: Recency<Box<[u8]>, Negative>,
+    resting: negative::Common,
     /// What files lead to that are asked for by other spellings than the usual one, by that one.
     spellings: HashMap<Box<[u8]>, Weak<Entry>, RandomState>,
     /// So many of them are looked through for those that are remembered no more.
@@ -99,7 +94,8 @@ impl PathCache {
         let sampler = Sampler::new(Unit::Entries, space, TakenIn::First);
         PathCache {
             files: Ranked::new(space.room, entry_count_max.saturating_mul(2)),
-            negatives: LruCache::unbounded_with_hasher(RandomState::default()),
+            negatives: Recency::default(),
+            resting: negative::Common::default(),
             spellings: HashMap::default(),
             spelling_count_max: SPELLING_COUNT_MIN,
             entry_count_max,
@@ -134,16 +130,13 @@ impl PathCache {
             let validity = slot.value.validity(now, self.generation);
             return known(&mut self.stats, &slot.value, bytes, validity);
         }
-        if let Some(negative) = self.negatives.get_mut(raw_path) {
+        if let Some(negative) = self.negatives.look_up(raw_path, table_hash(hash)) {
             if let Some(sampler) = &mut self.sampler {
                 sampler.count_hit(0);
-                if sampler.look_ups() >= negative.due {
-                    let key = key(negative.hash, Place::Apart, 0);
-                    negative.due = sampler.show(key, holding);
-                }
+                negative.show(hash, sampler, holding);
             }
-            let validity = negative.entry.validity(now, self.generation);
-            return known(&mut self.stats, &negative.entry, 0, validity);
+            let (entry, validity) = negative.entry(&mut self.resting, now, self.generation);
+            return known(&mut self.stats, &entry, 0, validity);
         }
         let fate = self.files.note_miss(hash);
         self.stats.note_miss(fate);
@@ -154,12 +147,17 @@ impl PathCache {
     }
 
     /// The same for a request that was counted before: marks and counts nothing.
-    pub fn look_up_again(&self, raw_path: &[u8], now: &Now) -> Known {
-        let negative = || Some(&self.negatives.peek(raw_path)?.entry);
+    pub fn look_up_again(&mut self, raw_path: &[u8], now: &Now) -> Known {
         let hash = self.hasher.hash_one(raw_path);
-        match self.files.get(raw_path, hash).or_else(negative) {
+        if let Some(entry) = self.files.get(raw_path, hash) {
+            return Known::of(entry, entry.validity(now, self.generation));
+        }
+        match self.negatives.peek_mut(raw_path, table_hash(hash)) {
             None => Known::Unknown,
-            Some(entry) => Known::of(entry, entry.validity(now, self.generation)),
+            Some(negative) => {
+                let (entry, validity) = negative.entry(&mut self.resting, now, self.generation);
+                Known::of(&entry, validity)
+            }
         }
     }
 
@@ -244,9 +242,9 @@ impl PathCache {
             return;
         }
         self.stats.insertions += 1;
-        if let Some(previous) = self.negatives.pop(raw_path) {
+        if let Some((_, negative)) = self.negatives.remove(raw_path, table_hash(hash)) {
             self.stats.changed += 1;
-            replace(previous.entry, &entry, gone);
+            replace(negative.into_entry(&self.resting), &entry, gone);
         } else {
             entry.add_spelling();
         }
@@ -293,10 +291,9 @@ impl PathCache {
 
     /// Whether a path is remembered; marks and counts nothing.
     pub fn holds(&self, raw_path: &[u8]) -> bool {
-        self.files
-            .get(raw_path, self.hasher.hash_one(raw_path))
-            .is_some()
-            || self.negatives.contains(raw_path)
+        let hash = self.hasher.hash_one(raw_path);
+        self.files.get(raw_path, hash).is_some()
+            || self.negatives.peek(raw_path, table_hash(hash)).is_some()
     }
 
     /// The paths that lead to files, the one asked for most first.
@@ -324,19 +321,17 @@ impl PathCache {
         let holding = self.holding();
         let previous = match self.files.remove(raw_path, hash, Fate::Changed) {
             Some(slot) => Some(slot.value),
-            None => self.negatives.pop(raw_path).map(|negative| negative.entry),
+            None => {
+                let negative = self.negatives.remove(raw_path, table_hash(hash));
+                negative.map(|(_, negative)| negative.into_entry(&self.resting))
+            }
         };
         let due = match (&mut self.sampler, &previous) {
             (Some(sampler), None) => sampler.show_missed(key(hash, Place::Apart, 0), holding),
             _ => 0,
         };
-        let negative = Negative {
-            entry: Rc::clone(&entry),
-            hash,
-            due,
-            since_s: now_s,
-        };
-        self.negatives.put(raw_path.into(), negative);
+        let negative = Negative::new(Rc::clone(&entry), hash, due, now_s);
+        self.negatives.insert(raw_path.into(), negative);
         match previous {
             None => {
                 self.stats.insertions += 1;
@@ -350,10 +345,10 @@ impl PathCache {
             }
         }
         while self.negatives.len() > negative_count_max(self.count_max_now) {
-            if let Some((_, negative)) = self.negatives.pop_lru() {
-                self.files.note_departure(negative.hash, Fate::PushedOut);
-                self.stats
-                    .note_eviction(Cause::Share, now_s - negative.since_s);
+            if let Some((path, negative)) = self.negatives.remove_oldest(0) {
+                let age_s = now_s - negative.since_s;
+                self.leave(&path, negative, Fate::PushedOut);
+                self.stats.note_eviction(Cause::Share, age_s);
             }
         }
         while self.entry_count() > self.count_max_now {
@@ -379,11 +374,11 @@ impl PathCache {
         let (entry, since_s) = match file {
             Some((_, slot)) => (slot.value, slot.since_s),
             None => {
-                let Some((_, negative)) = self.negatives.pop_lru() else {
+                let Some((path, negative)) = self.negatives.remove_oldest(0) else {
                     return false;
                 };
-                self.files.note_departure(negative.hash, Fate::PushedOut);
-                (negative.entry, negative.since_s)
+                let since_s = negative.since_s;
+                (self.leave(&path, negative, Fate::PushedOut), since_s)
             }
         };
         let age_s = self.minute.age_s() - since_s;
@@ -401,15 +396,14 @@ impl PathCache {
 
     /// Forgets a path, and gives what it has led to if no other spelling of it is remembered.
     pub fn remove(&mut self, raw_path: &[u8]) -> Option<Rc<Entry>> {
-        let file = self
-            .files
-            .remove(raw_path, self.hasher.hash_one(raw_path), Fate::Changed);
+        let hash = self.hasher.hash_one(raw_path);
+        let file = self.files.remove(raw_path, hash, Fate::Changed);
         let entry = match file {
             Some(slot) => slot.value,
             None => {
-                let negative = self.negatives.pop(raw_path)?;
-                self.files.note_departure(negative.hash, Fate::Changed);
-                negative.entry
+                let (_, negative) = self.negatives.remove(raw_path, table_hash(hash))?;
+                self.files.note_departure(hash, Fate::Changed);
+                negative.into_entry(&self.resting)
             }
         };
         self.stats.changed += 1;
@@ -421,8 +415,8 @@ impl PathCache {
         self.stats.changed += self.entry_count() as u64;
         self.spellings.clear();
         self.files.clear(Fate::Changed);
-        while let Some((_, negative)) = self.negatives.pop_lru() {
-            self.files.note_departure(negative.hash, Fate::Changed);
+        while let Some((path, negative)) = self.negatives.remove_oldest(0) {
+            self.leave(&path, negative, Fate::Changed);
         }
     }
 

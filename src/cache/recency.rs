@@ -89,6 +89,20 @@ impl<K: Eq, T: Member, const LISTS: usize> Recency<K, T, LISTS> {
         Some(&self.nodes.peek(number)?.member)
     }
 
+    /// The number of the entry of a key, for as long as that is there.
+    pub(crate) fn number<Q>(&self, key: &Q, hash: u64) -> Option<u32>
+    where
+        K: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        self.find(key, hash)
+    }
+
+    /// An entry by its number.
+    pub(crate) fn by_number_mut(&mut self, number: u32) -> Option<&mut T> {
+        Some(&mut self.nodes.peek_mut(number)?.member)
+    }
+
     /// The same, to be changed.
     pub(crate) fn peek_mut<Q>(&mut self, key: &Q, hash: u64) -> Option<&mut T>
     where

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
+use inotify::EventMask;
 
 use super::watch::directories::Directories;
 use crate::cache::dependents::Key;
@@ -12,6 +13,7 @@ use crate::cache::entry::{Resolution, Seen, Trust};
 use crate::cache::path::{Departure, Known, PathCache};
 use crate::clock::Now;
 use crate::http::content_coding::Coding;
+use crate::http::status::Status;
 use crate::site::media_type::MediaTypes;
 use crate::site::representation::{Representation, Variants, Vary};
 use crate::site::validators::Sighting;
@@ -75,7 +77,8 @@ fn filled(
             let path = path(index);
             let entry = paths.share(path.as_bytes(), found(path.as_bytes()));
             paths.insert(path.as_bytes(), Rc::clone(&entry), &mut forget);
-            let name = u32::try_from(index).expect("few");
+            let name = path.rsplit('/').next().expect("a name");
+            let name = directories.hash(name.as_bytes());
             let key = |directory, name| Key { directory, name };
             let keys = vec![key(1, 1), key(2, 2), key(3, name)];
             let trust = Trust {
@@ -83,6 +86,9 @@ fn filled(
                 generation: 0,
             };
             entry.trust(trust, directories.hold(&entry, keys), &now);
+            if let Some((link, number)) = paths.rest(path.as_bytes(), &entry) {
+                directories.rest(link, number);
+            }
             directories.collect();
         }
         held = Some((paths, directories));
@@ -102,6 +108,110 @@ fn an_entry_for_a_file_takes_at_most_600_bytes() {
     let path = |index| format!("/assets/js/chunk-{index:05}.min.js");
     let bytes = bytes_each(path, |path| file(path, 7));
     assert!(bytes <= 600, "{bytes} bytes each");
+}
+
+#[test]
+fn an_entry_for_a_missing_path_takes_at_most_150_bytes() {
+    let path = |index| format!("/assets/img/none-{index:05}.png");
+    let missing = |_: &[u8]| Resolution::Refused(Status::NotFound);
+    let bytes = bytes_each(path, missing);
+    assert!(bytes <= 150, "{bytes} bytes each");
+    let (mut paths, mut directories, _) = filled(COUNT, path, missing);
+    // It is answered from without another allocation, and knows what was told.
+    let asked = path(77);
+    let now = now();
+    let measured = measure(|| {
+        for _ in 0..100 {
+            assert!(matches!(
+                paths.look_up(asked.as_bytes(), &now),
+                Known::Fresh(_)
+            ));
+        }
+    });
+    assert_eq!(measured.count_total, 0);
+    directories.happened(3, EventMask::CREATE, Some(b"none-00077.png"));
+    for number in directories.take_missing() {
+        paths.distrust(number);
+    }
+    assert!(matches!(
+        paths.look_up(asked.as_bytes(), &now),
+        Known::Expired(_)
+    ));
+    assert!(matches!(
+        paths.look_up(path(78).as_bytes(), &now),
+        Known::Fresh(_)
+    ));
+}
+
+#[test]
+fn a_missing_path_keeps_its_check_and_its_place_though_little_is_kept_of_it() {
+    let (now, path) = (now(), b"/none.png");
+    let after = |seconds| {
+        let wall = FileTime {
+            seconds: 1_800_000_000,
+            nanoseconds: 0,
+        };
+        Now::at(now.monotonic + Duration::from_secs(seconds), wall)
+    };
+    let mut paths = PathCache::new(NonZeroUsize::new(64).expect("a size"));
+    let mut directories = Directories::new(None, 8_192);
+    let name = directories.hash(b"none.png");
+    let key = Key { directory: 3, name };
+    for status in [Status::NotFound, Status::Forbidden] {
+        let entry = paths.share(path, Resolution::Refused(status));
+        paths.insert(path, Rc::clone(&entry), &mut |_, _| {});
+        let trust = Trust {
+            lifetime: Duration::from_secs(100),
+            generation: 0,
+        };
+        let ticket = directories.poll(&entry, b"/", vec![key]);
+        entry.trust(trust, Some(ticket), &now);
+        entry.postpone_check(Duration::from_secs(20), &now);
+        let (link, number) = paths.rest(path, &entry).expect("it is remembered");
+        directories.rest(link, number);
+        drop(entry);
+        directories.collect();
+        assert_eq!(directories.polled(), (1, 1));
+        assert!(matches!(paths.look_up(path, &after(19)), Known::Fresh(_)));
+        let Known::Due(entry) = paths.look_up(path, &after(21)) else {
+            panic!("it is due when it was to be");
+        };
+        assert!(matches!(entry.resolution, Resolution::Refused(one) if one == status));
+        // What is noted at a check is known to those who ask next.
+        entry.begin_check();
+        assert!(matches!(
+            paths.look_up_again(path, &after(21)),
+            Known::Fresh(_)
+        ));
+        assert!(matches!(
+            paths.look_up(path, &after(101)),
+            Known::Expired(_)
+        ));
+        assert!(matches!(paths.look_up(path, &after(21)), Known::Fresh(_)));
+        // It is told of changes by the same number.
+        directories.happened(3, EventMask::CREATE, Some(b"none.png"));
+        assert_eq!(directories.take_missing(), [number]);
+        paths.distrust(number);
+        assert_eq!(entry.age(&now, 0), None);
+        assert!(matches!(paths.look_up(path, &now), Known::Expired(_)));
+    }
+    // Where something else is found, and where it goes, its place goes with it.
+    let entry = paths.share(path, Resolution::Refused(Status::NotFound));
+    paths.insert(path, Rc::clone(&entry), &mut |_, _| {});
+    let ticket = directories.poll(&entry, b"/", vec![key]);
+    let trust = Trust {
+        lifetime: Duration::from_secs(100),
+        generation: 0,
+    };
+    entry.trust(trust, Some(ticket), &now);
+    assert!(paths.rest(path, &entry).is_some());
+    drop(entry);
+    directories.collect();
+    assert_eq!(directories.polled(), (1, 1));
+    let mut gone = 0;
+    while paths.give_way(&mut |_, _| gone += 1) {}
+    directories.collect();
+    assert_eq!((gone, directories.polled()), (1, (0, 0)));
 }
 
 #[test]

@@ -312,6 +312,9 @@ impl Service {
                 if is_known {
                     self.recheck_soon(&entry);
                 }
+                if let Some((link, number)) = self.paths.rest(&pending.raw_path, &entry) {
+                    self.watch.directories.rest(link, number);
+                }
             }
             false => self.forget(footing, pending.since),
         }

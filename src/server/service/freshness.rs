@@ -68,6 +68,9 @@ impl Service {
         let mut changes = std::mem::take(&mut self.changes);
         self.watch.drain(&mut changes);
         self.let_go_of_renamed();
+        for number in self.watch.directories.take_missing() {
+            self.paths.distrust(number);
+        }
         for change in changes.drain(..) {
             match change {
                 Change::Of(version) => {

@@ -123,9 +123,10 @@ impl Rechecks {
 }
 
 impl Service {
-    /// Has an entry that is told of changes compared when it was confirmed `--recheck` ago.
+    /// Has an entry that is told of changes compared when it was confirmed `--recheck` ago, if it leads to a file:
+    /// names come and go with an event, whoever makes them.
     pub(super) fn plan_recheck(&self, entry: &Entry) {
-        if self.rechecks.every > Duration::ZERO {
+        if self.rechecks.every > Duration::ZERO && entry.variants().is_some() {
             entry.compare_every(self.rechecks.every);
         }
     }

@@ -59,6 +59,8 @@ impl Way {
 enum Target {
     /// For one that is checked after a time besides: a hash of its directory.
     Entry(Weak<Entry>, Option<NonZeroU32>),
+    /// An entry that leads to no file, by its number in the path cache, while nobody answers from it.
+    Missing(u32, Option<NonZeroU32>),
     Way(Weak<Way>),
     Root,
 }
@@ -99,6 +101,8 @@ pub(in crate::server) struct Directories {
     recent: VecDeque<Event>,
     /// Entries whose names were taken from files or given to others, until somebody asks for them.
     renamed: Vec<Rc<Entry>>,
+    /// Numbers of entries that lead to no file and are to be checked, until somebody asks for them.
+    missing: Vec<u32>,
     /// Number of the next event.
     next: u64,
     /// The last loss of events: ways from before it are walked again.
@@ -129,6 +133,7 @@ impl Directories {
             ways,
             recent: VecDeque::new(),
             renamed: Vec::new(),
+            missing: Vec::new(),
             next: 0,
             lost: Moment(0),
             hasher: RandomState::default(),
@@ -145,7 +150,7 @@ impl Directories {
 
     /// Names that differ in the case of ASCII letters are one here: a directory may fold them. So are a file
     /// and its precompressed variants: whoever depends on one depends on the others, which may come to be.
-    fn hash(&self, name: &[u8]) -> u32 {
+    pub(in crate::server) fn hash(&self, name: &[u8]) -> u32 {
         let mut hasher = self.hasher.build_hasher();
         for byte in resolve::without_coding(name) {
             hasher.write_u8(byte.to_ascii_lowercase());
@@ -173,7 +178,7 @@ impl Directories {
 
     /// Takes an event in. `name` is that of an entry of the directory; without one it is about the
     /// directory itself, and all that looked a name up in it is touched.
-    pub(super) fn happened(
+    pub(in crate::server) fn happened(
         &mut self,
         directory: DirectoryId,
         mask: EventMask,
@@ -190,7 +195,7 @@ impl Directories {
         let mut root_is_stale = self.root_is_stale;
         let renames = EventMask::DELETE | EventMask::MOVED_FROM | EventMask::MOVED_TO;
         let is_rename = mask.intersects(renames);
-        let renamed = &mut self.renamed;
+        let (renamed, missing) = (&mut self.renamed, &mut self.missing);
         let mut touch = |target: &Target| match target {
             Target::Entry(entry, _) => {
                 if let Some(entry) = entry.upgrade() {
@@ -200,6 +205,7 @@ impl Directories {
                     }
                 }
             }
+            Target::Missing(number, _) => missing.push(*number),
             Target::Way(way) => broken.extend(way.upgrade().map(|way| way.path.clone())),
             Target::Root => root_is_stale = true,
         };
@@ -226,6 +232,19 @@ impl Directories {
     /// Entries that depend on a name that was taken from a file or given to another since the last time.
     pub(in crate::server) fn take_renamed(&mut self) -> Vec<Rc<Entry>> {
         std::mem::take(&mut self.renamed)
+    }
+
+    /// Those of them that lead to no file, by their numbers.
+    pub(in crate::server) fn take_missing(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.missing)
+    }
+
+    /// An entry that leads to no file is told of changes by a number from now on.
+    pub(in crate::server) fn rest(&mut self, link: u32, number: u32) {
+        self.dependents.replace(link, |target| match target {
+            Target::Entry(_, polled) => Target::Missing(number, polled),
+            target => target,
+        });
     }
 
     fn note(&mut self, event: Event) {
@@ -418,7 +437,7 @@ impl Directories {
         } = self;
         let mut unneeded = Vec::new();
         let gone = |target| {
-            if let Target::Entry(_, Some(directory)) = target
+            if let Target::Entry(_, Some(directory)) | Target::Missing(_, Some(directory)) = target
                 && let Some(count) = polled.get_mut(&directory)
             {
                 *polled_count -= 1;
