@@ -18,6 +18,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use job::{Done, Job};
+pub use run::mounts;
 
 /// Names a job between its submission and its result; the submitter chooses it, from 1 on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -119,8 +119,8 @@ mod tests {
     /// One that does not end keeps none of the others from beginning.
     #[test]
     fn each_errand_has_a_place_of_its_own() {
-        use Errand::{Follow, Log, Measure, Notices, Reopen, Save};
-        let all = [Follow, Log, Reopen, Notices, Save, Measure];
+        use Errand::{Follow, Log, Measure, Mounts, Notices, Reopen, Save};
+        let all = [Follow, Log, Reopen, Notices, Save, Measure, Mounts];
         assert_eq!(all.len(), Errand::COUNT);
         let mut places = Places::new(1);
         places.take(Kind::Asked);

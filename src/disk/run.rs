@@ -12,9 +12,11 @@ use rustix::io::Errno;
 use super::job::{Answer, CHECK_LENGTH_MAX, Done, Job, LOAD_LENGTH_MAX, Once, Save, Step, examine};
 use super::list::list;
 use crate::site::listing::Name;
+use crate::site::mounts::Table;
 use crate::sys::beneath::{Links, Located, Root};
 use crate::sys::file::{Description, OpenFile};
 use crate::sys::mapping::populate;
+use crate::sys::mounts as mount_table;
 use crate::sys::output::{self, OutputError};
 use crate::sys::watches::Watches;
 
@@ -101,6 +103,7 @@ fn once(what: &Once) -> Done {
         Once::Save(what) => Done::Saved(save(what)),
         Once::Recheck(recheck) => Done::Rechecked(recheck.compare()),
         Once::Names(root, directory) => Done::Named(names(root, directory)),
+        Once::Mounts(root) => Done::Mounts(mounts(root)),
     }
 }
 
@@ -123,6 +126,16 @@ fn save(what: &Save) -> Result<(), OutputError> {
         true => output::replace(&what.path, &what.bytes),
         false => Err(OutputError::NotOurs),
     }
+}
+
+/// The table of mounts.
+///
+/// # Blocking
+/// Waits for the disk, and while something is being mounted.
+pub fn mounts(root: &Root) -> Option<Table> {
+    let roots = root.absolute_paths().ok()?;
+    let table = Table::parse(&mount_table::table().ok()?, roots)?;
+    Some(table.identify(mount_table::unique_id))
 }
 
 /// The names in a directory below the root, links not followed.

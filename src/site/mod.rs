@@ -4,6 +4,7 @@
 pub mod fixed;
 pub mod listing;
 pub mod media_type;
+pub mod mounts;
 pub mod representation;
 pub mod resolve;
 pub mod response;

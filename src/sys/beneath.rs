@@ -15,7 +15,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Advice, AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -145,6 +145,17 @@ impl Root {
     /// The path that it was opened by.
     pub fn path(&self) -> &CStr {
         &self.path
+    }
+
+    /// Absolute paths that lead to it: the one that it was opened by, and its real one.
+    ///
+    /// # Errors
+    /// Those of `getcwd(2)` and `readlink(2)`; ENOENT without /proc.
+    pub fn absolute_paths(&self) -> io::Result<Vec<PathBuf>> {
+        let asked = Path::new(OsStr::from_bytes(self.path.to_bytes()));
+        let number = self.directory.descriptor().as_raw_fd();
+        let real = std::fs::read_link(format!("/proc/self/fd/{number}"))?;
+        Ok(vec![std::path::absolute(asked)?, real])
     }
 
     /// Whether something described is this directory.

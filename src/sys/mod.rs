@@ -15,6 +15,7 @@ pub mod inherited;
 pub mod limits;
 pub mod mapping;
 pub mod memory;
+pub mod mounts;
 pub mod needed;
 pub mod output;
 pub mod pagemap;

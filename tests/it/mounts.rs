@@ -1,4 +1,4 @@
-//! What is mounted below the root can be unmounted.
+//! What is mounted below the root is seen, and can be unmounted.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
-use super::harness::{Server, Site, engines, is_root, skip, wait_until};
+use super::harness::{Client, Server, Site, engines, is_root, skip, wait_until};
 
 /// A mount of a test; over when dropped.
 struct Mounted(PathBuf);
@@ -33,6 +33,55 @@ impl Mounted {
 impl Drop for Mounted {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(&self.0).output();
+    }
+}
+
+fn becomes(client: &mut Client, path: &str, wanted: &str) {
+    wait_until(wanted, || client.get(path, &[]).body == wanted.as_bytes());
+}
+
+/// A directory that is mounted over, a single file, and both unmounted again: nothing but the mounts tells of it.
+#[test]
+fn mounts_below_the_root_are_seen() {
+    for engine in engines() {
+        let site = Site::new();
+        site.file("dir/file", "below").file("one", "below");
+        fs::write(site.beside("other"), "mounted").unwrap();
+        fs::create_dir(site.beside("others")).unwrap();
+        fs::write(site.beside("others/file"), "mounted").unwrap();
+        let server = Server::start(&site, &["--disk", engine, "--revalidate=1h", "--recheck=0"]);
+        let mut client = server.connect();
+        for path in [
+            "/dir/file",
+            "/one",
+            "/dir/file",
+            "/one",
+            "/dir/file",
+            "/one",
+        ] {
+            assert_eq!(client.get(path, &[]).body, b"below");
+        }
+        let (others, other) = (site.beside("others"), site.beside("other"));
+        let bind = |from: &Path, to: &str| {
+            Mounted::new(&["--bind", from.to_str().unwrap()], &site.path(to))
+        };
+        // One beside the root concerns nobody.
+        let beside = Mounted::new(&["-t", "tmpfs", "none"], &site.beside("others"));
+        drop(beside);
+        let Some(directory) = bind(&others, "dir") else {
+            return;
+        };
+        becomes(&mut client, "/dir/file", "mounted");
+        assert_eq!(server.numbers()["freshness"]["mount_changes"], 1);
+        let Some(file) = bind(&other, "one") else {
+            return;
+        };
+        becomes(&mut client, "/one", "mounted");
+        server.signal(Signal::HUP);
+        for (mount, path) in [(directory, "/dir/file"), (file, "/one")] {
+            wait_until("it can be unmounted", || mount.unmount());
+            becomes(&mut client, path, "below");
+        }
     }
 }
 

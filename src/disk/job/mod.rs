@@ -32,6 +32,7 @@ pub use resolve::Resolve;
 use crate::disk::measure::Measured;
 use crate::http::status::Status;
 use crate::site::listing::Name;
+use crate::site::mounts::Table;
 use crate::site::resolve::Listed;
 use crate::sys::beneath::{Links, Located, Root};
 use crate::sys::bin::Discarded;
@@ -75,11 +76,13 @@ pub enum Errand {
     Save,
     /// Looking at how much memory there is.
     Measure,
+    /// Looking at what is mounted where.
+    Mounts,
 }
 
 impl Errand {
     /// How many there are.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 7;
 }
 
 /// What came of a job.
@@ -123,6 +126,8 @@ pub enum Done {
     Rechecked(Vec<Compared>),
     /// Of [`Once::Names`].
     Named(io::Result<Vec<Name>>),
+    /// Of [`Once::Mounts`]; `None` if the table could not be read.
+    Mounts(Option<Table>),
     /// Of [`Job::Discard`].
     Discarded,
 }
@@ -137,6 +142,7 @@ impl Done {
             Done::Said => Some(Errand::Notices),
             Done::Saved(_) => Some(Errand::Save),
             Done::Measured(_) => Some(Errand::Measure),
+            Done::Mounts(_) => Some(Errand::Mounts),
             _ => None,
         }
     }
@@ -258,6 +264,7 @@ impl Job {
             Job::Once(Once::Reopen(_), _) => Some(Errand::Reopen),
             Job::Once(Once::Save(..), _) => Some(Errand::Save),
             Job::Once(Once::Measure(_), _) => Some(Errand::Measure),
+            Job::Once(Once::Mounts(_), _) => Some(Errand::Mounts),
             _ => None,
         }
     }

@@ -28,6 +28,8 @@ pub enum Once {
     Recheck(Recheck),
     /// Read the names in a directory below the root.
     Names(Arc<Root>, CString),
+    /// Read the table of mounts, for the site below this root.
+    Mounts(Arc<Root>),
 }
 
 /// A file that is written in place of what it was.
@@ -59,6 +61,7 @@ impl Once {
             Once::Measure(_) => Done::Measured(None),
             Once::Recheck(_) => Done::Rechecked(Vec::new()),
             Once::Names(..) => Done::Named(Err(error())),
+            Once::Mounts(_) => Done::Mounts(None),
         }
     }
 }

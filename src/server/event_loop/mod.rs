@@ -46,6 +46,7 @@ const TOKEN_SIGNALS: Token = Token(usize::MAX - 1);
 const TOKEN_WATCH: Token = Token(usize::MAX - 2);
 const TOKEN_DISK: Token = Token(usize::MAX - 3);
 const TOKEN_PRESSURE: Token = Token(usize::MAX - 4);
+const TOKEN_MOUNTS: Token = Token(usize::MAX - 5);
 /// Listeners count down from here.
 const TOKEN_LISTENER_LAST: usize = usize::MAX - 16;
 /// Connections count up to here.
@@ -56,6 +57,7 @@ const TOKEN_CONNECTION_LAST: usize = u32::MAX as usize;
 enum Source {
     Signals,
     Watch,
+    Mounts,
     Disk,
     Pressure,
     Listener(usize),
@@ -69,6 +71,7 @@ impl From<Token> for Source {
             TOKEN_WATCH => Source::Watch,
             TOKEN_DISK => Source::Disk,
             TOKEN_PRESSURE => Source::Pressure,
+            TOKEN_MOUNTS => Source::Mounts,
             Token(index) if index <= TOKEN_CONNECTION_LAST => Source::Connection(index),
             Token(index) => Source::Listener(TOKEN_LISTENER_LAST - index),
         }
@@ -167,6 +170,10 @@ impl EventLoop {
             let interest = Interest::PRIORITY;
             registry.register(&mut SourceFd(&descriptor), TOKEN_PRESSURE, interest)?;
         }
+        if let Some(mounts) = service.mount_events() {
+            let mounts = &mut SourceFd(&mounts);
+            registry.register(mounts, TOKEN_MOUNTS, Interest::PRIORITY)?;
+        }
         let started = Instant::now();
         Ok(EventLoop {
             poll,
@@ -261,6 +268,7 @@ impl EventLoop {
             match Source::from(event.token()) {
                 Source::Signals => signals = true,
                 Source::Watch => watch = true,
+                Source::Mounts => self.service.mounts_changed(&self.now),
                 Source::Disk => {}
                 Source::Pressure => self.memory.pressed(),
                 Source::Listener(index) => self.acceptor.note(index),

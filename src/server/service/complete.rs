@@ -47,6 +47,7 @@ impl Service {
             }
             Done::Rechecked(compared) => self.rechecked(job, &compared, now, deliveries),
             Done::Named(read) => self.warming.named(read),
+            Done::Mounts(table) => self.mounts_seen(table, now),
             Done::Saved(result) => self.saved(result, now),
             Done::Appended { .. }
             | Done::Said

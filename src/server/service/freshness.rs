@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::mounts::Mounts;
 use super::stale::ROOT_PATIENCE;
 use super::{Answer, Asker, Completed, Service};
 use crate::cache::entry::{Entry, Trust};
@@ -35,6 +36,7 @@ pub(super) struct Serving {
     /// Whether its file system tells of no changes, so that nobody walks there.
     is_untelling: bool,
     following: Option<Following>,
+    pub(super) mounts: Mounts,
     /// When what nobody uses is let go of next.
     pub(super) idle_sweep_at: Option<Instant>,
 }
@@ -51,6 +53,7 @@ struct Following {
 impl Serving {
     pub(super) fn new(root: Arc<Root>) -> Serving {
         Serving {
+            mounts: Mounts::begin(&root),
             root,
             number: 0,
             since: i64::MIN,

@@ -8,6 +8,7 @@ mod complete;
 mod departures;
 mod freshness;
 mod memory;
+mod mounts;
 mod notices;
 mod outdated;
 mod pages;

@@ -436,6 +436,7 @@ fn freshness(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
     writer.gauge("root_watched", "Whether changes of the way to the root are told", u64::from(fresh.root_watched))?;
     writer.counter("root_switches", "Times that another directory became the root", fresh.root_switches)?;
     writer.counter("watch_overflows", "Times that the kernel lost events", fresh.overflows)?;
+    writer.counter("mount_changes", "Times that mounts at, below or above the root have changed", fresh.mount_changes)?;
     writer.counter("watches_refused", "Watches that were refused", fresh.watches_refused)
 }
 

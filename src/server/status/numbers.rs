@@ -342,6 +342,8 @@ pub(in crate::server) struct FreshnessNumbers {
     pub root_switches: u64,
     /// Times that the kernel lost events, so that everything was checked.
     pub overflows: u64,
+    /// Times that mounts at, below or above the root have changed, so that everything was checked.
+    pub mount_changes: u64,
     /// Mapped files whose changes are told by the kernel.
     pub watched_files: usize,
     /// Watches that were refused, by the kernel or by `--watch-directories`: such files are not
@@ -371,6 +373,7 @@ impl FreshnessNumbers {
             root_watched: directories.is_root_watched(),
             root_switches: service.roots_served,
             overflows: service.overflows,
+            mount_changes: service.mount_changes(),
             watched_files: service.watch.count(),
             watches_refused: service.watch.refused(),
         }

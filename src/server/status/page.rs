@@ -231,7 +231,7 @@ fn freshness(snapshot: &Snapshot) -> String {
         "{noticed}: {} directories and {} mapped files are watched, {} entries in {} directories are \
          looked at again after {} ms, {} times so early that nobody waited. \
          {} of {} entries compared every {} ms had changed without an event. The way to the root is {}; it has led elsewhere {} times. Events \
-         were lost {} times, watches refused {} times. {} answers were older than that because the storage \
+         were lost {} times, mounts near the root have changed {} times, watches refused {} times. {} answers were older than that because the storage \
          did not confirm them in time; {} entries are now, the oldest by {} ms, and none by more than {} ms.",
         number(fresh.watched_directories as u64),
         number(fresh.watched_files as u64),
@@ -249,6 +249,7 @@ fn freshness(snapshot: &Snapshot) -> String {
         },
         number(fresh.root_switches),
         number(fresh.overflows),
+        number(fresh.mount_changes),
         number(fresh.watches_refused),
         number(fresh.stale_answers),
         number(fresh.stale_entries as u64),
