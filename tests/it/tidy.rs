@@ -1,34 +1,16 @@
 //! The rules of the house that a machine can hold. docs/contributing.md.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use super::sources::{after_visibility, document, sources};
 
 /// Longest file and longest function, in lines.
 const FILE_LINES_MAX: usize = 600;
 const FUNCTION_LINES_MAX: usize = 70;
 
-fn sources(directory: &str) -> Vec<(PathBuf, String)> {
-    let mut found = Vec::new();
-    let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(directory)];
-    while let Some(directory) = open.pop() {
-        for entry in fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                open.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = fs::read_to_string(&path).unwrap();
-                found.push((path, text));
-            }
-        }
-    }
-    assert!(found.len() > 5, "sources of {directory} were found");
-    found
-}
-
 /// The layer of a top-level module; imports only go down.
 fn layer(module: &str) -> Option<u32> {
     Some(match module {
         "main" => 70,
+        "defect" => 65,
         "config" => 60,
         "simulate" => 55,
         "server" => 50,
@@ -43,44 +25,44 @@ fn layer(module: &str) -> Option<u32> {
     })
 }
 
-fn module_of(path: &Path) -> String {
-    let below = path
-        .strip_prefix(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))
-        .unwrap();
-    let first = below
-        .components()
-        .next()
-        .unwrap()
-        .as_os_str()
-        .to_str()
-        .unwrap();
-    first.trim_end_matches(".rs").to_owned()
+/// A line without its comment.
+fn code(line: &str) -> &str {
+    line.split("//").next().unwrap()
 }
 
-fn is_test(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name == "tests.rs")
+/// The module of the crate's root that a path begins with.
+fn first_name(path: &str) -> &str {
+    let end = path.find(|c: char| !c.is_alphanumeric() && c != '_');
+    &path[..end.unwrap_or(path.len())]
 }
 
 #[test]
 fn imports_go_down_the_layers() {
-    for (path, text) in sources("src") {
-        let module = module_of(&path);
-        let Some(own) = layer(&module) else { continue };
-        for (number, line) in text.lines().enumerate() {
-            let code = line.split("//").next().unwrap();
-            for part in code.split("crate::").skip(1) {
-                let name: String = part
-                    .chars()
-                    .take_while(|c| c.is_alphanumeric() || *c == '_')
-                    .collect();
-                let Some(other) = layer(&name) else { continue };
-                let down = other < own || name == module;
-                assert!(
-                    down,
-                    "{}:{}: {module} imports {name}",
-                    path.display(),
-                    number + 1
-                );
+    for source in sources() {
+        let Some(modules) = source.modules().filter(|_| source.is_below("src")) else {
+            continue;
+        };
+        // The root itself names all.
+        let Some(module) = modules.first() else {
+            continue;
+        };
+        let own = layer(module).unwrap_or_else(|| panic!("{module} has no layer"));
+        let to_root = "super::".repeat(modules.len());
+        for (index, line) in source.lines_without_tests().iter().enumerate() {
+            let is_climbing = code(line).contains(&to_root) && !line.starts_with(' ');
+            assert!(!is_climbing, "{}: use crate::", source.place(index));
+        }
+        for (index, line) in source.text.lines().enumerate() {
+            for part in code(line).split("crate::").skip(1) {
+                let name = first_name(part);
+                let place = source.place(index);
+                assert!(!part.starts_with(['{', '*']), "{place}: one module a line");
+                let Some(other) = layer(name) else {
+                    assert!(!name.starts_with(char::is_lowercase), "{place}: {name}?");
+                    continue;
+                };
+                let is_down = other < own || name == module;
+                assert!(is_down, "{place}: {module} imports {name}");
             }
         }
     }
@@ -89,6 +71,7 @@ fn imports_go_down_the_layers() {
 #[test]
 fn nothing_below_the_disk_does_io() {
     let forbidden = [
+        "std::{",
         "std::fs",
         "std::net::Tcp",
         "std::net::Udp",
@@ -101,65 +84,69 @@ fn nothing_below_the_disk_does_io() {
         "std::thread",
         "rand::",
     ];
-    for (path, text) in sources("src") {
-        let module = module_of(&path);
-        if layer(&module).is_none_or(|layer| layer >= 40) || module == "sys" || is_test(&path) {
+    for source in sources() {
+        let Some(modules) = source.modules().filter(|_| source.is_below("src")) else {
+            continue;
+        };
+        let Some(module) = modules.first() else {
+            continue;
+        };
+        if layer(module).is_none_or(|layer| layer >= 40) || module == "sys" {
             continue;
         }
-        let code = text.split("#[cfg(test)]").next().unwrap();
-        for word in forbidden {
-            assert!(!code.contains(word), "{}: {word}", path.display());
+        for (index, line) in source.lines_without_tests().iter().enumerate() {
+            for word in forbidden {
+                assert!(!line.contains(word), "{}: {word}", source.place(index));
+            }
         }
     }
 }
 
 #[test]
 fn unsafe_is_only_in_sys_and_says_why_it_is_sound() {
-    for (path, text) in sources("src") {
-        let lines: Vec<&str> = text.lines().collect();
-        for (number, line) in lines.iter().enumerate() {
-            let code = line.split("//").next().unwrap();
-            let begins = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"];
-            if !begins.iter().any(|word| code.contains(word)) {
+    for source in sources() {
+        let lines: Vec<&str> = source.text.lines().collect();
+        for (index, line) in lines.iter().enumerate() {
+            let code = code(line);
+            let begins = [
+                "unsafe {",
+                "unsafe fn",
+                "unsafe impl",
+                "unsafe trait",
+                "unsafe extern",
+                "unsafe(",
+            ];
+            // Words of a text are none of the language's.
+            let is_text = code.contains('"') && !source.is_below("src");
+            if is_text || !begins.iter().any(|word| code.contains(word)) {
                 continue;
             }
-            let place = format!("{}:{}", path.display(), number + 1);
-            assert_eq!(module_of(&path), "sys", "{place}: unsafe outside of sys");
-            let before = &lines[number.saturating_sub(8)..number];
-            assert!(
-                before.iter().any(|line| line.contains("// SAFETY:")),
-                "{place}: no SAFETY"
-            );
+            let place = source.place(index);
+            assert!(source.is_below("src/sys"), "{place}: unsafe outside of sys");
+            let before = &lines[index.saturating_sub(8)..index];
+            let has_reason = before.iter().any(|line| line.contains("// SAFETY:"));
+            assert!(has_reason, "{place}: no SAFETY");
         }
     }
 }
 
 #[test]
 fn files_open_with_what_they_do_and_stay_short() {
-    for directory in ["src", "tests/it", "benches"] {
-        for (path, text) in sources(directory) {
-            let place = path.display();
-            assert!(text.starts_with("//!"), "{place} does not open with //!");
-            let lines = text.lines().count();
-            assert!(lines <= FILE_LINES_MAX, "{place} has {lines} lines");
-        }
+    for source in sources() {
+        let place = source.path.display();
+        let opens = source.text.starts_with("//!");
+        assert!(opens, "{place} does not open with //!");
+        let lines = source.text.lines().count();
+        assert!(lines <= FILE_LINES_MAX, "{place} has {lines} lines");
     }
 }
 
 /// Whether a line begins a function with a body, whatever its visibility and qualifiers.
 fn begins_function(line: &str) -> bool {
-    let mut code = line.trim_start();
-    if let Some(rest) = code.strip_prefix("pub") {
-        code = match rest.strip_prefix('(').and_then(|rest| rest.split_once(')')) {
-            Some((_, rest)) => rest,
-            None => rest,
-        };
-    }
-    let code = code.trim_start();
-    let words = code.split(' ').take_while(|word| *word != "fn");
-    let is_qualified = words
-        .into_iter()
-        .all(|word| ["const", "async", "unsafe", "extern", "\"C\""].contains(&word));
+    let code = after_visibility(line.trim_start());
+    let mut words = code.split(' ').take_while(|word| *word != "fn");
+    let is_qualified =
+        words.all(|word| ["const", "async", "unsafe", "extern", "\"C\""].contains(&word));
     let is_function = code.split(' ').any(|word| word == "fn");
     is_function && is_qualified && !code.ends_with(';') && !code.ends_with('}')
 }
@@ -184,31 +171,37 @@ fn functions_are_found_whatever_stands_before_them() {
     }
 }
 
+/// Lines of the function that begins with the first of these, up to where it is closed at the same
+/// depth; 0 for one that is declared only.
+fn function_length(lines: &[&str]) -> Option<usize> {
+    let indentation = lines[0].len() - lines[0].trim_start().len();
+    let ends = |end: &str| format!("{}{end}", " ".repeat(indentation));
+    let (closed, declared) = (ends("}"), ends(")"));
+    lines.iter().enumerate().find_map(|(length, line)| {
+        let is_declared = line.starts_with(&declared) && line.ends_with(';');
+        match is_declared {
+            true => Some(0),
+            false => (*line == closed).then_some(length),
+        }
+    })
+}
+
 #[test]
 fn functions_stay_short() {
-    for directory in ["src", "tests/it", "benches"] {
-        for (path, text) in sources(directory) {
-            let lines: Vec<&str> = text.lines().collect();
-            for (start, line) in lines.iter().enumerate() {
-                let code = line.trim_start();
-                let indent = line.len() - code.len();
-                if !begins_function(line) {
-                    continue;
-                }
-                let end = format!("{}}}", " ".repeat(indent));
-                let length = lines[start..]
-                    .iter()
-                    .position(|line| *line == end)
-                    .unwrap_or(0);
-                // A table of cases is as long as it has cases.
-                let body = &lines[start..start + length];
-                let is_table = body.iter().any(|line| line.contains("#[rustfmt::skip]"));
-                let place = format!("{}:{}", path.display(), start + 1);
-                assert!(
-                    length <= FUNCTION_LINES_MAX || is_table,
-                    "{place}: {length} lines"
-                );
+    for source in sources() {
+        let lines: Vec<&str> = source.text.lines().collect();
+        for (start, line) in lines.iter().enumerate() {
+            if !begins_function(line) {
+                continue;
             }
+            let place = source.place(start);
+            let length = function_length(&lines[start..]);
+            let length = length.unwrap_or_else(|| panic!("{place}: no end"));
+            // A table of cases is as long as it has cases.
+            let body = &lines[start..start + length];
+            let is_table = body.iter().any(|line| line.contains("#[rustfmt::skip]"));
+            let is_short = length <= FUNCTION_LINES_MAX || is_table;
+            assert!(is_short, "{place}: {length} lines");
         }
     }
 }
@@ -225,28 +218,26 @@ fn nothing_is_left_for_later_or_left_out() {
         "fn get_",
         "fn test_",
     ];
-    for directory in ["src", "tests/it", "benches"] {
-        for (path, text) in sources(directory) {
-            if path.ends_with("tidy.rs") {
-                continue;
-            }
-            for word in words {
-                assert!(!text.contains(word), "{}: {word}", path.display());
-            }
-            // Benches time things, and some of their clients think.
-            let sleeps = text.matches("thread::sleep").count();
-            let allowed = usize::from(path.ends_with("harness.rs"));
-            let is_bench = directory == "benches";
-            assert!(is_bench || sleeps <= allowed, "{}: sleeps", path.display());
+    for source in sources() {
+        // Where the words themselves stand.
+        if source.path.ends_with("tests/it/tidy.rs") {
+            continue;
         }
+        let place = source.path.display();
+        for word in words {
+            assert!(!source.text.contains(word), "{place}: {word}");
+        }
+        // Benches time things, and some of their clients think.
+        let sleeps = source.text.matches("thread::sleep").count();
+        let allowed = usize::from(source.path.ends_with("tests/it/harness.rs"));
+        let is_bench = source.is_below("benches");
+        assert!(is_bench || sleeps <= allowed, "{place}: sleeps");
     }
 }
 
 #[test]
 fn every_dependency_has_its_reason() {
-    let read =
-        |name: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
-    let (manifest, design) = (read("Cargo.toml"), read("docs/design.md"));
+    let (manifest, design) = (document("Cargo.toml"), document("docs/design.md"));
     let section = manifest.split("[dependencies]").nth(1).unwrap();
     for line in section
         .lines()
