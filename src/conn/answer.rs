@@ -14,7 +14,7 @@ use crate::http::status::{Refusal, Status};
 use crate::http::target::NOT_IN_QUERY;
 use crate::site::fixed::{self, Allow, Page};
 use crate::site::representation::{Representation, Vary};
-use crate::site::response::{Content, Fixed, Selected};
+use crate::site::response::{BOUNDARY_LENGTH, Content, Fixed, Selected};
 use crate::sys::memory::{Copied, Memory};
 
 /// What is known of the request while it is answered.
@@ -376,11 +376,12 @@ fn put_parts(
 /// A delimiter that the file does not contain by accident: 32 hexadecimal digits that depend on
 /// the moment, so that nobody can put it into a file beforehand.
 fn boundary(representation: &Representation, now: &Now) -> String {
-    let mut boundary = String::with_capacity(48);
+    let mut boundary = String::with_capacity(BOUNDARY_LENGTH);
     let moment = u64::from(now.wall.nanoseconds) | now.date.unix_seconds() << 30;
     let mixed = foldhash::quality::FixedState::with_seed(moment);
     let word = std::hash::BuildHasher::hash_one(&mixed, representation.version);
     // Writing to a String cannot fail.
     let _ = write!(boundary, "spede-{moment:016x}{word:016x}");
+    debug_assert_eq!(boundary.len(), BOUNDARY_LENGTH);
     boundary
 }

@@ -34,16 +34,20 @@ pub enum Selection {
 /// What a client may ask for in one request.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub struct RangeLimits {
-    /// Most ranges of an answer, counted once those that overlap or touch are one; 0: none are given. Each
-    /// costs a part head of about 100 bytes, so that this also bounds how much longer than the file an answer can
-    /// be (CVE-2011-3192). How many a client may list is bounded by the length of its head.
+    /// Most ranges of an answer, counted once they are joined; 0: none are given. Part heads are made in memory,
+    /// which this bounds. How many a client may list is bounded by the length of its head.
     pub count_max: usize,
 }
+
+/// Part heads of up to this many bytes together are sent whatever is asked for: they fit into two packets. It is 16
+/// parts or so, more than players and readers of PDF files ask for.
+const OVERHEAD_FREE: u64 = 2_048;
 
 /// Selects the bytes of a representation that a Range field asks for.
 ///
 /// `complete_length` is in bytes, counted after content coding: the length of `app.js.br`, not of
-/// `app.js`. Every range in the answer lies below it.
+/// `app.js`. Every range in the answer lies below it. `part_overhead` is what a part of several costs beside its
+/// bytes.
 ///
 /// [`Selection::Whole`] is the answer to a field that is malformed anywhere (an inverted range
 /// included), counts in another unit, or selects more ranges than `limits` allow: §14.2 lets a server
@@ -54,8 +58,14 @@ pub struct RangeLimits {
 ///
 /// Numbers past 2^64 saturate. Members that select nothing are dropped if others select something.
 /// Ranges that overlap or touch become one, in the place of the first of them, so the rest keeps
-/// the order of the field (§15.3.7.2). What is left has gaps, so several ranges are always shorter
-/// together than the whole: no sum needs a limit of its own.
+/// the order of the field (§15.3.7.2).
+///
+/// Where part heads would cost more than they save, ranges become one as well if what lies between them is shorter
+/// than a part head: it is sent along. That is so if the part heads are longer together than 2 KiB and than the bytes
+/// asked for, if the answer would be longer than the whole, or if there are more than `limits` allow. Then each part
+/// but one saves at least what it costs, so that no answer is longer than the whole by more than 2 KiB
+/// (CVE-2011-3192). Else the ranges are those asked for, to the byte: zchunk writes what comes without looking
+/// at Content-Range, and breaks if there is more.
 ///
 /// Costs `O(field.len())` for up to one satisfiable range, without allocation, and `O(n log n)` for
 /// `n` of them. Never panics, whatever the bytes.
@@ -65,7 +75,12 @@ pub struct RangeLimits {
 ///
 /// # Source
 /// RFC 9110 §14.1.2 (grammar, suffix ranges), §14.2 (leave to ignore), §15.3.7.2, §15.5.17 (416).
-pub fn select(field: &[u8], complete_length: u64, limits: RangeLimits) -> Selection {
+pub fn select(
+    field: &[u8],
+    complete_length: u64,
+    part_overhead: u64,
+    limits: RangeLimits,
+) -> Selection {
     let Some(set) = range_set(field).filter(|_| limits.count_max > 0) else {
         return Selection::Whole;
     };
@@ -92,7 +107,12 @@ pub fn select(field: &[u8], complete_length: u64, limits: RangeLimits) -> Select
             let mut ranges = Vec::with_capacity(satisfiable_count);
             let specs = members(set).filter_map(Spec::parse);
             ranges.extend(specs.filter_map(|spec| spec.within(complete_length)));
-            let ranges = coalesce(ranges);
+            let mut ranges = coalesce(ranges, 1);
+            if ranges.len() > limits.count_max
+                || are_wasteful(&ranges, complete_length, part_overhead)
+            {
+                ranges = coalesce(ranges, part_overhead.max(1));
+            }
             match ranges[..] {
                 [range] => Selection::Single(range),
                 _ if ranges.len() > limits.count_max => Selection::Whole,
@@ -180,12 +200,22 @@ fn number(digits: &[u8]) -> Option<u64> {
     }))
 }
 
-/// Makes ranges that overlap or touch into one, which stands where the first of them stood.
-fn coalesce(ranges: Vec<ByteRange>) -> Vec<ByteRange> {
+/// Whether parts cost more than they save.
+fn are_wasteful(ranges: &[ByteRange], complete_length: u64, part_overhead: u64) -> bool {
+    let count = u64::try_from(ranges.len()).unwrap_or(u64::MAX);
+    let overhead = part_overhead.saturating_mul(count);
+    let asked_for: u64 = ranges.iter().map(ByteRange::length).sum();
+    overhead > OVERHEAD_FREE
+        && (overhead > asked_for || overhead.saturating_add(asked_for) > complete_length)
+}
+
+/// Makes ranges into one that overlap, or of which one begins at most `distance` bytes behind the end of the other;
+/// 1: right behind it. It stands where the first of them stood.
+fn coalesce(ranges: Vec<ByteRange>, distance: u64) -> Vec<ByteRange> {
     let mut by_offset: Vec<(usize, ByteRange)> = ranges.into_iter().enumerate().collect();
     by_offset.sort_unstable_by_key(|(place, range)| (range.first, *place));
     by_offset.dedup_by(|(place, range), (place_before, before)| {
-        let joins = range.first <= before.last.saturating_add(1);
+        let joins = range.first <= before.last.saturating_add(distance);
         if joins {
             before.last = before.last.max(range.last);
             *place_before = (*place_before).min(*place);

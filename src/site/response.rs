@@ -10,6 +10,9 @@ use crate::http::request::{Field, Method, Request};
 use crate::http::status::{Refusal, Status};
 use crate::http::target::Form;
 
+/// Bytes of the boundary between parts.
+pub const BOUNDARY_LENGTH: usize = "spede-".len() + 32;
+
 /// Whether the content goes with the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
@@ -191,7 +194,8 @@ fn select_range(
     let Some(field) = request.single(Field::Range).filter(|_| holds) else {
         return Selected::Whole;
     };
-    match range::select(field, representation.version.length, limits) {
+    let length = representation.version.length;
+    match range::select(field, length, part_overhead(representation), limits) {
         Selection::Whole => Selected::Whole,
         Selection::Single(range) => Selected::Part(range),
         // The coding would be that of the parts, and there is no field that says so of all of them:
@@ -200,6 +204,14 @@ fn select_range(
         Selection::Several(ranges) => Selected::Parts(ranges),
         Selection::Unsatisfiable => Selected::Unsatisfiable,
     }
+}
+
+/// Bytes of a part head of several ranges, at most: what `conn::answer` writes before each.
+fn part_overhead(representation: &Representation) -> u64 {
+    const AROUND: usize = "\r\n--\r\nContent-Type: \r\nContent-Range: bytes -/\r\n\r\n".len();
+    let digits = representation.version.length.checked_ilog10().unwrap_or(0) + 1;
+    let fixed = AROUND + BOUNDARY_LENGTH + representation.head.media_type().len();
+    u64::try_from(fixed).unwrap_or(u64::MAX) + 3 * u64::from(digits)
 }
 
 /// Whether an answer made from a representation must carry Vary.

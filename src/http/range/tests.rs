@@ -6,6 +6,9 @@ use proptest::prelude::*;
 
 const LIMITS: RangeLimits = RangeLimits { count_max: 4 };
 
+/// What a part costs.
+const OVERHEAD: u64 = 120;
+
 fn range(first: u64, last: u64) -> ByteRange {
     ByteRange { first, last }
 }
@@ -25,7 +28,7 @@ fn parts(ranges: &[(u64, u64)]) -> Selection {
 
 fn check(cases: &[(&str, u64, Selection, &str)]) {
     for (field, complete_length, want, because) in cases {
-        let got = select(field.as_bytes(), *complete_length, LIMITS);
+        let got = select(field.as_bytes(), *complete_length, OVERHEAD, LIMITS);
         assert_eq!(
             got, *want,
             "Range: {field} of {complete_length} bytes: {because}"
@@ -86,7 +89,7 @@ fn a_range_that_is_malformed_or_too_much_is_ignored() {
         ("bytes=0-4;5-6",                1_000, Whole, "another separator"),
         ("bytes=a-b",                    1_000, Whole, "letters"),
         ("bytes=0-4\u{663}",             1_000, Whole, "digits of another script"),
-        ("bytes=0-0,2-2,4-4,6-6,8-8",    1_000, Whole, "more than count_max"),
+        ("bytes=0-0,200-200,400-400,600-600,800-800", 1_000, Whole, "more than count_max"),
         ("",                             1_000, Whole, "nothing"),
     ]);
 }
@@ -95,7 +98,11 @@ fn a_range_that_is_malformed_or_too_much_is_ignored() {
 fn without_any_to_give_every_range_is_ignored() {
     let limits = RangeLimits { count_max: 0 };
     for field in ["bytes=0-4", "bytes=0-4,6-7", "bytes=5000-"] {
-        assert_eq!(select(field.as_bytes(), 1_000, limits), Whole, "{field}");
+        assert_eq!(
+            select(field.as_bytes(), 1_000, OVERHEAD, limits),
+            Whole,
+            "{field}"
+        );
     }
 }
 
@@ -109,7 +116,11 @@ fn every_range_of_an_empty_file_is_the_whole_of_it() {
         "bytes=-0",
         "bytes=0-,-5",
     ] {
-        assert_eq!(select(field.as_bytes(), 0, LIMITS), Whole, "{field}");
+        assert_eq!(
+            select(field.as_bytes(), 0, OVERHEAD, LIMITS),
+            Whole,
+            "{field}"
+        );
     }
 }
 
@@ -141,6 +152,53 @@ fn several_ranges_keep_their_order_and_become_one_where_they_meet() {
     ]);
 }
 
+/// `count` ranges of `length` bytes, `gap` bytes apart, the last first.
+fn falling(count: u64, length: u64, gap: u64) -> (String, Vec<(u64, u64)>) {
+    let first = |at: u64| at * (length + gap);
+    let all: Vec<_> = (0..count)
+        .rev()
+        .map(|at| (first(at), first(at) + length - 1))
+        .collect();
+    let members: Vec<_> = all
+        .iter()
+        .map(|(first, last)| format!("{first}-{last}"))
+        .collect();
+    (format!("bytes={}", members.join(",")), all)
+}
+
+#[test]
+fn gaps_are_sent_along_where_part_heads_cost_more() {
+    let limits = RangeLimits { count_max: 256 };
+    #[rustfmt::skip]
+    let cases = [
+        // count, length, gap, of bytes, whether they are joined, because
+        (17,  1,     1,   1 << 30, false, "17 heads of 120 bytes are 2,040"),
+        (18,  1,     1,   1 << 30, true,  "18 are 2,160, and longer than 18 bytes"),
+        (18,  119,   1,   1 << 30, true,  "as long as a head, but for one byte"),
+        (18,  120,   1,   1 << 30, false, "as long as a head: to the byte"),
+        (256, 1,     119, 1 << 30, true,  "a gap shorter than a head"),
+        (256, 1,     120, 1 << 30, false, "a gap as long as a head"),
+        (256, 4_096, 1,   1 << 30, false, "as zchunk asks"),
+        (257, 4_096, 119, 1 << 30, true,  "more than count_max"),
+        (18,  200,   119, 18 * 320, false, "shorter than the whole by 1 byte and the gap at its end"),
+        (18,  200,   119, 18 * 319, true,  "longer than the whole"),
+    ];
+    for (count, length, gap, complete_length, are_joined, because) in cases {
+        let (field, all) = falling(count, length, gap);
+        let got = select(field.as_bytes(), complete_length, OVERHEAD, limits);
+        let want = match are_joined {
+            true => bytes(0, all[0].1),
+            false => parts(&all),
+        };
+        assert_eq!(got, want, "{count} of {length}, {gap} apart: {because}");
+    }
+    // Two clusters stay two, in the order of the field.
+    let (field, _) = falling(20, 1, 1);
+    let field = format!("bytes=9000-9000,{},9010-9010", &field["bytes=".len()..]);
+    let want = parts(&[(9_000, 9_010), (0, 38)]);
+    assert_eq!(select(field.as_bytes(), 1 << 30, OVERHEAD, limits), want);
+}
+
 #[test]
 fn a_range_has_at_least_one_byte() {
     assert_eq!(range(0, 0).length(), 1);
@@ -158,11 +216,17 @@ fn ten_thousand_ranges_are_one_sort() {
     let apart = select(
         list(|at| format!("{}-{}", at * 2, at * 2)).as_bytes(),
         1 << 30,
+        1,
         limits,
     );
     let want: Vec<_> = (0..10_000).rev().map(|at| range(at * 2, at * 2)).collect();
     assert_eq!(apart, Several(want));
-    let touching = select(list(|at| format!("{at}-{at}")).as_bytes(), 1 << 30, limits);
+    let touching = select(
+        list(|at| format!("{at}-{at}")).as_bytes(),
+        1 << 30,
+        OVERHEAD,
+        limits,
+    );
     assert_eq!(touching, bytes(0, 9_999));
 }
 
@@ -227,7 +291,7 @@ proptest! {
     ) {
         let field = format!("bytes={}", members.join(" ,\t, "));
         let length = u64::try_from(complete_length).expect("small");
-        let got = select(field.as_bytes(), length, RangeLimits { count_max: 8 });
+        let got = select(field.as_bytes(), length, OVERHEAD, RangeLimits { count_max: 9 });
         if let Several(ranges) = &got {
             prop_assert!(ranges.iter().map(ByteRange::length).sum::<u64>() < length);
         }
@@ -235,10 +299,29 @@ proptest! {
     }
 
     #[test]
+    fn no_answer_in_parts_is_much_longer_than_the_whole(
+        members in prop::collection::vec((0..20_000_u64, 1..400_u64), 2..256),
+        complete_length in 1..20_000_u64,
+    ) {
+        let list: Vec<_> = members.iter().map(|(first, more)| format!("{first}-{}", first + more)).collect();
+        let field = format!("bytes={}", list.join(","));
+        let limits = RangeLimits { count_max: 256 };
+        if let Several(ranges) = select(field.as_bytes(), complete_length, OVERHEAD, limits) {
+            let count = u64::try_from(ranges.len()).expect("few");
+            let sum: u64 = ranges.iter().map(ByteRange::length).sum();
+            prop_assert!(sum + count * OVERHEAD <= complete_length + OVERHEAD_FREE);
+            for (first, more) in members.iter().filter(|(first, _)| *first < complete_length) {
+                let last = (first + more).min(complete_length - 1);
+                prop_assert!(ranges.iter().any(|range| range.first <= *first && last <= range.last));
+            }
+        }
+    }
+
+    #[test]
     fn no_bytes_make_the_selection_panic(mut field: Vec<u8>, complete_length: u64) {
-        let _ = select(&field, complete_length, LIMITS);
+        let _ = select(&field, complete_length, OVERHEAD, LIMITS);
         field.splice(0..0, *b"bytes=");
-        let _ = select(&field, complete_length, LIMITS);
+        let _ = select(&field, complete_length, OVERHEAD, LIMITS);
     }
 
     #[test]
@@ -246,11 +329,13 @@ proptest! {
         set in "[-0-9, ]{0,40}", complete_length: u64,
     ) {
         let field = format!("bytes={set}");
-        let ranges = match select(field.as_bytes(), complete_length, LIMITS) {
+        let ranges = match select(field.as_bytes(), complete_length, OVERHEAD, LIMITS) {
             Single(range) => vec![range],
             Several(ranges) => ranges,
             Whole | Unsatisfiable => vec![],
         };
+        let answer: u64 = ranges.iter().map(|range| range.length().saturating_add(OVERHEAD)).sum();
+        prop_assert!(ranges.len() < 2 || answer <= complete_length.saturating_add(OVERHEAD_FREE));
         for range in &ranges {
             prop_assert!(range.first <= range.last && range.last < complete_length);
         }
