@@ -10,23 +10,23 @@ use std::time::{Duration, Instant};
 use spede::cache::entry::{Entry, Resolution, Seen, Trust};
 use spede::cache::path::{Known, PathCache};
 use spede::clock::Now;
-use spede::conn::ledger::{Ledger, Logging};
 use spede::conn::outbox::{Next, Pool, Source};
+use spede::conn::response_stats::{Logging, ResponseStats};
 use spede::conn::{
     Connection, Context, Explanation, Found, Input, Peer, Policy, ServerTiming, Stage, Timeouts,
     Want,
 };
-use spede::disk::job::Opened;
 use spede::http::content_coding::Coding;
 use spede::http::range::RangeLimits;
 use spede::http::request::HeadLimits;
 use spede::http::status::Status;
+use spede::job::Opened;
 use spede::site::media_type::MediaTypes;
 use spede::site::representation::{Representation, Variants, Vary};
-use spede::site::resolve::{self, Directories, DotFiles, Lookup, Naming};
+use spede::site::resolve::{self, Directories, DotFiles, LookupPlan, Naming};
 use spede::site::response::{self, Fixed};
 use spede::site::validators::Sighting;
-use spede::sys::bin::Bin;
+use spede::sys::deferred_drops::DeferredDrops;
 use spede::sys::file::{FileTime, OpenFile};
 use spede::sys::memory::Memory;
 use spede::sys::socket::{Piece, Pieces};
@@ -66,7 +66,7 @@ pub struct Hot {
     pub representation: Representation,
     connection: Connection,
     pool: Pool,
-    ledger: Ledger,
+    response_stats: ResponseStats,
     source: Source,
     // The file is there as long as it is mapped.
     _root: tempfile::TempDir,
@@ -96,7 +96,7 @@ pub fn policy() -> Policy {
     }
 }
 
-pub fn lookup(raw_path: &[u8]) -> Lookup {
+pub fn lookup(raw_path: &[u8]) -> LookupPlan {
     let naming = Naming {
         index: vec!["index.html".to_owned()],
         dot_files: DotFiles::Refused,
@@ -113,7 +113,10 @@ impl Hot {
         let path = directory.path().join("file");
         std::fs::write(&path, [b'x'; FILE_LENGTH]).expect("a file");
         // Not from the root: valgrind knows nothing of openat2.
-        let file = OpenFile::new(File::open(path).expect("the file").into(), Bin::default());
+        let file = OpenFile::new(
+            File::open(path).expect("the file").into(),
+            DeferredDrops::default(),
+        );
         let wall = FileTime {
             seconds: 4_000_000_000,
             nanoseconds: 0,
@@ -157,7 +160,7 @@ impl Hot {
             representation: describe(),
             connection: Connection::new(Peer::Local, &now),
             pool: Pool::new(17 << 10),
-            ledger: Ledger::new(Logging::Off),
+            response_stats: ResponseStats::new(Logging::Off),
             source: Source::Mapped(Rc::new(memory)),
             now,
             _root: directory,
@@ -228,14 +231,14 @@ impl Hot {
             connection,
             now,
             policy,
-            ledger,
+            response_stats,
             ..
         } = self;
         let mut context = Context {
             stage: Stage::Serving,
             now,
             policy,
-            ledger,
+            response_stats,
         };
         connection.handle(input, &mut context);
     }

@@ -9,7 +9,7 @@ mod hot;
 
 use divan::{AllocProfiler, Bencher, black_box};
 use hot::{Hot, KINDS};
-use spede::cache::held::{Budget, HeldCache};
+use spede::cache::content::{Budget, ContentCache};
 use spede::cache::path::{Known, PathCache};
 use spede::conn::outbox::Pool;
 use spede::http::content_coding::{self, Coding, CodingSet};
@@ -182,8 +182,8 @@ fn version(inode: u64) -> FileVersion {
     }
 }
 
-fn held(count: usize) -> HeldCache<u64> {
-    let mut cache = HeldCache::new(Budget {
+fn held(count: usize) -> ContentCache<u64> {
+    let mut cache = ContentCache::new(Budget {
         bytes_max: 4_096 * count as u64,
         count_max: count,
     });

@@ -13,8 +13,8 @@ use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::RandomState;
 use lru::LruCache;
+use spede::cache::content::{Budget, ContentCache};
 use spede::cache::curve::TakenIn;
-use spede::cache::held::{Budget, HeldCache};
 use spede::sys::file::{FileTime, FileVersion};
 
 #[path = "../src/cache/workload.rs"]
@@ -35,7 +35,7 @@ trait Policy {
 
 /// The real cache; from the second request on, or at once.
 struct Product {
-    cache: HeldCache<()>,
+    cache: ContentCache<()>,
     seen: Option<HashSet<u64>>,
 }
 
@@ -185,7 +185,7 @@ fn policies(bytes_max: u64, entries: usize) -> [(&'static str, Box<dyn Policy>);
             bytes_max,
             count_max: 1 << 20,
         };
-        let cache = HeldCache::new(budget);
+        let cache = ContentCache::new(budget);
         Box::new(Product { cache, seen })
     };
     let lru = |seen| {
@@ -302,10 +302,10 @@ fn cost() {
             LruCache::unbounded_with_hasher(RandomState::default());
         plain.resize(std::num::NonZeroUsize::new(bytes_max as usize / 4_096).unwrap());
         let mut without = Product {
-            cache: HeldCache::new(budget),
+            cache: ContentCache::new(budget),
             seen: None,
         };
-        let cache = HeldCache::new(budget).with_curve(TakenIn::First);
+        let cache = ContentCache::new(budget).with_curve(TakenIn::First);
         let mut with = Product { cache, seen: None };
         let mut least = [f64::MAX; 3];
         let mut hits = 0_u64;

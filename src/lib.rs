@@ -8,7 +8,7 @@
 //! file or a clock:
 //!
 //! ```text
-//! config → simulate, server → disk → conn → cache → site, clock, memory → http, sys
+//! config → simulate, server → observe → store → disk → conn → cache, job → site, clock, memory → http, sys
 //! ```
 
 #[cfg(not(target_os = "linux"))]
@@ -20,9 +20,14 @@ pub mod config;
 pub mod conn;
 pub mod defect;
 pub mod disk;
+pub mod histogram;
 pub mod http;
+pub mod job;
 pub mod memory;
+pub mod observe;
 pub mod server;
+pub mod settings;
 pub mod simulate;
 pub mod site;
+pub mod store;
 pub mod sys;

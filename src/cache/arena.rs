@@ -10,7 +10,7 @@ const CHUNK: usize = 64;
 const NONE: u32 = u32::MAX;
 
 #[derive(Debug)]
-enum Place<T> {
+enum ArenaSlot<T> {
     Used(T),
     /// The next free place.
     Free(u32),
@@ -19,7 +19,7 @@ enum Place<T> {
 /// Values by number.
 #[derive(Debug)]
 pub(crate) struct Arena<T> {
-    chunks: Vec<Vec<Place<T>>>,
+    chunks: Vec<Vec<ArenaSlot<T>>>,
     free: u32,
     count: usize,
 }
@@ -55,8 +55,8 @@ impl<T> Arena<T> {
         self.count += 1;
         match self.place_mut(number) {
             Some(place) => {
-                let free = std::mem::replace(place, Place::Used(value));
-                if let Place::Free(next) = free {
+                let free = std::mem::replace(place, ArenaSlot::Used(value));
+                if let ArenaSlot::Free(next) = free {
                     self.free = next;
                 }
             }
@@ -65,7 +65,7 @@ impl<T> Arena<T> {
                     self.chunks.push(Vec::with_capacity(CHUNK));
                 }
                 if let Some(chunk) = self.chunks.last_mut() {
-                    chunk.push(Place::Used(value));
+                    chunk.push(ArenaSlot::Used(value));
                 }
             }
         }
@@ -76,10 +76,10 @@ impl<T> Arena<T> {
     pub(crate) fn remove(&mut self, number: u32) -> Option<T> {
         let free = self.free;
         let place = self.place_mut(number)?;
-        if let Place::Free(_) = place {
+        if let ArenaSlot::Free(_) = place {
             return None;
         }
-        let place = std::mem::replace(place, Place::Free(free));
+        let place = std::mem::replace(place, ArenaSlot::Free(free));
         self.free = number;
         self.count -= 1;
         if self.count == 0 {
@@ -87,8 +87,8 @@ impl<T> Arena<T> {
             *self = Arena::default();
         }
         match place {
-            Place::Used(value) => Some(value),
-            Place::Free(_) => None,
+            ArenaSlot::Used(value) => Some(value),
+            ArenaSlot::Free(_) => None,
         }
     }
 
@@ -96,20 +96,20 @@ impl<T> Arena<T> {
     pub(crate) fn peek(&self, number: u32) -> Option<&T> {
         let number = number as usize;
         match self.chunks.get(number / CHUNK)?.get(number % CHUNK)? {
-            Place::Used(value) => Some(value),
-            Place::Free(_) => None,
+            ArenaSlot::Used(value) => Some(value),
+            ArenaSlot::Free(_) => None,
         }
     }
 
     /// The same, to be changed.
     pub(crate) fn peek_mut(&mut self, number: u32) -> Option<&mut T> {
         match self.place_mut(number)? {
-            Place::Used(value) => Some(value),
-            Place::Free(_) => None,
+            ArenaSlot::Used(value) => Some(value),
+            ArenaSlot::Free(_) => None,
         }
     }
 
-    fn place_mut(&mut self, number: u32) -> Option<&mut Place<T>> {
+    fn place_mut(&mut self, number: u32) -> Option<&mut ArenaSlot<T>> {
         let number = number as usize;
         self.chunks.get_mut(number / CHUNK)?.get_mut(number % CHUNK)
     }
@@ -121,7 +121,7 @@ impl<T> Arena<T> {
 
     /// Bytes that are allocated, without those that values have allocated themselves.
     pub(crate) fn bytes(&self) -> usize {
-        self.chunks.len() * CHUNK * size_of::<Place<T>>()
-            + self.chunks.capacity() * size_of::<Vec<Place<T>>>()
+        self.chunks.len() * CHUNK * size_of::<ArenaSlot<T>>()
+            + self.chunks.capacity() * size_of::<Vec<ArenaSlot<T>>>()
     }
 }

@@ -23,7 +23,7 @@ use miniature::{Miniature, SHIFT_MIN};
 
 use super::ghost::{Ghost, Ghosts};
 use super::ranked::Room;
-use super::stats::Fate;
+use super::stats::MissReason;
 
 /// Miniatures: today's size in the middle, each twice the size of the one before.
 const LEVELS: usize = 9;
@@ -87,7 +87,7 @@ pub enum TakenIn {
 
 /// Where an entry stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum CurvePart {
     /// Among those that the room is for.
     Main,
     /// Among those that have a share of their own: paths that lead to no file.
@@ -100,7 +100,7 @@ pub(super) struct Key {
     /// By which it is sampled.
     pub(super) hash: u64,
     /// Where its entry stands.
-    pub(super) place: Place,
+    pub(super) place: CurvePart,
     /// What its entry counts for.
     pub(super) weight: u64,
     /// The bytes that it is about.
@@ -240,7 +240,7 @@ impl Sampler {
             Some(seen) => {
                 let known = seen.recall(key.hash, 0).is_some();
                 if !known {
-                    let (fate, count) = (Fate::Unknown, 1);
+                    let (fate, count) = (MissReason::Unknown, 1);
                     seen.note(key.hash, Ghost { fate, count }, 0);
                 }
                 known
@@ -254,8 +254,8 @@ impl Sampler {
             }
         }
         let share = match key.place {
-            Place::Main => CERTAIN_SHARE,
-            Place::Apart => CERTAIN_SHARE_APART,
+            CurvePart::Main => CERTAIN_SHARE,
+            CurvePart::Apart => CERTAIN_SHARE_APART,
         };
         match is_sampled {
             true => self.look_ups + self.count_when_full(holding) / share,

@@ -10,7 +10,7 @@ use crate::clock::Now;
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
 use crate::site::representation::Variants;
-use crate::site::resolve::Lookup;
+use crate::site::resolve::LookupPlan;
 use crate::sys::file::FileVersion;
 
 /// What one path of a look-up led to when it was last looked at: a version, or nothing that counts.
@@ -47,8 +47,8 @@ impl Seen {
             let is_suffix = |coding: &Coding| suffix == Some(coding.suffix().as_bytes());
             used.iter().any(is_suffix)
         };
-        let twins = all.iter().skip(missing_count + 1).enumerate();
-        let unused = twins.filter(|(_, one)| !is_used(&one.path));
+        let precompressed = all.iter().skip(missing_count + 1).enumerate();
+        let unused = precompressed.filter(|(_, one)| !is_used(&one.path));
         let unused: Box<[_]> = unused
             .filter_map(|(place, one)| Some((place, one.version?)))
             .collect();
@@ -64,7 +64,7 @@ impl Seen {
     }
 
     /// All paths that were looked at, in order: if each still leads to the same, so does the look-up.
-    pub fn expectations(&self, lookup: &Lookup, variants: &Variants) -> Vec<Expectation> {
+    pub fn expectations(&self, lookup: &LookupPlan, variants: &Variants) -> Vec<Expectation> {
         let mut all = Vec::new();
         let besides = self.besides.as_ref();
         let missing_count = besides.map_or(0, |besides| besides.missing_count);
@@ -74,10 +74,10 @@ impl Seen {
             let path = candidate.path.clone();
             all.push(Expectation { path, version });
             if is_file {
-                let twins = candidate.twins.iter().enumerate();
-                all.extend(twins.map(|(place, (coding, path))| Expectation {
+                let precompressed = candidate.precompressed.iter().enumerate();
+                all.extend(precompressed.map(|(place, (coding, path))| Expectation {
                     path: path.clone(),
-                    version: self.twin(place, *coding, variants),
+                    version: self.variant(place, *coding, variants),
                 }));
                 break;
             }
@@ -85,13 +85,16 @@ impl Seen {
         all
     }
 
-    fn twin(&self, place: usize, coding: Coding, variants: &Variants) -> Option<FileVersion> {
-        let used = variants.coded.iter().find(|twin| twin.coding == coding);
+    fn variant(&self, place: usize, coding: Coding, variants: &Variants) -> Option<FileVersion> {
+        let used = variants
+            .coded
+            .iter()
+            .find(|variant| variant.coding == coding);
         let unused = || {
             let mut unused = self.besides.as_ref()?.unused.iter();
             unused.find(|unused| unused.0 == place)
         };
-        used.map(|twin| twin.version)
+        used.map(|variant| variant.version)
             .or_else(|| unused().map(|unused| unused.1))
     }
 }
@@ -101,7 +104,7 @@ impl Seen {
 pub enum Resolution {
     /// A file, with what must still hold for it to be the right one.
     File {
-        /// The file and its twins.
+        /// The file and its precompressed variants.
         variants: Variants,
         /// What the look-up saw besides.
         seen: Seen,
@@ -521,9 +524,9 @@ mod tests {
                 .collect();
             names.extend(
                 lookup.candidates[*at]
-                    .twins
+                    .precompressed
                     .iter()
-                    .map(|twin| twin.1.clone()),
+                    .map(|variant| variant.1.clone()),
             );
             let all: Vec<Expectation> = names
                 .into_iter()
@@ -543,14 +546,16 @@ mod tests {
                     &now(),
                 )
             };
-            let twin = |coding: &Coding| {
-                let mut twins = lookup.candidates[*at].twins.iter();
-                let place = twins.position(|twin| twin.0 == *coding).expect("a twin");
+            let variant = |coding: &Coding| {
+                let mut precompressed = lookup.candidates[*at].precompressed.iter();
+                let place = precompressed
+                    .position(|variant| variant.0 == *coding)
+                    .expect("a twin");
                 describe(inodes[at + 1 + place].expect("it is there"), *coding)
             };
             let variants = Variants {
                 identity: describe(1, Coding::Identity),
-                coded: used.iter().map(twin).collect(),
+                coded: used.iter().map(variant).collect(),
             };
             let seen = Seen::of(&all, &lookup.candidates[*at].path, used);
             assert_eq!(seen.expectations(&lookup, &variants), all, "{because}");

@@ -6,7 +6,7 @@
 //! nobody wants twice does not wipe it. Two keys of one hash are taken for one: a count is then too
 //! high by a little, and nothing else goes wrong.
 
-use super::stats::Fate;
+use super::stats::MissReason;
 
 /// Slots in a set.
 const WAYS: usize = 8;
@@ -26,7 +26,7 @@ struct Slot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ghost {
     /// Why it is not there.
-    pub(super) fate: Fate,
+    pub(super) fate: MissReason,
     /// Requests for it, halved once an epoch.
     pub(super) count: u8,
 }
@@ -72,9 +72,9 @@ impl Ghosts {
         let (set, tag) = self.set(hash);
         let slot = set.iter().find(|slot| slot.tag == tag)?;
         let fate = match slot.fate {
-            0 => Fate::Unknown,
-            1 => Fate::PushedOut,
-            _ => Fate::Changed,
+            0 => MissReason::Unknown,
+            1 => MissReason::Evicted,
+            _ => MissReason::Changed,
         };
         let count = aged(slot.count, slot.epoch, epoch);
         Some(Ghost { fate, count })

@@ -4,7 +4,7 @@
 //!
 //! - [`path::PathCache`]: a raw path leads to an [`entry::Entry`], which is facts only: versions,
 //!   rendered heads, or that there is nothing. It holds no file.
-//! - [`held::HeldCache`] of mappings and of descriptors: a [`FileVersion`](crate::sys::file::FileVersion)
+//! - [`content::ContentCache`] of mappings and of descriptors: a [`FileVersion`](crate::sys::file::FileVersion)
 //!   leads to its bytes. A changed file is another key, so a length of one version can never be
 //!   sent with bytes of another.
 //!
@@ -15,11 +15,11 @@
 //! forgets it, the last user closes or unmaps it.
 
 pub(crate) mod arena;
+pub mod content;
 pub mod curve;
 pub mod dependents;
 pub mod entry;
 mod ghost;
-pub mod held;
 pub mod past;
 pub mod path;
 mod ranked;

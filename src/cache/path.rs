@@ -15,11 +15,11 @@ use std::time::Instant;
 use foldhash::fast::{RandomState, SeedableRandomState};
 
 use super::TableBytes;
-use super::curve::{Curve, Holding, Key, Place, Sampler, Space, TakenIn, Unit};
+use super::curve::{Curve, CurvePart, Holding, Key, Sampler, Space, TakenIn, Unit};
 use super::entry::{Entry, Resolution, Validity};
 use super::ranked::{self, Ranked, Room, Slot};
 use super::recency::Recency;
-use super::stats::{CacheStats, Cause, Fate, Minute, MinuteStats};
+use super::stats::{CacheStats, EvictionCause, Minute, MinuteStats, MissReason};
 use crate::clock::Now;
 use crate::site::resolve;
 
@@ -55,7 +55,7 @@ pub enum Known {
 
 /// How an entry left the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Departure {
+pub enum PathRemoval {
     /// There was no room for it; what it says may still be so.
     Forgotten,
     /// Its path leads elsewhere.
@@ -124,7 +124,7 @@ impl PathCache {
             if let Some(sampler) = &mut self.sampler {
                 sampler.count_hit(bytes);
                 if sampler.look_ups() >= slot.due {
-                    slot.due = sampler.show(key(slot.hash, Place::Main, bytes), holding);
+                    slot.due = sampler.show(key(slot.hash, CurvePart::Main, bytes), holding);
                 }
             }
             let validity = slot.value.validity(now, self.generation);
@@ -208,7 +208,7 @@ impl PathCache {
         &mut self,
         raw_path: &[u8],
         entry: Rc<Entry>,
-        gone: &mut dyn FnMut(Rc<Entry>, Departure),
+        gone: &mut dyn FnMut(Rc<Entry>, PathRemoval),
     ) {
         if raw_path.len() > PATH_LENGTH_MAX {
             return;
@@ -231,7 +231,7 @@ impl PathCache {
         &mut self,
         raw_path: &[u8],
         entry: Rc<Entry>,
-        gone: &mut dyn FnMut(Rc<Entry>, Departure),
+        gone: &mut dyn FnMut(Rc<Entry>, PathRemoval),
     ) {
         let hash = self.hasher.hash_one(raw_path);
         if let Some(previous) = self.files.replace(raw_path, hash, Rc::clone(&entry)) {
@@ -250,17 +250,17 @@ impl PathCache {
         }
         let (bytes, holding) = (content_length(&entry), self.holding());
         if let Some(sampler) = &mut self.sampler {
-            sampler.show_missed(key(hash, Place::Main, bytes), holding);
+            sampler.show_missed(key(hash, CurvePart::Main, bytes), holding);
         }
         let left = self.count_max_now.saturating_sub(self.negatives.len());
         self.files.set_room(room(left));
         let (stats, now_s) = (&mut self.stats, self.minute.age_s());
         let mut pushed_out = |_, slot: Slot<_>, departure| {
             match departure {
-                ranked::Departure::Evicted(_) => {
-                    stats.note_eviction(Cause::Count, now_s - slot.since_s);
+                ranked::EvictionOutcome::Evicted(_) => {
+                    stats.note_eviction(EvictionCause::Count, now_s - slot.since_s);
                 }
-                ranked::Departure::Rejected => stats.rejected += 1,
+                ranked::EvictionOutcome::Rejected => stats.rejected += 1,
             }
             forget(slot.value, gone);
         };
@@ -314,12 +314,12 @@ impl PathCache {
         &mut self,
         raw_path: &[u8],
         entry: Rc<Entry>,
-        gone: &mut dyn FnMut(Rc<Entry>, Departure),
+        gone: &mut dyn FnMut(Rc<Entry>, PathRemoval),
     ) {
         let hash = self.hasher.hash_one(raw_path);
         let now_s = self.minute.age_s();
         let holding = self.holding();
-        let previous = match self.files.remove(raw_path, hash, Fate::Changed) {
+        let previous = match self.files.remove(raw_path, hash, MissReason::Changed) {
             Some(slot) => Some(slot.value),
             None => {
                 let negative = self.negatives.remove(raw_path, table_hash(hash));
@@ -327,7 +327,7 @@ impl PathCache {
             }
         };
         let due = match (&mut self.sampler, &previous) {
-            (Some(sampler), None) => sampler.show_missed(key(hash, Place::Apart, 0), holding),
+            (Some(sampler), None) => sampler.show_missed(key(hash, CurvePart::Apart, 0), holding),
             _ => 0,
         };
         let negative = Negative::new(Rc::clone(&entry), hash, due, now_s);
@@ -347,14 +347,15 @@ impl PathCache {
         while self.negatives.len() > negative_count_max(self.count_max_now) {
             if let Some((path, negative)) = self.negatives.remove_oldest(0) {
                 let age_s = now_s - negative.since_s;
-                self.leave(&path, negative, Fate::PushedOut);
-                self.stats.note_eviction(Cause::Share, age_s);
+                self.leave(&path, negative, MissReason::Evicted);
+                self.stats.note_eviction(EvictionCause::Share, age_s);
             }
         }
         while self.entry_count() > self.count_max_now {
             match self.files.evict() {
                 Some((_, slot)) => {
-                    self.stats.note_eviction(Cause::Count, now_s - slot.since_s);
+                    self.stats
+                        .note_eviction(EvictionCause::Count, now_s - slot.since_s);
                     forget(slot.value, gone);
                 }
                 None => break,
@@ -365,7 +366,7 @@ impl PathCache {
     /// Forgets the path that is worth least, if there is one, because memory is short, and remembers no more
     /// than are left until [`grow`](PathCache::grow) allows it. Gives whether there was one; what it has led to
     /// is given to `gone` if no other spelling of it is remembered.
-    pub fn give_way(&mut self, gone: &mut dyn FnMut(Rc<Entry>, Departure)) -> bool {
+    pub fn give_way(&mut self, gone: &mut dyn FnMut(Rc<Entry>, PathRemoval)) -> bool {
         let has_many = self.negatives.len() > negative_count_max(self.entry_count());
         let file = match has_many {
             true => None,
@@ -378,11 +379,11 @@ impl PathCache {
                     return false;
                 };
                 let since_s = negative.since_s;
-                (self.leave(&path, negative, Fate::PushedOut), since_s)
+                (self.leave(&path, negative, MissReason::Evicted), since_s)
             }
         };
         let age_s = self.minute.age_s() - since_s;
-        self.stats.note_eviction(Cause::Budget, age_s);
+        self.stats.note_eviction(EvictionCause::Budget, age_s);
         self.count_max_now = self.entry_count().max(COUNT_MIN).min(self.entry_count_max);
         forget(entry, gone);
         true
@@ -397,12 +398,12 @@ impl PathCache {
     /// Forgets a path, and gives what it has led to if no other spelling of it is remembered.
     pub fn remove(&mut self, raw_path: &[u8]) -> Option<Rc<Entry>> {
         let hash = self.hasher.hash_one(raw_path);
-        let file = self.files.remove(raw_path, hash, Fate::Changed);
+        let file = self.files.remove(raw_path, hash, MissReason::Changed);
         let entry = match file {
             Some(slot) => slot.value,
             None => {
                 let (_, negative) = self.negatives.remove(raw_path, table_hash(hash))?;
-                self.files.note_departure(hash, Fate::Changed);
+                self.files.note_departure(hash, MissReason::Changed);
                 negative.into_entry(&self.resting)
             }
         };
@@ -414,9 +415,9 @@ impl PathCache {
     pub fn clear(&mut self) {
         self.stats.changed += self.entry_count() as u64;
         self.spellings.clear();
-        self.files.clear(Fate::Changed);
+        self.files.clear(MissReason::Changed);
         while let Some((path, negative)) = self.negatives.remove_oldest(0) {
-            self.leave(&path, negative, Fate::Changed);
+            self.leave(&path, negative, MissReason::Changed);
         }
     }
 
@@ -481,7 +482,7 @@ impl PathCache {
 }
 
 /// Another entry takes the place of one for a path. It goes on counting, unless it counts for others already.
-fn replace(previous: Rc<Entry>, entry: &Entry, gone: &mut dyn FnMut(Rc<Entry>, Departure)) {
+fn replace(previous: Rc<Entry>, entry: &Entry, gone: &mut dyn FnMut(Rc<Entry>, PathRemoval)) {
     if std::ptr::eq(&*previous, entry) {
         return;
     }
@@ -490,13 +491,13 @@ fn replace(previous: Rc<Entry>, entry: &Entry, gone: &mut dyn FnMut(Rc<Entry>, D
     }
     entry.add_spelling();
     previous.drop_spelling();
-    gone(previous, Departure::Replaced);
+    gone(previous, PathRemoval::Replaced);
 }
 
 /// A path is remembered no more; what it leads to is neither if no other leads there.
-fn forget(entry: Rc<Entry>, gone: &mut dyn FnMut(Rc<Entry>, Departure)) {
+fn forget(entry: Rc<Entry>, gone: &mut dyn FnMut(Rc<Entry>, PathRemoval)) {
     if entry.drop_spelling() {
-        gone(entry, Departure::Forgotten);
+        gone(entry, PathRemoval::Forgotten);
     }
 }
 
@@ -543,7 +544,7 @@ fn leads_elsewhere(entry: &Entry, previous: &Entry) -> bool {
     }
 }
 
-/// Bytes of the file that an entry leads to; its twins are shorter by a little.
+/// Bytes of the file that an entry leads to; its precompressed variants are shorter by a little.
 fn content_length(entry: &Entry) -> u64 {
     match &entry.resolution {
         Resolution::File { variants, .. } => variants.identity.version.length,
@@ -552,7 +553,7 @@ fn content_length(entry: &Entry) -> u64 {
 }
 
 /// What a path is to the curve.
-fn key(hash: u64, place: Place, bytes: u64) -> Key {
+fn key(hash: u64, place: CurvePart, bytes: u64) -> Key {
     Key {
         hash,
         place,

@@ -17,7 +17,7 @@ use std::borrow::Borrow;
 
 use super::ghost::{Ghost, Ghosts, aged};
 use super::recency::{Member, Recency};
-use super::stats::{Cause, Fate};
+use super::stats::{EvictionCause, MissReason};
 
 /// The share of the window: one part in so many.
 const WINDOW_SHARE: u32 = 10;
@@ -73,9 +73,9 @@ const WINDOW: u8 = 1;
 
 /// Why an entry had to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Departure {
+pub(super) enum EvictionOutcome {
     /// To make room.
-    Evicted(Cause),
+    Evicted(EvictionCause),
     /// It left the window, and the main part had no room for it.
     Rejected,
 }
@@ -129,7 +129,11 @@ impl<K: Eq, V> Ranked<K, V> {
     ///
     /// # Errors
     /// When it is not held: what is known of it.
-    pub(super) fn look_up_or_note(&mut self, key: &K, hash: u64) -> Result<&mut Slot<V>, Fate> {
+    pub(super) fn look_up_or_note(
+        &mut self,
+        key: &K,
+        hash: u64,
+    ) -> Result<&mut Slot<V>, MissReason> {
         self.advance_to(self.look_ups + 1);
         let epoch = self.epoch;
         match self.parts.look_up(key, hash) {
@@ -159,7 +163,7 @@ impl<K: Eq, V> Ranked<K, V> {
     }
 
     /// Counts a request for a key that is not held, and gives what is known of it.
-    pub(super) fn note_miss(&mut self, hash: u64) -> Fate {
+    pub(super) fn note_miss(&mut self, hash: u64) -> MissReason {
         note_miss(&mut self.ghosts, hash, self.epoch)
     }
 
@@ -172,7 +176,7 @@ impl<K: Eq, V> Ranked<K, V> {
         weight: u64,
         value: V,
         since_s: u32,
-        gone: &mut impl FnMut(K, Slot<V>, Departure),
+        gone: &mut impl FnMut(K, Slot<V>, EvictionOutcome),
     ) {
         let ghost = self.ghosts.recall(hash, self.epoch);
         self.ghosts.forget(hash);
@@ -204,7 +208,7 @@ impl<K: Eq, V> Ranked<K, V> {
         // The main part may have grown into room that the window now needs.
         while let Some(cause) = lacks(self.weight, self.len(), self.room) {
             match self.evict() {
-                Some((key, slot)) => gone(key, slot, Departure::Evicted(cause)),
+                Some((key, slot)) => gone(key, slot, EvictionOutcome::Evicted(cause)),
                 None => break,
             }
         }
@@ -279,13 +283,18 @@ impl<K: Eq, V> Ranked<K, V> {
 
     /// Takes an entry that has left the window into the main part, or not. It is counted in
     /// `weight` already, but in no part.
-    fn contend(&mut self, key: K, mut slot: Slot<V>, gone: &mut impl FnMut(K, Slot<V>, Departure)) {
+    fn contend(
+        &mut self,
+        key: K,
+        mut slot: Slot<V>,
+        gone: &mut impl FnMut(K, Slot<V>, EvictionOutcome),
+    ) {
         let room = self.main_room(slot.weight);
         if !self.wins(&slot, room) {
             self.weight -= slot.weight;
-            self.note_gone(&slot, Fate::PushedOut);
+            self.note_gone(&slot, MissReason::Evicted);
             self.parts.renew_oldest(MAIN);
-            gone(key, slot, Departure::Rejected);
+            gone(key, slot, EvictionOutcome::Rejected);
             return;
         }
         while let Some(cause) = lacks(
@@ -297,8 +306,8 @@ impl<K: Eq, V> Ranked<K, V> {
                 break;
             };
             self.weight -= victim.weight;
-            self.note_gone(&victim, Fate::PushedOut);
-            gone(key, victim, Departure::Evicted(cause));
+            self.note_gone(&victim, MissReason::Evicted);
+            gone(key, victim, EvictionOutcome::Evicted(cause));
         }
         slot.part = MAIN;
         self.parts.insert(key, slot);
@@ -356,12 +365,12 @@ impl<K: Eq, V> Ranked<K, V> {
             self.window_weight -= slot.weight;
         }
         self.weight -= slot.weight;
-        self.note_gone(&slot, Fate::PushedOut);
+        self.note_gone(&slot, MissReason::Evicted);
         Some((key, slot))
     }
 
     /// Takes an entry out and remembers why.
-    pub(super) fn remove<Q>(&mut self, key: &Q, hash: u64, fate: Fate) -> Option<Slot<V>>
+    pub(super) fn remove<Q>(&mut self, key: &Q, hash: u64, fate: MissReason) -> Option<Slot<V>>
     where
         K: Borrow<Q>,
         Q: Eq + ?Sized,
@@ -384,11 +393,11 @@ impl<K: Eq, V> Ranked<K, V> {
     }
 
     /// Remembers a key that was held elsewhere.
-    pub(super) fn note_departure(&mut self, hash: u64, fate: Fate) {
+    pub(super) fn note_departure(&mut self, hash: u64, fate: MissReason) {
         self.ghosts.note(hash, Ghost { fate, count: 1 }, self.epoch);
     }
 
-    fn note_gone(&mut self, slot: &Slot<V>, fate: Fate) {
+    fn note_gone(&mut self, slot: &Slot<V>, fate: MissReason) {
         let count = aged(slot.count, slot.epoch, self.epoch);
         self.ghosts
             .note(slot.hash, Ghost { fate, count }, self.epoch);
@@ -405,7 +414,7 @@ impl<K: Eq, V> Ranked<K, V> {
     }
 
     /// Drops everything, and remembers why.
-    pub(super) fn clear(&mut self, fate: Fate) {
+    pub(super) fn clear(&mut self, fate: MissReason) {
         while let Some((_, slot)) = self.evict() {
             self.note_gone(&slot, fate);
         }
@@ -462,20 +471,20 @@ impl<K: Eq, V> Ranked<K, V> {
 }
 
 /// What there is not room of.
-fn lacks(weight: u64, entries: usize, room: Room) -> Option<Cause> {
+fn lacks(weight: u64, entries: usize, room: Room) -> Option<EvictionCause> {
     if weight > room.weight_max {
-        Some(Cause::Bytes)
+        Some(EvictionCause::Bytes)
     } else if entries > room.count_max {
-        Some(Cause::Count)
+        Some(EvictionCause::Count)
     } else {
         None
     }
 }
 
 /// Counts a request for a key that is not held.
-fn note_miss(ghosts: &mut Ghosts, hash: u64, epoch: u8) -> Fate {
+fn note_miss(ghosts: &mut Ghosts, hash: u64, epoch: u8) -> MissReason {
     let known = ghosts.recall(hash, epoch);
-    let (fate, count) = known.map_or((Fate::Unknown, 0), |ghost| (ghost.fate, ghost.count));
+    let (fate, count) = known.map_or((MissReason::Unknown, 0), |ghost| (ghost.fate, ghost.count));
     let count = count.saturating_add(1);
     ghosts.note(hash, Ghost { fate, count }, epoch);
     fate

@@ -74,7 +74,7 @@ pub struct EvictionsBy {
 
 /// For want of what an entry was pushed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub enum EvictionCause {
     /// Bytes.
     Bytes,
     /// Entries.
@@ -91,24 +91,24 @@ pub enum Cause {
 
 /// Why a key that is not held is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum MissReason {
     /// It never was, as far as is remembered.
     Unknown,
     /// It was pushed out, or not let in.
-    PushedOut,
+    Evicted,
     /// Its file changed.
     Changed,
 }
 
 impl CacheStats {
     /// Counts a look-up that found nothing.
-    pub fn note_miss(&mut self, fate: Fate) {
+    pub fn note_miss(&mut self, fate: MissReason) {
         self.misses += 1;
         let by = &mut self.misses_by;
         match fate {
-            Fate::Unknown => by.cold += 1,
-            Fate::PushedOut => by.evicted += 1,
-            Fate::Changed => by.changed += 1,
+            MissReason::Unknown => by.cold += 1,
+            MissReason::Evicted => by.evicted += 1,
+            MissReason::Changed => by.changed += 1,
         }
     }
 
@@ -118,16 +118,16 @@ impl CacheStats {
     }
 
     /// Counts an entry that was pushed out `age_s` seconds after it had been put in.
-    pub fn note_eviction(&mut self, cause: Cause, age_s: u32) {
+    pub fn note_eviction(&mut self, cause: EvictionCause, age_s: u32) {
         self.evictions += 1;
         let by = &mut self.evictions_by;
         match cause {
-            Cause::Bytes => by.bytes += 1,
-            Cause::Count => by.count += 1,
-            Cause::Share => by.share += 1,
-            Cause::Shed => by.shed += 1,
-            Cause::Memory => by.memory += 1,
-            Cause::Budget => by.budget += 1,
+            EvictionCause::Bytes => by.bytes += 1,
+            EvictionCause::Count => by.count += 1,
+            EvictionCause::Share => by.share += 1,
+            EvictionCause::Shed => by.shed += 1,
+            EvictionCause::Memory => by.memory += 1,
+            EvictionCause::Budget => by.budget += 1,
         }
         let bucket = (u32::BITS - age_s.leading_zeros()) as usize;
         self.age_at_eviction_s[bucket.min(AGE_BUCKETS - 1)] += 1;
@@ -263,7 +263,7 @@ mod tests {
             stats.hits += if second < 60 { 0 } else { 3 };
             stats.hit_bytes += if second < 60 { 0 } else { 10 };
             stats.miss_bytes += 10;
-            stats.note_miss(Fate::Unknown);
+            stats.note_miss(MissReason::Unknown);
             minute.tick(&stats, at(second + 1));
             let seen = minute.stats(&stats);
             if second == 58 {
@@ -294,7 +294,7 @@ mod tests {
         ];
         for (age_s, bucket, because) in cases {
             let mut stats = CacheStats::default();
-            stats.note_eviction(Cause::Bytes, age_s);
+            stats.note_eviction(EvictionCause::Bytes, age_s);
             assert_eq!(stats.age_at_eviction_s[bucket], 1, "{age_s}: {because}");
             assert_eq!((stats.evictions, stats.evictions_by.bytes), (1, 1));
         }

@@ -17,7 +17,7 @@ use super::value::{
 };
 use crate::conn::ServerTiming;
 use crate::http::request::FIELD_COUNT_MAX;
-use crate::server::settings::{
+use crate::settings::{
     AccessLog, Charset, Directories, DotFiles, EngineChoice, EntityTags, ListenAddress, LogFormat,
     MapLock, Network, OwnType, StatusAccess,
 };

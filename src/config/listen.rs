@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::ValueError;
-use crate::server::settings::ListenAddress;
+use crate::settings::ListenAddress;
 
 /// Longest path of a socket: `sun_path` has 108 bytes, the last of them NUL, see `unix(7)`.
 const SOCKET_PATH_LENGTH_MAX: usize = 107;

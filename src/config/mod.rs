@@ -30,7 +30,7 @@ pub use self::error::ValueError;
 use self::args::Args;
 use self::listen::{Written, is_overlap};
 use self::units::render_size;
-use crate::server::settings::{
+use crate::settings::{
     AskedSizes, CacheBudget, Limits, ListenAddress, MediaTypes, Settings, SocketAccess,
     StatusAccess, Timeouts,
 };

@@ -16,7 +16,7 @@ use super::args::{
 };
 use super::value::{count, dot_files, duration, index_name, path, size};
 use super::{Usage, index_conflict, usage};
-use crate::server::settings::{CacheBudget, DotFiles};
+use crate::settings::{CacheBudget, DotFiles};
 use crate::simulate::{LogSource, Settings};
 use crate::site::media_type::MediaTypes;
 use crate::site::resolve::{Directories, Naming};

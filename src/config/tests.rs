@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::conn::ServerTiming;
-use crate::server::settings::{
+use crate::settings::{
     AccessLog, Charset, Directories, DotFiles, EngineChoice, EntityTags, LogFormat, MapLock,
     Network, OwnType,
 };

@@ -15,7 +15,7 @@ use super::listen::parse_tcp;
 use super::units::{parse_duration, parse_size};
 use crate::conn::ServerTiming;
 use crate::http::framing::is_token_byte;
-use crate::server::settings::{
+use crate::settings::{
     AccessLog, Charset, Directories, DotFiles, EngineChoice, EntityTags, LogFormat, MapLock,
     Network, OwnType, StatusAccess,
 };

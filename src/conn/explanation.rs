@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// What a cache said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LookUp {
+pub enum CacheResult {
     /// It knew.
     Hit,
     /// It knew, and had to check with the disk first.
@@ -14,13 +14,13 @@ pub enum LookUp {
     Miss,
 }
 
-impl LookUp {
+impl CacheResult {
     /// In one word.
     pub fn name(self) -> &'static str {
         match self {
-            LookUp::Hit => "hit",
-            LookUp::Expired => "expired",
-            LookUp::Miss => "miss",
+            CacheResult::Hit => "hit",
+            CacheResult::Expired => "expired",
+            CacheResult::Miss => "miss",
         }
     }
 }
@@ -29,13 +29,13 @@ impl LookUp {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Explanation {
     /// Of the path cache.
-    pub path: Option<LookUp>,
+    pub path: Option<CacheResult>,
     /// Whether the head was rendered before: with the entry of the path cache.
-    pub head: Option<LookUp>,
+    pub head: Option<CacheResult>,
     /// Of the cache of mappings: a miss is sent from a descriptor.
-    pub map: Option<LookUp>,
+    pub map: Option<CacheResult>,
     /// Of the cache of descriptors, where there was no mapping: a miss was opened.
-    pub descriptor: Option<LookUp>,
+    pub descriptor: Option<CacheResult>,
     /// How long the request waited for the disk.
     pub disk: Option<Duration>,
     /// How long ago the answer was confirmed, where the disk did not say in time whether it still holds.
@@ -53,7 +53,7 @@ pub enum ServerTiming {
 
 impl Explanation {
     /// The caches that were asked, by name.
-    pub fn look_ups(&self) -> impl Iterator<Item = (&'static str, LookUp)> {
+    pub fn look_ups(&self) -> impl Iterator<Item = (&'static str, CacheResult)> {
         let all = [
             ("path", self.path),
             ("head", self.head),
@@ -103,8 +103,8 @@ mod tests {
         assert_eq!(explanation.server_timing(), "");
         explanation.disk = Some(Duration::from_micros(20_400));
         assert_eq!(explanation.server_timing(), "disk;dur=20.400");
-        explanation.path = Some(LookUp::Expired);
-        explanation.map = Some(LookUp::Miss);
+        explanation.path = Some(CacheResult::Expired);
+        explanation.map = Some(CacheResult::Miss);
         assert_eq!(
             explanation.server_timing(),
             "path;desc=expired, map;desc=miss, disk;dur=20.400"

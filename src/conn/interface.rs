@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::answer::Document;
 use super::explanation::{Explanation, ServerTiming};
-use super::ledger::Ledger;
 use super::outbox::Source;
+use super::response_stats::ResponseStats;
 use crate::clock::Now;
 use crate::http::request::{HeadLimits, Request};
 use crate::site::representation::Representation;
@@ -77,7 +77,7 @@ pub struct Context<'a> {
     /// Whether the server goes on.
     pub stage: Stage,
     /// Where it reports to.
-    pub ledger: &'a mut Ledger,
+    pub response_stats: &'a mut ResponseStats,
 }
 
 /// What was found for a request.
@@ -100,7 +100,7 @@ pub enum Found<'a> {
 
 /// Whom what is to be sent waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HoldUp {
+pub enum BlockedOn {
     /// The peer, who has to take what was sent before.
     Peer,
     /// The disk, which has to give what comes next.
@@ -124,7 +124,7 @@ pub enum Input<'a> {
     /// [`deadline`](super::Connection::deadline) has come and the peer is waited for.
     Acknowledged(u64),
     /// What is to be sent waits for another than before.
-    HeldUp(HoldUp),
+    Blocked(BlockedOn),
     /// Our direction of the stream was shut down.
     WriteClosed,
     /// The moment that [`deadline`](super::Connection::deadline) gave has come.
@@ -157,7 +157,7 @@ pub enum Want<'a> {
 
 /// What a connection is doing, as far as that is of interest to others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum Activity {
     /// Nothing: it is between requests.
     Idle,
     /// Receiving a head or a body.

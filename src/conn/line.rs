@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::net::IpAddr;
 
 use super::explanation::Explanation;
-use super::ledger::Logging;
+use super::response_stats::Logging;
 use crate::http::date::HttpDate;
 use crate::http::status::Status;
 

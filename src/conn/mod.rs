@@ -8,18 +8,20 @@
 
 mod answer;
 mod explanation;
+mod id;
 mod inbox;
 mod interface;
-mod journal;
-pub mod ledger;
 mod line;
 pub mod outbox;
+mod pending_log;
+pub mod response_stats;
 mod state;
 
 pub use answer::Document;
-pub use explanation::{Explanation, LookUp, ServerTiming};
+pub use explanation::{CacheResult, Explanation, ServerTiming};
+pub use id::ConnectionId;
 pub use interface::{
-    CloseReason, Context, Found, HoldUp, Input, Peer, Policy, Stage, Standing, Timeouts, Unread,
+    Activity, BlockedOn, CloseReason, Context, Found, Input, Peer, Policy, Stage, Timeouts, Unread,
     Want,
 };
 pub use state::Connection;

@@ -11,10 +11,10 @@ use super::answer::{self, Exchange};
 use super::explanation::{Explanation, ServerTiming};
 use super::inbox::Inbox;
 use super::interface::{
-    CloseReason, Context, Found, HoldUp, Input, Peer, Standing, Timeouts, Unread, Want,
+    Activity, BlockedOn, CloseReason, Context, Found, Input, Peer, Timeouts, Unread, Want,
 };
-use super::journal::{Answered, Journal, Received};
 use super::outbox::{Outbox, Pool};
+use super::pending_log::{Answered, PendingLogLines, Received};
 use crate::clock::Now;
 use crate::http::chunked::ChunkedBody;
 use crate::http::framing::BodyFraming;
@@ -107,12 +107,12 @@ pub struct Connection {
     state: State,
     inbox: Inbox,
     outbox: Outbox,
-    journal: Journal,
+    pending_log: PendingLogLines,
     peer: Peer,
     peer_stream: PeerStream,
     /// Whether the socket held bytes when it was last asked; only asked while the server stops.
     unread: Unread,
-    hold_up: HoldUp,
+    hold_up: BlockedOn,
     uptake: Uptake,
     /// When what is waited for began; see [`Timeouts`].
     since: Instant,
@@ -125,11 +125,11 @@ impl Connection {
             state: State::ReadingHead,
             inbox: Inbox::default(),
             outbox: Outbox::default(),
-            journal: Journal::default(),
+            pending_log: PendingLogLines::default(),
             peer,
             peer_stream: PeerStream::Open,
             unread: Unread::None,
-            hold_up: HoldUp::Peer,
+            hold_up: BlockedOn::Peer,
             uptake: Uptake::new(now.monotonic),
             since: now.monotonic,
         }
@@ -163,7 +163,7 @@ impl Connection {
 
     /// Bytes of log lines of answers that are not completely sent.
     pub fn log_bytes(&self) -> u64 {
-        self.journal.memory_bytes()
+        self.pending_log.memory_bytes()
     }
 
     /// Where received bytes go, after [`lend`](Connection::lend). Never empty while
@@ -188,13 +188,13 @@ impl Connection {
     }
 
     /// What it is doing.
-    pub fn standing(&self) -> Standing {
+    pub fn activity(&self) -> Activity {
         match self.state {
-            _ if self.is_idle() => Standing::Idle,
-            _ if !self.outbox.is_empty() => Standing::Sending,
-            State::Resolving { .. } => Standing::Waiting,
-            State::ReadingHead | State::Discarding { .. } => Standing::Receiving,
-            State::Flushing(_) | State::Lingering(_) | State::Closed(_) => Standing::Lingering,
+            _ if self.is_idle() => Activity::Idle,
+            _ if !self.outbox.is_empty() => Activity::Sending,
+            State::Resolving { .. } => Activity::Waiting,
+            State::ReadingHead | State::Discarding { .. } => Activity::Receiving,
+            State::Flushing(_) | State::Lingering(_) | State::Closed(_) => Activity::Lingering,
         }
     }
 
@@ -228,8 +228,8 @@ impl Connection {
         let allowed = match self.state {
             State::Closed(_) => return None,
             _ if !self.outbox.is_empty() => match self.hold_up {
-                HoldUp::Peer => return self.uptake.deadline(self.since, timeouts.send),
-                HoldUp::Disk => timeouts.disk,
+                BlockedOn::Peer => return self.uptake.deadline(self.since, timeouts.send),
+                BlockedOn::Disk => timeouts.disk,
             },
             State::ReadingHead if self.nothing_begun() => timeouts.idle,
             State::ReadingHead => timeouts.head,
@@ -293,7 +293,7 @@ impl Connection {
             }
             (state, Input::Sent(count)) => self.sent(state, count, context),
             (state, Input::Acknowledged(count)) => self.acknowledged(state, count, context),
-            (state, Input::HeldUp(by)) => self.held_up(state, by, context.now),
+            (state, Input::Blocked(by)) => self.held_up(state, by, context.now),
             (Flushing(ending), Input::WriteClosed) => self.linger(ending, context),
             (state, Input::DeadlinePassed) => self.deadline_passed(state, context),
             (ReadingHead, Input::Retire) if self.is_at_rest() => {
@@ -304,7 +304,8 @@ impl Connection {
         };
         if let Closed(_) = self.state {
             let (peer, total_out) = (self.peer.address(), self.outbox.total_out());
-            self.journal.ended(context.ledger, peer, total_out);
+            self.pending_log
+                .ended(context.response_stats, peer, total_out);
             self.inbox.clear();
             self.outbox.clear();
         }
@@ -466,8 +467,8 @@ impl Connection {
             explanation,
         };
         let received = Received::Request(request);
-        self.journal
-            .answered(context.ledger, received, answered, context.now);
+        self.pending_log
+            .answered(context.response_stats, received, answered, context.now);
         self.since = context.now.monotonic;
         self.inbox.next_request();
         match persistence {
@@ -498,8 +499,8 @@ impl Connection {
             end: self.outbox.total_in(),
             explanation: Explanation::default(),
         };
-        self.journal
-            .answered(context.ledger, received, answered, context.now);
+        self.pending_log
+            .answered(context.response_stats, received, answered, context.now);
         self.since = context.now.monotonic;
         self.inbox.clear();
         State::Flushing(Ending::Linger(Last::Answer))
@@ -530,7 +531,7 @@ impl Connection {
 
     /// Whether a further request may be answered before something is sent. Always when everything was sent.
     fn has_room(&self) -> bool {
-        self.outbox.has_room() && self.journal.has_room()
+        self.outbox.has_room() && self.pending_log.has_room()
     }
 
     /// Whether no request has begun: empty lines before one are nothing (RFC 9112 §2.2).
@@ -552,7 +553,8 @@ impl Connection {
         self.outbox.advance(count);
         self.since = context.now.monotonic;
         let (peer, total_out) = (self.peer.address(), self.outbox.total_out());
-        self.journal.sent(context.ledger, peer, total_out);
+        self.pending_log
+            .sent(context.response_stats, peer, total_out);
         if self.outbox.is_empty() {
             self.uptake.rate_from = None;
         }

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::ledger::{Ledger, Logging};
 use super::outbox::{Next, Outbox, Pool, Source};
+use super::response_stats::{Logging, ResponseStats};
 use super::*;
 use crate::clock::Now;
 use crate::http::request::{HeadLimits, Request};
@@ -38,7 +38,7 @@ const POLICY: Policy = Policy {
 struct Peerless {
     connection: Connection,
     pool: Pool,
-    ledger: Ledger,
+    response_stats: ResponseStats,
     now: Now,
     stage: Stage,
     acknowledged: u64,
@@ -59,7 +59,7 @@ impl Peerless {
         Peerless {
             connection: Connection::new(Peer::Local, &now),
             pool: Pool::new(5_000),
-            ledger: Ledger::new(Logging::Combined),
+            response_stats: ResponseStats::new(Logging::Combined),
             now,
             stage: Stage::Serving,
             acknowledged: 0,
@@ -72,7 +72,7 @@ impl Peerless {
     fn tell(&mut self, input: Input<'_>) {
         let Peerless {
             connection,
-            ledger,
+            response_stats,
             now,
             stage,
             ..
@@ -83,7 +83,7 @@ impl Peerless {
                 now,
                 policy: &POLICY,
                 stage: *stage,
-                ledger,
+                response_stats,
             },
         );
     }
@@ -173,7 +173,7 @@ impl Peerless {
 
     /// The statuses answered so far, from the log.
     fn statuses(&self) -> Vec<u16> {
-        let lines = String::from_utf8_lossy(&self.ledger.lines);
+        let lines = String::from_utf8_lossy(&self.response_stats.lines);
         let status = |line: &str| line.split("\" ").nth(1)?.split(' ').next()?.parse().ok();
         lines.lines().filter_map(status).collect()
     }
@@ -318,7 +318,7 @@ fn an_answer_to_head_has_no_content_even_if_it_is_a_refusal() {
     for bytes in cases {
         let mut peer = Peerless::new();
         peer.receive(bytes.as_bytes(), 5_000);
-        let line = String::from_utf8_lossy(&peer.ledger.lines).into_owned();
+        let line = String::from_utf8_lossy(&peer.response_stats.lines).into_owned();
         assert_eq!(peer.statuses().len(), 1, "{bytes:?}");
         assert!(line.contains(" 0 \"-\""), "{bytes:?}: {line}");
     }
@@ -375,15 +375,15 @@ fn a_disk_that_gives_nothing_more_has_its_own_time() {
     #[rustfmt::skip]
     let cases = [
         (vec![],                           20, CloseReason::SendStalled, "nobody said otherwise"),
-        (vec![HoldUp::Disk],               40, CloseReason::DiskStalled, "longer than a peer has"),
-        (vec![HoldUp::Disk, HoldUp::Peer], 20, CloseReason::SendStalled, "it is the peer's turn again"),
+        (vec![BlockedOn::Disk],               40, CloseReason::DiskStalled, "longer than a peer has"),
+        (vec![BlockedOn::Disk, BlockedOn::Peer], 20, CloseReason::SendStalled, "it is the peer's turn again"),
     ];
     for (held_up, allowed, reason, because) in cases {
         let mut peer = Peerless::new();
         peer.answer_untaken();
         for by in held_up {
             peer.now.monotonic += Duration::from_secs(1);
-            peer.tell(Input::HeldUp(by));
+            peer.tell(Input::Blocked(by));
         }
         for _ in 1..allowed {
             peer.pass(Duration::from_secs(1));
@@ -457,7 +457,7 @@ fn an_idle_connection_that_is_ended_takes_what_still_comes() {
     assert_eq!((idle.half_closed, idle.end), (true, None));
     idle.receive(b"GET / HTTP/1.1\r\n", 5_000);
     idle.receive(b"Host: a\r\n\r\n", 5_000);
-    assert_eq!((idle.statuses(), idle.ledger.crossed), (vec![], 1));
+    assert_eq!((idle.statuses(), idle.response_stats.crossed), (vec![], 1));
     idle.tell(Input::EndOfStream);
     idle.settle();
     assert_eq!(idle.end, Some(CloseReason::Answered));

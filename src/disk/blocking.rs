@@ -6,23 +6,23 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use super::job::{Done, Job};
 use super::run::run;
-use super::{Disk, JobId, Saturated, Sending};
-use crate::sys::bin::Bin;
+use super::{Disk, JobId, ResidencyPolicy, Saturated};
+use crate::job::{Done, Job};
+use crate::sys::deferred_drops::DeferredDrops;
 
 /// The engine.
 #[derive(Debug)]
 pub struct Blocking {
-    bin: Bin,
+    deferred_drops: DeferredDrops,
     done: Vec<(JobId, Done)>,
 }
 
 impl Blocking {
     /// An engine which empties this bin.
-    pub fn new(bin: Bin) -> Blocking {
+    pub fn new(deferred_drops: DeferredDrops) -> Blocking {
         Blocking {
-            bin,
+            deferred_drops,
             done: Vec::new(),
         }
     }
@@ -36,7 +36,7 @@ impl Disk for Blocking {
     }
 
     fn flush(&mut self) -> io::Result<usize> {
-        while let Some(discarded) = self.bin.take() {
+        while let Some(discarded) = self.deferred_drops.take() {
             drop(discarded);
         }
         Ok(0)
@@ -62,8 +62,8 @@ impl Disk for Blocking {
         self.done.len()
     }
 
-    fn sending(&self) -> Sending {
-        Sending::AsItComes
+    fn sending(&self) -> ResidencyPolicy {
+        ResidencyPolicy::Any
     }
 
     fn name(&self) -> &'static str {

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 
 use rustix::io::Errno;
 
+use crate::job::Listing;
 use crate::site::listing::{self, Name, Names};
 use crate::site::resolve::Listed;
 use crate::sys::beneath::{Links, Root};
@@ -16,18 +17,6 @@ use crate::sys::memory::Growing;
 
 /// Makes digests that nobody can foresee: names in a directory may be chosen by others.
 static DIGESTS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-
-/// The page of a directory.
-#[derive(Debug)]
-pub struct Listing {
-    /// HTML, in memory of just its length.
-    pub page: Box<[u8]>,
-    /// Two pages of one digest are the same.
-    pub digest: u64,
-    /// Whether no event in the directory tells of all changes: what links lead to lies elsewhere, a file with
-    /// several names is written to through another, and the date of a directory changes with what is in it.
-    pub is_polled: bool,
-}
 
 /// Reads a directory and makes its page.
 ///

@@ -8,40 +8,21 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::Resource;
 
-use crate::memory::limits::{self, Groups, Limit, Resident, Source};
+use crate::memory::limits::{self, Groups, Limit, LimitSource};
+use crate::memory::measured::{Measured, MemoryFiles};
 
-/// Where to look.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Places {
-    groups: Option<Groups>,
-}
-
-/// What was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Measured {
-    /// The smallest of all limits.
-    pub limit: Limit,
-    /// The memory of the machine and what of it is available, where that is known.
-    pub machine: Option<(u64, u64)>,
-    /// Resident memory of this process.
-    pub resident: Resident,
-    /// What counts against the limit and cannot be taken back by the kernel; of a control group it may be
-    /// that of other processes as well. `None` where nobody says.
-    pub unreclaimable: Option<u64>,
-}
-
-impl Places {
+impl MemoryFiles {
     /// Finds the control groups of this process.
-    pub fn find() -> Places {
+    pub fn find() -> MemoryFiles {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
-        Places {
+        MemoryFiles {
             groups: limits::groups(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo")),
         }
     }
 
     /// These groups, wherever their files are.
-    pub fn of(groups: Option<Groups>) -> Places {
-        Places { groups }
+    pub fn of(groups: Option<Groups>) -> MemoryFiles {
+        MemoryFiles { groups }
     }
 
     /// The file that tells of memory pressure, for the innermost group that has one, else for the machine.
@@ -64,12 +45,12 @@ impl Places {
         let machine = limits::machine_memory(&meminfo);
         let of_machine = machine.map(|(bytes, _)| Limit {
             bytes,
-            source: Source::Machine,
+            source: LimitSource::Machine,
         });
         let in_group = self.groups.as_ref().and_then(group_limit);
         let process = [
-            (Resource::As, Source::AddressSpace),
-            (Resource::Data, Source::Data),
+            (Resource::As, LimitSource::AddressSpace),
+            (Resource::Data, LimitSource::Data),
         ];
         let process = process.into_iter().filter_map(|(resource, source)| {
             let bytes = rustix::process::getrlimit(resource).current?;
@@ -80,7 +61,7 @@ impl Places {
         let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
         let page_length = rustix::param::page_size() as u64;
         let unreclaimable = match (&self.groups, in_group) {
-            (Some(groups), Some((_, directory))) if limit.source == Source::ControlGroup => {
+            (Some(groups), Some((_, directory))) if limit.source == LimitSource::ControlGroup => {
                 unreclaimable(groups, directory)
             }
             _ => None,
@@ -103,7 +84,7 @@ fn group_limit(groups: &Groups) -> Option<(Limit, &Path)> {
     let (bytes, directory) = files.min_by_key(|(bytes, _)| *bytes)?;
     let limit = Limit {
         bytes,
-        source: Source::ControlGroup,
+        source: LimitSource::ControlGroup,
     };
     Some((limit, directory))
 }
@@ -147,14 +128,14 @@ mod tests {
             "memory.stat",
             "inactive_file 100000\nslab_reclaimable 50000\n",
         );
-        let places = Places::of(Some(Groups {
+        let places = MemoryFiles::of(Some(Groups {
             version: Version::Two,
             directories: vec![own.clone(), middle.clone(), top],
         }));
         let measured = places.measure();
         let limit = |bytes| Limit {
             bytes,
-            source: Source::ControlGroup,
+            source: LimitSource::ControlGroup,
         };
         assert_eq!(measured.limit, limit(1 << 20));
         assert_eq!(measured.unreclaimable, Some(550_000));
@@ -165,12 +146,12 @@ mod tests {
         assert_eq!(places.measure().limit, limit(512 << 10));
         write(&own, "memory.high", "max\n");
         write(&middle, "memory.max", "max\n");
-        assert_ne!(places.measure().limit.source, Source::ControlGroup);
+        assert_ne!(places.measure().limit.source, LimitSource::ControlGroup);
     }
 
     #[test]
     fn this_machine_has_a_limit() {
-        let measured = Places::find().measure();
+        let measured = MemoryFiles::find().measure();
         let (machine, available) = measured.machine.expect("MemTotal");
         assert!(available <= machine);
         assert!(

@@ -1,46 +1,28 @@
 //! The disk: jobs go in, results come out, and what happens between is the engine's.
 //!
-//! An engine does not know what a request, a response or a cache is. A [`job::Job`] says what to
-//! find out, the pure machine in [`job`] says which kernel call comes next, and the engine makes
+//! An engine does not know what a request, a response or a cache is. A [`Job`] says what to
+//! find out, the pure machine in [`crate::job`] says which kernel call comes next, and the engine makes
 //! the call: by io_uring ([`uring`]), on helper threads ([`threads`]), or here and now
 //! ([`blocking`]).
 
 pub mod blocking;
-pub mod job;
+mod examine;
 mod list;
 pub mod measure;
-mod places;
 mod run;
+mod slots;
 pub mod threads;
 pub mod uring;
 
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use job::{Done, Job};
+use crate::job::{Done, Job, JobId, ResidencyPolicy};
 pub use run::mounts;
-
-/// Names a job between its submission and its result; the submitter chooses it, from 1 on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct JobId(pub u64);
-
-impl JobId {
-    /// A job of the engine's own, whose result interests nobody.
-    const OWN: JobId = JobId(0);
-}
 
 /// The engine has no room for another job now; here it is back.
 #[derive(Debug)]
 pub struct Saturated(pub Box<Job>);
-
-/// What may be handed to a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sending {
-    /// Everything: whoever waits for the disk waits on the loop.
-    AsItComes,
-    /// What is known to be resident; the rest is made so by a job first.
-    WhatIsResident,
-}
 
 /// An engine for disk jobs.
 ///
@@ -77,7 +59,7 @@ pub trait Disk: std::fmt::Debug {
     fn depth(&self) -> usize;
 
     /// What may be handed to a socket, if the loop is not to wait.
-    fn sending(&self) -> Sending;
+    fn sending(&self) -> ResidencyPolicy;
 
     /// What the engine is called on the command line and at /status.
     fn name(&self) -> &'static str;

@@ -9,8 +9,11 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use super::job::{Answer, CHECK_LENGTH_MAX, Done, Job, LOAD_LENGTH_MAX, Once, Save, Step, examine};
+use super::examine::examine;
 use super::list::list;
+use crate::job::{
+    CHECK_LENGTH_MAX, Done, Job, LOAD_LENGTH_MAX, OneShot, Save, Syscall, SyscallResult,
+};
 use crate::site::listing::Name;
 use crate::site::mounts::Table;
 use crate::sys::beneath::{Links, Located, Root};
@@ -25,34 +28,36 @@ use crate::sys::watches::Watches;
 pub(super) fn run(mut job: Job) -> Done {
     loop {
         let answer = match job.step() {
-            Step::Look(root, path, links) => {
-                Answer::Located(root.locate(path, links).and_then(located))
+            Syscall::Look(root, path, links) => {
+                SyscallResult::Located(root.locate(path, links).and_then(located))
             }
-            Step::Open(root, path, links) => {
+            Syscall::Open(root, path, links) => {
                 let (root, path) = (Arc::clone(root), path.to_owned());
-                Answer::Opened(open(&root, job.lend_located(), &path, links))
+                SyscallResult::Opened(open(&root, job.lend_located(), &path, links))
             }
-            Step::Describe(root, path, links) => Answer::Described(root.describe(path, links)),
-            Step::Walk(resolve) => Answer::Walked(resolve.walk()),
-            Step::FindRoot(root, watches) => find_root(root, watches),
-            Step::Read(file, bytes) => Answer::Read(file.read_through(&bytes)),
-            Step::Map(map) => Answer::Mapped(map.map()),
-            Step::Examine(opened) => Answer::Examined(examine(opened)),
-            Step::List(root, listed, links) => {
-                Answer::Listed(list(root, listed, links).map(Box::new))
+            Syscall::Describe(root, path, links) => {
+                SyscallResult::Described(root.describe(path, links))
             }
-            Step::Once(what) => Answer::Once(once(what)),
-            Step::Write(log) => {
+            Syscall::Walk(resolve) => SyscallResult::Walked(resolve.walk()),
+            Syscall::FindRoot(root, watches) => find_root(root, watches),
+            Syscall::Read(file, bytes) => SyscallResult::Read(file.read_through(&bytes)),
+            Syscall::Map(map) => SyscallResult::Mapped(map.map()),
+            Syscall::Examine(opened) => SyscallResult::Examined(examine(opened)),
+            Syscall::List(root, listed, links) => {
+                SyscallResult::Listed(list(root, listed, links).map(Box::new))
+            }
+            Syscall::OneShot(what) => SyscallResult::OneShot(once(what)),
+            Syscall::Write(log) => {
                 let log = Arc::clone(log);
                 let (buffer, from) = job.lend_buffer();
                 let count = (&*log).write(buffer.get(from..).unwrap_or_default());
-                Answer::Written(buffer, count)
+                SyscallResult::Written(buffer, count)
             }
-            Step::Discard => {
+            Syscall::Discard => {
                 drop(job.take_discarded());
-                Answer::Discarded
+                SyscallResult::Discarded
             }
-            Step::Finished => return job.finish(),
+            Syscall::Finished => return job.finish(),
         };
         job.answer(answer);
     }
@@ -82,28 +87,28 @@ pub(super) fn opened(file: OpenFile) -> rustix::io::Result<(OpenFile, Descriptio
 }
 
 /// Opens the path of a root again, watched first if it is to be.
-fn find_root(root: &Root, watches: Option<&Arc<Watches>>) -> Answer {
+fn find_root(root: &Root, watches: Option<&Arc<Watches>>) -> SyscallResult {
     let path = root.path();
     let walk = watches.map(|watches| watches.walk_to_root(path.to_bytes()));
-    Answer::RootFound(walk.unwrap_or_default(), root.open_again())
+    SyscallResult::RootFound(walk.unwrap_or_default(), root.open_again())
 }
 
-fn once(what: &Once) -> Done {
+fn once(what: &OneShot) -> Done {
     match what {
-        Once::Populate(all) => {
+        OneShot::Populate(all) => {
             for addresses in all {
                 // What cannot be read is noticed when it is sent.
                 let _ = populate(addresses);
             }
             Done::Populated
         }
-        Once::Reopen(path) => Done::Reopened(output::open_appending(path)),
-        Once::Measure(places) => Done::Measured(Some(places.measure())),
-        Once::Load(path) => Done::Loaded(load(path)),
-        Once::Save(what) => Done::Saved(save(what)),
-        Once::Recheck(recheck) => Done::Rechecked(recheck.compare()),
-        Once::Names(root, directory) => Done::Named(names(root, directory)),
-        Once::Mounts(root) => Done::Mounts(mounts(root)),
+        OneShot::Reopen(path) => Done::Reopened(output::open_appending(path)),
+        OneShot::Measure(places) => Done::Measured(Some(places.measure())),
+        OneShot::Load(path) => Done::Loaded(load(path)),
+        OneShot::Save(what) => Done::Saved(save(what)),
+        OneShot::Recheck(recheck) => Done::Rechecked(recheck.compare()),
+        OneShot::Names(root, directory) => Done::Named(names(root, directory)),
+        OneShot::Mounts(root) => Done::Mounts(mounts(root)),
     }
 }
 

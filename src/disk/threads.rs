@@ -15,11 +15,11 @@ use std::thread;
 use crossbeam_queue::SegQueue;
 use rustix::event::EventfdFlags;
 
-use super::job::{Done, Job};
-use super::places::{Kind, Places};
 use super::run::run;
-use super::{Disk, JobId, Saturated, Sending};
-use crate::sys::bin::Bin;
+use super::slots::{Kind, Slots};
+use super::{Disk, JobId, ResidencyPolicy, Saturated};
+use crate::job::{Done, Job};
+use crate::sys::deferred_drops::DeferredDrops;
 use crate::sys::mapping::change_address_space;
 
 /// Stack of a helper in bytes: it makes system calls and little else.
@@ -30,13 +30,13 @@ const STACK_LENGTH: usize = 128 * 1024;
 pub struct Threads {
     shared: Arc<Shared>,
     /// Taken by jobs that were submitted and not reaped.
-    places: Places,
+    places: Slots,
 }
 
 /// What the loop and its helpers have in common.
 #[derive(Debug)]
 struct Shared {
-    bin: Bin,
+    deferred_drops: DeferredDrops,
     jobs: SegQueue<(JobId, Job)>,
     results: SegQueue<(JobId, Done)>,
     /// Counts the jobs that were put in and not taken; helpers wait for it.
@@ -55,13 +55,13 @@ impl Threads {
     ///
     /// # Errors
     /// When the kernel gives no eventfd or no thread.
-    pub fn new(bin: Bin, depth_max: usize) -> io::Result<Threads> {
-        let places = Places::new(depth_max);
+    pub fn new(deferred_drops: DeferredDrops, depth_max: usize) -> io::Result<Threads> {
+        let places = Slots::new(depth_max);
         let cloexec = EventfdFlags::CLOEXEC;
         let jobs_there = rustix::event::eventfd(0, cloexec | EventfdFlags::SEMAPHORE)?;
         let results_there = rustix::event::eventfd(0, cloexec | EventfdFlags::NONBLOCK)?;
         let shared = Arc::new(Shared {
-            bin,
+            deferred_drops,
             jobs: SegQueue::new(),
             results: SegQueue::new(),
             jobs_there,
@@ -78,7 +78,7 @@ impl Threads {
 
 impl Threads {
     /// What is taken.
-    pub(super) fn places(&self) -> &Places {
+    pub(super) fn places(&self) -> &Slots {
         &self.places
     }
 }
@@ -154,7 +154,7 @@ impl Disk for Threads {
 
     fn flush(&mut self) -> io::Result<usize> {
         while self.places.has_room(Kind::Discard)
-            && let Some(discarded) = self.shared.bin.take()
+            && let Some(discarded) = self.shared.deferred_drops.take()
         {
             // There is room, as was just seen.
             let _ = self.submit(JobId::OWN, Job::Discard(Some(discarded)));
@@ -189,8 +189,8 @@ impl Disk for Threads {
         self.places.depth()
     }
 
-    fn sending(&self) -> Sending {
-        Sending::WhatIsResident
+    fn sending(&self) -> ResidencyPolicy {
+        ResidencyPolicy::ResidentOnly
     }
 
     fn name(&self) -> &'static str {

@@ -11,26 +11,26 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use super::job::{Answer, Done, Job, Step};
-use super::places::{Kind, Places};
 use super::run::{located, opened};
+use super::slots::{Kind, Slots};
 use super::threads::Threads;
-use super::{Disk, JobId, Saturated, Sending};
+use super::{Disk, JobId, ResidencyPolicy, Saturated};
+use crate::job::{Done, Job, Syscall, SyscallResult};
 use crate::sys::beneath::Root;
-use crate::sys::bin::{Bin, Discarded};
+use crate::sys::deferred_drops::{DeferredDrops, Discarded};
 use crate::sys::ring::{Call, Returned, Ring, RingError};
 
 /// The engine.
 #[derive(Debug)]
 pub struct Uring {
-    bin: Bin,
+    deferred_drops: DeferredDrops,
     ring: Ring,
     jobs: Slab<(JobId, Job)>,
     /// Jobs that came to an end without a call.
     finished: Vec<(JobId, Done)>,
     aside: Threads,
     /// Taken by jobs on the ring.
-    places: Places,
+    places: Slots,
     /// How much of what is in the bin was there a turn ago.
     due: usize,
 }
@@ -44,7 +44,7 @@ impl Uring {
     /// # Blocking
     /// Looks at the root once more.
     pub fn ring(root: &Arc<Root>, depth_max: usize) -> Result<Ring, RingError> {
-        let depth = Places::new(depth_max).count();
+        let depth = Slots::new(depth_max).count();
         let mut ring = Ring::new(u32::try_from(depth).unwrap_or(u32::MAX))?;
         ring.try_out(root)?;
         Ok(ring)
@@ -52,14 +52,19 @@ impl Uring {
 
     /// An engine with this ring, and helpers for what no ring can do, both made for `depth_max` jobs. It empties
     /// the bin.
-    pub fn new(ring: Ring, aside: Threads, bin: Bin, depth_max: usize) -> Uring {
+    pub fn new(
+        ring: Ring,
+        aside: Threads,
+        deferred_drops: DeferredDrops,
+        depth_max: usize,
+    ) -> Uring {
         Uring {
-            bin,
+            deferred_drops,
             ring,
             jobs: Slab::new(),
             finished: Vec::new(),
             aside,
-            places: Places::new(depth_max),
+            places: Slots::new(depth_max),
             due: 0,
         }
     }
@@ -70,24 +75,26 @@ impl Uring {
             return;
         };
         let call = match job.step() {
-            Step::Look(root, path, links) => Call::Look(Arc::clone(root), path.to_owned(), links),
-            Step::Open(root, path, links) => {
+            Syscall::Look(root, path, links) => {
+                Call::Look(Arc::clone(root), path.to_owned(), links)
+            }
+            Syscall::Open(root, path, links) => {
                 let (root, path) = (Arc::clone(root), path.to_owned());
                 match job.lend_located() {
                     Some(located) => Call::Open(root, located, path, links),
                     None => return self.put_aside(slot),
                 }
             }
-            Step::Describe(root, path, links) => {
+            Syscall::Describe(root, path, links) => {
                 Call::Describe(Arc::clone(root), path.to_owned(), links)
             }
-            Step::Read(file, bytes) => Call::Read(Arc::clone(file), bytes),
-            Step::Write(log) => {
+            Syscall::Read(file, bytes) => Call::Read(Arc::clone(file), bytes),
+            Syscall::Write(log) => {
                 let log = Arc::clone(log);
                 let (buffer, from) = job.lend_buffer();
                 Call::Write(log, buffer, from)
             }
-            Step::Discard => match job.take_discarded() {
+            Syscall::Discard => match job.take_discarded() {
                 Some(Discarded::Descriptor(descriptor)) => Call::Close(descriptor),
                 Some(mapping) => {
                     *job = Job::Discard(Some(mapping));
@@ -95,11 +102,11 @@ impl Uring {
                 }
                 None => return self.finish(slot),
             },
-            Step::Walk(_) | Step::FindRoot(..) => return self.put_aside(slot),
-            Step::Map(_) | Step::List(..) | Step::Examine(_) | Step::Once(_) => {
+            Syscall::Walk(_) | Syscall::FindRoot(..) => return self.put_aside(slot),
+            Syscall::Map(_) | Syscall::List(..) | Syscall::Examine(_) | Syscall::OneShot(_) => {
                 return self.put_aside(slot);
             }
-            Step::Finished => return self.finish(slot),
+            Syscall::Finished => return self.finish(slot),
         };
         if let Err(call) = self.ring.push(slot as u64, call) {
             self.give_back(slot, call);
@@ -110,17 +117,17 @@ impl Uring {
     fn give_back(&mut self, slot: usize, call: Call) {
         let refused = || io::Error::from(rustix::io::Errno::BUSY);
         let answer = match call {
-            Call::Look(..) => Answer::Located(Err(rustix::io::Errno::BUSY)),
-            Call::Open(..) => Answer::Opened(Err(rustix::io::Errno::BUSY)),
-            Call::Describe(..) => Answer::Described(Err(rustix::io::Errno::BUSY)),
-            Call::Read(..) => Answer::Read(Err(refused())),
-            Call::Write(_, buffer, _) => Answer::Written(buffer, Err(refused())),
-            Call::Close(_) => Answer::Discarded,
+            Call::Look(..) => SyscallResult::Located(Err(rustix::io::Errno::BUSY)),
+            Call::Open(..) => SyscallResult::Opened(Err(rustix::io::Errno::BUSY)),
+            Call::Describe(..) => SyscallResult::Described(Err(rustix::io::Errno::BUSY)),
+            Call::Read(..) => SyscallResult::Read(Err(refused())),
+            Call::Write(_, buffer, _) => SyscallResult::Written(buffer, Err(refused())),
+            Call::Close(_) => SyscallResult::Discarded,
         };
         self.answer(slot, answer);
     }
 
-    fn answer(&mut self, slot: usize, answer: Answer) {
+    fn answer(&mut self, slot: usize, answer: SyscallResult) {
         if let Some((_, job)) = self.jobs.get_mut(slot) {
             job.answer(answer);
             self.go_on(slot);
@@ -148,7 +155,7 @@ impl Uring {
         if let Some((_, job)) = self.jobs.get_mut(slot) {
             match call {
                 Call::Write(_, buffer, _) => {
-                    job.answer(Answer::Written(
+                    job.answer(SyscallResult::Written(
                         buffer,
                         Err(io::ErrorKind::Interrupted.into()),
                     ));
@@ -157,7 +164,7 @@ impl Uring {
                     *job = Job::Discard(Some(Discarded::Descriptor(descriptor)));
                 }
                 // What was lent for it is gone: it is looked for once more.
-                Call::Open(..) => job.answer(Answer::Opened(Err(rustix::io::Errno::INTR))),
+                Call::Open(..) => job.answer(SyscallResult::Opened(Err(rustix::io::Errno::INTR))),
                 Call::Look(..) | Call::Describe(..) | Call::Read(..) => {}
             }
             self.put_aside(slot);
@@ -197,7 +204,7 @@ impl Disk for Uring {
         // and wait for the disk where the file was deleted. So what is dropped lies for a turn.
         while self.due > 0
             && self.has_room_for(Kind::Discard)
-            && let Some(discarded) = self.bin.take()
+            && let Some(discarded) = self.deferred_drops.take()
         {
             self.due -= 1;
             self.places.take(Kind::Discard);
@@ -205,7 +212,7 @@ impl Disk for Uring {
             let slot = self.jobs.insert((JobId::OWN, discard));
             self.go_on(slot);
         }
-        self.due = self.bin.count();
+        self.due = self.deferred_drops.count();
         self.ring.submit()
     }
 
@@ -217,12 +224,12 @@ impl Disk for Uring {
                     self.not_made(slot, call);
                     continue;
                 }
-                Returned::Located(found) => Answer::Located(found.and_then(located)),
-                Returned::Opened(file) => Answer::Opened(file.and_then(opened)),
-                Returned::Described(described) => Answer::Described(described),
-                Returned::Read(count) => Answer::Read(count),
-                Returned::Written(buffer, count) => Answer::Written(buffer, count),
-                Returned::Closed => Answer::Discarded,
+                Returned::Located(found) => SyscallResult::Located(found.and_then(located)),
+                Returned::Opened(file) => SyscallResult::Opened(file.and_then(opened)),
+                Returned::Described(described) => SyscallResult::Described(described),
+                Returned::Read(count) => SyscallResult::Read(count),
+                Returned::Written(buffer, count) => SyscallResult::Written(buffer, count),
+                Returned::Closed => SyscallResult::Discarded,
             };
             self.answer(slot, answer);
         }
@@ -250,8 +257,8 @@ impl Disk for Uring {
         self.places.depth() + self.aside.depth()
     }
 
-    fn sending(&self) -> Sending {
-        Sending::WhatIsResident
+    fn sending(&self) -> ResidencyPolicy {
+        ResidencyPolicy::ResidentOnly
     }
 
     fn name(&self) -> &'static str {

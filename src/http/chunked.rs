@@ -19,7 +19,7 @@ const SIZE_LENGTH_MAX: u32 = 18;
 
 /// Where in the grammar the next byte stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum GrammarState {
     SizeFirst,
     Size,
     BeforeSemicolon,
@@ -46,7 +46,7 @@ enum Place {
 /// A decoder between two reads; holds no bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct ChunkedBody {
-    place: Place,
+    place: GrammarState,
     /// The chunk's size while it is read, then what is left of its data.
     remaining: u64,
     /// Bytes of data in all chunks so far.
@@ -61,7 +61,7 @@ impl ChunkedBody {
     /// A body of which nothing has been read.
     pub fn new() -> ChunkedBody {
         ChunkedBody {
-            place: Place::SizeFirst,
+            place: GrammarState::SizeFirst,
             remaining: 0,
             total: 0,
             overhead: 0,
@@ -71,7 +71,7 @@ impl ChunkedBody {
 
     /// Whether the last byte of the body has been read.
     pub fn is_complete(&self) -> bool {
-        self.place == Place::Complete
+        self.place == GrammarState::Complete
     }
 
     /// Reads on in `bytes` and gives how many of them belong to the body. Fewer than all only when
@@ -82,14 +82,14 @@ impl ChunkedBody {
     /// more than `length_max` bytes, as soon as a size says so.
     pub fn decode(&mut self, bytes: &[u8], length_max: u64) -> Result<usize, Refusal> {
         let mut at = 0;
-        while at < bytes.len() && self.place != Place::Complete {
-            if self.place == Place::Data {
+        while at < bytes.len() && self.place != GrammarState::Complete {
+            if self.place == GrammarState::Data {
                 let there = (bytes.len() - at) as u64;
                 let taken = there.min(self.remaining);
                 self.remaining -= taken;
                 at += usize::try_from(taken).map_err(|_| Refusal::BodyTooLarge)?;
                 if self.remaining == 0 {
-                    self.place = Place::DataReturn;
+                    self.place = GrammarState::DataReturn;
                 }
             } else {
                 self.place = self.step(bytes[at], length_max)?;
@@ -99,8 +99,8 @@ impl ChunkedBody {
         Ok(at)
     }
 
-    fn step(&mut self, byte: u8, length_max: u64) -> Result<Place, Refusal> {
-        use Place::*;
+    fn step(&mut self, byte: u8, length_max: u64) -> Result<GrammarState, Refusal> {
+        use GrammarState::*;
         let next = match (self.place, byte) {
             (SizeFirst | Size, _) if byte.is_ascii_hexdigit() => {
                 return self.digit(byte, length_max);
@@ -137,7 +137,7 @@ impl ChunkedBody {
         Ok(next)
     }
 
-    fn digit(&mut self, byte: u8, length_max: u64) -> Result<Place, Refusal> {
+    fn digit(&mut self, byte: u8, length_max: u64) -> Result<GrammarState, Refusal> {
         let digit = char::from(byte).to_digit(16).map_or(0, u64::from);
         self.remaining = self.remaining.checked_mul(16).ok_or(Refusal::Chunk)? + digit;
         if self.total.saturating_add(self.remaining) > length_max {
@@ -148,34 +148,34 @@ impl ChunkedBody {
         if self.overhead > 16 {
             Err(Refusal::Chunk)
         } else {
-            Ok(Place::Size)
+            Ok(GrammarState::Size)
         }
     }
 
-    fn begin_data(&mut self) -> Place {
+    fn begin_data(&mut self) -> GrammarState {
         // What a size and its line end take is not counted: there has to be one for each chunk.
         self.overhead_before += self.overhead.saturating_sub(SIZE_LENGTH_MAX);
         self.overhead = 0;
         self.total += self.remaining;
         if self.remaining == 0 {
-            Place::TrailerFirst
+            GrammarState::TrailerFirst
         } else {
-            Place::Data
+            GrammarState::Data
         }
     }
 
-    fn count_overhead(&mut self, next: Place) -> Result<(), Refusal> {
+    fn count_overhead(&mut self, next: GrammarState) -> Result<(), Refusal> {
         let overhead_max = match next {
-            Place::SizeFirst => {
+            GrammarState::SizeFirst => {
                 self.overhead = 0;
                 return Ok(());
             }
-            Place::TrailerFirst
-            | Place::TrailerName
-            | Place::TrailerValue
-            | Place::TrailerLineFeed
-            | Place::LastLineFeed
-            | Place::Complete => TRAILER_LENGTH_MAX,
+            GrammarState::TrailerFirst
+            | GrammarState::TrailerName
+            | GrammarState::TrailerValue
+            | GrammarState::TrailerLineFeed
+            | GrammarState::LastLineFeed
+            | GrammarState::Complete => TRAILER_LENGTH_MAX,
             _ => EXTENSION_LENGTH_MAX + SIZE_LENGTH_MAX,
         };
         self.overhead += 1;

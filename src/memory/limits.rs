@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 /// What sets a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Source {
+pub enum LimitSource {
     /// The memory of the machine.
     Machine,
     /// A control group that the process is in.
@@ -18,14 +18,14 @@ pub enum Source {
     Data,
 }
 
-impl Source {
+impl LimitSource {
     /// What it is called in messages.
     pub fn name(self) -> &'static str {
         match self {
-            Source::Machine => "machine",
-            Source::ControlGroup => "cgroup",
-            Source::AddressSpace => "RLIMIT_AS",
-            Source::Data => "RLIMIT_DATA",
+            LimitSource::Machine => "machine",
+            LimitSource::ControlGroup => "cgroup",
+            LimitSource::AddressSpace => "RLIMIT_AS",
+            LimitSource::Data => "RLIMIT_DATA",
         }
     }
 }
@@ -36,7 +36,7 @@ pub struct Limit {
     /// In bytes.
     pub bytes: u64,
     /// What sets it.
-    pub source: Source,
+    pub source: LimitSource,
 }
 
 impl Limit {
@@ -44,7 +44,7 @@ impl Limit {
     pub fn smallest(limits: impl IntoIterator<Item = Limit>) -> Limit {
         let none = Limit {
             bytes: u64::MAX,
-            source: Source::Machine,
+            source: LimitSource::Machine,
         };
         limits
             .into_iter()
@@ -302,8 +302,8 @@ mod tests {
     #[test]
     fn the_smallest_limit_counts() {
         let limit = |bytes, source| Limit { bytes, source };
-        let machine = limit(24 << 30, Source::Machine);
-        let group = limit(128 << 20, Source::ControlGroup);
+        let machine = limit(24 << 30, LimitSource::Machine);
+        let group = limit(128 << 20, LimitSource::ControlGroup);
         assert_eq!(Limit::smallest([machine, group]), group);
         assert_eq!(Limit::smallest([machine]), machine);
         assert_eq!(Limit::smallest([]).bytes, u64::MAX);

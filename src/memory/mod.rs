@@ -4,6 +4,7 @@
 //! from the texts that the kernel gives; `plan` says who gives way when it becomes short.
 
 pub mod limits;
+pub mod measured;
 pub mod plan;
 
 /// What memory is used for.

@@ -1,6 +1,6 @@
 //! How large the budget is, and who gives way when it is used up.
 
-use super::limits::{Limit, Source};
+use super::limits::{Limit, LimitSource};
 
 /// The share of the smallest limit that is the budget, unless told otherwise: one part in so many. The rest
 /// is for what the kernel counts as this process': pages of files, buffers of sockets, inodes, page tables;
@@ -246,7 +246,7 @@ pub fn warnings(sizes: &Sizes) -> Vec<String> {
     let limit = sizes.limit;
     let budget = budget(sizes.memory, limit);
     let of_limit = match limit.source {
-        Source::Machine => format!("this machine has {}", mebibytes(limit.bytes)),
+        LimitSource::Machine => format!("this machine has {}", mebibytes(limit.bytes)),
         source => format!("{} allows {}", source.name(), mebibytes(limit.bytes)),
     };
     let mut lines = Vec::new();
@@ -297,7 +297,7 @@ mod tests {
     fn limit(bytes: u64) -> Limit {
         Limit {
             bytes,
-            source: Source::ControlGroup,
+            source: LimitSource::ControlGroup,
         }
     }
 

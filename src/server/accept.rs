@@ -14,9 +14,9 @@ use mio::unix::SourceFd;
 use super::connections::{Connected, Flow};
 use super::listeners::{Listener, Origin};
 use super::places::Shares;
-use super::service::Service;
 use crate::clock::Now;
 use crate::conn::Connection;
+use crate::store::Store;
 
 /// How long a pause lasts if no connection is closed.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -33,7 +33,7 @@ const SHED_COUNT: usize = 16;
     clippy::large_enum_variant,
     reason = "it is moved into the table at once, and a connection costs no allocation"
 )]
-pub(super) enum Taken {
+pub(super) enum Accepted {
     /// A connection.
     Connection(Connected),
     /// None waits, or there is no place.
@@ -159,23 +159,23 @@ impl Acceptor {
     }
 
     /// Takes one connection, if there is one and there is room; `open` are there already.
-    pub(super) fn accept(&mut self, open: usize, service: &mut Service, now: &Now) -> Taken {
+    pub(super) fn accept(&mut self, open: usize, store: &mut Store, now: &Now) -> Accepted {
         if self.paused_until.is_some_and(|until| now.monotonic < until) {
-            return Taken::Nothing;
+            return Accepted::Nothing;
         }
         self.paused_until = None;
         for _ in 0..FAILURE_COUNT_MAX {
             let Some(index) = self.next_ready() else {
-                return Taken::Nothing;
+                return Accepted::Nothing;
             };
             if open >= self.connection_count_max {
                 self.pause(now);
-                return Taken::Nothing;
+                return Accepted::Nothing;
             }
             let listener = &mut self.listeners[index];
             match listener.accept() {
                 Ok((socket, peer)) => {
-                    return Taken::Connection(Connected::new(
+                    return Accepted::Connection(Connected::new(
                         socket,
                         Connection::new(peer, now),
                         listener.role,
@@ -185,21 +185,21 @@ impl Acceptor {
                     listener.input = Flow::Blocked;
                 }
                 Err(error) if is_exhaustion(&error) => {
-                    match service.shed_descriptors(SHED_COUNT) {
+                    match store.shed_descriptors(SHED_COUNT) {
                         0 => {
                             self.pause(now);
-                            return Taken::NoDescriptor;
+                            return Accepted::NoDescriptor;
                         }
                         _ => self.paused_until = Some(now.monotonic + SHED_PAUSE),
                     }
-                    return Taken::Nothing;
+                    return Accepted::Nothing;
                 }
                 // ECONNABORTED, EPROTO, EINTR and the like are about one connection that is gone.
                 Err(_) => {}
             }
         }
         self.pause(now);
-        Taken::Nothing
+        Accepted::Nothing
     }
 
     /// The next listener, in turn, at which connections may be waiting.

@@ -3,34 +3,16 @@
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use serde::Serialize;
 use slab::Slab;
 
 use super::deadlines::Armed;
 use super::places::{IdleOrder, Oldest, Rest};
-use super::status::PeerUser;
-use crate::conn::{Connection, Explanation, Standing};
-use crate::disk::JobId;
+use crate::conn::{Activity, Connection, ConnectionId, Explanation};
+use crate::job::JobId;
+use crate::observe::status::ByActivity;
+use crate::observe::status::PeerUser;
+use crate::settings::Role;
 use crate::sys::allocator::block_length;
-
-/// Names a connection for as long as the process lives: an index is used again, the pair is not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct ConnectionId {
-    /// Which user of its place. Comes first in the order, which so is that of their acceptance: it decides
-    /// between connections that rest since the same iteration of the loop.
-    pub generation: u32,
-    /// Place in the table; also the token of its events.
-    pub index: u32,
-}
-
-/// What the listener that a connection came through serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
-    /// The site.
-    Site,
-    /// The status page and nothing else.
-    Status,
-}
 
 /// Whether the last thing known of a direction is that it moves. Edge-triggered: true until
 /// a call says `WouldBlock`.
@@ -44,10 +26,10 @@ pub(super) enum Flow {
 
 /// What is known of the changes that were made before the bytes of a connection were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Abreast {
+pub(super) enum EventSync {
     /// One whole request may be answered: it was there when the loop woke, before changes were
     /// taken in.
-    Once,
+    OneShot,
     /// They may not all have been taken in.
     No,
     /// They have been taken in.
@@ -79,7 +61,7 @@ pub(super) struct Connected {
     /// The turn in which bytes were said to be there, until they are received.
     pub noted_in: Option<u64>,
     /// Whether the changes are known that were made before its bytes were sent.
-    pub abreast: Abreast,
+    pub event_sync: EventSync,
     /// Whether the peer has finished sending; bytes may still be there before the end.
     pub input_ended: bool,
     /// Whether the connection is gone in both directions: nobody would receive an answer.
@@ -121,7 +103,7 @@ impl Connected {
             peer_user: PeerUser::NotAsked,
             input: Flow::Ready,
             noted_in: None,
-            abreast: Abreast::No,
+            event_sync: EventSync::No,
             input_ended: false,
             hung_up: false,
             output: Flow::Ready,
@@ -136,21 +118,6 @@ impl Connected {
             generation: 0,
         }
     }
-}
-
-/// Open connections by what they are doing.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(super) struct ByStanding {
-    /// Between requests.
-    pub idle: usize,
-    /// In the middle of a request.
-    pub receiving: usize,
-    /// Waiting for the disk, before an answer or within one.
-    pub waiting: usize,
-    /// With bytes to be sent.
-    pub sending: usize,
-    /// After the last answer.
-    pub lingering: usize,
 }
 
 /// All connections.
@@ -324,16 +291,16 @@ impl Connections {
     }
 
     /// How many do what, now. O(connections): for /status.
-    pub(super) fn by_standing(&self) -> ByStanding {
-        let mut counts = ByStanding::default();
+    pub(super) fn by_activity(&self) -> ByActivity {
+        let mut counts = ByActivity::default();
         for (_, connected) in &self.table {
-            let count = match connected.connection.standing() {
+            let count = match connected.connection.activity() {
                 _ if connected.awaits_window.or(connected.awaits).is_some() => &mut counts.waiting,
-                Standing::Idle => &mut counts.idle,
-                Standing::Receiving => &mut counts.receiving,
+                Activity::Idle => &mut counts.idle,
+                Activity::Receiving => &mut counts.receiving,
                 // Whoever asks for the status page waits for nothing but its making.
-                Standing::Waiting | Standing::Sending => &mut counts.sending,
-                Standing::Lingering => &mut counts.lingering,
+                Activity::Waiting | Activity::Sending => &mut counts.sending,
+                Activity::Lingering => &mut counts.lingering,
             };
             *count += 1;
         }

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::connections::ConnectionId;
+use crate::conn::ConnectionId;
 use crate::sys::allocator::block_length;
 
 /// Resolution of the wheel. Deadlines fire up to this much late, never early.

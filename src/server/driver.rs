@@ -7,21 +7,22 @@ use std::time::Instant;
 
 use rustix::net::Shutdown;
 
-use super::connections::{Abreast, Connected, ConnectionId, Flow};
-use super::disk_queue::Owner;
-use super::residency::TRUST_MAPPED;
-use super::service::{Answer, Asker, Completed, Looked, Ready, Resolved, Service};
-use super::status::{Access, Decision};
+use super::connections::{Connected, EventSync, Flow};
 use crate::cache::entry::Resolution;
 use crate::clock::Now;
-use crate::conn::ledger::Ledger;
+use crate::conn::ConnectionId;
 use crate::conn::outbox::{FileSegment, Next, Pool, Source};
+use crate::conn::response_stats::ResponseStats;
 use crate::conn::{
-    CloseReason, Connection, Context, Document, Explanation, Found, HoldUp, Input, LookUp, Policy,
-    Stage, Unread, Want,
+    BlockedOn, CacheResult, CloseReason, Connection, Context, Document, Explanation, Found, Input,
+    Policy, Stage, Unread, Want,
 };
 use crate::http::status::Status;
+use crate::observe::status::{Access, Decision};
 use crate::site::response::{Fixed, Selected};
+use crate::store::disk_queue::Owner;
+use crate::store::residency::TRUST_MAPPED;
+use crate::store::{Asked, CompletedJob, Counted, LookupResult, Ready, Requester, Store};
 use crate::sys::socket::{self, More, Piece, Pieces};
 
 /// Kernel calls that one connection may make in one turn before the others have theirs.
@@ -33,7 +34,7 @@ const SENDFILE_LENGTH_MAX: u64 = 1 << 20;
 
 /// What a connection needs of its driver afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum After {
+pub(super) enum Driven {
     /// An event.
     Wait,
     /// Another turn: its share is used up.
@@ -56,7 +57,7 @@ pub(super) struct Driver {
     /// Whether the server goes on.
     pub stage: Stage,
     /// What is reported.
-    pub ledger: Ledger,
+    pub response_stats: ResponseStats,
     /// Buffers to lend.
     pub pool: Pool,
     /// Bytes sent from mappings and memory.
@@ -66,7 +67,7 @@ pub(super) struct Driver {
 }
 
 /// What is left of a connection's share of a turn.
-struct Share {
+struct Quota {
     calls: u32,
     bytes: u64,
 }
@@ -77,11 +78,11 @@ impl Driver {
         &mut self,
         connected: &mut Connected,
         id: ConnectionId,
-        service: &mut Service,
+        store: &mut Store,
         now: &Now,
-    ) -> After {
+    ) -> Driven {
         connected.connection.lend(&mut self.pool);
-        let after = self.turn(connected, id, service, now);
+        let after = self.turn(connected, id, store, now);
         connected.connection.reclaim(&mut self.pool);
         after
     }
@@ -90,10 +91,10 @@ impl Driver {
         &mut self,
         connected: &mut Connected,
         id: ConnectionId,
-        service: &mut Service,
+        store: &mut Store,
         now: &Now,
-    ) -> After {
-        let mut share = Share {
+    ) -> Driven {
+        let mut share = Quota {
             calls: CALL_COUNT_MAX,
             bytes: TURN_LENGTH_MAX,
         };
@@ -101,41 +102,41 @@ impl Driver {
             match connected.connection.want() {
                 Want::Read | Want::Discard => {
                     if connected.input == Flow::Blocked {
-                        return After::Wait;
+                        return Driven::Wait;
                     }
                     if share.calls == 0 {
-                        return After::Again;
+                        return Driven::Again;
                     }
                     share.calls -= 1;
                     self.receive(connected, now);
                 }
-                Want::Resolve(_) => match self.find(connected, id, service, now) {
+                Want::Resolve(_) => match self.find(connected, id, store, now) {
                     Some(answer) => {
                         connected.explanation = Explanation::default();
-                        note(&mut connected.explanation, service);
+                        note(&mut connected.explanation, store);
                         self.answer(connected, &answer, now);
                     }
                     None => {
                         self.handle(&mut connected.connection, Input::Waiting, now);
-                        return After::Status;
+                        return Driven::Status;
                     }
                 },
                 Want::Wait if connected.hung_up => {
                     let gone = Input::Broken(io::ErrorKind::ConnectionReset);
                     self.handle(&mut connected.connection, gone, now);
                 }
-                Want::Wait => return After::Wait,
+                Want::Wait => return Driven::Wait,
                 Want::Write => {
                     if connected.output == Flow::Blocked {
-                        return After::Wait;
+                        return Driven::Wait;
                     }
                     if share.calls == 0 || share.bytes == 0 {
-                        return After::Again;
+                        return Driven::Again;
                     }
                     share.calls -= 1;
-                    match self.send(connected, id, service, now) {
+                    match self.send(connected, id, store, now) {
                         Some(sent) => share.bytes = share.bytes.saturating_sub(sent),
-                        None => return After::Wait,
+                        None => return Driven::Wait,
                     }
                 }
                 Want::CloseWrite => {
@@ -143,7 +144,7 @@ impl Driver {
                     let _ = rustix::net::shutdown(&connected.socket, Shutdown::Write);
                     self.handle(&mut connected.connection, Input::WriteClosed, now);
                 }
-                Want::Close(reason) => return After::Close(reason),
+                Want::Close(reason) => return Driven::Close(reason),
             }
         }
     }
@@ -153,16 +154,16 @@ impl Driver {
         &mut self,
         connected: &mut Connected,
         id: ConnectionId,
-        service: &mut Service,
+        store: &mut Store,
         now: &Now,
-    ) -> Option<Answer> {
-        connected.abreast = match connected.abreast {
-            Abreast::Once => Abreast::No,
-            Abreast::No | Abreast::Yes => {
-                if connected.abreast == Abreast::No {
-                    service.drop_changed();
+    ) -> Option<Asked> {
+        connected.event_sync = match connected.event_sync {
+            EventSync::OneShot => EventSync::No,
+            EventSync::No | EventSync::Yes => {
+                if connected.event_sync == EventSync::No {
+                    store.drop_changed();
                 }
-                Abreast::Yes
+                EventSync::Yes
             }
         };
         let request = connected.connection.resolving()?;
@@ -170,8 +171,8 @@ impl Driver {
         let (role, socket) = (connected.role, &connected.socket);
         let user = &mut connected.peer_user;
         match self.access.decide(&request, role, peer, socket, user) {
-            Decision::Site => Some(service.find(&request, id, peer, Looked::default(), now)),
-            Decision::Missing => Some(Answer::Fixed(Fixed::Error(Status::NotFound))),
+            Decision::Site => Some(store.find(&request, id, peer, Counted::default(), now)),
+            Decision::Missing => Some(Asked::Fixed(Fixed::Error(Status::NotFound))),
             Decision::Page => None,
         }
     }
@@ -181,7 +182,7 @@ impl Driver {
         let Driver {
             policy,
             stage,
-            ledger,
+            response_stats,
             ..
         } = self;
         connection.handle(
@@ -190,7 +191,7 @@ impl Driver {
                 now,
                 policy,
                 stage: *stage,
-                ledger,
+                response_stats,
             },
         );
     }
@@ -205,22 +206,22 @@ impl Driver {
         );
     }
 
-    fn answer(&mut self, connected: &mut Connected, answer: &Answer, now: &Now) {
+    fn answer(&mut self, connected: &mut Connected, answer: &Asked, now: &Now) {
         self.look_for_more(connected);
         connected.awaits = match answer {
-            Answer::Waiting(job) => Some(*job),
+            Asked::Waiting(job) => Some(*job),
             _ => None,
         };
-        if let Answer::Waiting(_) = answer {
+        if let Asked::Waiting(_) = answer {
             connected.waits_since.get_or_insert(now.monotonic);
         }
         let found = match answer {
-            Answer::Waiting(_) => {
+            Asked::Waiting(_) => {
                 return self.handle(&mut connected.connection, Input::Waiting, now);
             }
-            Answer::Fixed(fixed) => Found::Fixed(fixed),
-            Answer::Document(document) => Found::Document(document),
-            Answer::Selected {
+            Asked::Fixed(fixed) => Found::Fixed(fixed),
+            Asked::Document(document) => Found::Document(document),
+            Asked::Selected {
                 entry,
                 coding,
                 selected,
@@ -245,8 +246,8 @@ impl Driver {
         &mut self,
         connected: &mut Connected,
         id: ConnectionId,
-        completed: &Completed,
-        service: &mut Service,
+        completed: &CompletedJob,
+        store: &mut Store,
         now: &Now,
     ) {
         if connected.awaits != Some(completed.job) {
@@ -256,25 +257,25 @@ impl Driver {
         let Some(request) = connection.resolving() else {
             return;
         };
-        let looked = Looked {
+        let looked = Counted {
             path: connected.explanation.path.is_some(),
             mapping: connected.explanation.map.is_some(),
             descriptor: connected.explanation.descriptor.is_some(),
         };
         let answer = match &completed.result {
-            Resolved::Failed(status) => Answer::Fixed(Fixed::Error(*status)),
-            Resolved::Document(document) => Answer::Document(Rc::clone(document)),
-            Resolved::Again => {
+            LookupResult::Failed(status) => Asked::Fixed(Fixed::Error(*status)),
+            LookupResult::Document(document) => Asked::Document(Rc::clone(document)),
+            LookupResult::Again => {
                 let peer = connection.peer();
-                service.find(&request, id, peer, looked, now)
+                store.find(&request, id, peer, looked, now)
             }
-            Resolved::Entry(entry) => {
+            LookupResult::Entry(entry) => {
                 let owner = Owner::from(connection.peer());
-                let asker = Asker { id, owner, looked };
-                service.answer_from(entry, &request, &completed.opened, asker, now)
+                let requester = Requester { id, owner, looked };
+                store.answer_from(entry, &request, &completed.opened, requester, now)
             }
         };
-        note(&mut connected.explanation, service);
+        note(&mut connected.explanation, store);
         connected.connection.lend(&mut self.pool);
         self.answer(connected, &answer, now);
         connected.connection.reclaim(&mut self.pool);
@@ -284,12 +285,12 @@ impl Driver {
     /// asks again only to hear `WouldBlock`; the next bytes raise an event.
     ///
     /// Bytes that were there when the loop woke were sent before changes were taken in. Of others, and
-    /// of all but the first request among them, that is not known: see [`Abreast`].
+    /// of all but the first request among them, that is not known: see [`EventSync`].
     fn receive(&mut self, connected: &mut Connected, now: &Now) {
         let is_first = connected.noted_in.take() == Some(self.turn);
-        connected.abreast = match is_first && connected.connection.is_idle() {
-            true => Abreast::Once,
-            false => Abreast::No,
+        connected.event_sync = match is_first && connected.connection.is_idle() {
+            true => EventSync::OneShot,
+            false => EventSync::No,
         };
         let space = connected.connection.space();
         let room = space.len();
@@ -343,11 +344,11 @@ impl Driver {
         &mut self,
         connected: &mut Connected,
         id: ConnectionId,
-        service: &mut Service,
+        store: &mut Store,
         now: &Now,
     ) -> Option<u64> {
-        let Some(outcome) = self.hand_over(connected, id, service, now) else {
-            let held = Input::HeldUp(HoldUp::Disk);
+        let Some(outcome) = self.hand_over(connected, id, store, now) else {
+            let held = Input::Blocked(BlockedOn::Disk);
             self.handle(&mut connected.connection, held, now);
             return None;
         };
@@ -376,7 +377,7 @@ impl Driver {
         &mut self,
         connected: &mut Connected,
         id: ConnectionId,
-        service: &mut Service,
+        store: &mut Store,
         now: &Now,
     ) -> Option<io::Result<usize>> {
         if connected.awaits_window.is_some() {
@@ -390,7 +391,7 @@ impl Driver {
                 let owner = Owner::from(connected.connection.peer());
                 if has_been_held(&mut connected.held_since, now)
                     && let Some(job) =
-                        service.populate(connected.connection.outbox().mapped(), id, owner, now)
+                        store.populate(connected.connection.outbox().mapped(), id, owner, now)
                 {
                     connected.awaits_window = Some(job);
                     return None;
@@ -404,9 +405,9 @@ impl Driver {
             }
             Next::File(segment) => {
                 let owner = Owner::from(connected.connection.peer());
-                let looked = Looked::default();
-                let asker = Asker { id, owner, looked };
-                let ready = match service.prepare(segment, asker, now) {
+                let looked = Counted::default();
+                let requester = Requester { id, owner, looked };
+                let ready = match store.prepare(segment, requester, now) {
                     Ready::Bytes(ready) => ready,
                     Ready::Later(job) => {
                         connected.awaits_window = Some(job);
@@ -416,7 +417,7 @@ impl Driver {
                 };
                 let sent = send_file(descriptor, segment, ready);
                 if let Ok(count) = sent {
-                    service.note_sent(segment, count as u64, now);
+                    store.note_sent(segment, count as u64, now);
                     self.sendfile_bytes += count as u64;
                 }
                 Some(sent)
@@ -439,14 +440,14 @@ fn has_been_held(since: &mut Option<Instant>, now: &Now) -> bool {
 }
 
 /// Notes what the caches were asked. A mapping that was looked for and did not answer was missed.
-fn note(explanation: &mut Explanation, service: &mut Service) {
-    let looked_up = std::mem::take(&mut service.looked_up);
-    explanation.path = looked_up.path.or(explanation.path);
-    if looked_up.mapping {
-        explanation.map = Some(LookUp::Miss);
+fn note(explanation: &mut Explanation, store: &mut Store) {
+    let cache_report = std::mem::take(&mut store.cache_report);
+    explanation.path = cache_report.path.or(explanation.path);
+    if cache_report.mapping {
+        explanation.map = Some(CacheResult::Miss);
     }
-    explanation.descriptor = looked_up.descriptor.or(explanation.descriptor);
-    explanation.stale = looked_up.stale;
+    explanation.descriptor = cache_report.descriptor.or(explanation.descriptor);
+    explanation.stale = cache_report.stale;
 }
 
 /// Where the answer to a connection comes from, as far as it is known by now.
@@ -460,11 +461,11 @@ fn explain(connected: &mut Connected, found: &Found<'_>, now: &Now) -> Explanati
     {
         explanation.head = match selected {
             Selected::Whole | Selected::NotModified => explanation.path,
-            _ => Some(LookUp::Miss),
+            _ => Some(CacheResult::Miss),
         };
         match source {
             Some(Source::Mapped(_)) => {
-                explanation.map = Some(LookUp::Hit);
+                explanation.map = Some(CacheResult::Hit);
                 explanation.descriptor = None;
             }
             Some(Source::File(_)) => {}

@@ -9,11 +9,12 @@ use rustix::net::SocketFlags;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::addresses::{self, Families};
-use super::connections::{Flow, Role};
-use super::settings::{ListenAddress, SocketAccess};
+use super::connections::Flow;
 use super::start::warn;
 use super::unix_socket::{self, ListenError, OwnPath};
 use crate::conn::Peer;
+use crate::settings::Role;
+use crate::settings::{ListenAddress, SocketAccess};
 use crate::sys::socket::{defer_accept, limit_unsent};
 
 /// Connections that the kernel completes while the loop is busy; `net.core.somaxconn` may be less.

@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use foldhash::HashMap;
 
-use super::connections::ConnectionId;
-use super::disk_queue::Owner;
-use super::settings::Network;
+use crate::conn::ConnectionId;
 use crate::conn::Peer;
+use crate::settings::Network;
+use crate::store::disk_queue::Owner;
 
 /// Entries looked at in one search. A busy server may have to bring as many up to date as it has connections;
 /// then the search goes on in the next iteration of the loop.

@@ -6,23 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::accept::Acceptor;
-use super::access_log::LogWriter;
-use super::connections::Role;
 use super::driver::Driver;
 use super::event_loop::EventLoop;
 use super::listeners::Listener;
 use super::memory::MemoryControl;
 use super::places::Shares;
-use super::service::Service;
-use super::settings::{
-    AccessLog, EngineChoice, ListenAddress, LogFormat, MapLock, Settings, StatusAccess,
-};
 use super::signals::{self, Signals};
-use super::status::Access;
 use super::unix_socket::ListenError;
-use super::warming;
-use crate::conn::ledger::{Ledger, Logging};
 use crate::conn::outbox::Pool;
+use crate::conn::response_stats::{Logging, ResponseStats};
 use crate::conn::{Policy, Stage};
 use crate::disk::Disk;
 use crate::disk::blocking::Blocking;
@@ -31,10 +23,19 @@ use crate::disk::uring::Uring;
 use crate::http::request::HeadLimits;
 use crate::memory::limits::Limit;
 use crate::memory::plan::connection_count_max;
+use crate::observe::access_log::LogWriter;
+use crate::observe::status::Access;
+use crate::settings::Role;
+use crate::settings::{
+    AccessLog, EngineChoice, ListenAddress, LogFormat, MapLock, Settings, StatusAccess,
+};
 use crate::site::resolve::Directories;
+use crate::store::Backend;
+use crate::store::Store;
+use crate::store::warming::{self, OriginError};
 use crate::sys::access::{FileAccess, Walking};
 use crate::sys::beneath::Root;
-use crate::sys::bin::Bin;
+use crate::sys::deferred_drops::DeferredDrops;
 use crate::sys::inherited;
 use crate::sys::limits::{raise_descriptor_limit, raise_lock_limit, reserve_descriptors};
 use crate::sys::needed::{self, Refused};
@@ -135,7 +136,7 @@ fn root_advice(cause: &io::Error) -> &'static str {
 fn listen_advice(cause: &ListenError) -> &'static str {
     let cause = match cause {
         ListenError::Io(cause) => cause,
-        ListenError::Taken(_) => return "remove it if nobody needs it, or choose another path",
+        ListenError::Accepted(_) => return "remove it if nobody needs it, or choose another path",
         ListenError::NoGroup(_) => return "choose another with --socket-group",
         ListenError::Group(..) => {
             return "a group can be given by its members and by root; choose another with --socket-group";
@@ -164,12 +165,13 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     let inherited = inherit(settings)?;
     needed::try_out()?;
     let signals = Signals::keep()?;
-    let root = Root::open(&absolute(&settings.root), Bin::default()).map_err(|cause| {
-        StartError::Root {
-            root: settings.root.clone(),
-            cause,
-        }
-    })?;
+    let root =
+        Root::open(&absolute(&settings.root), DeferredDrops::default()).map_err(|cause| {
+            StartError::Root {
+                root: settings.root.clone(),
+                cause,
+            }
+        })?;
     check_access(root.access())?;
     if settings.directories == Directories::Listed {
         needed::try_listing(&root)?;
@@ -195,14 +197,14 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     let chosen = choose_engine(settings, Arc::new(root))?;
     let start_lines = start_lines(settings, &listeners, &chosen, &descriptors, &memory);
     memory.warn_of_sizes(settings);
-    let mut service = Service::new(settings, descriptors.files, chosen, origins);
-    if !service.watch.is_there() && settings.cache.watched_directory_count_max > 0 {
+    let mut store = Store::new(settings, descriptors.files, chosen, origins);
+    if !store.watch.is_there() && settings.cache.watched_directory_count_max > 0 {
         warn(
             "changes are not told here: no inotify instance; raise fs.inotify.max_user_instances \
              (sysctl); everything is looked at every --revalidate instead",
         );
     }
-    service.begin_following();
+    store.begin_following();
     let shares = Shares::new(
         descriptors.connections,
         settings.limits.address_share_percent,
@@ -214,7 +216,7 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
         signals,
         acceptor,
         driver,
-        service,
+        store,
         log,
         memory,
         settings.grace,
@@ -245,22 +247,24 @@ fn check_access(access: &FileAccess) -> Result<(), StartError> {
     Ok(())
 }
 
-/// An engine, and why it is this one.
-pub(super) struct Chosen {
-    pub(super) disk: Box<dyn Disk>,
-    pub(super) reason: String,
-    pub(super) root: Arc<Root>,
+impl From<OriginError> for StartError {
+    fn from(error: OriginError) -> StartError {
+        match error {
+            OriginError::Warm { path, cause } => StartError::Warm { path, cause },
+            OriginError::CacheState { path, cause } => StartError::CacheState { path, cause },
+        }
+    }
 }
 
 /// The engine that was asked for; `auto` is the best that works here.
-fn choose_engine(settings: &Settings, root: Arc<Root>) -> Result<Chosen, StartError> {
+fn choose_engine(settings: &Settings, root: Arc<Root>) -> Result<Backend, StartError> {
     let depth = settings.disk_depth;
-    let bin = root.bin();
-    let threads = || Threads::new(bin.clone(), depth).map_err(StartError::Helpers);
-    let uring = |ring, aside| Box::new(Uring::new(ring, aside, bin.clone(), depth));
+    let deferred_drops = root.deferred_drops();
+    let threads = || Threads::new(deferred_drops.clone(), depth).map_err(StartError::Helpers);
+    let uring = |ring, aside| Box::new(Uring::new(ring, aside, deferred_drops.clone(), depth));
     let asked = String::from("as asked for");
     let (disk, reason): (Box<dyn Disk>, String) = match settings.engine {
-        EngineChoice::Blocking => (Box::new(Blocking::new(bin.clone())), asked),
+        EngineChoice::Blocking => (Box::new(Blocking::new(deferred_drops.clone())), asked),
         EngineChoice::Threads => (Box::new(threads()?), asked),
         EngineChoice::Uring => {
             let aside = threads()?;
@@ -276,7 +280,7 @@ fn choose_engine(settings: &Settings, root: Arc<Root>) -> Result<Chosen, StartEr
             }
         }
     };
-    Ok(Chosen { disk, reason, root })
+    Ok(Backend { disk, reason, root })
 }
 
 /// Makes room for locked mappings, and says so if there is too little.
@@ -327,7 +331,7 @@ fn driver(settings: &Settings) -> Driver {
         policy,
         access: access(settings),
         stage: Stage::Serving,
-        ledger: Ledger::new(logging),
+        response_stats: ResponseStats::new(logging),
         pool,
         gathered_bytes: 0,
         sendfile_bytes: 0,
@@ -419,7 +423,7 @@ impl Descriptors {
 fn start_lines(
     settings: &Settings,
     listeners: &[Listener],
-    chosen: &Chosen,
+    chosen: &Backend,
     descriptors: &Descriptors,
     memory: &MemoryControl,
 ) -> String {

@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Gid, Mode, OFlags, Stat
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::settings::SocketAccess;
+use crate::settings::SocketAccess;
 
 /// How long another process that starts may be in the way; it takes about a millisecond.
 const TURN_WAIT: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ pub enum ListenError {
     Io(#[from] io::Error),
     /// Something is there that is not for us to remove.
     #[error("{0} is there, and no socket; it is left as it is")]
-    Taken(&'static str),
+    Accepted(&'static str),
     /// No group of this name.
     #[error("there is no group {0}")]
     NoGroup(String),
@@ -124,11 +124,11 @@ fn remove_abandoned(path: &Path) -> Result<(), ListenError> {
     };
     match FileType::from_raw_mode(seen.st_mode) {
         FileType::Socket => {}
-        FileType::RegularFile => return Err(ListenError::Taken("a file")),
-        FileType::Directory => return Err(ListenError::Taken("a directory")),
-        FileType::Symlink => return Err(ListenError::Taken("a symbolic link")),
-        FileType::Fifo => return Err(ListenError::Taken("a FIFO")),
-        _ => return Err(ListenError::Taken("a device")),
+        FileType::RegularFile => return Err(ListenError::Accepted("a file")),
+        FileType::Directory => return Err(ListenError::Accepted("a directory")),
+        FileType::Symlink => return Err(ListenError::Accepted("a symbolic link")),
+        FileType::Fifo => return Err(ListenError::Accepted("a FIFO")),
+        _ => return Err(ListenError::Accepted("a device")),
     }
     // A server whose queue is full would have a connection wait.
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;

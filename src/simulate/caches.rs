@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use super::replay::Row;
 use crate::cache::MAP_AFTER_REQUEST_COUNT;
+use crate::cache::content::{Budget, ContentCache};
 use crate::cache::entry::{Entry, Resolution, Seen, Trust};
-use crate::cache::held::{Budget, HeldCache};
 use crate::cache::path::{Known, PathCache};
 use crate::clock::Now;
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
-use crate::server::settings::CacheBudget;
+use crate::settings::CacheBudget;
 use crate::site::representation::{RenderedHead, Representation, Variants, Vary};
 use crate::site::validators::Sighting;
 use crate::sys::file::{FileTime, FileVersion};
@@ -69,8 +69,8 @@ enum Opened {
 /// What holds the bytes of files: mappings and descriptors.
 #[derive(Debug)]
 pub(super) struct Store {
-    maps: HeldCache<()>,
-    descriptors: HeldCache<()>,
+    maps: ContentCache<()>,
+    descriptors: ContentCache<()>,
     map_file_length_max: u64,
     given: Given,
 }
@@ -79,7 +79,7 @@ impl Store {
     /// An empty one. `descriptor_count_max` bounds the files that are kept open.
     pub(super) fn new(budget: &CacheBudget, descriptor_count_max: usize) -> Store {
         let held = |bytes_max, count_max| {
-            HeldCache::new(Budget {
+            ContentCache::new(Budget {
                 bytes_max,
                 count_max,
             })
@@ -104,7 +104,7 @@ impl Store {
         }
     }
 
-    /// Where the bytes come from, as `Service::supply` finds them. Whether nothing held them, so that
+    /// Where the bytes come from, as `Store::supply` finds them. Whether nothing held them, so that
     /// the file had to be opened.
     fn supply(&mut self, version: &FileVersion, bytes: u64, step: Step) -> Opened {
         let mut reopened = Opened::No;
@@ -191,7 +191,7 @@ impl Caches {
         }
     }
 
-    /// One request, as `Service::find` handles it.
+    /// One request, as `Store::find` handles it.
     pub(super) fn request(&mut self, raw_path: &[u8], leads_to: LeadsTo, now: &Now) -> Step {
         let content = match leads_to {
             LeadsTo::File(_, Some(bytes)) => bytes,
@@ -253,7 +253,7 @@ impl Caches {
         }
     }
 
-    /// What a look-up at the disk came to, as `Service::remember` takes it in.
+    /// What a look-up at the disk came to, as `Store::remember` takes it in.
     fn remember(&mut self, raw_path: &[u8], leads_to: LeadsTo, now: &Now) -> Option<Rc<Entry>> {
         let resolution = match leads_to {
             LeadsTo::NoName => return None,

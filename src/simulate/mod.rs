@@ -29,10 +29,10 @@ pub use self::report::{BadLine, Report};
 
 use self::line::LineError;
 use self::trace::Tracer;
-use crate::server::settings::CacheBudget;
+use crate::settings::CacheBudget;
 use crate::site::resolve::Naming;
 use crate::sys::beneath::Root;
-use crate::sys::bin::Bin;
+use crate::sys::deferred_drops::DeferredDrops;
 use crate::sys::{limits, output, signals};
 
 /// Bad lines that are named; the others are only counted.
@@ -171,7 +171,7 @@ pub fn run(settings: &Settings) -> Result<Report, SimulateError> {
 }
 
 fn open_root(root: &Path) -> Result<Root, SimulateError> {
-    Root::open(root, Bin::default()).map_err(|error| SimulateError::Root {
+    Root::open(root, DeferredDrops::default()).map_err(|error| SimulateError::Root {
         root: root.to_owned(),
         error,
     })

@@ -10,7 +10,7 @@ use super::caches::{Caches, LeadsTo, Step, Store};
 use super::trace::{Answered, Request, Trace};
 use crate::cache::stats::CacheStats;
 use crate::clock::Now;
-use crate::server::settings::CacheBudget;
+use crate::settings::CacheBudget;
 use crate::sys::file::{FileTime, FileVersion};
 
 /// Requests between two movements of the bar.

@@ -15,7 +15,7 @@ use super::line::{Line, LineError, parse, split_request};
 use super::read::{LINE_LENGTH_MAX, each_line_of};
 use super::replay::replay;
 use super::trace::Tracer;
-use crate::server::settings::CacheBudget;
+use crate::settings::CacheBudget;
 use crate::site::media_type::MediaTypes;
 use crate::site::resolve::{Directories, DotFiles, Naming};
 

@@ -12,7 +12,7 @@ use super::line::{Line, split_request};
 use crate::cache::path::PATH_LENGTH_MAX;
 use crate::http::status::Status;
 use crate::http::target::{MethodShape, Target};
-use crate::server::STATUS_PATH;
+use crate::observe::status::STATUS_PATH;
 use crate::site::resolve::{self, Naming};
 use crate::sys::beneath::{Links, Root};
 use crate::sys::file::{FileKind, FileTime, FileVersion};

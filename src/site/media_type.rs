@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-/// Whether precompressed twins of a file are looked for.
+/// Whether precompressed precompressed variants of a file are looked for.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub enum Compressible {
     /// Text and other formats that do not compress themselves.
@@ -143,7 +143,7 @@ const OVERLAY: &[(&str, &str)] = &[
 ];
 
 /// Types beside `text/*`, `*+json` and `*+xml` that are worth compressing: a closed list, since a
-/// twin that is looked for and never there costs an open. Sorted.
+/// precompressed variant that is looked for and never there costs an open. Sorted.
 const COMPRESSIBLE: &[&str] = &[
     "application/javascript",
     "application/json",
@@ -207,7 +207,7 @@ impl MediaTypes {
     ///
     /// A name without a dot, with its only dot first (`.htaccess`) or with a dot last has no extension.
     /// Of two extensions the last counts: `x.tar.gz` is `application/gzip`, and is sent without
-    /// Content-Encoding, for the archive itself is what was asked for. For a precompressed twin give
+    /// Content-Encoding, for the archive itself is what was asked for. For a precompressed precompressed variant give
     /// the name of the file it stands for.
     ///
     /// Text is said to be in the charset of the site. JSON has no charset (RFC 8259 §11), XML and SVG

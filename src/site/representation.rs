@@ -107,7 +107,7 @@ fn append_start(buffer: &mut Vec<u8>, start: HeadStart, now: &Now) {
 pub enum Vary {
     /// There is only one representation.
     Nothing,
-    /// There are precompressed twins: every answer says `Vary: Accept-Encoding`.
+    /// There are precompressed precompressed variants: every answer says `Vary: Accept-Encoding`.
     AcceptEncoding,
 }
 
@@ -220,12 +220,12 @@ impl Representation {
 pub struct Variants {
     /// The file itself.
     pub identity: Representation,
-    /// Its twins, at most one a coding.
+    /// Its precompressed variants, at most one a coding.
     pub coded: Box<[Representation]>,
 }
 
 impl Variants {
-    /// The file and its twins.
+    /// The file and its precompressed variants.
     pub fn all(&self) -> impl Iterator<Item = &Representation> {
         std::iter::once(&self.identity).chain(&self.coded)
     }
@@ -236,12 +236,12 @@ impl Variants {
         heads + self.coded.len() * size_of::<Representation>()
     }
 
-    /// The versions of the file and of its twins.
+    /// The versions of the file and of its precompressed variants.
     pub fn versions(&self) -> impl Iterator<Item = FileVersion> {
         self.all().map(|representation| representation.version)
     }
 
-    /// The codings of the twins.
+    /// The codings of the precompressed variants.
     pub fn codings(&self) -> CodingSet {
         let mut set = CodingSet::default();
         for representation in &self.coded {
@@ -250,13 +250,13 @@ impl Variants {
         set
     }
 
-    /// The representation in a coding; the file itself if there is no such twin.
+    /// The representation in a coding; the file itself if there is no such precompressed variant.
     pub fn in_coding(&self, coding: Coding) -> &Representation {
-        let twin = self
+        let variant = self
             .coded
             .iter()
             .find(|representation| representation.coding == coding);
-        twin.unwrap_or(&self.identity)
+        variant.unwrap_or(&self.identity)
     }
 
     /// Whether all stay what they are as long as the metadata of the files does.

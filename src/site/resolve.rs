@@ -10,7 +10,7 @@ use crate::http::status::Status;
 use crate::http::target::{ENCODED, PathError, SitePath};
 use crate::sys::watches::ANY;
 
-/// The codings whose twins are looked for, in the order in which they are opened.
+/// The codings whose precompressed variants are looked for, in the order in which they are opened.
 const TWIN_CODINGS: [Coding; 3] = [Coding::Brotli, Coding::Zstd, Coding::Gzip];
 
 /// Whether names that start with a dot are served.
@@ -44,18 +44,18 @@ pub struct Naming {
     pub media_types: MediaTypes,
 }
 
-/// One file to look for, with the places of its precompressed twins.
+/// One file to look for, with the places of its precompressed precompressed variants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// Relative to the root, never empty, without dot segments.
     pub path: CString,
     /// `app.js.br` beside `app.js`; empty for media that do not compress.
-    pub twins: Vec<(Coding, CString)>,
+    pub precompressed: Vec<(Coding, CString)>,
 }
 
 /// Where to look, in order; the first regular file is the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lookup {
+pub struct LookupPlan {
     /// At least one, unless the directory is to be listed.
     pub candidates: Vec<Candidate>,
     /// What a directory found under the first candidate's name means.
@@ -96,7 +96,7 @@ impl Listed {
     }
 }
 
-impl Lookup {
+impl LookupPlan {
     /// The directory that the candidates are in, relative to the root; empty for the root.
     pub fn directory(&self) -> &[u8] {
         match (self.candidates.first(), &self.listing) {
@@ -106,12 +106,12 @@ impl Lookup {
         }
     }
 
-    /// The names in it that are looked at: candidates and their twins. Where it may be listed, [`ANY`] as well.
+    /// The names in it that are looked at: candidates and their precompressed variants. Where it may be listed, [`ANY`] as well.
     pub fn names(&self) -> impl Iterator<Item = &[u8]> {
         let of_candidates = self.candidates.iter().flat_map(|candidate| {
-            let twins = candidate.twins.iter().map(|(_, path)| path);
+            let precompressed = candidate.precompressed.iter().map(|(_, path)| path);
             std::iter::once(&candidate.path)
-                .chain(twins)
+                .chain(precompressed)
                 .map(|path| split(path.as_bytes()).1)
         });
         of_candidates.chain(self.listing.iter().map(|_| ANY))
@@ -156,7 +156,7 @@ pub enum OnDirectory {
 /// # Errors
 /// The status of a path that cannot name anything here: 400 for bad escapes, 404 for a slash
 /// within a name and for hidden names.
-pub fn plan(raw_path: &[u8], naming: &Naming) -> Result<Lookup, Status> {
+pub fn plan(raw_path: &[u8], naming: &Naming) -> Result<LookupPlan, Status> {
     let path = SitePath::decode(raw_path).map_err(|error| match error {
         PathError::EncodedSlash => Status::NotFound,
         _ => Status::BadRequest,
@@ -197,13 +197,13 @@ fn collect(
     candidates: Vec<Option<Candidate>>,
     on_directory: OnDirectory,
     listing: Option<Listed>,
-) -> Result<Lookup, Status> {
+) -> Result<LookupPlan, Status> {
     let candidates: Option<Vec<_>> = candidates.into_iter().collect();
     // A NUL was refused with 400 already, so a path that is no C string cannot be here.
     let candidates = candidates
         .filter(|all| !all.is_empty() || listing.is_some())
         .ok_or(Status::NotFound)?;
-    Ok(Lookup {
+    Ok(LookupPlan {
         candidates,
         on_directory,
         listing,
@@ -220,20 +220,20 @@ fn indexed(directory: &[u8], name: &str, types: &MediaTypes) -> Option<Candidate
 }
 
 fn candidate(path: Vec<u8>, types: &MediaTypes) -> Option<Candidate> {
-    let twins = match types.of(&path).compressible {
+    let precompressed = match types.of(&path).compressible {
         Compressible::No => Vec::new(),
         Compressible::Yes => TWIN_CODINGS
             .iter()
             .map(|coding| {
-                let mut twin = path.clone();
-                twin.extend_from_slice(coding.suffix().as_bytes());
-                CString::new(twin).ok().map(|twin| (*coding, twin))
+                let mut variant = path.clone();
+                variant.extend_from_slice(coding.suffix().as_bytes());
+                CString::new(variant).ok().map(|variant| (*coding, variant))
             })
             .collect::<Option<_>>()?,
     };
     Some(Candidate {
         path: CString::new(path).ok()?,
-        twins,
+        precompressed,
     })
 }
 
@@ -342,11 +342,11 @@ mod tests {
 
     #[test]
     fn only_media_that_compress_have_twins() {
-        let twins = |raw: &str| {
+        let precompressed = |raw: &str| {
             plan(raw.as_bytes(), &naming()).expect(raw).candidates[0]
-                .twins
+                .precompressed
                 .len()
         };
-        assert_eq!((twins("/a.html"), twins("/a.png")), (3, 0));
+        assert_eq!((precompressed("/a.html"), precompressed("/a.png")), (3, 0));
     }
 }

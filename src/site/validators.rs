@@ -259,7 +259,7 @@ impl Sighting {
             // RFC 9110 §8.8.2.1: a Last-Modified later than the Date must not be sent.
             last_modified: HttpDate::from_unix_seconds(modified).min(now.date),
             dating: match is_void {
-                true => Dating::Void,
+                true => Dating::Scratch,
                 false => Dating::Known { since, origin },
             },
         }

@@ -21,7 +21,7 @@ use rustix::fs::{Advice, AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::access::{FileAccess, Walking};
-use super::bin::{Bin, Discarded};
+use super::deferred_drops::{DeferredDrops, Discarded};
 use super::describe::{describe, describe_at};
 use super::file::{Description, FileKind, OpenFile};
 use super::steps;
@@ -67,7 +67,7 @@ pub struct Root {
 pub struct Located {
     /// Taken out when it is closed.
     descriptor: Option<OwnedFd>,
-    bin: Bin,
+    deferred_drops: DeferredDrops,
 }
 
 impl Located {
@@ -93,7 +93,7 @@ impl Located {
 impl Drop for Located {
     fn drop(&mut self) {
         if let Some(descriptor) = self.descriptor.take() {
-            self.bin.put(Discarded::Descriptor(descriptor));
+            self.deferred_drops.put(Discarded::Descriptor(descriptor));
         }
     }
 }
@@ -111,14 +111,14 @@ impl Root {
     ///
     /// # Errors
     /// Those of `open(2)`: ENOENT, ENOTDIR, EACCES.
-    pub fn open(path: &Path, bin: Bin) -> io::Result<Root> {
-        Root::open_by(path, bin, FileAccess::here())
+    pub fn open(path: &Path, deferred_drops: DeferredDrops) -> io::Result<Root> {
+        Root::open_by(path, deferred_drops, FileAccess::here())
     }
 
-    fn open_by(path: &Path, bin: Bin, access: FileAccess) -> io::Result<Root> {
+    fn open_by(path: &Path, deferred_drops: DeferredDrops, access: FileAccess) -> io::Result<Root> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
-        let directory = OpenFile::new(directory, bin);
+        let directory = OpenFile::new(directory, deferred_drops);
         let version = directory.describe()?.version;
         Ok(Root {
             directory,
@@ -134,7 +134,7 @@ impl Root {
     /// Those of `open(2)`: ENOENT, ENOTDIR, EACCES.
     pub fn open_again(&self) -> io::Result<Root> {
         let path = Path::new(OsStr::from_bytes(self.path.to_bytes()));
-        Root::open_by(path, self.bin().clone(), self.access.clone())
+        Root::open_by(path, self.deferred_drops().clone(), self.access.clone())
     }
 
     /// How files are found and opened here.
@@ -298,7 +298,7 @@ impl Root {
     pub(super) fn adopt_located(&self, descriptor: OwnedFd) -> Located {
         Located {
             descriptor: Some(descriptor),
-            bin: self.bin().clone(),
+            deferred_drops: self.deferred_drops().clone(),
         }
     }
 
@@ -326,7 +326,7 @@ impl Root {
     /// and wait there for what says where the next blocks are. What is needed next is known here.
     fn adopt(&self, descriptor: OwnedFd) -> OpenFile {
         let _ = rustix::fs::fadvise(&descriptor, 0, None, Advice::Random);
-        OpenFile::new(descriptor, self.bin().clone())
+        OpenFile::new(descriptor, self.deferred_drops().clone())
     }
 
     /// The directory itself, as a number for a ring.
@@ -350,8 +350,8 @@ impl Root {
     }
 
     /// Where files and mappings of this root go when they are dropped.
-    pub fn bin(&self) -> &Bin {
-        self.directory.bin()
+    pub fn deferred_drops(&self) -> &DeferredDrops {
+        self.directory.deferred_drops()
     }
 
     /// Describes what a path below the root leads to; an absolute path leads wherever it does.
@@ -392,7 +392,7 @@ mod tests {
     /// A root with /proc, and the same without.
     fn roots() -> (tempfile::TempDir, [Root; 2]) {
         let directory = tempfile::tempdir().expect("a directory");
-        let open = |access| Root::open_by(directory.path(), Bin::default(), access);
+        let open = |access| Root::open_by(directory.path(), DeferredDrops::default(), access);
         let with = open(FileAccess::here()).expect("a root");
         let without = open(FileAccess::here().without_proc()).expect("a root");
         (directory, [with, without])
@@ -464,7 +464,9 @@ mod tests {
         for (name, target) in links {
             symlink(target, place("root").join(name)).expect("a link");
         }
-        let root = |access| Root::open_by(&place("root"), Bin::default(), access).expect("a root");
+        let root = |access| {
+            Root::open_by(&place("root"), DeferredDrops::default(), access).expect("a root")
+        };
         let kernel = root(FileAccess::here());
         let steps = root(FileAccess::here().without_openat2());
         let names = [

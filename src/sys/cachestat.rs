@@ -63,14 +63,14 @@ pub fn is_cached(file: &OpenFile, bytes: &Range<u64>) -> Option<bool> {
 mod tests {
     use super::*;
     use crate::sys::beneath::Root;
-    use crate::sys::bin::Bin;
+    use crate::sys::deferred_drops::DeferredDrops;
 
     #[test]
     fn what_was_just_written_is_cached_and_what_was_dropped_is_not() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("a");
         std::fs::write(&path, vec![b'x'; 100_000]).expect("a file");
-        let root = Root::open(directory.path(), Bin::default()).expect("a root");
+        let root = Root::open(directory.path(), DeferredDrops::default()).expect("a root");
         let file = root.open_file(c"a").expect("a file");
         let Some(cached) = is_cached(&file, &(5_000..100_000)) else {
             return;

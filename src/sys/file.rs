@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use rustix::fs::AtFlags;
 
-use super::bin::{Bin, Discarded};
+use super::deferred_drops::{DeferredDrops, Discarded};
 use super::describe::{describe, describe_at};
-use super::void;
+use super::scratch;
 
 /// Seconds and nanoseconds since 1970, as the file system keeps them. Packed, because there are two in each
 /// version, and versions are kept by the ten thousand.
@@ -103,16 +103,16 @@ pub struct Description {
 #[derive(Debug)]
 pub struct OpenFile {
     descriptor: ManuallyDrop<OwnedFd>,
-    bin: Bin,
+    deferred_drops: DeferredDrops,
 }
 
 impl OpenFile {
     /// Takes the descriptor over; it goes into the bin when this is dropped. Whoever serves files gets
     /// them from [`Root`](super::beneath::Root), which has the kernel see that they are beneath it.
-    pub fn new(descriptor: OwnedFd, bin: Bin) -> OpenFile {
+    pub fn new(descriptor: OwnedFd, deferred_drops: DeferredDrops) -> OpenFile {
         OpenFile {
             descriptor: ManuallyDrop::new(descriptor),
-            bin,
+            deferred_drops,
         }
     }
 
@@ -122,8 +122,8 @@ impl OpenFile {
     }
 
     /// Where it goes when it is dropped.
-    pub(super) fn bin(&self) -> &Bin {
-        &self.bin
+    pub(super) fn deferred_drops(&self) -> &DeferredDrops {
+        &self.deferred_drops
     }
 
     /// What is open here, now. About 0.2 µs; never asks the server of a network file system
@@ -210,7 +210,7 @@ impl OpenFile {
     /// # Blocking
     /// Waits for the disk.
     pub fn read_through(&self, bytes: &Range<u64>) -> io::Result<usize> {
-        let pieces = void::pieces(bytes.end - bytes.start);
+        let pieces = scratch::pieces(bytes.end - bytes.start);
         let count = i32::try_from(pieces.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
         let offset = i64::try_from(bytes.start).map_err(|_| io::ErrorKind::InvalidInput)?;
         let descriptor = self.descriptor.as_raw_fd();
@@ -224,6 +224,6 @@ impl Drop for OpenFile {
     fn drop(&mut self) {
         // SAFETY: this is the only place that takes the descriptor out, and it runs once.
         let descriptor = unsafe { ManuallyDrop::take(&mut self.descriptor) };
-        self.bin.put(Discarded::Descriptor(descriptor));
+        self.deferred_drops.put(Discarded::Descriptor(descriptor));
     }
 }

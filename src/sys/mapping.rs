@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use memmap2::{MmapOptions, MmapRaw};
 
-use super::bin::{Bin, Discarded, Unmapping};
+use super::deferred_drops::{DeferredDrops, Discarded, Unmapping};
 use super::file::OpenFile;
 
 /// The smallest page; on systems with larger ones a range may cover less than a page.
@@ -116,7 +116,7 @@ fn read_bytes(addresses: &[usize]) -> io::Result<()> {
 #[derive(Debug)]
 pub struct Mapping {
     raw: ManuallyDrop<MmapRaw>,
-    bin: Bin,
+    deferred_drops: DeferredDrops,
     locked: bool,
 }
 
@@ -136,7 +136,7 @@ impl Mapping {
         drop(changing);
         Ok(Mapping {
             raw: ManuallyDrop::new(raw),
-            bin: file.bin().clone(),
+            deferred_drops: file.deferred_drops().clone(),
             locked: false,
         })
     }
@@ -184,7 +184,8 @@ impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: this is the only place that takes the mapping out, and it runs once.
         let raw = unsafe { ManuallyDrop::take(&mut self.raw) };
-        self.bin.put(Discarded::Mapping(Unmapping::of(raw)));
+        self.deferred_drops
+            .put(Discarded::Mapping(Unmapping::of(raw)));
     }
 }
 
@@ -201,7 +202,7 @@ mod tests {
         let mut file = std::fs::File::create(directory.path().join("file")).expect("a file");
         let length = (PAGE_COUNT_MAX + 3) * PAGE_LENGTH;
         file.write_all(&vec![7; length]).expect("bytes");
-        let root = Root::open(directory.path(), Bin::default()).expect("a root");
+        let root = Root::open(directory.path(), DeferredDrops::default()).expect("a root");
         let name = std::ffi::CString::new("file").expect("a name");
         let open = root.open_file(&name);
         let mapping = Mapping::of(&open.expect("it opens"), length).expect("it maps");

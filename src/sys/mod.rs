@@ -6,8 +6,8 @@
 pub mod access;
 pub mod allocator;
 pub mod beneath;
-pub mod bin;
 pub mod cachestat;
+pub mod deferred_drops;
 mod describe;
 pub mod file;
 pub mod file_clock;
@@ -21,13 +21,13 @@ pub mod output;
 pub mod pagemap;
 pub mod pressure;
 pub mod ring;
+mod scratch;
 pub mod signals;
 pub mod sock_diag;
 pub mod socket;
 mod steps;
 pub mod switched;
 pub mod usage;
-mod void;
 pub mod watches;
 
-pub use void::READ_LENGTH_MAX;
+pub use scratch::READ_LENGTH_MAX;

@@ -15,7 +15,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::beneath::{Links, Root};
-use super::bin::Bin;
+use super::deferred_drops::DeferredDrops;
 use super::file::OpenFile;
 use super::socket::{self, More, Piece};
 
@@ -80,7 +80,7 @@ fn try_poll(event: BorrowedFd<'_>) -> Result<(), Refused> {
 
 /// With a descriptor that is no file.
 fn try_files(event: OwnedFd) -> Result<(), Refused> {
-    let event = OpenFile::new(event, Bin::default());
+    let event = OpenFile::new(event, DeferredDrops::default());
     check("preadv", event.read_through(&(0..1)))?;
     check("sendfile", event.send_to(event.descriptor(), 0, 1))?;
     Ok(())

@@ -207,7 +207,11 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let mut file = File::create(directory.path().join("file")).expect("a file");
         file.write_all(&[7; 5 * 4_096 + 1]).expect("bytes");
-        let root = Root::open(directory.path(), crate::sys::bin::Bin::default()).expect("a root");
+        let root = Root::open(
+            directory.path(),
+            crate::sys::deferred_drops::DeferredDrops::default(),
+        )
+        .expect("a root");
         let name = CString::new("file").expect("a name");
         let open = root.open_file(&name).expect("it opens");
         let mapping = Mapping::of(&open, 5 * 4_096 + 1).expect("it maps");

@@ -28,7 +28,7 @@ use slab::Slab;
 
 use super::beneath::{Links, Located, Root, stat_flags};
 use super::file::{Description, OpenFile};
-use super::void;
+use super::scratch;
 
 /// A call to make.
 #[derive(Debug)]
@@ -349,7 +349,7 @@ fn entry(in_flight: &mut InFlight) -> Entry {
                 .build()
         }
         Call::Read(file, bytes) => {
-            let pieces = void::pieces(bytes.end - bytes.start);
+            let pieces = scratch::pieces(bytes.end - bytes.start);
             let count = u32::try_from(pieces.len()).unwrap_or(1);
             opcode::Readv::new(Fd(file.descriptor().as_raw_fd()), pieces.as_ptr(), count)
                 .offset(bytes.start)
@@ -443,8 +443,8 @@ mod tests {
             return;
         }
         let directory = tempfile::tempdir().expect("a directory");
-        let bin = crate::sys::bin::Bin::default();
-        let root = Arc::new(Root::open(directory.path(), bin).expect("a root"));
+        let deferred_drops = crate::sys::deferred_drops::DeferredDrops::default();
+        let root = Arc::new(Root::open(directory.path(), deferred_drops).expect("a root"));
         for flags in FLAGS {
             let mut builder = IoUring::builder();
             match flags(builder.setup_r_disabled()).build(4) {

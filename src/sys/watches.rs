@@ -19,7 +19,7 @@ use inotify::{Inotify, WatchDescriptor, WatchMask};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::bin::{Bin, Discarded, Unwatching};
+use super::deferred_drops::{DeferredDrops, Discarded, Unwatching};
 use super::describe::describe;
 use super::file::{Description, FileKind, OpenFile};
 
@@ -122,7 +122,7 @@ pub struct Walk {
 #[derive(Debug)]
 pub struct Watches {
     watches: inotify::Watches,
-    bin: Bin,
+    deferred_drops: DeferredDrops,
     /// Types of file systems by device.
     types: Mutex<HashMap<u64, u64>>,
 }
@@ -165,10 +165,10 @@ struct Walker<'a> {
 
 impl Watches {
     /// Adds watches to an instance; those that are removed go into the bin.
-    pub fn new(inotify: &Inotify, bin: Bin) -> Watches {
+    pub fn new(inotify: &Inotify, deferred_drops: DeferredDrops) -> Watches {
         Watches {
             watches: inotify.watches(),
-            bin,
+            deferred_drops,
             types: Mutex::default(),
         }
     }
@@ -262,7 +262,7 @@ impl Watches {
     /// Has a watch removed. Its last event, `IN_IGNORED`, comes some time later.
     pub fn remove(&self, watch: WatchDescriptor) {
         let watches = self.watches.clone();
-        self.bin
+        self.deferred_drops
             .put(Discarded::Watch(Unwatching { watches, watch }));
     }
 
@@ -284,7 +284,7 @@ impl Watches {
 
 /// Where a name stands in what is left of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+enum WalkStep {
     /// Others come after it.
     OnTheWay,
     /// It is what the path leads to, unless it is a link.
@@ -319,8 +319,8 @@ impl<'a> Walker<'a> {
                 return Err(Ended);
             };
             let step = match to_do.is_empty() {
-                true => Step::Last,
-                false => Step::OnTheWay,
+                true => WalkStep::Last,
+                false => WalkStep::OnTheWay,
             };
             match self.look(&here, &name, step)? {
                 Found::Directory(directory) => place.push(Rc::new(directory)),
@@ -345,7 +345,7 @@ impl<'a> Walker<'a> {
 
     /// Looks a name up, with everything watched that may change what it leads to. The directories on the way
     /// to the root cannot be removed before it is, so only the last name is watched for that.
-    fn look(&mut self, here: &Rc<Directory>, name: &[u8], step: Step) -> Result<Found, Ended> {
+    fn look(&mut self, here: &Rc<Directory>, name: &[u8], step: WalkStep) -> Result<Found, Ended> {
         if self.within == Within::Root {
             self.watch(here, CONTENT, name)?;
         }
@@ -359,7 +359,7 @@ impl<'a> Walker<'a> {
             match &found {
                 Found::Directory(directory) => {
                     self.watch(directory, AWAY, ITSELF)?;
-                    if step == Step::Last {
+                    if step == WalkStep::Last {
                         self.watch(here, REMOVED, name)?;
                     }
                 }
@@ -370,13 +370,13 @@ impl<'a> Walker<'a> {
     }
 
     /// When what was found was given its name, as far as that makes a path lead elsewhere.
-    fn named_at(&self, found: &Found, step: Step, changed: i64) -> i64 {
+    fn named_at(&self, found: &Found, step: WalkStep, changed: i64) -> i64 {
         match (found, self.within, step) {
             // Whoever saw another link there may have done so in the same second.
             (Found::Link(_), ..) => changed.saturating_add(1),
             (Found::Directory(_), Within::Root, _) => changed,
             // Those on the way to the root are changed for the sake of others: /tmp all the time.
-            (Found::Directory(_), Within::Machine, Step::Last) => changed,
+            (Found::Directory(_), Within::Machine, WalkStep::Last) => changed,
             (Found::Directory(_) | Found::Else, ..) => i64::MIN,
         }
     }

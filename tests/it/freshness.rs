@@ -65,7 +65,7 @@ fn a_change_of_the_site_is_seen_within_the_bound() {
         becomes(client, "/e/", says("index"));
         site.publish("d", "a file now");
         becomes(client, "/d", says("a file now"));
-        // A file with its twin.
+        // A file with its precompressed variant.
         let coded = |client: &mut Client| client.get("/j.js", &["Accept-Encoding: br"]).body;
         assert_eq!(coded(client), b"br-1");
         site.publish("j.js", "plain 2");

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use spede::server::settings::CacheBudget;
+use spede::settings::CacheBudget;
 use spede::simulate::{self, LogSource, Report, Settings};
 use spede::site::media_type::MediaTypes;
 use spede::site::resolve::{Directories, DotFiles, Naming};

@@ -48,7 +48,7 @@ fn what_was_warmed_is_hit_by_the_first_request() {
         let tree = site.path("a b/x").parent().unwrap().display().to_string();
         let words = ["--disk", engine, "--warm", &list, "--warm", &tree];
         let server = Server::start(&site, &words);
-        // The twin is mapped besides; the long file is kept open.
+        // The precompressed variant is mapped besides; the long file is kept open.
         wait_until_warm(&server, 6);
         let paths = [
             "/",

@@ -3,10 +3,10 @@
 //! Holds no values. Like the path cache it has a main part and entries that stand apart, in order of use,
 //! bounded by a share of their own and taking room from the others.
 
-use super::{Key, Place, Space, Tally};
+use super::{CurvePart, Key, Space, Tally};
 use crate::cache::ranked::{Ranked, Room};
 use crate::cache::recency::{Member, Recency};
-use crate::cache::stats::Fate;
+use crate::cache::stats::MissReason;
 
 /// At the start one key in `2^4` is sampled at most,
 const SHIFT_START: u32 = 4;
@@ -71,24 +71,24 @@ impl Miniature {
     pub(super) fn show(&mut self, key: &Key, may_enter: bool, look_ups: u64) {
         self.main.advance_to(look_ups >> self.shift);
         let is_held = match key.place {
-            Place::Main => self.main.look_up_or_note(&key.hash, key.hash).is_ok(),
-            Place::Apart => self.apart.look_up(&key.hash, key.hash).is_some(),
+            CurvePart::Main => self.main.look_up_or_note(&key.hash, key.hash).is_ok(),
+            CurvePart::Apart => self.apart.look_up(&key.hash, key.hash).is_some(),
         };
         if is_held {
             return;
         }
         self.missed.add(1 << self.shift, key.bytes);
         match key.place {
-            Place::Main if may_enter => self.insert(key),
-            Place::Main => {}
-            Place::Apart => self.insert_apart(key),
+            CurvePart::Main if may_enter => self.insert(key),
+            CurvePart::Main => {}
+            CurvePart::Apart => self.insert_apart(key),
         }
         while self.main.len() + self.apart.len() > COUNT_MAX {
             self.sample_fewer();
         }
     }
 
-    /// As the caches do it: `HeldCache::insert`, `PathCache::insert_file`.
+    /// As the caches do it: `ContentCache::insert`, `PathCache::insert_file`.
     fn insert(&mut self, key: &Key) {
         let mut room = scaled(self.space.room, self.shift);
         if key.weight > room.weight_max || room.count_max == 0 {
@@ -104,11 +104,11 @@ impl Miniature {
     /// As `PathCache::insert_negative` does it.
     fn insert_apart(&mut self, key: &Key) {
         self.main.note_miss(key.hash);
-        self.main.remove(&key.hash, key.hash, Fate::Changed);
+        self.main.remove(&key.hash, key.hash, MissReason::Changed);
         self.apart.insert(key.hash, Apart(key.hash));
         while self.apart.len() > self.apart_count_max() {
             if let Some((hash, _)) = self.apart.remove_oldest(0) {
-                self.main.note_departure(hash, Fate::PushedOut);
+                self.main.note_departure(hash, MissReason::Evicted);
             }
         }
         let room = scaled(self.space.room, self.shift);

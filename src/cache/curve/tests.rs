@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::{
-    Curve, CurvePoint, Holding, Key, Place, Room, Sampler, Space, TakenIn, Unit, miniature,
+    Curve, CurvePart, CurvePoint, Holding, Key, Room, Sampler, Space, TakenIn, Unit, miniature,
 };
+use crate::cache::content::{Budget, ContentCache};
 use crate::cache::entry::{Entry, Resolution, Seen};
-use crate::cache::held::{Budget, HeldCache};
 use crate::cache::path::{Known, PathCache};
 use crate::cache::workload::{self, Ask, Random, Workload, Zipf};
 use crate::clock::Now;
@@ -78,7 +78,7 @@ fn run_maps(asks: &[Ask], bytes_max: u64) -> (Ratios, Option<Curve>) {
         bytes_max,
         count_max: 32_768,
     };
-    let mut cache = HeldCache::new(budget).with_curve(TakenIn::Second);
+    let mut cache = ContentCache::new(budget).with_curve(TakenIn::Second);
     let (mut seen, mut tally) = (HashSet::new(), Tally::default());
     for ask in asks.iter().filter(|ask| ask.length <= MAPPED_LENGTH_MAX) {
         let version = version(ask);
@@ -241,7 +241,7 @@ fn what_is_missed_at_any_size_is_missed_at_each() {
         bytes_max: 4 << 20,
         count_max: 32_768,
     };
-    let mut cache = HeldCache::<()>::new(budget).with_curve(TakenIn::Second);
+    let mut cache = ContentCache::<()>::new(budget).with_curve(TakenIn::Second);
     for ask in &workload.asks {
         assert!(cache.look_up(&version(ask)).is_none());
     }
@@ -266,7 +266,7 @@ fn what_was_long_ago_is_forgotten() {
     };
     let key = |hash| Key {
         hash,
-        place: Place::Main,
+        place: CurvePart::Main,
         weight: 1,
         bytes: 10,
     };

@@ -11,11 +11,11 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::{PathCache, key};
-use crate::cache::curve::{Holding, NEVER, Place, Sampler};
+use crate::cache::curve::{CurvePart, Holding, NEVER, Sampler};
 use crate::cache::dependents::{Released, Ticket};
 use crate::cache::entry::{Entry, Resolution, Times, Validity};
 use crate::cache::recency::Member;
-use crate::cache::stats::Fate;
+use crate::cache::stats::MissReason;
 use crate::clock::Now;
 use crate::http::status::Status;
 
@@ -116,7 +116,7 @@ impl Negative {
     pub(super) fn show(&mut self, hash: u64, sampler: &mut Sampler, holding: Holding) {
         let is_due = sampler.look_ups() >> DUE_SHIFT >= u64::from(self.due);
         if is_due && self.due != u32::MAX {
-            let due = sampler.show(key(hash, Place::Apart, 0), holding);
+            let due = sampler.show(key(hash, CurvePart::Apart, 0), holding);
             self.show_from(due);
         }
     }
@@ -266,7 +266,12 @@ impl PathCache {
     }
 
     /// Notes how one that was taken out has left. Gives what it led to.
-    pub(super) fn leave(&mut self, raw_path: &[u8], negative: Negative, fate: Fate) -> Rc<Entry> {
+    pub(super) fn leave(
+        &mut self,
+        raw_path: &[u8],
+        negative: Negative,
+        fate: MissReason,
+    ) -> Rc<Entry> {
         let hash = self.hasher.hash_one(raw_path);
         self.files.note_departure(hash, fate);
         negative.into_entry(&self.resting)

@@ -3,7 +3,7 @@
 use super::{Connection, Ending, Last, Lingering, PeerStream, State};
 use crate::clock::Now;
 use crate::conn::explanation::Explanation;
-use crate::conn::interface::{CloseReason, Context, Found, HoldUp, Stage, Unread};
+use crate::conn::interface::{BlockedOn, CloseReason, Context, Found, Stage, Unread};
 use crate::http::request::{Head, Persistence};
 use crate::http::status::{Refusal, Status};
 use crate::site::response::Fixed;
@@ -59,7 +59,7 @@ impl Connection {
         self.inbox.clear();
         self.since = context.now.monotonic;
         if lingering.last == Last::Rest {
-            context.ledger.crossed += 1;
+            context.response_stats.crossed += 1;
         }
         match lingering.left.checked_sub(count as u64) {
             Some(left) => State::Lingering(Lingering {
@@ -89,8 +89,8 @@ impl Connection {
         match state {
             State::Lingering(_) => State::Closed(CloseReason::Lingered),
             _ if !self.outbox.is_empty() => State::Closed(match self.hold_up {
-                HoldUp::Peer => CloseReason::SendStalled,
-                HoldUp::Disk => CloseReason::DiskStalled,
+                BlockedOn::Peer => CloseReason::SendStalled,
+                BlockedOn::Disk => CloseReason::DiskStalled,
             }),
             State::Resolving { head, .. } => {
                 let too_late = Fixed::Error(Status::GatewayTimeout);
@@ -115,7 +115,7 @@ impl Connection {
         context: &mut Context<'_>,
     ) -> State {
         let (now, policy) = (context.now.monotonic, context.policy);
-        if self.outbox.is_empty() || self.hold_up != HoldUp::Peer {
+        if self.outbox.is_empty() || self.hold_up != BlockedOn::Peer {
             return state;
         }
         if self.uptake.note(count, now) {
@@ -135,12 +135,12 @@ impl Connection {
     /// Whether its deadline is a time to ask what the peer has acknowledged, to be told as
     /// [`Input::Acknowledged`](crate::conn::Input::Acknowledged). Gives the bytes handed over so far.
     pub fn awaits_acknowledgement(&self) -> Option<u64> {
-        let is_peer = !self.outbox.is_empty() && self.hold_up == HoldUp::Peer;
+        let is_peer = !self.outbox.is_empty() && self.hold_up == BlockedOn::Peer;
         is_peer.then(|| self.outbox.total_out())
     }
 
     /// Each of those who are waited for has his own time.
-    pub(super) fn held_up(&mut self, state: State, by: HoldUp, now: &Now) -> State {
+    pub(super) fn held_up(&mut self, state: State, by: BlockedOn, now: &Now) -> State {
         if self.hold_up != by {
             self.hold_up = by;
             self.since = now.monotonic;

@@ -1,10 +1,11 @@
 //! Connections are taken, and get their places: where there is none left, whoever has rested longest gives way.
 
 use super::EventLoop;
-use crate::server::accept::Taken;
-use crate::server::connections::{Connected, ConnectionId, Flow};
+use crate::conn::ConnectionId;
+use crate::observe::iterations::Work;
+use crate::server::accept::Accepted;
+use crate::server::connections::{Connected, Flow};
 use crate::server::places::Oldest;
-use crate::server::turns::Cause;
 
 /// Connections accepted in one turn before the open ones have theirs.
 const ACCEPT_COUNT_MAX: usize = 256;
@@ -29,14 +30,14 @@ impl EventLoop {
             };
             match self
                 .acceptor
-                .accept(open - promised, &mut self.service, &self.now)
+                .accept(open - promised, &mut self.store, &self.now)
             {
-                Taken::Nothing => break,
-                Taken::NoDescriptor => {
+                Accepted::Nothing => break,
+                Accepted::NoDescriptor => {
                     self.make_room();
                     break;
                 }
-                Taken::Connection(connected) => {
+                Accepted::Connection(connected) => {
                     let peer = connected.connection.peer();
                     if !self.acceptor.shares.admits(peer, open) {
                         continue;
@@ -53,7 +54,7 @@ impl EventLoop {
             }
         }
         if self.connections.accepted() != before {
-            self.turns.mark(Cause::Accepting);
+            self.iterations.mark(Work::Accepting);
         }
     }
 

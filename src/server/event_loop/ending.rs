@@ -8,7 +8,7 @@ use mio::Events;
 
 use super::{EventLoop, Phase};
 use crate::conn::{Input, Stage};
-use crate::server::access_log::Waiting;
+use crate::observe::access_log::Waiting;
 use crate::server::connections::Flow;
 use crate::server::draining::{Draining, Due};
 use crate::server::listeners::Origin;
@@ -26,13 +26,13 @@ impl EventLoop {
             match (order, self.phase) {
                 (Order::Reload, _) => {
                     self.reopen_log();
-                    self.service.distrust_all();
-                    self.service.let_go_of_held();
+                    self.store.distrust_all();
+                    self.store.drop_held();
                 }
                 (Order::ReopenLog, _) => self.reopen_log(),
                 (Order::Reserved, _) => {
                     let line = "SIGUSR2 means nothing to this version and is ignored";
-                    self.service.say(line, &self.now);
+                    self.store.say(line, &self.now);
                 }
                 (Order::End | Order::EndOfTime, Phase::Serving) => self.begin_drain(),
                 (Order::EndOfTime, _) => {}
@@ -42,7 +42,7 @@ impl EventLoop {
     }
 
     fn reopen_log(&mut self) {
-        self.log.reopen(&mut self.service.disk, self.now.monotonic);
+        self.log.reopen(&mut self.store.disk, self.now.monotonic);
     }
 
     /// From now on each connection is told of the end with its next answer.
@@ -134,25 +134,22 @@ impl EventLoop {
         }
         self.say_what_was_lost(cut);
         let began = Instant::now();
-        self.service.save_state(&self.now);
+        self.store.save_state(&self.now);
         loop {
             self.give_out_results();
             let EventLoop {
-                log,
-                driver,
-                service,
-                ..
+                log, driver, store, ..
             } = self;
-            let (lines, disk) = (&mut driver.ledger.lines, &mut service.disk);
+            let (lines, disk) = (&mut driver.response_stats.lines, &mut store.disk);
             log.flush(lines, Instant::now(), Waiting::Forbidden, disk);
             for line in log.notices() {
-                service.say(&line, &self.now);
+                store.say(&line, &self.now);
             }
             let waited = began.elapsed();
             let has_lines = log.is_writing() && waited < LAST_LINES_WAIT;
-            let has_state = service.is_saving() && waited < STATE_WAIT;
-            let has_notices = service.is_saying() && waited < LAST_LINES_WAIT;
-            if !(has_lines || has_state || has_notices) || service.disk.flush().is_err() {
+            let has_state = store.is_saving() && waited < STATE_WAIT;
+            let has_notices = store.is_saying() && waited < LAST_LINES_WAIT;
+            if !(has_lines || has_state || has_notices) || store.disk.flush().is_err() {
                 return;
             }
             let _ = self.poll.poll(events, Some(Duration::from_millis(1)));
@@ -161,14 +158,14 @@ impl EventLoop {
 
     /// One line if not everybody got his answer.
     fn say_what_was_lost(&mut self, cut: u64) {
-        let crossed = self.driver.ledger.crossed;
+        let crossed = self.driver.response_stats.crossed;
         if cut + crossed > 0 {
             let line = format!(
                 "stopped with {cut} requests cut off at the end of --grace, and {crossed} that came while their \
                  idle connections were ended"
             );
             // Nobody may be reading: a job writes it.
-            self.service.say(&line, &self.now);
+            self.store.say(&line, &self.now);
         }
     }
 }

@@ -1,13 +1,13 @@
 //! What the loop knows of its memory: the parts of the budget are those of all that it owns.
 
 use super::EventLoop;
-use crate::disk::measure::Measured;
-use crate::memory::Parts;
+use crate::memory::measured::Measured;
 use crate::memory::plan::Kept;
-use crate::server::disk_queue::Owner;
-use crate::server::memory::{Holders, gather};
-use crate::server::status::MemoryNumbers;
-use crate::server::turns::Cause;
+use crate::memory::{Part, Parts};
+use crate::observe::iterations::Work;
+use crate::observe::status::MemoryNumbers;
+use crate::server::memory::{Holders, MemoryControl, gather};
+use crate::store::disk_queue::Owner;
 use crate::sys::allocator;
 use crate::sys::memory::set_page_bytes_max;
 
@@ -22,7 +22,7 @@ impl EventLoop {
     /// Bytes by part, without what belongs to the program.
     fn parts(&self) -> Parts {
         gather(&Holders {
-            service: &self.service,
+            store: &self.store,
             driver: &self.driver,
             connections: &self.connections,
             deadlines: &self.deadlines,
@@ -40,7 +40,7 @@ impl EventLoop {
     fn kept(&self) -> Kept {
         Kept {
             connections: self.connections.count(),
-            ..self.service.kept()
+            ..self.store.kept()
         }
     }
 
@@ -52,9 +52,9 @@ impl EventLoop {
             self.memory.has_no_reserve();
         }
         let windows = self.memory.target() / WINDOW_SHARE;
-        self.service.residency.set_bytes_max(windows);
+        self.store.residency.set_bytes_max(windows);
         if self.memory.has_room(kept) {
-            self.service.grow();
+            self.store.grow();
         }
     }
 
@@ -68,7 +68,7 @@ impl EventLoop {
         }
         let mut count = 0;
         while self.memory.excess(self.kept()) > 0 && count < GIVE_WAY_COUNT_MAX {
-            if !self.service.give_way() {
+            if !self.store.give_way() {
                 break;
             }
             count += 1;
@@ -76,7 +76,7 @@ impl EventLoop {
         let is_done = count < GIVE_WAY_COUNT_MAX;
         self.memory.has_given_way(count, is_done);
         if count > 0 {
-            self.turns.mark(Cause::GivingWay);
+            self.iterations.mark(Work::GivingWay);
         }
     }
 
@@ -85,12 +85,32 @@ impl EventLoop {
         let now = self.now.monotonic;
         if let Some(job) = self.memory.measure(now) {
             set_page_bytes_max(self.memory.budget() / PAGE_SHARE);
-            self.service.disk.insist(Owner::Server, job, now);
+            self.store.disk.submit_unbounded(Owner::Server, job, now);
         }
     }
 
     /// The numbers for /status. O(connections).
     pub(super) fn memory_numbers(&self) -> MemoryNumbers {
-        MemoryNumbers::take(&self.memory, self.parts(), self.kept())
+        numbers(&self.memory, self.parts(), self.kept())
+    }
+}
+
+/// Of the parts of the loop, which the control completes.
+fn numbers(memory: &MemoryControl, parts: Parts, kept: Kept) -> MemoryNumbers {
+    let parts = memory.complete(parts);
+    let measured = memory.measured();
+    MemoryNumbers {
+        budget_bytes: memory.budget(),
+        target_bytes: memory.target(),
+        kernel_bytes: kept.bytes(),
+        allocated_bytes: memory.used(),
+        parts: Part::ALL.map(|part| (part.name(), parts.of(part))).into(),
+        limit_bytes: measured.limit.bytes,
+        limit_source: measured.limit.source.name(),
+        resident_bytes: measured.resident.all,
+        resident_own_bytes: measured.resident.own,
+        given_way: memory.given_way(),
+        pressures: memory.pressures(),
+        allocation_failures: allocator::failures(),
     }
 }

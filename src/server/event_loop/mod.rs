@@ -20,22 +20,23 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use super::accept::Acceptor;
-use super::access_log::{LogWriter, Waiting};
-use super::connections::{ConnectionId, Connections, Flow};
+use super::connections::{Connections, Flow};
 use super::deadlines::{Armed, Deadlines};
-use super::deliveries::Deliveries;
 use super::draining::Draining;
-use super::driver::{After, Driver};
+use super::driver::{Driven, Driver};
 use super::memory::MemoryControl;
-use super::service::Service;
 use super::signals::Signals;
-use super::status::{
-    Asked, ConnectionNumbers, LoopNumbers, SentNumbers, SharedPages, Snapshot, TurnNumbers,
-};
-use super::turns::{Cause, Turns, Wait};
 use crate::clock::Now;
-use crate::disk::JobId;
-use crate::disk::job::Done;
+use crate::conn::ConnectionId;
+use crate::job::Done;
+use crate::job::JobId;
+use crate::observe::access_log::{LogWriter, Waiting};
+use crate::observe::iterations::{Iterations, Wait, Work};
+use crate::observe::status::{
+    Asked, ConnectionNumbers, IterationNumbers, LoopNumbers, SentNumbers, SharedPages, Snapshot,
+};
+use crate::store::Store;
+use crate::store::deliveries::Deliveries;
 use crate::sys::file::FileTime;
 
 /// Events taken from the kernel in one wait. More wait there, and come in the next.
@@ -54,7 +55,7 @@ const TOKEN_CONNECTION_LAST: usize = u32::MAX as usize;
 
 /// What an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Source {
+enum EventSource {
     Signals,
     Watch,
     Mounts,
@@ -64,16 +65,16 @@ enum Source {
     Connection(usize),
 }
 
-impl From<Token> for Source {
-    fn from(token: Token) -> Source {
+impl From<Token> for EventSource {
+    fn from(token: Token) -> EventSource {
         match token {
-            TOKEN_SIGNALS => Source::Signals,
-            TOKEN_WATCH => Source::Watch,
-            TOKEN_DISK => Source::Disk,
-            TOKEN_PRESSURE => Source::Pressure,
-            TOKEN_MOUNTS => Source::Mounts,
-            Token(index) if index <= TOKEN_CONNECTION_LAST => Source::Connection(index),
-            Token(index) => Source::Listener(TOKEN_LISTENER_LAST - index),
+            TOKEN_SIGNALS => EventSource::Signals,
+            TOKEN_WATCH => EventSource::Watch,
+            TOKEN_DISK => EventSource::Disk,
+            TOKEN_PRESSURE => EventSource::Pressure,
+            TOKEN_MOUNTS => EventSource::Mounts,
+            Token(index) if index <= TOKEN_CONNECTION_LAST => EventSource::Connection(index),
+            Token(index) => EventSource::Listener(TOKEN_LISTENER_LAST - index),
         }
     }
 }
@@ -107,12 +108,12 @@ pub(super) struct EventLoop {
     connections: Connections,
     deadlines: Deadlines,
     driver: Driver,
-    service: Service,
+    store: Store,
     log: LogWriter,
     memory: MemoryControl,
     now: Now,
     started: Instant,
-    turns: Turns,
+    iterations: Iterations,
     phase: Phase,
     grace: Duration,
     /// Connections taken before the server began to stop.
@@ -145,7 +146,7 @@ impl EventLoop {
         mut signals: Signals,
         acceptor: Acceptor,
         driver: Driver,
-        service: Service,
+        store: Store,
         log: LogWriter,
         memory: MemoryControl,
         grace: Duration,
@@ -158,8 +159,8 @@ impl EventLoop {
             let descriptor = listener.descriptor();
             registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
         }
-        let watch = service.watch.descriptor().map(|watch| (watch, TOKEN_WATCH));
-        let disk = service.disk.engine.wake_sources();
+        let watch = store.watch.descriptor().map(|watch| (watch, TOKEN_WATCH));
+        let disk = store.disk.engine.wake_sources();
         let disk = disk
             .into_iter()
             .map(|source| (source.as_raw_fd(), TOKEN_DISK));
@@ -170,7 +171,7 @@ impl EventLoop {
             let interest = Interest::PRIORITY;
             registry.register(&mut SourceFd(&descriptor), TOKEN_PRESSURE, interest)?;
         }
-        if let Some(mounts) = service.mount_events() {
+        if let Some(mounts) = store.mount_events() {
             let mounts = &mut SourceFd(&mounts);
             registry.register(mounts, TOKEN_MOUNTS, Interest::PRIORITY)?;
         }
@@ -182,12 +183,12 @@ impl EventLoop {
             connections: Connections::default(),
             deadlines: Deadlines::new(started),
             driver,
-            service,
+            store,
             log,
             memory,
             now: Now::at(started, wall_time()),
             started,
-            turns: Turns::new(started),
+            iterations: Iterations::new(started),
             phase: Phase::Serving,
             grace,
             accepted_before_end: 0,
@@ -206,10 +207,10 @@ impl EventLoop {
     pub(super) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENT_COUNT_MAX);
         self.begin_accounting();
-        self.turns.begin(Instant::now(), Wait::NotAtAll, 0);
+        self.iterations.begin(Instant::now(), Wait::NotAtAll, 0);
         while self.phase != Phase::Over {
             let slept = Instant::now();
-            self.turns.end(slept);
+            self.iterations.end(slept);
             let timeout = self.timeout(slept);
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
@@ -220,7 +221,7 @@ impl EventLoop {
                 Some(Duration::ZERO) => Wait::NotAtAll,
                 _ => Wait::ForEvents,
             };
-            self.turns.begin(woke, wait, events.iter().count());
+            self.iterations.begin(woke, wait, events.iter().count());
             self.now = self.now.moved_to(woke, wall_time());
             self.driver.turn += 1;
             self.turn(&events)?;
@@ -232,12 +233,12 @@ impl EventLoop {
     /// How long the loop may sleep; `None`: until an event.
     fn timeout(&self, now: Instant) -> Option<Duration> {
         let is_told = self.ready.is_empty() && self.due.is_empty() && self.deliveries.is_empty();
-        let is_warming = self.phase == Phase::Serving && self.service.may_warm();
+        let is_warming = self.phase == Phase::Serving && self.store.may_warm();
         let is_giving_way = self.memory.is_giving_way();
         if !is_told
             || is_warming
             || is_giving_way
-            || self.service.disk.has_results()
+            || self.store.disk.has_results()
             || self.acceptor.is_ready()
         {
             return Some(Duration::ZERO);
@@ -251,28 +252,28 @@ impl EventLoop {
             self.log.timeout(now),
             self.acceptor.timeout(now),
             self.memory.timeout(now),
-            self.service.patience_timeout(now),
-            self.service.idle_timeout(now),
+            self.store.patience_timeout(now),
+            self.store.idle_timeout(now),
             drain,
         ];
         waits.into_iter().flatten().min()
     }
 
     fn turn(&mut self, events: &Events) -> io::Result<()> {
-        self.service.tick(&self.now);
-        self.service.let_go_of_idle(&self.now);
+        self.store.tick(&self.now);
+        self.store.drop_idle(&self.now);
         let (mut watch, mut signals) = (false, false);
         let mut count = 0;
         for event in events {
             count += 1;
-            match Source::from(event.token()) {
-                Source::Signals => signals = true,
-                Source::Watch => watch = true,
-                Source::Mounts => self.service.mounts_changed(&self.now),
-                Source::Disk => {}
-                Source::Pressure => self.memory.pressed(),
-                Source::Listener(index) => self.acceptor.note(index),
-                Source::Connection(index) => {
+            match EventSource::from(event.token()) {
+                EventSource::Signals => signals = true,
+                EventSource::Watch => watch = true,
+                EventSource::Mounts => self.store.mounts_changed(&self.now),
+                EventSource::Disk => {}
+                EventSource::Pressure => self.memory.pressed(),
+                EventSource::Listener(index) => self.acceptor.note(index),
+                EventSource::Connection(index) => {
                     let ended = event.is_read_closed() || event.is_error();
                     let noted = Noted {
                         readable: event.is_readable() || ended,
@@ -286,16 +287,16 @@ impl EventLoop {
         }
         // A full list of events may have left the watch's for later.
         if watch || count == EVENT_COUNT_MAX {
-            self.service.drop_changed();
-            self.turns.mark(Cause::Changes);
+            self.store.drop_changed();
+            self.iterations.mark(Work::Changes);
         }
         if signals {
             self.obey_signals();
-            self.turns.mark(Cause::Signals);
+            self.iterations.mark(Work::Signals);
         }
         self.accept();
         self.drive_ready();
-        self.service.lose_patience(&self.now, &mut self.deliveries);
+        self.store.expire_patience(&self.now, &mut self.deliveries);
         self.give_out_results();
         self.warm();
         self.look_at_deadlines();
@@ -303,9 +304,9 @@ impl EventLoop {
         self.keep_within_budget();
         self.measure_memory();
         self.go_on_draining();
-        self.service.recheck_waiting(&self.now);
-        if self.service.disk.flush()? > 0 {
-            self.turns.mark(Cause::HandingOver);
+        self.store.recheck_waiting(&self.now);
+        if self.store.disk.flush()? > 0 {
+            self.iterations.mark(Work::HandingOver);
         }
         Ok(())
     }
@@ -367,28 +368,25 @@ impl EventLoop {
             return;
         };
         let EventLoop {
-            driver,
-            service,
-            now,
-            ..
+            driver, store, now, ..
         } = self;
-        let mut after = driver.drive(connected, id, service, now);
-        if after == After::Status {
+        let mut after = driver.drive(connected, id, store, now);
+        if after == Driven::Status {
             self.show_status(id);
-            after = After::Again;
+            after = Driven::Again;
         }
         let Some(connected) = self.connections.find(id) else {
             return;
         };
         let is_unlisted = connected.is_unlisted();
         match after {
-            After::Wait | After::Status => {}
-            After::Again if connected.queued => {}
-            After::Again => {
+            Driven::Wait | Driven::Status => {}
+            Driven::Again if connected.queued => {}
+            Driven::Again => {
                 connected.queued = true;
                 self.ready.push(id);
             }
-            After::Close(_) => {
+            Driven::Close(_) => {
                 self.close(id);
                 return;
             }
@@ -406,7 +404,7 @@ impl EventLoop {
         if let Some(closed) = closed {
             self.acceptor.shares.leave(closed.connection.peer());
             for job in closed.awaits.into_iter().chain(closed.awaits_window) {
-                self.service.leave(job, id);
+                self.store.leave(job, id);
             }
         }
         self.acceptor.resume();
@@ -442,7 +440,7 @@ impl EventLoop {
             uptime_seconds: (self.now.monotonic - self.started).as_secs(),
             connections: ConnectionNumbers {
                 open: self.connections.count(),
-                by_state: self.connections.by_standing(),
+                by_state: self.connections.by_activity(),
                 capacity: self.acceptor.connection_count_max,
                 accepted: self.connections.accepted(),
                 accept_pauses: self.acceptor.pauses(),
@@ -454,22 +452,22 @@ impl EventLoop {
                 sendfile: self.driver.sendfile_bytes,
             },
             memory: self.memory_numbers(),
-            stale: self.service.stale_numbers(&self.now),
+            stale: self.store.stale_numbers(&self.now),
             access_log_lost_bytes: self.log.lost().bytes,
             access_log_lost_lines: self.log.lost().lines,
-            turns: TurnNumbers::take(&self.turns, self.now.monotonic),
+            turns: IterationNumbers::take(&self.iterations, self.now.monotonic),
         };
         // What is gone is to be counted no more.
-        self.service.watch.directories.collect();
-        Snapshot::take(&self.service, &self.driver.ledger, numbers)
+        self.store.watch.directories.collect();
+        Snapshot::take(&self.store, &self.driver.response_stats, numbers)
     }
 
     /// Fills the caches, as far as nobody waits for it.
     fn warm(&mut self) {
-        if self.phase == Phase::Serving && self.service.may_warm() {
-            self.turns.mark(Cause::Connections);
-            self.service.warm_up(&self.now);
-            self.turns.mark(Cause::Warming);
+        if self.phase == Phase::Serving && self.store.may_warm() {
+            self.iterations.mark(Work::Connections);
+            self.store.warm_up(&self.now);
+            self.iterations.mark(Work::Warming);
         }
     }
 
@@ -477,16 +475,16 @@ impl EventLoop {
         let EventLoop {
             log,
             driver,
-            service,
+            store,
             now,
             ..
         } = self;
-        let (lines, disk) = (&mut driver.ledger.lines, &mut service.disk);
+        let (lines, disk) = (&mut driver.response_stats.lines, &mut store.disk);
         log.flush(lines, now.monotonic, Waiting::Allowed, disk);
         for line in log.notices() {
-            service.say(&line, now);
+            store.say(&line, now);
         }
-        driver.ledger.trim();
+        driver.response_stats.trim();
     }
 }
 

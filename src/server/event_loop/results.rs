@@ -3,11 +3,11 @@
 use std::io;
 
 use super::EventLoop;
-use crate::conn::{HoldUp, Input};
-use crate::disk::job::Done;
-use crate::server::deliveries::{DELIVERY_COUNT_MAX, Delivery};
-use crate::server::service::Service;
-use crate::server::turns::Cause;
+use crate::conn::{BlockedOn, Input};
+use crate::job::Done;
+use crate::observe::iterations::Work;
+use crate::store::Store;
+use crate::store::deliveries::{DELIVERY_COUNT_MAX, Delivery};
 
 /// Deadlines looked at in one turn.
 const DEADLINE_COUNT_MAX: usize = 256;
@@ -16,18 +16,18 @@ impl EventLoop {
     /// Takes in what jobs have found out, and tells some of those who waited.
     pub(super) fn give_out_results(&mut self) {
         let done = &mut self.scratch.done;
-        let Service {
+        let Store {
             disk,
-            fetches,
+            lookups,
             residency,
             ..
-        } = &mut self.service;
-        let is_wanted = |job| fetches.is_wanted(job) || residency.is_wanted(job);
+        } = &mut self.store;
+        let is_wanted = |job| lookups.is_wanted(job) || residency.is_wanted(job);
         disk.reap(self.now.monotonic, is_wanted, done);
         if done.is_empty() && self.deliveries.is_empty() {
             return;
         }
-        self.turns.mark(Cause::Connections);
+        self.iterations.mark(Work::Connections);
         let mut measured = None;
         for (job, done) in done.drain(..) {
             match done {
@@ -39,28 +39,28 @@ impl EventLoop {
                     let now = self.now.monotonic;
                     self.log.written(job, buffer, written, failed, now);
                 }
-                Done::Said => self.service.said(job, &self.now),
+                Done::Said => self.store.said(job, &self.now),
                 Done::Reopened(file) => {
                     let now = self.now.monotonic;
-                    self.log.reopened(file, &mut self.service.disk, now);
+                    self.log.reopened(file, &mut self.store.disk, now);
                 }
                 Done::Measured(result) => measured = Some(result),
                 done => self
-                    .service
+                    .store
                     .complete(job, done, &self.now, &mut self.deliveries),
             }
         }
         if let Some(measured) = measured {
             self.measured(measured);
         }
-        self.log.let_go(&mut self.service.disk, self.now.monotonic);
+        self.log.release(&mut self.store.disk, self.now.monotonic);
         for _ in 0..DELIVERY_COUNT_MAX {
             let Some(delivery) = self.deliveries.pop() else {
                 break;
             };
             self.deliver(&delivery);
         }
-        self.turns.mark(Cause::Results);
+        self.iterations.mark(Work::Results);
     }
 
     /// Gives one who waited what he waited for.
@@ -70,20 +70,17 @@ impl EventLoop {
             return;
         };
         let EventLoop {
-            driver,
-            service,
-            now,
-            ..
+            driver, store, now, ..
         } = self;
         match delivery {
             Delivery::Answer(_, completed) => {
-                driver.deliver(connected, *id, completed, service, now);
+                driver.deliver(connected, *id, completed, store, now);
             }
             Delivery::More(_, job, _) if connected.awaits_window != Some(*job) => return,
             Delivery::More(_, _, result) => {
                 connected.awaits_window = None;
                 let news = match result {
-                    Ok(()) => Input::HeldUp(HoldUp::Peer),
+                    Ok(()) => Input::Blocked(BlockedOn::Peer),
                     // The head has gone already: all that is left is not to complete the answer.
                     Err(_) => Input::Broken(io::ErrorKind::UnexpectedEof),
                 };
@@ -110,7 +107,7 @@ impl EventLoop {
             let deadline = connected.connection.deadline(&self.driver.policy.timeouts);
             if deadline.is_some_and(|deadline| deadline <= self.now.monotonic) {
                 if let Some(job) = connected.awaits.take() {
-                    self.service.leave(job, id);
+                    self.store.leave(job, id);
                 }
                 connected.connection.lend(&mut self.driver.pool);
                 self.driver.deadline_passed(connected, &self.now);
@@ -118,7 +115,7 @@ impl EventLoop {
             self.drive(id);
         }
         if count > 0 {
-            self.turns.mark(Cause::Deadlines);
+            self.iterations.mark(Work::Deadlines);
         }
     }
 }

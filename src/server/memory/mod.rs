@@ -10,13 +10,13 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::disk::job::{Job, Once};
-use crate::disk::measure::{Measured, Places};
+use crate::job::{Job, OneShot};
 use crate::memory::limits::Limit;
+use crate::memory::measured::{Measured, MemoryFiles};
 use crate::memory::plan::{self, Kept, Measurement, Plan};
 use crate::memory::{Part, Parts};
-use crate::server::settings::Settings;
 use crate::server::start::warn;
+use crate::settings::Settings;
 use crate::sys::allocator;
 use crate::sys::pressure::Pressure;
 
@@ -34,7 +34,7 @@ const ROOM_SHARE: u64 = 16;
 #[derive(Debug)]
 pub(super) struct MemoryControl {
     /// Where limits are read.
-    places: Arc<Places>,
+    places: Arc<MemoryFiles>,
     /// Tells of memory pressure.
     pressure: Option<Pressure>,
     /// How much may be used now.
@@ -63,7 +63,7 @@ pub(super) struct MemoryControl {
 impl MemoryControl {
     /// Looks at the limits.
     pub(super) fn new(settings: &Settings) -> MemoryControl {
-        let places = Places::find();
+        let places = MemoryFiles::find();
         let measured = places.measure();
         let files = places.pressure_files();
         MemoryControl {
@@ -103,7 +103,10 @@ impl MemoryControl {
         }
         self.measured_at = Some(now);
         self.is_measuring = true;
-        Some(Job::Once(Once::Measure(Arc::clone(&self.places)), None))
+        Some(Job::OneShot(
+            OneShot::Measure(Arc::clone(&self.places)),
+            None,
+        ))
     }
 
     /// How long an idle loop may wait until it measures.

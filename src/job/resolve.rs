@@ -1,0 +1,571 @@
+//! The look-up of one path: which file it leads to, which precompressed variants that has, and what must stay as it
+//! is for this to hold.
+//!
+//! Where the directories that it goes through are to be watched, they are so before anything is
+//! looked at. The walk that does it takes a helper, so it is left out where the loop knows that the
+//! directory is watched already; then a link, which may lead out of it, is noticed and walked after all.
+
+use std::ffi::CString;
+use std::io;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use super::outcome::{
+    Dependencies, FoundFile, LookupSite, OpenFailure, Opened, Outcome, WatchCoverage, meaning,
+};
+use super::{Done, Examined, Listing, Syscall};
+use crate::cache::entry::Expectation;
+use crate::http::content_coding::Coding;
+use crate::http::status::Status;
+use crate::site::resolve::{Candidate, LookupPlan, OnDirectory};
+use crate::site::validators::Identity;
+use crate::sys::beneath::{Links, Located, Root};
+use crate::sys::file::{Description, FileKind, FileVersion, OpenFile};
+use crate::sys::watches::Walk;
+
+/// How often a path is walked again after a rename elsewhere disturbed the walk (EAGAIN). The
+/// kernel gives up only when a rename or mount happens during `..`, so a few tries are many.
+const WALK_TRIES_MAX: u32 = 16;
+
+/// How much older than its file a precompressed variant may be: tools that publish both at once (`tar -xm`, parallel copies) write them in
+/// any order, within a moment.
+const OLDER_SECONDS_MAX: i64 = 2;
+
+/// Where a look-up stands.
+#[derive(Debug)]
+enum Stage {
+    /// Comparing the path of the root with the root.
+    ComparingRoot,
+    /// Opening what it leads to by now.
+    OpeningRoot,
+    /// Watching all directories on the way.
+    Walking,
+    /// Comparing with what was expected; the next to compare.
+    Checking(usize),
+    /// Looking for a candidate, and opening it.
+    Candidate {
+        candidate: usize,
+        reach: OpenProgress,
+    },
+    /// Looking for the precompressed variants of a candidate that was found, and opening them; the next one.
+    Twins {
+        candidate: usize,
+        variant: usize,
+        identity: Opened,
+        precompressed: Vec<(Coding, Opened)>,
+        reach: OpenProgress,
+    },
+    /// Looking into those of the opened files whose metadata does not tell all.
+    Examining(Box<FoundFile>),
+    /// Reading the names in the directory itself.
+    Listing,
+    /// Nothing is left to do.
+    Finished(Outcome),
+}
+
+/// How near a file is. Nothing is opened before it was looked at.
+#[derive(Debug)]
+enum OpenProgress {
+    /// It is being looked for.
+    Looking,
+    /// It was found and is being opened. Lent away meanwhile.
+    Opening(Option<Located>),
+}
+
+/// The look-up of one path: candidates in order, then the precompressed variants of the first that is a file.
+#[derive(Debug)]
+pub struct Resolve {
+    lookup: LookupPlan,
+    expected: Option<Vec<Expectation>>,
+    /// The digest of the page that is known of the directory.
+    expected_page: Option<u64>,
+    seen: Vec<Expectation>,
+    /// Twins that are older than the file.
+    outdated: Vec<CString>,
+    stage: Stage,
+    walks: u32,
+    site: LookupSite,
+    dependencies: Dependencies,
+}
+
+impl Resolve {
+    /// A look-up that starts from nothing.
+    pub fn new(lookup: LookupPlan, site: LookupSite) -> Resolve {
+        Resolve::with(lookup, None, site)
+    }
+
+    /// A look-up that may end early if all is as expected.
+    pub fn checking(lookup: LookupPlan, expected: Vec<Expectation>, site: LookupSite) -> Resolve {
+        Resolve::with(lookup, Some(expected), site)
+    }
+
+    /// The same, where a page of this digest is known.
+    pub fn expecting_page(self, digest: Option<u64>) -> Resolve {
+        Resolve {
+            expected_page: digest,
+            ..self
+        }
+    }
+
+    fn with(lookup: LookupPlan, expected: Option<Vec<Expectation>>, site: LookupSite) -> Resolve {
+        let mut resolve = Resolve {
+            stage: Stage::ComparingRoot,
+            lookup,
+            expected,
+            expected_page: None,
+            seen: Vec::new(),
+            outdated: Vec::new(),
+            walks: 0,
+            dependencies: Dependencies {
+                walk: None,
+                is_linked: false,
+            },
+            site,
+        };
+        if !resolve.site.is_root_compared {
+            resolve.stage = resolve.after_root();
+        }
+        resolve
+    }
+
+    fn after_root(&self) -> Stage {
+        match self.site.coverage {
+            WatchCoverage::Unknown(_) => Stage::Walking,
+            WatchCoverage::Unwatched | WatchCoverage::Watched(_) => self.after_walk(),
+        }
+    }
+
+    fn after_walk(&self) -> Stage {
+        match &self.expected {
+            Some(expected) if !expected.is_empty() => Stage::Checking(0),
+            _ => first_stage(&self.lookup),
+        }
+    }
+
+    /// What becomes of links: where there was no walk, one must not go unnoticed.
+    fn links(&self) -> Links {
+        match self.site.coverage {
+            WatchCoverage::Watched(_) => Links::Noticed,
+            WatchCoverage::Unwatched | WatchCoverage::Unknown(_) => Links::Followed,
+        }
+    }
+
+    /// There is a link after all: everything from the start, with a walk.
+    fn walk_first(&mut self) {
+        if let WatchCoverage::Watched(watches) = &self.site.coverage {
+            self.site.coverage = WatchCoverage::Unknown(Arc::clone(watches));
+        }
+        self.seen.clear();
+        self.outdated.clear();
+        self.stage = Stage::Walking;
+    }
+
+    /// Makes the calls of [`Syscall::Walk`].
+    ///
+    /// # Blocking
+    /// Waits for the disk.
+    pub fn walk(&self) -> Walk {
+        let WatchCoverage::Unknown(watches) = &self.site.coverage else {
+            return Walk::default();
+        };
+        let names = self.lookup.names();
+        self.site.root.walk(watches, self.lookup.directory(), names)
+    }
+
+    /// What came of [`Syscall::Walk`].
+    pub(super) fn walked(&mut self, walk: Walk) {
+        self.dependencies.walk = Some(walk);
+        self.stage = self.after_walk();
+    }
+
+    /// What came of [`Syscall::FindRoot`]. A root that is not there for a moment stays what it was.
+    pub(super) fn root_found(&mut self, root: io::Result<Root>) {
+        self.stage = match root {
+            Ok(root) if !root.is_same(&self.site.root) => {
+                Stage::Finished(Outcome::Elsewhere(Arc::new(root)))
+            }
+            _ => self.after_root(),
+        };
+    }
+
+    pub(super) fn step(&self) -> Syscall<'_> {
+        let (root, links) = (&self.site.root, self.links());
+        let reach_for = |path, reach: &OpenProgress| match reach {
+            OpenProgress::Looking => Syscall::Look(root, path, links),
+            OpenProgress::Opening(_) => Syscall::Open(root, path, links),
+        };
+        match &self.stage {
+            Stage::ComparingRoot => Syscall::Describe(root, root.path(), Links::Followed),
+            Stage::OpeningRoot => Syscall::FindRoot(root, None),
+            Stage::Walking => Syscall::Walk(self),
+            Stage::Checking(at) => match self.expected.as_deref().and_then(|all| all.get(*at)) {
+                Some(expectation) => Syscall::Describe(root, &expectation.path, links),
+                None => Syscall::Finished,
+            },
+            Stage::Candidate { candidate, reach } => {
+                reach_for(&self.lookup.candidates[*candidate].path, reach)
+            }
+            Stage::Twins {
+                candidate,
+                variant,
+                reach,
+                ..
+            } => reach_for(
+                &self.lookup.candidates[*candidate].precompressed[*variant].1,
+                reach,
+            ),
+            Stage::Examining(found) => match found.unexamined() {
+                Some(opened) => Syscall::Examine(opened),
+                None => Syscall::Finished,
+            },
+            Stage::Listing => match &self.lookup.listing {
+                Some(listed) => Syscall::List(root, listed, links),
+                None => Syscall::Finished,
+            },
+            Stage::Finished(_) => Syscall::Finished,
+        }
+    }
+
+    /// What came of [`Syscall::Describe`]. Anything but what was expected starts the look-up anew.
+    pub(super) fn described(&mut self, description: rustix::io::Result<Description>) {
+        let at = match self.stage {
+            Stage::Checking(at) => at,
+            Stage::ComparingRoot => {
+                self.stage = match description {
+                    Ok(description) if !self.site.root.is(&description) => Stage::OpeningRoot,
+                    _ => self.after_root(),
+                };
+                return;
+            }
+            _ => return,
+        };
+        if let Ok(description) = &description {
+            self.dependencies.is_linked |= description.link_count > 1;
+            if description.kind == FileKind::Link {
+                return self.walk_first();
+            }
+        }
+        let version = description
+            .ok()
+            .filter(|description| description.kind == FileKind::Regular)
+            .map(|description| description.version);
+        let expected = self.expected.as_deref().unwrap_or_default();
+        self.stage = match expected.get(at) {
+            Some(expectation) if expectation.version != version => {
+                self.expected = None;
+                self.dependencies.is_linked = false;
+                first_stage(&self.lookup)
+            }
+            _ if at + 1 < expected.len() => Stage::Checking(at + 1),
+            _ => Stage::Finished(Outcome::Unchanged),
+        };
+    }
+
+    /// What came of [`Syscall::Look`]. Only a file is opened, and a precompressed variant only if it is of use.
+    pub(super) fn located(&mut self, located: rustix::io::Result<(Located, Description)>) {
+        if let Err(error) = &located
+            && self.begins_again(*error)
+        {
+            return;
+        }
+        let stage = std::mem::replace(&mut self.stage, Stage::Finished(Outcome::Unchanged));
+        self.stage = match stage {
+            Stage::Candidate { candidate, .. } => self.candidate_located(candidate, located),
+            Stage::Twins {
+                candidate,
+                variant,
+                identity,
+                precompressed,
+                ..
+            } => match located {
+                Ok((located, what)) if is_of_use(&what, &identity) => Stage::Twins {
+                    candidate,
+                    variant,
+                    identity,
+                    precompressed,
+                    reach: OpenProgress::Opening(Some(located)),
+                },
+                located => {
+                    let what = located.ok().map(|(_, what)| what);
+                    self.see_variant(candidate, variant, &identity, what);
+                    self.next_variant(candidate, variant + 1, identity, precompressed)
+                }
+            },
+            stage => stage,
+        };
+    }
+
+    /// What is to be opened.
+    pub(super) fn lend_located(&mut self) -> Option<Located> {
+        match &mut self.stage {
+            Stage::Candidate {
+                reach: OpenProgress::Opening(located),
+                ..
+            }
+            | Stage::Twins {
+                reach: OpenProgress::Opening(located),
+                ..
+            } => located.take(),
+            _ => None,
+        }
+    }
+
+    /// What came of [`Syscall::Open`].
+    pub(super) fn opened(&mut self, opened: rustix::io::Result<(OpenFile, Description)>) {
+        if let Err(error) = &opened
+            && self.begins_again(*error)
+        {
+            return;
+        }
+        let stage = std::mem::replace(&mut self.stage, Stage::Finished(Outcome::Unchanged));
+        self.stage = match stage {
+            Stage::Candidate { candidate, .. } => self.candidate_opened(candidate, opened),
+            Stage::Twins {
+                candidate,
+                variant,
+                identity,
+                precompressed,
+                ..
+            } => self.variant_opened(candidate, variant, identity, precompressed, opened),
+            stage => stage,
+        };
+    }
+
+    /// Whether an error says nothing but that the path has to be walked once more, or once with links.
+    fn begins_again(&mut self, error: Errno) -> bool {
+        if error == Errno::LOOP && self.links() == Links::Noticed {
+            self.walk_first();
+            return true;
+        }
+        // ESTALE: what was looked at is gone before it could be opened.
+        let is_unproven = matches!(error, Errno::AGAIN | Errno::INTR | Errno::STALE);
+        if !is_unproven || self.walks >= WALK_TRIES_MAX {
+            return false;
+        }
+        self.walks += 1;
+        if let Stage::Candidate { reach, .. } | Stage::Twins { reach, .. } = &mut self.stage {
+            *reach = OpenProgress::Looking;
+        }
+        true
+    }
+
+    /// What came of [`Syscall::Examine`].
+    pub(super) fn examined(&mut self, examined: Examined) {
+        let stage = std::mem::replace(&mut self.stage, Stage::Finished(Outcome::Unchanged));
+        self.stage = match stage {
+            Stage::Examining(mut found) => {
+                found.examined(examined);
+                found_stage(found)
+            }
+            stage => stage,
+        };
+    }
+
+    /// What came of [`Syscall::List`].
+    pub(super) fn listed(&mut self, listed: rustix::io::Result<Box<Listing>>) {
+        if let Err(error) = &listed
+            && self.begins_again(*error)
+        {
+            return;
+        }
+        let outcome = match listed {
+            Ok(listing) => {
+                self.dependencies.is_linked |= listing.is_polled;
+                match self.expected_page == Some(listing.digest) {
+                    true => Outcome::Unchanged,
+                    false => Outcome::Listed(listing),
+                }
+            }
+            Err(error) => meaning(error).outcome(),
+        };
+        self.stage = Stage::Finished(outcome);
+    }
+
+    /// The outcome, once [`step`](Resolve::step) says that it is there.
+    pub(super) fn finish(self) -> Done {
+        let outcome = match self.stage {
+            Stage::Finished(outcome) => outcome,
+            _ => Outcome::Unchanged,
+        };
+        Done::Resolved(outcome, self.dependencies)
+    }
+
+    /// Gives it up where it stands.
+    pub(super) fn abandon(self, status: Status) -> Done {
+        Done::Resolved(Outcome::Failed(status), self.dependencies)
+    }
+
+    fn candidate_located(
+        &mut self,
+        candidate: usize,
+        located: rustix::io::Result<(Located, Description)>,
+    ) -> Stage {
+        match located {
+            Ok((located, what)) => match what.kind {
+                FileKind::Regular => Stage::Candidate {
+                    candidate,
+                    reach: OpenProgress::Opening(Some(located)),
+                },
+                FileKind::Directory => match &self.lookup.on_directory {
+                    OnDirectory::Redirect(path) => Stage::Finished(Outcome::Moved(path.clone())),
+                    OnDirectory::Missing => self.not_here(candidate),
+                },
+                FileKind::Special | FileKind::Link => self.not_here(candidate),
+            },
+            Err(error) => self.candidate_failed(candidate, error),
+        }
+    }
+
+    fn candidate_opened(
+        &mut self,
+        candidate: usize,
+        opened: rustix::io::Result<(OpenFile, Description)>,
+    ) -> Stage {
+        let (file, what) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return self.candidate_failed(candidate, error),
+        };
+        let identity = self.open_file(file, what);
+        self.seen.push(Expectation {
+            path: self.lookup.candidates[candidate].path.clone(),
+            version: Some(what.version),
+        });
+        self.next_variant(candidate, 0, identity, Vec::new())
+    }
+
+    fn open_file(&mut self, file: OpenFile, what: Description) -> Opened {
+        self.dependencies.is_linked |= what.link_count > 1;
+        Opened {
+            identity: Identity::of(&what.version, self.site.tags, self.site.asked),
+            ..Opened::new(Arc::new(file), what.version)
+        }
+    }
+
+    fn candidate_failed(&mut self, candidate: usize, error: Errno) -> Stage {
+        match meaning(error) {
+            OpenFailure::Missing => self.not_here(candidate),
+            meaning => Stage::Finished(meaning.outcome()),
+        }
+    }
+
+    /// A candidate is no file: on to the next.
+    fn not_here(&mut self, candidate: usize) -> Stage {
+        let path = self.lookup.candidates[candidate].path.clone();
+        self.seen.push(Expectation {
+            path,
+            version: None,
+        });
+        if candidate + 1 < self.lookup.candidates.len() {
+            look_for(candidate + 1)
+        } else if self.lookup.listing.is_some() {
+            Stage::Listing
+        } else {
+            Stage::Finished(Outcome::Refused(Status::NotFound))
+        }
+    }
+
+    /// Notes what a precompressed variant was, if it was a file.
+    fn see_variant(
+        &mut self,
+        candidate: usize,
+        variant: usize,
+        identity: &Opened,
+        what: Option<Description>,
+    ) {
+        let what = what.filter(|what| what.kind == FileKind::Regular);
+        self.dependencies.is_linked |= what.is_some_and(|what| what.link_count > 1);
+        let (_, path) = &self.lookup.candidates[candidate].precompressed[variant];
+        if what.is_some_and(|what| is_outdated(&what.version, identity)) {
+            self.outdated.push(path.clone());
+        }
+        self.seen.push(Expectation {
+            path: path.clone(),
+            version: what.map(|what| what.version),
+        });
+    }
+
+    fn variant_opened(
+        &mut self,
+        candidate: usize,
+        variant: usize,
+        identity: Opened,
+        mut precompressed: Vec<(Coding, Opened)>,
+        opened: rustix::io::Result<(OpenFile, Description)>,
+    ) -> Stage {
+        let what = opened.as_ref().ok().map(|(_, what)| *what);
+        self.see_variant(candidate, variant, &identity, what);
+        if let Ok((file, what)) = opened
+            && is_of_use(&what, &identity)
+        {
+            let (coding, _) = self.lookup.candidates[candidate].precompressed[variant];
+            precompressed.push((coding, self.open_file(file, what)));
+        }
+        self.next_variant(candidate, variant + 1, identity, precompressed)
+    }
+
+    fn next_variant(
+        &mut self,
+        candidate: usize,
+        variant: usize,
+        identity: Opened,
+        precompressed: Vec<(Coding, Opened)>,
+    ) -> Stage {
+        let here: &Candidate = &self.lookup.candidates[candidate];
+        if variant < here.precompressed.len() {
+            return Stage::Twins {
+                candidate,
+                variant,
+                identity,
+                precompressed,
+                reach: OpenProgress::Looking,
+            };
+        }
+        let path = here.path.clone();
+        let expectations = std::mem::take(&mut self.seen);
+        let found = FoundFile {
+            path,
+            identity,
+            precompressed,
+            outdated: std::mem::take(&mut self.outdated),
+            expectations,
+        };
+        found_stage(Box::new(found))
+    }
+}
+
+/// Where a look-up begins that expects nothing.
+fn first_stage(lookup: &LookupPlan) -> Stage {
+    match (lookup.candidates.is_empty(), &lookup.listing) {
+        (false, _) => look_for(0),
+        (true, Some(_)) => Stage::Listing,
+        (true, None) => Stage::Finished(Outcome::Refused(Status::NotFound)),
+    }
+}
+
+/// Ends with a file, once it was looked into.
+fn found_stage(found: Box<FoundFile>) -> Stage {
+    match found.unexamined() {
+        Some(_) => Stage::Examining(found),
+        None => Stage::Finished(Outcome::File(found)),
+    }
+}
+
+fn look_for(candidate: usize) -> Stage {
+    Stage::Candidate {
+        candidate,
+        reach: OpenProgress::Looking,
+    }
+}
+
+/// Whether a precompressed variant is older than its file by more than [`OLDER_SECONDS_MAX`].
+fn is_outdated(variant: &FileVersion, identity: &Opened) -> bool {
+    let mut latest = variant.modified;
+    latest.seconds = latest.seconds.saturating_add(OLDER_SECONDS_MAX);
+    latest < identity.version.modified
+}
+
+/// Whether a precompressed variant is of use. An older precompressed variant is of an older version of the file.
+fn is_of_use(what: &Description, identity: &Opened) -> bool {
+    what.kind == FileKind::Regular && !is_outdated(&what.version, identity)
+}

@@ -1,0 +1,382 @@
+//! How long the loop is away from its wait, why, and whether it slept there.
+//!
+//! The loop may sleep in its wait and nowhere else. A sleep is a voluntary context switch, and the
+//! kernel counts those of a thread: what it counts beyond one a wait was a sleep outside, a broken
+//! promise that is shown as such. Asking the kernel is a system call, so it is asked only after the
+//! thread was switched out within a turn, which [`SwitchMark`] tells without a call: while nothing is
+//! slow, nothing is asked. A switch may also be a preemption, so a wait in which the thread was switched
+//! out counts as a sleep whether it was one or not, and the figure is never too high.
+//!
+//! Where there is no such mark, the kernel is asked at intervals, and a wait counts as a sleep unless
+//! it was too short for one.
+
+use std::time::{Duration, Instant};
+
+use crate::histogram::Histogram;
+use crate::sys::switched::SwitchMark;
+use crate::sys::usage::ThreadUsage;
+
+/// Without a mark: a wait shorter than this found events at once and did not sleep.
+const INSTANT_MAX: Duration = Duration::from_micros(2);
+/// Without a mark: what a wait may take longer for each event that it finds, in nanoseconds.
+const EVENT_NS: u64 = 100;
+/// After a turn of this length in which the thread may have been switched out the kernel is asked at
+/// once whether that was a sleep.
+const LONG_TURN_MIN: Duration = Duration::from_millis(1);
+/// After a shorter one it is asked this often at most: a busy machine preempts the loop all the time.
+const ASK_INTERVAL: Duration = Duration::from_millis(250);
+/// Without a mark it is asked after a wait, this often.
+const BLIND_ASK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// What a turn was busy with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Changes of files.
+    Changes,
+    /// Signals.
+    Signals,
+    /// Taking connections.
+    Accepting,
+    /// Requests and responses.
+    Connections,
+    /// Results of disk jobs.
+    Results,
+    /// Filling caches before anybody asks.
+    Warming,
+    /// Deadlines of connections.
+    Deadlines,
+    /// Caches that give way because memory is short.
+    GivingWay,
+    /// Handing over log lines and jobs.
+    HandingOver,
+}
+
+impl Work {
+    /// In words.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Work::Changes => "changes of files",
+            Work::Signals => "signals",
+            Work::Accepting => "accepting connections",
+            Work::Connections => "requests and responses",
+            Work::Results => "results of disk jobs",
+            Work::Warming => "warming the caches",
+            Work::Deadlines => "deadlines",
+            Work::GivingWay => "giving memory back",
+            Work::HandingOver => "handing jobs to the disk",
+        }
+    }
+}
+
+/// The longest turn so far.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Longest {
+    /// How long it was.
+    pub lasted: Duration,
+    /// What took most of it.
+    pub cause: Work,
+    /// When it ended.
+    pub at: Instant,
+}
+
+/// The latest sleep outside the wait, as far as is known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LastSleep {
+    /// What took most of the longest turn that it may have been in.
+    pub cause: Work,
+    /// When the kernel told of it.
+    pub at: Instant,
+}
+
+/// What the loop goes to the kernel for between two turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// What is there by now: there is something to do in any case, so this is no sleep.
+    NotAtAll,
+    /// Events, for as long as it takes them or a deadline to come.
+    ForEvents,
+}
+
+/// Whether the thread lost its processor in a wait or in a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Switched {
+    /// It kept it.
+    No,
+    /// It slept or was preempted.
+    Yes,
+    /// There is no mark.
+    Unknown,
+}
+
+/// Sleeps outside the wait.
+#[derive(Debug, Default)]
+struct Sleeps {
+    /// Switches at the last time of asking.
+    known: u64,
+    /// Waits since then that were sleeps or may have been.
+    waits: u64,
+    outside: u64,
+}
+
+impl Sleeps {
+    /// A wait is over that found so many events.
+    fn after_wait(&mut self, wait: Wait, switched: Switched, waited: Duration, event_count: usize) {
+        let instant = INSTANT_MAX + Duration::from_nanos(EVENT_NS * event_count as u64);
+        let may_have_slept = match switched {
+            Switched::No => false,
+            Switched::Yes => true,
+            Switched::Unknown => waited >= instant,
+        };
+        self.waits += u64::from(wait == Wait::ForEvents && may_have_slept);
+    }
+
+    /// The kernel has counted so many switches, and all waits so far are known. Gives how many sleeps
+    /// outside that tells of.
+    fn settle(&mut self, switches: u64) -> u64 {
+        let new = switches.saturating_sub(self.known);
+        let outside = new.saturating_sub(self.waits);
+        self.outside += outside;
+        self.known = switches;
+        self.waits = 0;
+        outside
+    }
+}
+
+/// What is known of all turns.
+#[derive(Debug)]
+pub(crate) struct Iterations {
+    histogram: Histogram,
+    longest: Option<Longest>,
+    sleeps: Sleeps,
+    last_sleep: Option<LastSleep>,
+    /// Set at the begin of each wait and of each turn.
+    mark: Option<SwitchMark>,
+    /// The longest turn that may have held a sleep since the kernel was asked last.
+    suspect: Option<(Duration, Work)>,
+    /// When the kernel was asked last.
+    asked: Instant,
+    /// When the loop went to wait.
+    left: Instant,
+    /// When it came back.
+    began: Instant,
+    marked: Instant,
+    /// What took most of the turn so far.
+    most: (Duration, Work),
+}
+
+impl Iterations {
+    /// Counts from now on; to be made on the thread of the loop.
+    pub(crate) fn new(now: Instant) -> Iterations {
+        Iterations {
+            histogram: Histogram::default(),
+            longest: None,
+            sleeps: Sleeps {
+                known: ThreadUsage::now().voluntary_switches,
+                ..Sleeps::default()
+            },
+            last_sleep: None,
+            mark: SwitchMark::of_this_thread(),
+            suspect: None,
+            asked: now,
+            left: now,
+            began: now,
+            marked: now,
+            most: (Duration::ZERO, Work::Connections),
+        }
+    }
+
+    /// The wait is over and has found so many events.
+    pub(crate) fn begin(&mut self, now: Instant, wait: Wait, event_count: usize) {
+        let waited = now.saturating_duration_since(self.left);
+        let switched = self.switched();
+        self.sleeps.after_wait(wait, switched, waited, event_count);
+        let since_asked = now.saturating_duration_since(self.asked);
+        if self.mark.is_none() && since_asked >= BLIND_ASK_INTERVAL {
+            self.ask(now);
+        }
+        self.began = now;
+        self.marked = now;
+        self.most = (Duration::ZERO, Work::Connections);
+    }
+
+    /// Whether the thread was switched out since the last call of this.
+    fn switched(&self) -> Switched {
+        let Some(mark) = &self.mark else {
+            return Switched::Unknown;
+        };
+        let is_gone = mark.is_gone();
+        mark.set();
+        match is_gone {
+            true => Switched::Yes,
+            false => Switched::No,
+        }
+    }
+
+    fn ask(&mut self, now: Instant) {
+        self.asked_at(now, ThreadUsage::now().voluntary_switches);
+    }
+
+    fn asked_at(&mut self, now: Instant, switches: u64) {
+        if self.sleeps.settle(switches) > 0 {
+            let cause = self.suspect.map_or(Work::Connections, |suspect| suspect.1);
+            self.last_sleep = Some(LastSleep { cause, at: now });
+        }
+        self.suspect = None;
+        self.asked = now;
+    }
+
+    /// What was done since the last mark was this. Reads the clock.
+    pub(crate) fn mark(&mut self, cause: Work) {
+        self.mark_at(Instant::now(), cause);
+    }
+
+    fn mark_at(&mut self, now: Instant, cause: Work) {
+        let lasted = now.saturating_duration_since(self.marked);
+        self.marked = now;
+        if lasted > self.most.0 {
+            self.most = (lasted, cause);
+        }
+    }
+
+    /// The turn is over at `now`.
+    pub(crate) fn end(&mut self, now: Instant) {
+        let switched = self.switched();
+        self.end_at(now, switched);
+    }
+
+    fn end_at(&mut self, now: Instant, switched: Switched) {
+        self.mark_at(now, Work::Connections);
+        let lasted = now.saturating_duration_since(self.began);
+        self.histogram.note(lasted);
+        if switched != Switched::No && self.suspect.is_none_or(|longest| lasted > longest.0) {
+            self.suspect = Some((lasted, self.most.1));
+        }
+        if self.longest.is_none_or(|longest| lasted > longest.lasted) {
+            self.longest = Some(Longest {
+                lasted,
+                cause: self.most.1,
+                at: now,
+            });
+        }
+        let is_due = match switched {
+            Switched::Yes => now.saturating_duration_since(self.asked) >= ASK_INTERVAL,
+            Switched::No | Switched::Unknown => false,
+        };
+        if is_due || (switched != Switched::No && lasted >= LONG_TURN_MIN) {
+            self.ask(now);
+        }
+        self.left = now;
+    }
+
+    /// Turns by length.
+    pub(crate) fn histogram(&self) -> &Histogram {
+        &self.histogram
+    }
+
+    /// The longest turn.
+    pub(crate) fn longest(&self) -> Option<Longest> {
+        self.longest
+    }
+
+    /// The latest sleep outside the wait.
+    pub(crate) fn last_sleep(&self) -> Option<LastSleep> {
+        self.last_sleep
+    }
+
+    /// Sleeps outside the wait.
+    pub(crate) fn sleeps_outside(&self) -> u64 {
+        self.sleeps.outside
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How long a wait was, what the kernel has counted after it and the turn that followed, and the
+    /// sleeps outside known then.
+    #[test]
+    fn a_switch_that_no_wait_explains_was_a_sleep_outside() {
+        use Switched::{No, Unknown, Yes};
+        use Wait::{ForEvents, NotAtAll};
+        #[rustfmt::skip]
+        let steps = [
+            (ForEvents, Unknown, 1_000_000,  1, Some(1),  0, "a wait is one sleep"),
+            (ForEvents, Unknown,       300,  1, Some(1),  0, "events were there"),
+            (ForEvents, Unknown,     5_000, 64, Some(1),  0, "many events were there"),
+            (ForEvents, Unknown,    10_000,  1, Some(2),  0, "perhaps a sleep: it was one"),
+            (ForEvents, Unknown,    10_000,  1, Some(2),  0, "perhaps a sleep: it was none"),
+            (ForEvents, Unknown, 1_000_000,  1, Some(5),  2, "two sleeps within a turn"),
+            (ForEvents, Unknown, 1_000_000,  1, None,     2, "nobody asks"),
+            (ForEvents, Unknown, 1_000_000,  1, Some(8),  3, "one sleep in the two turns"),
+            (NotAtAll,  Unknown,    10_000,  1, Some(9),  4, "a look that took its time is no wait"),
+            (ForEvents, Yes,           300,  1, Some(10), 4, "switched out in the wait: a sleep there"),
+            (ForEvents, No,      1_000_000, 99, Some(11), 5, "not in the wait: a sleep outside"),
+        ];
+        let mut sleeps = Sleeps::default();
+        for (wait, switched, waited_ns, event_count, switches, outside, because) in steps {
+            let waited = Duration::from_nanos(waited_ns);
+            sleeps.after_wait(wait, switched, waited, event_count);
+            if let Some(switches) = switches {
+                sleeps.settle(switches);
+            }
+            assert_eq!(sleeps.outside, outside, "{because}");
+        }
+    }
+
+    #[test]
+    fn the_longest_turn_is_known_by_what_took_most_of_it() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut iterations = Iterations::new(start);
+        iterations.begin(at(1), Wait::ForEvents, 1);
+        iterations.mark_at(at(2), Work::Accepting);
+        iterations.mark_at(at(7), Work::Results);
+        iterations.end(at(8));
+        iterations.begin(at(20), Wait::ForEvents, 1);
+        iterations.end(at(21));
+        let longest = iterations.longest().expect("two turns");
+        assert_eq!(
+            (longest.lasted, longest.cause),
+            (Duration::from_millis(7), Work::Results)
+        );
+        assert_eq!(iterations.histogram().buckets()[13], 1, "4,096 to 8,191 µs");
+        assert_eq!(iterations.histogram().buckets()[10], 1, "512 to 1,023 µs");
+    }
+
+    #[test]
+    fn a_sleep_is_put_down_to_the_longest_turn_that_may_have_held_it() {
+        let start = Instant::now();
+        let at = |us| start + Duration::from_micros(us);
+        let mut iterations = Iterations::new(start);
+        let turn = |iterations: &mut Iterations, from, cause, to, switched| {
+            iterations.begin(at(from), Wait::ForEvents, 1);
+            iterations.mark_at(at(to - 1), cause);
+            iterations.end_at(at(to), switched);
+        };
+        turn(&mut iterations, 100, Work::Results, 800, Switched::Yes);
+        turn(&mut iterations, 810, Work::Changes, 1_700, Switched::No);
+        turn(
+            &mut iterations,
+            1_800,
+            Work::Accepting,
+            1_900,
+            Switched::Yes,
+        );
+        let switches = iterations.sleeps.known + iterations.sleeps.waits;
+        iterations.asked_at(at(2_000), switches + 1);
+        let sleep = iterations.last_sleep().expect("a sleep");
+        assert_eq!((sleep.cause, sleep.at), (Work::Results, at(2_000)));
+        turn(
+            &mut iterations,
+            2_100,
+            Work::Deadlines,
+            2_200,
+            Switched::Yes,
+        );
+        let switches = iterations.sleeps.known + iterations.sleeps.waits;
+        iterations.asked_at(at(2_300), switches);
+        let same = iterations.last_sleep().expect("the same");
+        assert_eq!((same.cause, same.at), (Work::Results, at(2_000)));
+    }
+}

@@ -1,0 +1,210 @@
+//! Who may see the status page.
+//!
+//! Beside the site it is for people and programs of this machine, and never for whoever is at the other end of a
+//! proxy here. A proxy need not add any field, so fields prove nothing: what decides is the user who owns the other
+//! end of the connection. Proxies run as accounts made for services; docs/operations.md has what
+//! follows from that.
+
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use crate::conn::Peer;
+use crate::http::forwarding::{is_forwarded, names_this_machine};
+use crate::http::request::Request;
+use crate::settings::Role;
+use crate::settings::StatusAccess;
+use crate::sys::sock_diag::{SocketOwners, UserId, unix_peer};
+
+/// The path of the status page.
+pub const STATUS_PATH: &[u8] = b"/status";
+/// The path of the same for Prometheus.
+pub(super) const METRICS_PATH: &[u8] = b"/metrics";
+
+/// Users from this number on are people; below it are accounts of services (login.defs(5), systemd's UIDS-GIDS.md).
+const PERSON_MIN: UserId = 1_000;
+/// Numbers above it that systemd gives to services for the time that they run (`DynamicUser=`), then nobody, and
+/// what is no user at all.
+const NO_PERSONS: [std::ops::RangeInclusive<UserId>; 2] =
+    [61_184..=65_535, UserId::MAX..=UserId::MAX];
+
+/// Accounts that proxies run as, in one distribution or another. Where the server runs as one of them, its
+/// own user proves nothing.
+#[rustfmt::skip]
+const PROXY_ACCOUNTS: [&str; 22] = [
+    "nobody", "www-data", "www", "wwwrun", "http", "httpd", "apache", "apache2", "nginx", "angie", "haproxy",
+    "caddy", "traefik", "envoy", "lighttpd", "varnish", "vcache", "squid", "proxy", "hitch", "stunnel4", "_h2o",
+];
+
+/// What a request leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// The status page.
+    Page,
+    /// Nothing: the listener has the status page alone.
+    Missing,
+    /// Whatever the site has there.
+    Site,
+}
+
+/// The user at the other end of a connection, as far as it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PeerUser {
+    /// It was not.
+    NotAsked,
+    /// The kernel says so.
+    Known(UserId),
+    /// The kernel does not say.
+    Unknown,
+}
+
+/// Decides about requests for the status page.
+#[derive(Debug)]
+pub(crate) struct Access {
+    who: StatusAccess,
+    /// The server's own user, unless proxies run as it too.
+    own: Option<UserId>,
+    /// Present where peers over TCP can be asked about.
+    owners: Option<SocketOwners>,
+}
+
+impl Access {
+    /// For `who`; `owners` is needed for [`StatusAccess::Loopback`] alone.
+    pub(crate) fn new(who: StatusAccess, owners: Option<SocketOwners>) -> Access {
+        let own = rustix::process::geteuid().as_raw();
+        // Nothing is served yet: the start may wait for a file.
+        let accounts = std::fs::read(Path::new("/etc/passwd")).unwrap_or_default();
+        Access {
+            who,
+            own: (!is_proxy_account(&accounts, own)).then_some(own),
+            owners,
+        }
+    }
+
+    /// What a request leads to that came from `peer` through a listener of this `role`. The first one of a
+    /// connection that may be for the page asks the kernel; `user` remembers what it said.
+    pub(crate) fn decide(
+        &mut self,
+        request: &Request<'_>,
+        role: Role,
+        peer: Peer,
+        socket: impl AsFd,
+        user: &mut PeerUser,
+    ) -> Decision {
+        let is_status = [STATUS_PATH, METRICS_PATH].contains(&request.path());
+        let is_allowed = match (role, self.who) {
+            (Role::Status, who) => {
+                let is_there = is_status || request.path() == b"/";
+                // An address that was asked for may have a name of its own.
+                let is_named = match who {
+                    StatusAccess::DefaultListener(_) => names_this_machine(request),
+                    _ => true,
+                };
+                return match is_there && is_named {
+                    true => Decision::Page,
+                    false => Decision::Missing,
+                };
+            }
+            (Role::Site, _) if !is_status => false,
+            (Role::Site, StatusAccess::All) => true,
+            (Role::Site, StatusAccess::Loopback) => {
+                is_local(peer)
+                    && names_this_machine(request)
+                    && !is_forwarded(request)
+                    && self.is_user_allowed(peer, socket, user)
+            }
+            (Role::Site, _) => false,
+        };
+        match is_allowed {
+            true => Decision::Page,
+            false => Decision::Site,
+        }
+    }
+
+    fn is_user_allowed(&mut self, peer: Peer, socket: impl AsFd, user: &mut PeerUser) -> bool {
+        if *user == PeerUser::NotAsked {
+            let asked = match (peer, &mut self.owners) {
+                (Peer::Local, _) => unix_peer(socket.as_fd()).map(Some),
+                (Peer::Address(_), Some(owners)) => owners.peer(socket.as_fd()),
+                (Peer::Address(_), None) => Ok(None),
+            };
+            *user = asked
+                .ok()
+                .flatten()
+                .map_or(PeerUser::Unknown, PeerUser::Known);
+        }
+        match *user {
+            PeerUser::Known(user) => user == 0 || Some(user) == self.own || is_person(user),
+            PeerUser::NotAsked | PeerUser::Unknown => false,
+        }
+    }
+}
+
+fn is_local(peer: Peer) -> bool {
+    match peer {
+        Peer::Address(address) => IpAddr::to_canonical(&address).is_loopback(),
+        Peer::Local => true,
+    }
+}
+
+fn is_person(user: UserId) -> bool {
+    user >= PERSON_MIN && !NO_PERSONS.iter().any(|range| range.contains(&user))
+}
+
+/// Whether a user has, by the lines of passwd(5), the name of an account that proxies run as.
+fn is_proxy_account(accounts: &[u8], user: UserId) -> bool {
+    accounts.split(|byte| *byte == b'\n').any(|line| {
+        let mut fields = line.split(|byte| *byte == b':');
+        let (Some(name), Some(number)) = (fields.next(), fields.nth(1)) else {
+            return false;
+        };
+        let is_user = std::str::from_utf8(number).is_ok_and(|number| number.parse() == Ok(user));
+        is_user
+            && PROXY_ACCOUNTS
+                .iter()
+                .any(|account| account.as_bytes() == name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_are_told_from_services_by_their_numbers() {
+        #[rustfmt::skip]
+        let cases = [
+            (1,             false, "daemon"),
+            (33,            false, "www-data in Debian"),
+            (999,           false, "the last of the system's accounts"),
+            (1_000,         true,  "the first person"),
+            (60_000,        true,  "UID_MAX of login.defs"),
+            (60_513,        true,  "systemd-homed"),
+            (61_184,        false, "the first of DynamicUser="),
+            (65_519,        false, "the last of DynamicUser="),
+            (65_534,        false, "nobody"),
+            (65_535,        false, "no user, in 16 bits"),
+            (100_000,       true,  "a directory of people"),
+            (UserId::MAX,   false, "no user"),
+        ];
+        for (user, want, because) in cases {
+            assert_eq!(is_person(user), want, "{user}: {because}");
+        }
+    }
+
+    #[test]
+    fn accounts_that_proxies_run_as_are_known_by_name() {
+        let accounts = b"root:x:0:0::/root:/bin/sh\n#\nwww-data:x:33:33::/:\nspede:x:998:998::/:\n\
+                         nobody:x:65534:65534::/:\nwww-data2:x:44:44::/:\nbroken:x\n";
+        for (user, want) in [
+            (0, false),
+            (33, true),
+            (998, false),
+            (65_534, true),
+            (44, false),
+            (5, false),
+        ] {
+            assert_eq!(is_proxy_account(accounts, user), want, "{user}");
+        }
+    }
+}

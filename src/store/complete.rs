@@ -1,0 +1,396 @@
+//! Taking in what came of jobs: the caches learn it, and those who waited are told.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::{CachedFile, CompletedJob, LookupResult, PendingMapping, Store};
+use crate::cache::entry::{Entry, Resolution, Seen};
+use crate::clock::Now;
+use crate::http::content_coding::Coding;
+use crate::http::status::Status;
+use crate::job::JobId;
+use crate::job::{Dependencies, Done, FoundFile, Mapped, Opened, Outcome};
+use crate::site::representation::{Representation, Variants, Vary};
+use crate::site::resolve;
+use crate::site::validators::{Identity, Sighting};
+use crate::store::deliveries::Deliveries;
+use crate::store::lookups::{PendingLookup, Purpose};
+use crate::store::watch::Watched;
+use crate::store::watch::directories::EventSequence;
+
+impl Store {
+    /// Takes the result of a job in; those who waited for it are to be told afterwards.
+    pub(crate) fn complete(
+        &mut self,
+        job: JobId,
+        done: Done,
+        now: &Now,
+        deliveries: &mut Deliveries,
+    ) {
+        match done {
+            Done::Resolved(outcome, dependencies) => {
+                self.look_up_ended(job, outcome, dependencies, now, deliveries);
+            }
+            Done::Followed { walk, root } => self.followed(job, &walk, root, now, deliveries),
+            Done::Warmed(result) => self.warmed(job, result, now, deliveries),
+            Done::Mapped(mapped) => self.mapped(mapped, now),
+            Done::Populated => {
+                if let Some(id) = self.populating.remove(&job) {
+                    deliveries.more(id, job, Ok(()));
+                }
+            }
+            Done::Loaded(read) => {
+                if let Some(line) = self.warming.loaded(read) {
+                    self.say(&line, now);
+                }
+            }
+            Done::Rechecked(compared) => self.rechecked(job, &compared, now, deliveries),
+            Done::Named(read) => self.warming.named(read),
+            Done::Mounts(table) => self.mounts_seen(table, now),
+            Done::Saved(result) => self.saved(result, now),
+            Done::Appended { .. }
+            | Done::Said
+            | Done::Reopened(_)
+            | Done::Measured(_)
+            | Done::Discarded => {}
+        }
+    }
+
+    fn look_up_ended(
+        &mut self,
+        job: JobId,
+        outcome: Outcome,
+        dependencies: Dependencies,
+        now: &Now,
+        deliveries: &mut Deliveries,
+    ) {
+        let Some((pending, is_latest)) = self.lookups.finish(job) else {
+            return;
+        };
+        match pending.purpose {
+            Purpose::Ahead => self.warming.finish(),
+            Purpose::Check => self.staleness.check_ended(pending.entry.as_ref(), &outcome),
+            Purpose::Asked => {}
+        }
+        if let Outcome::Failed(_) = outcome
+            && self.go_on_without(&pending, now)
+        {
+            return self.tell_again(job, pending, &dependencies, deliveries);
+        }
+        let remembered = is_latest && self.is_current(pending.since);
+        let found = (outcome, dependencies);
+        self.resolved(job, pending, found, remembered, now, deliveries);
+    }
+
+    fn warmed(
+        &mut self,
+        job: JobId,
+        status: Result<(), Status>,
+        now: &Now,
+        deliveries: &mut Deliveries,
+    ) {
+        let Some(read) = self.residency.finish(job, status.is_ok(), now.monotonic) else {
+            return;
+        };
+        for (id, entry) in read.waiters.in_order() {
+            let Some(entry) = entry else {
+                // A job that was given up says nothing of the disk: the answer asks for another, which
+                // nobody gives up.
+                let status = match status {
+                    Err(Status::ServiceUnavailable) => Ok(()),
+                    status => status,
+                };
+                deliveries.more(id, job, status);
+                continue;
+            };
+            let result = match status {
+                Ok(()) => LookupResult::Entry(entry),
+                Err(status) => LookupResult::Failed(status),
+            };
+            let completed = CompletedJob {
+                job,
+                result,
+                opened: vec![read.opened.clone()],
+            };
+            deliveries.answer(completed, [id]);
+        }
+    }
+
+    fn mapped(&mut self, mapped: Mapped, now: &Now) {
+        let (version, digest) = (mapped.version, mapped.digest);
+        let Some(pending_mappings) = self.pending_mappings.remove(&version) else {
+            // It was for a root that is served no more.
+            self.watch.unwanted(mapped);
+            return;
+        };
+        let PendingMapping { since, is_prefetch } = pending_mappings;
+        let Watched::Yes(memory, previous) = self.watch.mapped(mapped, since, now) else {
+            return;
+        };
+        if let Some(previous) = previous {
+            self.maps.remove(&previous);
+        }
+        let mapped = CachedFile {
+            memory: Rc::new(memory),
+            used: Cell::new(now.monotonic),
+            generation: Cell::new(self.paths.generation()),
+            digest,
+            compared: Cell::new(now.monotonic),
+        };
+        self.rechecks.read(&version, digest);
+        if is_prefetch {
+            if self.maps.fill(version, mapped).is_err() {
+                self.watch.remove(&version);
+                return;
+            }
+        } else {
+            for (evicted, _) in self.maps.insert(version, mapped) {
+                self.watch.remove(&evicted);
+            }
+        }
+        // Where a newcomer may have to go soon, its file stays open: the next request needs it then.
+        if self.maps.has_room_for_all() {
+            self.descriptors.release(&version);
+        }
+    }
+
+    fn resolved(
+        &mut self,
+        job: JobId,
+        pending: PendingLookup,
+        (outcome, dependencies): (Outcome, Dependencies),
+        is_remembered: bool,
+        now: &Now,
+        deliveries: &mut Deliveries,
+    ) {
+        let is_invalidated = self.is_invalidated(&pending, &dependencies);
+        let is_prefetch = pending.purpose == Purpose::Ahead && pending.waiters.is_empty();
+        let mut opened = Vec::new();
+        let (since, previous) = (pending.since, &pending.entry);
+        let resolution = match (outcome, previous) {
+            (Outcome::Unchanged, Some(_)) => Ok(None),
+            // Nothing is compared where nothing was known.
+            (Outcome::Unchanged, None) => Err(LookupResult::Failed(Status::InternalServerError)),
+            (Outcome::Failed(status), _) => Err(LookupResult::Failed(status)),
+            (Outcome::Listed(listing), _) => {
+                let result = self.listed(&pending, *listing, &dependencies, is_remembered, now);
+                let since = is_invalidated.then_some(since.sequence);
+                let completed = CompletedJob {
+                    job,
+                    result,
+                    opened,
+                };
+                return self.tell(pending, completed, since, deliveries);
+            }
+            (Outcome::Elsewhere(root), _) => {
+                if self.is_current(since) {
+                    self.serve(root, now);
+                }
+                Err(LookupResult::Again)
+            }
+            (Outcome::File(found), _) => {
+                let (resolution, files) = self.found(&pending, *found, &dependencies, now);
+                self.keep_open(&files, is_prefetch);
+                opened = files;
+                Ok(Some(resolution))
+            }
+            (Outcome::Moved(path), _) => Ok(Some(Resolution::Moved(path))),
+            (Outcome::Refused(status), _) => Ok(Some(Resolution::Refused(status))),
+        };
+        let result = match resolution {
+            Ok(resolution) => {
+                if resolution.is_some() {
+                    self.not_listed(&pending);
+                }
+                let result = self.remember(&pending, resolution, &dependencies, is_remembered, now);
+                if is_prefetch {
+                    self.warm_bytes(&result, &opened, now);
+                }
+                result
+            }
+            Err(result) => {
+                self.not_listed(&pending);
+                if is_remembered {
+                    self.drop_path(&pending.raw_path);
+                }
+                self.forget(&dependencies, since);
+                result
+            }
+        };
+        let since = is_invalidated.then_some(since.sequence);
+        let completed = CompletedJob {
+            job,
+            result,
+            opened,
+        };
+        self.tell(pending, completed, since, deliveries);
+    }
+
+    /// Answers those who waited for a look-up. Where it was shaken by a change, those who asked after its
+    /// beginning are to ask once more.
+    fn tell(
+        &mut self,
+        pending: PendingLookup,
+        completed: CompletedJob,
+        shaken_since: Option<EventSequence>,
+        deliveries: &mut Deliveries,
+    ) {
+        let PendingLookup {
+            raw_path,
+            entry: previous,
+            waiters,
+            ..
+        } = pending;
+        let is_early = |began: EventSequence| shaken_since.is_none_or(|since| began == since);
+        let (early, late): (Vec<_>, Vec<_>) = waiters
+            .in_order()
+            .into_iter()
+            .partition(|(_, began)| is_early(*began));
+        let job = completed.job;
+        self.count_waiting(
+            &raw_path,
+            previous.as_ref(),
+            &completed.result,
+            early.len() as u64,
+        );
+        deliveries.answer(completed, early.into_iter().map(|(id, _)| id));
+        deliveries.answer(CompletedJob::again(job), late.into_iter().map(|(id, _)| id));
+    }
+
+    /// Counts those who waited for a file and are answered now.
+    fn count_waiting(
+        &mut self,
+        raw_path: &[u8],
+        previous: Option<&Rc<Entry>>,
+        result: &LookupResult,
+        requests: u64,
+    ) {
+        if let LookupResult::Entry(entry) = result
+            && let Resolution::File { .. } = entry.resolution
+        {
+            self.top.replaced(raw_path, entry);
+            self.top.waited(raw_path, requests);
+            if previous.is_none() {
+                self.paths.note_missed_bytes(entry, requests);
+            }
+        }
+    }
+
+    /// Puts an entry into the cache, or trusts the one that is there if there is no news.
+    fn remember(
+        &mut self,
+        pending: &PendingLookup,
+        news: Option<Resolution>,
+        dependencies: &Dependencies,
+        is_remembered: bool,
+        now: &Now,
+    ) -> LookupResult {
+        let lookup = match resolve::plan(&pending.raw_path, &self.naming) {
+            Ok(lookup) => lookup,
+            Err(status) => return LookupResult::Failed(status),
+        };
+        let is_known = news.is_none();
+        let entry = match (news, &pending.entry) {
+            (None, Some(entry)) => Rc::clone(entry),
+            (Some(news), _) => {
+                let entry = self.paths.share(&pending.raw_path, news);
+                if pending.purpose != Purpose::Ahead || !pending.waiters.is_empty() {
+                    entry.count_request();
+                    if is_remembered {
+                        self.put(&pending.raw_path, &entry);
+                    }
+                } else if is_remembered && !self.paths.fill(&pending.raw_path, Rc::clone(&entry)) {
+                    self.warming.end();
+                }
+                entry
+            }
+            (None, None) => return LookupResult::Failed(Status::InternalServerError),
+        };
+        match is_remembered {
+            true => {
+                self.trust(&entry, &lookup, dependencies, pending, now);
+                if is_known {
+                    self.recheck_soon(&entry);
+                }
+                if let Some((link, number)) = self.paths.rest(&pending.raw_path, &entry) {
+                    self.watch.directories.rest(link, number);
+                }
+            }
+            false => self.forget(dependencies, pending.since),
+        }
+        LookupResult::Entry(entry)
+    }
+
+    /// Describes a file that was found.
+    fn found(
+        &mut self,
+        pending: &PendingLookup,
+        found: FoundFile,
+        dependencies: &Dependencies,
+        now: &Now,
+    ) -> (Resolution, Vec<Opened>) {
+        let FoundFile {
+            path,
+            identity,
+            precompressed,
+            outdated,
+            expectations,
+        } = found;
+        self.outdated.note(path.as_bytes(), &outdated);
+        let vary = if precompressed.is_empty() {
+            Vary::Nothing
+        } else {
+            Vary::AcceptEncoding
+        };
+        let used: Vec<Coding> = precompressed.iter().map(|(coding, _)| *coding).collect();
+        let seen = Seen::of(&expectations, &path, &used);
+        let media_type = self.naming.media_types.of(path.as_bytes()).to_string();
+        let since = self.since_when(dependencies, pending.watched_path.as_deref());
+        let previous = pending.entry.as_ref().and_then(|entry| entry.variants());
+        let describe = |opened: &Opened, coding| {
+            let known = opened.identity.unwrap_or(Identity::Never);
+            let sighting = Sighting {
+                version: opened.version,
+                identity: match self.rechecks.edited(&opened.version) {
+                    Some(digest) => known.of_edited(digest),
+                    None => known,
+                },
+                tags: self.tags,
+                since,
+                newest_before: None,
+            };
+            let sighting = match previous {
+                Some(variants) => {
+                    let previous = variants.in_coding(coding).as_predecessor();
+                    sighting.after(&previous, coding)
+                }
+                None => self.past.after(&pending.raw_path, sighting),
+            };
+            Representation::new(&media_type, sighting, coding, vary, now)
+        };
+        let variants = Variants {
+            identity: describe(&identity, Coding::Identity),
+            coded: precompressed
+                .iter()
+                .map(|(coding, variant)| describe(variant, *coding))
+                .collect(),
+        };
+        let opened: Vec<_> = std::iter::once(identity)
+            .chain(precompressed.into_iter().map(|(_, variant)| variant))
+            .collect();
+        (Resolution::File { variants, seen }, opened)
+    }
+
+    /// Keeps descriptors of files that were opened.
+    fn keep_open(&mut self, opened: &[Opened], is_prefetch: bool) {
+        for Opened { file, version, .. } in opened {
+            if version.length > 0 && !self.maps.holds(version) {
+                match is_prefetch {
+                    true => drop(self.descriptors.fill(*version, Arc::clone(file))),
+                    false => drop(self.descriptors.insert(*version, Arc::clone(file))),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,411 @@
+//! Where the bytes of an answer come from, and that they are there before they are sent.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::{ContentSource, PendingMapping, Store};
+use crate::cache::MAP_AFTER_REQUEST_COUNT;
+use crate::cache::entry::Entry;
+use crate::cache::stats::{EvictionCause, MissReason};
+use crate::clock::Now;
+use crate::conn::CacheResult;
+use crate::conn::ConnectionId;
+use crate::conn::outbox::{FileSegment, Source};
+use crate::job::{Job, Locking, Map, OneShot, Opened, Warm};
+use crate::job::{JobId, ResidencyPolicy};
+use crate::site::representation::Representation;
+use crate::site::validators::Identity;
+use crate::store::disk_queue::Owner;
+use crate::store::residency::{self, Residency, Waiter, Window, WindowUse};
+use crate::sys::file::{FileVersion, OpenFile};
+use crate::sys::mapping::Addresses;
+use crate::sys::memory::Memory;
+use crate::sys::pagemap::Presence;
+
+/// Bytes that may be handed to one `sendfile` call.
+const READY_LENGTH_MAX: u64 = 1 << 20;
+
+/// For whom bytes are looked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Requester {
+    /// The connection.
+    pub id: ConnectionId,
+    /// Who has to wait in line for the disk.
+    pub owner: Owner,
+    /// What was looked for before, for the same request: that was counted.
+    pub looked: Counted,
+}
+
+/// Which caches were asked for a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counted {
+    /// An entry of the path cache.
+    pub path: bool,
+    /// A mapping.
+    pub mapping: bool,
+    /// A descriptor.
+    pub descriptor: bool,
+}
+
+/// What of a file may be sent now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ready {
+    /// So many bytes from where it stands.
+    Bytes(u64),
+    /// Nothing before a job is done; the connection is told.
+    Later(JobId),
+}
+
+impl Store {
+    /// The bytes of a representation from byte `first` on: a mapping, a descriptor just opened, or a
+    /// kept one that is still of that version. `statx` of a descriptor costs 0.2 µs and never waits.
+    pub(super) fn supply(
+        &mut self,
+        entry: &Rc<Entry>,
+        representation: &Representation,
+        first: u64,
+        opened: &[Opened],
+        requester: Requester,
+        now: &Now,
+    ) -> ContentSource {
+        let version = representation.version;
+        if let Identity::Copy(_) = representation.identity {
+            let read = opened.iter().find(|opened| opened.version == version);
+            return match read.and_then(|opened| opened.content.as_ref()) {
+                Some(content) => {
+                    let memory = Memory::Copied(Box::<[u8]>::from(&**content).into());
+                    ContentSource::Source(Source::Mapped(Rc::new(memory)))
+                }
+                None => ContentSource::Nothing,
+            };
+        }
+        let mappable = version.length <= self.map_file_length_max;
+        if mappable && let Some(mapping) = self.mapping(entry, &version, requester, now) {
+            return ContentSource::Source(Source::Mapped(mapping));
+        }
+        let Some(file) = self.open_file(version, opened, requester) else {
+            return ContentSource::Nothing;
+        };
+        let window = Window::at(version, first);
+        if self.disk.engine.sending() == ResidencyPolicy::ResidentOnly
+            && !self
+                .residency
+                .is_resident(window, &file, WindowUse::Start, now.monotonic)
+        {
+            let waiter = Waiter {
+                id: requester.id,
+                entry: Some(Rc::clone(entry)),
+            };
+            return match self.warm(&file, window, Some(waiter), requester.owner, now) {
+                Some(job) => ContentSource::Later(job),
+                None => ContentSource::Never,
+            };
+        }
+        if mappable && self.is_to_be_mapped(entry, &file) {
+            self.map(&file, version, false, now);
+        }
+        ContentSource::Source(Source::File(file))
+    }
+
+    /// Whether a short file is to be mapped for those who come after: once it was asked for again. At
+    /// once where the kernel does not tell what of it is in memory, or its second request would wait for a
+    /// job that reads it anew.
+    fn is_to_be_mapped(&self, entry: &Entry, file: &OpenFile) -> bool {
+        entry.request_count() >= MAP_AFTER_REQUEST_COUNT
+            || (self.disk.engine.sending() == ResidencyPolicy::ResidentOnly
+                && !Residency::is_told_of(file))
+    }
+
+    /// So many bytes of a file were sent.
+    pub(crate) fn note_sent(&mut self, segment: &FileSegment, count: u64, now: &Now) {
+        if self.disk.engine.sending() == ResidencyPolicy::Any || count == 0 {
+            return;
+        }
+        let end = segment.bytes.start + count;
+        let mut window = Some(Window::at(segment.version, segment.bytes.start));
+        while let Some(sent) = window {
+            self.residency.note_sent(sent, now.monotonic);
+            window = sent.next_before(end);
+        }
+    }
+
+    /// A descriptor of a version: one just opened, or a kept one that is still of that version.
+    fn open_file(
+        &mut self,
+        version: FileVersion,
+        opened: &[Opened],
+        requester: Requester,
+    ) -> Option<Arc<OpenFile>> {
+        let is_first = !requester.looked.descriptor;
+        if is_first {
+            self.cache_report.descriptor = Some(CacheResult::Miss);
+        }
+        if let Some(fresh) = opened.iter().find(|opened| opened.version == version) {
+            if is_first {
+                self.descriptors.note_opened(&version);
+            }
+            // It may have been opened long ago: its job waited for others, and its bytes for the disk.
+            return (!fresh.is_rewritten()).then(|| Arc::clone(&fresh.file));
+        }
+        let held = match is_first {
+            true => self.descriptors.look_up(&version),
+            false => self.descriptors.get(&version),
+        };
+        let file = Arc::clone(held?);
+        if !self.is_still(&file, &version) {
+            if is_first {
+                self.descriptors
+                    .take_back_hit(&version, MissReason::Changed);
+            }
+            return None;
+        }
+        if is_first {
+            self.cache_report.descriptor = Some(CacheResult::Hit);
+        }
+        Some(file)
+    }
+
+    /// The mapping of a version, if there is one whose pages are surely there. One whose pages were
+    /// taken away goes the way of a cold file: it is dropped, read again, and mapped again.
+    ///
+    /// After events were lost, a mapping is used again once its version was compared anew, as it was
+    /// for an entry of this generation.
+    fn mapping(
+        &mut self,
+        entry: &Entry,
+        version: &FileVersion,
+        requester: Requester,
+        now: &Now,
+    ) -> Option<Rc<Memory>> {
+        let is_first = !requester.looked.mapping;
+        let held = match is_first {
+            true => {
+                self.cache_report.mapping = true;
+                self.maps.look_up(version)?
+            }
+            false => self.maps.get(version)?,
+        };
+        let generation = self.paths.generation();
+        if held.generation.get() != generation {
+            if !entry.is_of(generation) {
+                if is_first {
+                    self.maps.take_back_hit(version, MissReason::Changed);
+                }
+                self.maps.remove(version);
+                self.watch.remove(version);
+                return None;
+            }
+            held.generation.set(generation);
+        }
+        let used = held.used.replace(now.monotonic);
+        let idle = now.monotonic.saturating_duration_since(used);
+        if idle <= residency::TRUST_MAPPED
+            || held.memory.is_kept()
+            || self.disk.engine.sending() == ResidencyPolicy::Any
+        {
+            return Some(Rc::clone(&held.memory));
+        }
+        let presence = match &self.pagemap {
+            Some(pagemap) => pagemap.presence(&held.memory.addresses()),
+            None if idle <= residency::TRUST => Presence::Present,
+            None => Presence::Absent,
+        };
+        match presence {
+            Presence::Present => return Some(Rc::clone(&held.memory)),
+            // Opening the file again may take longer than its pages stay, and storage may not answer.
+            Presence::Unknown if idle <= residency::TRUST && !self.descriptors.holds(version) => {
+                return Some(Rc::clone(&held.memory));
+            }
+            // The file is sent like one that is not mapped, this once.
+            Presence::Unknown => {
+                held.used.set(used);
+                return None;
+            }
+            Presence::Absent => {}
+        }
+        if is_first {
+            self.maps.take_back_hit(version, MissReason::Evicted);
+        }
+        self.maps.push_out(version, EvictionCause::Memory);
+        self.watch.remove(version);
+        self.residency.forget(version);
+        self.mappings_gone += 1;
+        None
+    }
+
+    /// Makes pieces of mappings resident that have waited long since it was seen that they are, because their
+    /// peer takes its time. Gives the job that does it, if it has to be done.
+    pub(crate) fn populate(
+        &mut self,
+        pieces: impl Iterator<Item = Addresses>,
+        id: ConnectionId,
+        owner: Owner,
+        now: &Now,
+    ) -> Option<JobId> {
+        if self.disk.engine.sending() == ResidencyPolicy::Any {
+            return None;
+        }
+        let is_absent = |piece: &Addresses| match &self.pagemap {
+            Some(pagemap) => pagemap.presence(piece) != Presence::Present,
+            None => true,
+        };
+        let absent: Vec<Addresses> = pieces.filter(is_absent).collect();
+        if absent.is_empty() {
+            return None;
+        }
+        let job = Job::OneShot(OneShot::Populate(absent), None);
+        let job = self.disk.submit_unbounded(owner, job, now.monotonic);
+        self.populating.insert(job, id);
+        Some(job)
+    }
+
+    /// What of a file may be sent now. What is not known to be resident is made so by a job, and the
+    /// window after it as well.
+    pub(crate) fn prepare(
+        &mut self,
+        segment: &FileSegment,
+        requester: Requester,
+        now: &Now,
+    ) -> Ready {
+        let left = segment.bytes.end - segment.bytes.start;
+        if self.disk.engine.sending() == ResidencyPolicy::Any {
+            return Ready::Bytes(left);
+        }
+        let mut window = Window::at(segment.version, segment.bytes.start);
+        let file = &segment.file;
+        let place = match segment.bytes.start > segment.start.max(window.bytes().start) {
+            true => WindowUse::Midst,
+            false => WindowUse::Start,
+        };
+        if !self
+            .residency
+            .is_resident(window, file, place, now.monotonic)
+        {
+            let job = self.wait_for(window, segment, requester, now);
+            self.read_ahead(window, segment, requester, now);
+            return Ready::Later(job);
+        }
+        loop {
+            let ready = window.bytes().end.min(segment.bytes.end) - segment.bytes.start;
+            match window.next_before(segment.bytes.end) {
+                None => return Ready::Bytes(ready),
+                Some(next)
+                    if ready < READY_LENGTH_MAX
+                        && self.residency.is_resident(
+                            next,
+                            file,
+                            WindowUse::Start,
+                            now.monotonic,
+                        ) =>
+                {
+                    window = next;
+                }
+                Some(_) => {
+                    self.read_ahead(window, segment, requester, now);
+                    return Ready::Bytes(ready);
+                }
+            }
+        }
+    }
+
+    /// Has a window read that an answer cannot go on without. Where the queue is full this one is
+    /// let in.
+    fn wait_for(
+        &mut self,
+        window: Window,
+        segment: &FileSegment,
+        requester: Requester,
+        now: &Now,
+    ) -> JobId {
+        let waiter = || Waiter {
+            id: requester.id,
+            entry: None,
+        };
+        if let Some(job) = self.residency.join(window, Some(waiter())) {
+            return job;
+        }
+        let file = Arc::clone(&segment.file);
+        let job = Job::Warm(Warm::new(Arc::clone(&file), window.bytes()));
+        let job = self
+            .disk
+            .submit_unbounded(requester.owner, job, now.monotonic);
+        self.residency.begin(window, job, file, Some(waiter()));
+        job
+    }
+
+    /// Has the window after this one read, unless it is there, being read, or past the end.
+    fn read_ahead(
+        &mut self,
+        window: Window,
+        segment: &FileSegment,
+        requester: Requester,
+        now: &Now,
+    ) {
+        if let Some(next) = window.next_before(segment.bytes.end)
+            && self.residency.may_read_ahead()
+            && !self.residency.is_pending(next)
+            && !self
+                .residency
+                .is_resident(next, &segment.file, WindowUse::Ahead, now.monotonic)
+        {
+            self.warm(&segment.file, next, None, requester.owner, now);
+        }
+    }
+
+    /// Has a window read, or joins those who wait for it. `None`: there is no room for the job.
+    fn warm(
+        &mut self,
+        file: &Arc<OpenFile>,
+        window: Window,
+        waiter: Option<Waiter>,
+        owner: Owner,
+        now: &Now,
+    ) -> Option<JobId> {
+        if self.residency.is_pending(window) {
+            return self.residency.join(window, waiter);
+        }
+        let job = Job::Warm(Warm::new(Arc::clone(file), window.bytes()));
+        let submitted = self.disk.submit(owner, job, now.monotonic);
+        let job = submitted.ok()?;
+        self.residency.begin(window, job, Arc::clone(file), waiter);
+        Some(job)
+    }
+
+    /// Has a file mapped for those who come after, or who may (`is_prefetch`). It is watched from before the moment that its
+    /// version is compared, so that no change goes unnoticed.
+    pub(super) fn map(
+        &mut self,
+        file: &Arc<OpenFile>,
+        version: FileVersion,
+        is_prefetch: bool,
+        now: &Now,
+    ) {
+        let is_mapped = self.maps.holds(&version) || self.pending_mappings.contains_key(&version);
+        if is_mapped || !self.maps.has_room_for(version.length) {
+            return;
+        }
+        let Some(watches) = self.watch.for_file(now) else {
+            return;
+        };
+        let map = Map::new(Arc::clone(file), version, watches, self.locking);
+        let submitted = self
+            .disk
+            .submit(Owner::Server, Job::Map(map), now.monotonic);
+        if submitted.is_ok() {
+            let sequence = self.watch.directories.sequence();
+            let pending_mappings = PendingMapping {
+                since: sequence,
+                is_prefetch,
+            };
+            self.pending_mappings.insert(version, pending_mappings);
+        }
+    }
+
+    /// Whether mappings are to be kept in memory.
+    pub(super) fn locking_of(lock: crate::settings::MapLock) -> Locking {
+        match lock {
+            crate::settings::MapLock::On => Locking::Locked,
+            crate::settings::MapLock::Off => Locking::Unlocked,
+        }
+    }
+}

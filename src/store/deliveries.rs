@@ -1,0 +1,58 @@
+//! What jobs have found out, on its way to those who waited.
+//!
+//! Ten thousand may wait for one cold file. They are told a few in each turn, so that hits that came
+//! meanwhile go first.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::CompletedJob;
+use crate::conn::ConnectionId;
+use crate::http::status::Status;
+use crate::job::JobId;
+
+/// Connections that are told in one turn.
+pub(crate) const DELIVERY_COUNT_MAX: usize = 64;
+
+/// What one connection is told.
+#[derive(Debug)]
+pub(crate) enum Delivery {
+    /// What its request leads to.
+    Answer(ConnectionId, Rc<CompletedJob>),
+    /// More of what it is being sent is there, or will never be.
+    More(ConnectionId, JobId, Result<(), Status>),
+}
+
+/// Those that were not yet told, in the order in which their jobs were done.
+#[derive(Debug, Default)]
+pub(crate) struct Deliveries {
+    queue: VecDeque<Delivery>,
+}
+
+impl Deliveries {
+    /// A job is done, and these waited for it.
+    pub(crate) fn answer(
+        &mut self,
+        completed: CompletedJob,
+        waiters: impl IntoIterator<Item = ConnectionId>,
+    ) {
+        let completed = Rc::new(completed);
+        let one = |id| Delivery::Answer(id, Rc::clone(&completed));
+        self.queue.extend(waiters.into_iter().map(one));
+    }
+
+    /// A job is done, and one waited for it who is being answered already.
+    pub(crate) fn more(&mut self, id: ConnectionId, job: JobId, result: Result<(), Status>) {
+        self.queue.push_back(Delivery::More(id, job, result));
+    }
+
+    /// The next.
+    pub(crate) fn pop(&mut self) -> Option<Delivery> {
+        self.queue.pop_front()
+    }
+
+    /// Whether all were told.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+}

@@ -1,0 +1,221 @@
+//! Pages that list directories: one for each directory, made once a change, and shared by all who ask for it.
+//!
+//! A page is kept as long as there is room for it, and is known beyond that as long as somebody is being sent it: so a
+//! thousand who ask one after the other, and take their time, have one page in memory. It is known by its directory,
+//! not by a path, since one directory has many spellings.
+
+use std::num::NonZeroUsize;
+use std::rc::{Rc, Weak};
+
+use foldhash::fast::RandomState;
+use lru::LruCache;
+
+use super::{Asked, LookupMode, LookupResult, Requester, Store};
+use crate::cache::entry::{Entry, Resolution, Validity};
+use crate::cache::path::Known;
+use crate::clock::Now;
+use crate::conn::Document;
+use crate::http::request::Request;
+use crate::http::status::Status;
+use crate::job::{Dependencies, Listing};
+use crate::site::listing;
+use crate::site::resolve::{self, Listed, LookupPlan};
+use crate::site::response::Fixed;
+use crate::store::lookups::PendingLookup;
+use crate::sys::memory::{Copied, Memory};
+
+/// Directories whose pages are known.
+const COUNT_MAX: NonZeroUsize = NonZeroUsize::new(1_024).unwrap();
+/// Bytes of pages that are kept though nobody is being sent them.
+const KEPT_BYTES_MAX: usize = 16 << 20;
+
+/// What is known of the page of a directory.
+#[derive(Debug)]
+struct Page {
+    /// How long it is trusted, and what it depends on.
+    entry: Rc<Entry>,
+    digest: u64,
+    bytes: Weak<Memory>,
+    /// The same, while it is kept.
+    kept: Option<Rc<Memory>>,
+}
+
+/// The pages, by the path of their directory below the root.
+#[derive(Debug)]
+pub(super) struct Pages {
+    known: LruCache<Box<[u8]>, Page, RandomState>,
+    kept_bytes: usize,
+}
+
+impl Default for Pages {
+    fn default() -> Pages {
+        Pages {
+            known: LruCache::with_hasher(COUNT_MAX, RandomState::default()),
+            kept_bytes: 0,
+        }
+    }
+}
+
+impl Pages {
+    /// What is known of a directory.
+    fn entry(&self, directory: &[u8]) -> Option<&Rc<Entry>> {
+        self.known.peek(directory).map(|page| &page.entry)
+    }
+
+    /// The digest of a page that is still there.
+    pub(super) fn digest(&self, directory: &[u8]) -> Option<u64> {
+        let page = self.known.peek(directory)?;
+        (page.bytes.strong_count() > 0).then_some(page.digest)
+    }
+
+    /// A page that is still there.
+    fn page(&mut self, directory: &[u8]) -> Option<Rc<Memory>> {
+        self.known.get(directory)?.bytes.upgrade()
+    }
+
+    fn insert(&mut self, directory: &[u8], entry: Rc<Entry>, digest: u64, bytes: &Rc<Memory>) {
+        let page = Page {
+            entry,
+            digest,
+            bytes: Rc::downgrade(bytes),
+            kept: Some(Rc::clone(bytes)),
+        };
+        self.kept_bytes += bytes.addresses().len();
+        let gone = self.known.push(directory.into(), page);
+        if let Some((_, gone)) = gone {
+            self.count_out(gone.kept);
+        }
+        let mut out = 0;
+        for (_, page) in self.known.iter_mut().rev() {
+            if self.kept_bytes - out <= KEPT_BYTES_MAX {
+                break;
+            }
+            out += page.kept.take().map_or(0, |kept| kept.addresses().len());
+        }
+        self.kept_bytes -= out;
+    }
+
+    fn count_out(&mut self, kept: Option<Rc<Memory>>) {
+        self.kept_bytes -= kept.map_or(0, |kept| kept.addresses().len());
+    }
+
+    /// Forgets the page of a directory.
+    fn remove(&mut self, directory: &[u8]) {
+        if let Some(page) = self.known.pop(directory) {
+            self.count_out(page.kept);
+        }
+    }
+
+    /// Forgets all.
+    pub(super) fn clear(&mut self) {
+        self.known.clear();
+        self.kept_bytes = 0;
+    }
+}
+
+impl Store {
+    /// What a path leads to that no cache knows: where it is a directory that may be listed, by what is known of that.
+    pub(super) fn find_unknown(
+        &mut self,
+        request: &Request<'_>,
+        requester: Requester,
+        now: &Now,
+    ) -> Asked {
+        let raw_path = request.path();
+        let listed = match resolve::plan(raw_path, &self.naming) {
+            Ok(lookup) => lookup.listing,
+            Err(_) => None,
+        };
+        let Some(listed) = listed else {
+            return self.fetch(raw_path, None, LookupMode::Full, requester, now);
+        };
+        // All spellings of a directory share what is known, and one look at the disk.
+        let plain = listed.raw_path();
+        if plain != raw_path
+            && let Known::Fresh(entry) = self.paths.look_up_again(&plain, now)
+        {
+            return self.answer_from(&entry, request, &[], requester, now);
+        }
+        let entry = self.pages.entry(listed.below_root()).map(Rc::clone);
+        let Some(entry) = entry else {
+            return self.fetch(&plain, None, LookupMode::Revalidate, requester, now);
+        };
+        match entry.validity(now, self.paths.generation()) {
+            Validity::Fresh => {}
+            Validity::Due => self.check_ahead(&plain, &entry, now),
+            Validity::Expired => {
+                return self.answer_expired(&plain, &entry, request, requester, now);
+            }
+        }
+        self.answer_listed(&plain, &listed, requester, now)
+    }
+
+    /// Answers with the page of a directory that was just found to be as it was.
+    pub(super) fn answer_checked(
+        &mut self,
+        request: &Request<'_>,
+        requester: Requester,
+        now: &Now,
+    ) -> Asked {
+        match resolve::plan(request.path(), &self.naming) {
+            Ok(LookupPlan {
+                listing: Some(listed),
+                ..
+            }) => self.answer_listed(&listed.raw_path(), &listed, requester, now),
+            _ => Asked::Fixed(Fixed::Error(Status::InternalServerError)),
+        }
+    }
+
+    /// Answers with the page of a directory, or has it made anew.
+    fn answer_listed(
+        &mut self,
+        raw_path: &[u8],
+        listed: &Listed,
+        requester: Requester,
+        now: &Now,
+    ) -> Asked {
+        match self.pages.page(listed.below_root()) {
+            Some(bytes) => Asked::Document(document(bytes)),
+            None => self.fetch(raw_path, None, LookupMode::Full, requester, now),
+        }
+    }
+
+    /// Takes in the page of a directory that was made.
+    pub(super) fn listed(
+        &mut self,
+        pending: &PendingLookup,
+        listing: Listing,
+        dependencies: &Dependencies,
+        is_remembered: bool,
+        now: &Now,
+    ) -> LookupResult {
+        let bytes = Rc::new(Memory::Copied(Copied::page(listing.page)));
+        self.drop_path(&pending.raw_path);
+        let lookup = resolve::plan(&pending.raw_path, &self.naming);
+        match lookup {
+            Ok(lookup) if is_remembered => {
+                let entry = Rc::new(Entry::new(Resolution::Listed));
+                self.trust(&entry, &lookup, dependencies, pending, now);
+                let directory = lookup.directory();
+                self.pages.insert(directory, entry, listing.digest, &bytes);
+            }
+            _ => self.forget(dependencies, pending.since),
+        }
+        LookupResult::Document(document(bytes))
+    }
+
+    /// A directory leads to something else than a page.
+    pub(super) fn not_listed(&mut self, pending: &PendingLookup) {
+        if let Some(entry) = &pending.entry
+            && let Resolution::Listed = entry.resolution
+            && let Ok(lookup) = resolve::plan(&pending.raw_path, &self.naming)
+        {
+            self.pages.remove(lookup.directory());
+        }
+    }
+}
+
+fn document(bytes: Rc<Memory>) -> Rc<Document> {
+    let policy = Some(listing::CONTENT_SECURITY_POLICY);
+    Rc::new(Document::shared(listing::MEDIA_TYPE, bytes, policy))
+}

@@ -1,0 +1,121 @@
+//! What the caches and the disk queue hold, by part of the budget, and how they give way when it is used up.
+
+use super::{PendingMapping, Store};
+use crate::cache::TableBytes;
+use crate::cache::entry::Entry;
+use crate::job::Job;
+use crate::memory::plan::{Holdings, Kept, Victim};
+use crate::memory::{Part, Parts, table_bytes};
+use crate::site::representation::head_bytes;
+use crate::sys::allocator::block_length;
+use crate::sys::file::{FileVersion, OpenFile};
+use crate::sys::memory::{Memory, copied_bytes, page_bytes};
+
+/// Length of a raw path, for want of a sum of them all.
+const PATH_LENGTH_ASSUMED: usize = 32;
+
+/// Bytes of a reference-counted value: two counters before it.
+fn counted<T>() -> u64 {
+    block_length(size_of::<T>() + 2 * size_of::<usize>())
+}
+
+/// Bytes of a cache beside what its entries hold.
+fn bookkeeping(bytes: TableBytes) -> u64 {
+    bytes.ghosts + bytes.curve
+}
+
+impl Store {
+    /// Adds what it holds to the parts.
+    pub(crate) fn memory_bytes(&self, parts: &mut Parts) {
+        let (maps, open, paths) = (
+            self.maps.table_bytes(),
+            self.descriptors.table_bytes(),
+            self.paths.table_bytes(),
+        );
+        let statistics = bookkeeping(maps) + bookkeeping(open) + bookkeeping(paths);
+        parts.add(Part::Statistics, statistics);
+        parts.add(Part::Copies, copied_bytes());
+        parts.add(Part::Pages, page_bytes());
+        let pending_mappings = self.pending_mappings.capacity();
+        let files = maps.table
+            + open.table
+            + self.maps.entry_count() as u64 * counted::<Memory>()
+            + self.descriptors.entry_count() as u64 * counted::<OpenFile>()
+            + self.watch.file_bytes()
+            + self.residency.memory_bytes()
+            + table_bytes(pending_mappings, size_of::<(FileVersion, PendingMapping)>());
+        parts.add(Part::Files, files);
+        parts.add(Part::Paths, paths.table + self.entry_bytes());
+        parts.add(Part::Heads, head_bytes());
+        parts.add(Part::Directories, self.watch.directories.memory_bytes());
+        let waiting = self.disk.waiting_count() + self.disk.engine.depth();
+        parts.add(Part::Jobs, waiting as u64 * block_length(size_of::<Job>()));
+    }
+
+    /// Bytes of all entries of the path cache.
+    fn entry_bytes(&self) -> u64 {
+        let each = counted::<Entry>() + block_length(PATH_LENGTH_ASSUMED);
+        self.paths.entry_count() as u64 * each
+    }
+
+    /// What the kernel keeps for the caches. O(1).
+    pub(crate) fn kept(&self) -> Kept {
+        Kept {
+            watches: self.watch.count() + self.watch.directories.count(),
+            open_files: self.descriptors.entry_count(),
+            connections: 0,
+        }
+    }
+
+    /// What the entries of each cache take, the kernel's share of it included. O(1).
+    fn holdings(&self) -> Holdings {
+        let mapped = self.maps.entry_count();
+        let open = self.descriptors.entry_count();
+        let kept = |watches, open_files| Kept {
+            watches,
+            open_files,
+            connections: 0,
+        };
+        Holdings {
+            files: match mapped {
+                0 => 0,
+                _ => copied_bytes() + mapped as u64 * counted::<Memory>() + kept(mapped, 0).bytes(),
+            },
+            open_files: open as u64 * counted::<OpenFile>() + kept(0, open).bytes(),
+            paths: match self.paths.entry_count() {
+                0 => 0,
+                _ => self.entry_bytes() + head_bytes(),
+            },
+        }
+    }
+
+    /// Lets the entry go that is worth least to the cache that takes most. Gives whether there was one.
+    pub(crate) fn give_way(&mut self) -> bool {
+        match self.holdings().victim() {
+            Some(Victim::Files) => match self.maps.give_way() {
+                Some((version, _)) => {
+                    self.watch.remove(&version);
+                    true
+                }
+                None => false,
+            },
+            Some(Victim::OpenFiles) => self.descriptors.give_way().is_some(),
+            Some(Victim::Paths) => {
+                let mut gone = None;
+                let is_one = self.paths.give_way(&mut |entry, _| gone = Some(entry));
+                if let Some(entry) = gone {
+                    self.forgotten(&entry);
+                }
+                is_one
+            }
+            None => false,
+        }
+    }
+
+    /// Lets caches that have given way take a little more.
+    pub(crate) fn grow(&mut self) {
+        self.maps.grow();
+        self.descriptors.grow();
+        self.paths.grow();
+    }
+}

@@ -1,0 +1,89 @@
+//! Following what is mounted: where that may make paths below the root lead elsewhere, they are looked up again.
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+
+use super::Store;
+use crate::clock::Now;
+use crate::disk;
+use crate::job::{Job, OneShot};
+use crate::site::mounts::Table;
+use crate::store::disk_queue::Owner;
+use crate::sys::beneath::Root;
+use crate::sys::mounts::MountEvents;
+
+/// Whether the table is being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    No,
+    UnderWay,
+    /// It has changed since the reading began, so it is read once more.
+    Outdated,
+}
+
+/// What is known of mounts.
+#[derive(Debug)]
+pub(super) struct Mounts {
+    /// `None` without /proc.
+    events: Option<MountEvents>,
+    /// As it was last read. `None`: it could not be read, so any change may concern the site.
+    table: Option<Table>,
+    reading: Reading,
+    changes: u64,
+}
+
+impl Mounts {
+    /// Reads the table for the first time, at the start. What changes from now on is told.
+    pub(super) fn begin(root: &Root) -> Mounts {
+        let events = MountEvents::open().ok();
+        Mounts {
+            table: events.as_ref().and_then(|_| disk::mounts(root)),
+            events,
+            reading: Reading::No,
+            changes: 0,
+        }
+    }
+}
+
+impl Store {
+    /// What becomes ready when mounts have changed.
+    pub(crate) fn mount_events(&self) -> Option<RawFd> {
+        let events = self.served_root.mounts.events.as_ref();
+        events.map(MountEvents::descriptor)
+    }
+
+    /// Times that mounts at, below or above the root have changed.
+    pub(crate) fn mount_changes(&self) -> u64 {
+        self.served_root.mounts.changes
+    }
+
+    /// Something was mounted, moved or unmounted somewhere: a job finds out where.
+    pub(crate) fn mounts_changed(&mut self, now: &Now) {
+        if self.served_root.mounts.reading != Reading::No {
+            self.served_root.mounts.reading = Reading::Outdated;
+            return;
+        }
+        self.served_root.mounts.reading = Reading::UnderWay;
+        let once = OneShot::Mounts(Arc::clone(&self.served_root.root));
+        self.disk
+            .submit_unbounded(Owner::Server, Job::OneShot(once, None), now.monotonic);
+    }
+
+    /// Takes the table in. Changes that concern the site are rare, so everything is looked up again then.
+    pub(super) fn mounts_seen(&mut self, table: Option<Table>, now: &Now) {
+        let mounts = &mut self.served_root.mounts;
+        let has_changed = match (&table, &mounts.table) {
+            (Some(table), Some(earlier)) => table.has_changed_near_root(earlier),
+            _ => true,
+        };
+        mounts.table = table;
+        let reading = std::mem::replace(&mut mounts.reading, Reading::No);
+        if has_changed {
+            mounts.changes += 1;
+            self.distrust_all();
+        }
+        if reading == Reading::Outdated {
+            self.mounts_changed(now);
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Precompressed files that go unused because they are older than their file: a publish has made them first, or not
+//! again, and nobody would notice.
+
+use std::ffi::CString;
+use std::num::NonZeroUsize;
+
+use foldhash::fast::RandomState;
+use lru::LruCache;
+use serde::Serialize;
+
+use crate::http::content_coding::Coding;
+
+/// Names that are remembered; with more, those seen last count.
+const COUNT_MAX: NonZeroUsize = NonZeroUsize::new(1_024).unwrap();
+/// The codings of precompressed files.
+const CODINGS: [Coding; 3] = [Coding::Brotli, Coding::Zstd, Coding::Gzip];
+
+/// Those that are known now, by their names below the root.
+#[derive(Debug)]
+pub(crate) struct Outdated(LruCache<Box<[u8]>, (), RandomState>);
+
+/// The same for /status.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct OutdatedNumbers {
+    /// How many, 1,024 at most.
+    pub outdated: usize,
+    /// The one that was found last.
+    pub outdated_example: Option<String>,
+}
+
+impl Default for Outdated {
+    fn default() -> Outdated {
+        Outdated(LruCache::with_hasher(COUNT_MAX, RandomState::default()))
+    }
+}
+
+impl Outdated {
+    /// Takes in which precompressed files beside the file of this path are older than it.
+    pub(super) fn note(&mut self, path: &[u8], outdated: &[CString]) {
+        if !self.0.is_empty() {
+            for coding in CODINGS {
+                self.0.pop(&[path, coding.suffix().as_bytes()].concat()[..]);
+            }
+        }
+        for name in outdated {
+            self.0.put(name.as_bytes().into(), ());
+        }
+    }
+
+    /// Forgets all.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// How many there are, and one of them.
+    pub(crate) fn numbers(&self) -> OutdatedNumbers {
+        let last = self.0.iter().next();
+        let example = last.map(|(name, ())| format!("/{}", String::from_utf8_lossy(name)));
+        OutdatedNumbers {
+            outdated: self.0.len(),
+            outdated_example: example,
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! Comparing what is in use with the disk once every `--recheck`, for writers of which no event tells.
+//!
+//! A hit only notes that its entry is due. The comparisons are made by jobs of many entries, one at a time for entries
+//! that are watched and one for those that are polled, which may lie on storage that does not answer.
+
+use std::collections::HashMap;
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use foldhash::fast::RandomState;
+use lru::LruCache;
+
+use super::stale::PATIENCE;
+use super::{Asked, CompletedJob, Requester, Store};
+use crate::cache::entry::{Entry, Resolution};
+use crate::clock::Now;
+use crate::conn::ConnectionId;
+use crate::job::JobId;
+use crate::job::{Compared, Job, OneShot, Recheck, Remembered};
+use crate::site::representation::Representation;
+use crate::site::resolve;
+use crate::store::deliveries::Deliveries;
+use crate::store::disk_queue::Owner;
+use crate::store::waiters::Waiters;
+use crate::sys::file::FileVersion;
+
+/// Entries that one job compares: handing them over takes the loop a tenth of a millisecond.
+const BATCH_COUNT_MAX: usize = 64;
+/// Versions remembered whose content has changed while their times did not.
+const EDITED_COUNT_MAX: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
+
+/// Entries that are compared beside each other.
+#[derive(Debug, Default)]
+struct Lane {
+    waiting: Vec<(Box<[u8]>, Rc<Entry>)>,
+    under_way: Option<(JobId, Vec<Rc<Entry>>)>,
+}
+
+/// A comparison that requests wait for: its entry was not used for long.
+#[derive(Debug)]
+struct Awaited {
+    raw_path: Box<[u8]>,
+    entry: Rc<Entry>,
+    waiters: Waiters<()>,
+    begun: Instant,
+}
+
+/// How a path is told of changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ChangeNotice {
+    ByEvents,
+    Never,
+}
+
+/// How much was compared.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RecheckNumbers {
+    /// How often, in milliseconds; 0: never.
+    pub every_ms: u64,
+    /// Entries compared since the start.
+    pub compared: u64,
+    /// Those of them that had changed without an event.
+    pub changed: u64,
+}
+
+/// What is compared without anybody being told of a change.
+#[derive(Debug)]
+pub(super) struct Rechecks {
+    every: Duration,
+    watched: Lane,
+    polled: Lane,
+    awaited: HashMap<JobId, Awaited, RandomState>,
+    awaited_by_path: HashMap<Box<[u8]>, JobId, RandomState>,
+    /// The digest of the content of versions of which the times did not tell that it had changed.
+    edited: LruCache<FileVersion, NonZeroU64, RandomState>,
+    compared: u64,
+    changed: u64,
+}
+
+impl Rechecks {
+    pub(super) fn new(every: Duration) -> Rechecks {
+        Rechecks {
+            every,
+            watched: Lane::default(),
+            polled: Lane::default(),
+            awaited: HashMap::default(),
+            awaited_by_path: HashMap::default(),
+            edited: LruCache::with_hasher(EDITED_COUNT_MAX, RandomState::default()),
+            compared: 0,
+            changed: 0,
+        }
+    }
+
+    /// The digest of the content of a version, if its times do not tell it from another.
+    pub(super) fn edited(&self, version: &FileVersion) -> Option<NonZeroU64> {
+        match self.edited.is_empty() {
+            true => None,
+            false => self.edited.peek(version).copied(),
+        }
+    }
+
+    /// Whether the content of a representation has changed since it was described, though its times did not.
+    pub(super) fn is_outdated(&self, representation: &Representation) -> bool {
+        let edited = self.edited(&representation.version);
+        edited.is_some_and(|digest| representation.identity.is_outdated_by(digest))
+    }
+
+    /// The content of a version was read again.
+    pub(super) fn read(&mut self, version: &FileVersion, digest: Option<NonZeroU64>) {
+        if let (Some(edited), Some(digest)) = (self.edited.peek_mut(version), digest) {
+            *edited = digest;
+        }
+    }
+
+    fn lane(&mut self, told: ChangeNotice) -> &mut Lane {
+        match told {
+            ChangeNotice::ByEvents => &mut self.watched,
+            ChangeNotice::Never => &mut self.polled,
+        }
+    }
+}
+
+impl Store {
+    /// Has an entry that is told of changes compared when it was confirmed `--recheck` ago, if it leads to a file:
+    /// names come and go with an event, whoever makes them.
+    pub(super) fn plan_recheck(&self, entry: &Entry) {
+        if self.rechecks.every > Duration::ZERO && entry.variants().is_some() {
+            entry.compare_every(self.rechecks.every);
+        }
+    }
+
+    /// Has it compared when it is used next: an event has told of something, and the times of the file did not.
+    pub(super) fn recheck_soon(&self, entry: &Entry) {
+        if self.rechecks.every > Duration::ZERO && entry.is_watched() {
+            entry.compare_every(Duration::ZERO);
+        }
+    }
+
+    /// Notes that an entry is due.
+    pub(super) fn recheck(&mut self, raw_path: &[u8], entry: &Rc<Entry>, told: ChangeNotice) {
+        if told == ChangeNotice::ByEvents {
+            entry.begin_check();
+        }
+        let is_file = matches!(entry.resolution, Resolution::File { .. });
+        if is_file && self.rechecks.every > Duration::ZERO {
+            let waiting = &mut self.rechecks.lane(told).waiting;
+            waiting.push((raw_path.into(), Rc::clone(entry)));
+        }
+    }
+
+    /// The same for the content of an entry that is polled: its times are compared more often.
+    pub(super) fn recheck_content(&mut self, raw_path: &[u8], entry: &Rc<Entry>, now: &Now) {
+        let every = self.rechecks.every;
+        let Resolution::File { variants, .. } = &entry.resolution else {
+            return;
+        };
+        let is_due = variants.versions().any(|version| {
+            let held = self.maps.get(&version);
+            held.is_some_and(|held| now.monotonic >= held.compared.get() + every)
+        });
+        if is_due && every > Duration::ZERO {
+            for version in variants.versions() {
+                if let Some(held) = self.maps.get(&version) {
+                    held.compared.set(now.monotonic);
+                }
+            }
+            self.recheck(raw_path, entry, ChangeNotice::Never);
+        }
+    }
+
+    /// Has a request wait for the comparison of an entry that nobody used for long; `None`: it is answered from it.
+    pub(super) fn wait_for_recheck(
+        &mut self,
+        raw_path: &[u8],
+        entry: &Rc<Entry>,
+        requester: Requester,
+        now: &Now,
+    ) -> Option<Asked> {
+        if let Some(job) = self.rechecks.awaited_by_path.get(raw_path)
+            && let Some(awaited) = self.rechecks.awaited.get_mut(job)
+        {
+            let taken = now.monotonic.saturating_duration_since(awaited.begun);
+            if taken >= PATIENCE {
+                return None;
+            }
+            awaited.waiters.join(requester.id, ());
+            return Some(Asked::Waiting(*job));
+        }
+        let remembered = self.remembered(raw_path, entry)?;
+        let recheck = Recheck::new(Arc::clone(&self.served_root.root), vec![remembered]);
+        let job = Job::OneShot(OneShot::Recheck(recheck), None);
+        let job = self.disk.submit(requester.owner, job, now.monotonic).ok()?;
+        let awaited = Awaited {
+            raw_path: raw_path.into(),
+            entry: Rc::clone(entry),
+            waiters: Waiters::of(requester.id, ()),
+            begun: now.monotonic,
+        };
+        self.rechecks.awaited.insert(job, awaited);
+        self.rechecks.awaited_by_path.insert(raw_path.into(), job);
+        self.staleness.await_began(job, now);
+        Some(Asked::Waiting(job))
+    }
+
+    /// Somebody no longer waits.
+    pub(super) fn leave_recheck(&mut self, job: JobId, id: ConnectionId) {
+        if let Some(awaited) = self.rechecks.awaited.get_mut(&job) {
+            awaited.waiters.leave(id);
+        }
+    }
+
+    /// Begins to compare what waits for it.
+    pub(crate) fn recheck_waiting(&mut self, now: &Now) {
+        for told in [ChangeNotice::ByEvents, ChangeNotice::Never] {
+            let lane = self.rechecks.lane(told);
+            if lane.under_way.is_some() || lane.waiting.is_empty() {
+                continue;
+            }
+            let left = lane.waiting.len().saturating_sub(BATCH_COUNT_MAX);
+            let batch = lane.waiting.split_off(left);
+            let (mut entries, mut remembered) = (Vec::new(), Vec::new());
+            for (raw_path, entry) in batch {
+                if let Some(one) = self.remembered(&raw_path, &entry) {
+                    remembered.push(one);
+                    entries.push(entry);
+                }
+            }
+            let recheck = Recheck::new(Arc::clone(&self.served_root.root), remembered);
+            let job = Job::OneShot(OneShot::Recheck(recheck), None);
+            let job = self
+                .disk
+                .submit_unbounded(Owner::Server, job, now.monotonic);
+            self.rechecks.lane(told).under_way = Some((job, entries));
+        }
+    }
+
+    fn remembered(&self, raw_path: &[u8], entry: &Entry) -> Option<Remembered> {
+        let Resolution::File { variants, seen } = &entry.resolution else {
+            return None;
+        };
+        let lookup = resolve::plan(raw_path, &self.naming).ok()?;
+        let content = |version: FileVersion| Some((version, self.maps.get(&version)?.digest?));
+        Some(Remembered {
+            expectations: seen.expectations(&lookup, variants),
+            contents: variants.versions().filter_map(content).collect(),
+        })
+    }
+
+    /// Takes in how a batch compared.
+    pub(super) fn rechecked(
+        &mut self,
+        job: JobId,
+        compared: &[Compared],
+        now: &Now,
+        deliveries: &mut Deliveries,
+    ) {
+        if let Some(awaited) = self.rechecks.awaited.remove(&job) {
+            self.rechecks.awaited_by_path.remove(&awaited.raw_path);
+            if let Some(compared) = compared.first() {
+                self.take_in(&awaited.entry, *compared, now);
+            }
+            // Where nothing was compared, it is not waited for again.
+            awaited.entry.confirm(now, self.paths.generation());
+            self.plan_recheck(&awaited.entry);
+            let waiters = awaited.waiters.in_order().into_iter().map(|(id, ())| id);
+            return deliveries.answer(CompletedJob::again(job), waiters);
+        }
+        for told in [ChangeNotice::ByEvents, ChangeNotice::Never] {
+            let lane = self.rechecks.lane(told);
+            let Some((_, entries)) = lane.under_way.take_if(|(own, _)| *own == job) else {
+                continue;
+            };
+            for (entry, compared) in entries.into_iter().zip(compared) {
+                self.take_in(&entry, *compared, now);
+            }
+        }
+    }
+
+    fn take_in(&mut self, entry: &Rc<Entry>, compared: Compared, now: &Now) {
+        self.rechecks.compared += 1;
+        match compared {
+            Compared::Same => {}
+            Compared::Differs => {
+                self.rechecks.changed += 1;
+                entry.distrust();
+            }
+            Compared::Content(version, digest) => {
+                self.rechecks.changed += 1;
+                self.rechecks.edited.put(version, digest);
+                self.maps.remove(&version);
+                self.watch.remove(&version);
+            }
+        }
+        if entry.is_watched() && entry.confirm(now, self.paths.generation()) {
+            self.plan_recheck(entry);
+        }
+    }
+
+    /// Those who wait for a comparison that takes longer than they wait for it.
+    pub(super) fn impatient_of(&mut self, job: JobId) -> Vec<ConnectionId> {
+        let awaited = self.rechecks.awaited.get_mut(&job);
+        let waiters = awaited.map(|awaited| std::mem::take(&mut awaited.waiters).in_order());
+        let waiters = waiters.unwrap_or_default().into_iter();
+        waiters.map(|(id, ())| id).collect()
+    }
+
+    /// Whether a comparison is under way.
+    pub(super) fn is_awaited(&self, job: JobId) -> bool {
+        self.rechecks.awaited.contains_key(&job)
+    }
+
+    /// How much was compared.
+    pub(crate) fn recheck_numbers(&self) -> RecheckNumbers {
+        let every_ms = self.rechecks.every.as_millis();
+        RecheckNumbers {
+            every_ms: u64::try_from(every_ms).unwrap_or(u64::MAX),
+            compared: self.rechecks.compared,
+            changed: self.rechecks.changed,
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! Which windows of open files are known to be in the page cache, and which are being brought there.
+//!
+//! `sendfile` waits for the disk whatever flags its file has. So windows are read once by a job before
+//! they are sent. Whether one that was read or sent before is there still, `cachestat` tells those
+//! who own the file; others it refuses, as `mincore` lies to them. For them a window that was not used
+//! for a moment is read once more before an answer begins with it. What was read for an answer is there for it
+//! for some seconds, and while it is in the midst of it: a peer that takes a window in ten pieces would have it, and
+//! the one after it, read ten times.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use foldhash::fast::RandomState;
+use lru::LruCache;
+
+use crate::cache::entry::Entry;
+use crate::conn::ConnectionId;
+use crate::job::JobId;
+use crate::job::Opened;
+use crate::store::waiters::Waiters;
+use crate::sys::cachestat::is_cached;
+use crate::sys::file::{FileVersion, OpenFile};
+
+/// Length of a window in bytes: what one job reads, and what one connection has ready to be sent.
+pub(crate) const WINDOW_LENGTH: u64 = 512 * 1024;
+/// How long after its last use a window is taken to be still there.
+const TRUST_UNASKED: Duration = Duration::from_millis(20);
+/// The same where nobody can be asked, for an answer in the midst of a window, and for mappings before Linux 6.7.
+pub(crate) const TRUST: Duration = Duration::from_secs(5);
+/// How long after its last use a mapping is sent without asking whether its pages are still there.
+pub(crate) const TRUST_MAPPED: Duration = Duration::from_secs(1);
+/// Windows read at once before nothing is read ahead any more: 64 MiB over all connections. What a
+/// connection waits for is read all the same, within the bounds of the queue for the disk.
+const WINDOWS_UNDER_WAY_MAX: usize = 128;
+/// Windows remembered: 32 GiB of files, in about 6 MiB of memory.
+const WINDOW_COUNT_MAX: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
+
+/// Bytes that one takes: a node of the list with two links, and a pair of pointers in a table that is between
+/// half and seven eighths full.
+const WINDOW_BYTES: u64 = (size_of::<(Window, Use)>() + 16 + 24) as u64;
+
+/// How long after it was read by a job a window is sent without being read again: a day after the
+/// last access `relatime` has the next one write the access time (`mount(8)`), which may wait for the
+/// disk, so that next one must be a job's.
+const READ_AGAIN: Duration = Duration::from_secs(23 * 60 * 60);
+
+/// How far an answer has come with a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WindowUse {
+    /// It is still with the one before: what counts is whether this one has to be read.
+    Ahead,
+    /// It begins with it.
+    Start,
+    /// It has sent some of it.
+    Midst,
+}
+
+/// When a window was read by a job, and when it was last used.
+#[derive(Clone, Copy, Debug)]
+struct Use {
+    read: Instant,
+    last: Instant,
+    /// Whether no byte of it was sent since it was read: whoever had it read may not be there at once, or
+    /// may find that its peer takes nothing yet.
+    is_new: bool,
+}
+
+/// One window of one version of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Window {
+    version: FileVersion,
+    index: u64,
+}
+
+impl Window {
+    /// The window that a byte of a file lies in.
+    pub(crate) fn at(version: FileVersion, offset: u64) -> Window {
+        Window {
+            version,
+            index: offset / WINDOW_LENGTH,
+        }
+    }
+
+    /// The bytes of the file that it covers.
+    pub(crate) fn bytes(&self) -> Range<u64> {
+        let start = self.index * WINDOW_LENGTH;
+        start..(start + WINDOW_LENGTH).min(self.version.length)
+    }
+
+    /// The window after it, if it begins before byte `end` and the file goes on.
+    pub(crate) fn next_before(&self, end: u64) -> Option<Window> {
+        let next = Window {
+            index: self.index + 1,
+            ..*self
+        };
+        (next.bytes().start < end && !next.bytes().is_empty()).then_some(next)
+    }
+}
+
+/// What those who wait for a window are to be answered from; `None` if that is under way already.
+pub(crate) type Promised = Option<Rc<Entry>>;
+
+/// Who waits for a window.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    /// The connection.
+    pub id: ConnectionId,
+    /// See [`Promised`].
+    pub entry: Promised,
+}
+
+/// A window that a job is reading.
+#[derive(Debug)]
+struct PendingRead {
+    job: JobId,
+    file: Arc<OpenFile>,
+    waiters: Waiters<Promised>,
+    /// Whether it was begun before anybody waited.
+    is_prefetch: bool,
+}
+
+/// A window that was read, or could not be.
+#[derive(Debug)]
+pub(crate) struct Read {
+    /// The file.
+    pub opened: Opened,
+    /// Who waited for it.
+    pub waiters: Waiters<Promised>,
+}
+
+/// What is known of windows.
+#[derive(Debug)]
+pub(crate) struct Residency {
+    used: LruCache<Window, Use, RandomState>,
+    pending: HashMap<Window, PendingRead, RandomState>,
+    by_job: HashMap<JobId, Window, RandomState>,
+}
+
+impl Residency {
+    /// Nothing is known.
+    pub(crate) fn new() -> Residency {
+        let mut used = LruCache::unbounded_with_hasher(RandomState::default());
+        used.resize(WINDOW_COUNT_MAX);
+        Residency {
+            used,
+            pending: HashMap::default(),
+            by_job: HashMap::default(),
+        }
+    }
+
+    /// Bytes of what is remembered.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.used.len() as u64 * WINDOW_BYTES
+    }
+
+    /// Remembers no more windows than fit into so many bytes.
+    pub(crate) fn set_bytes_max(&mut self, bytes_max: u64) {
+        let count = usize::try_from(bytes_max / WINDOW_BYTES).unwrap_or(usize::MAX);
+        let count = NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
+        self.used.resize(count.min(WINDOW_COUNT_MAX));
+    }
+
+    /// Whether a window of `file` may be sent now; if so it counts as used, unless it is ahead.
+    pub(crate) fn is_resident(
+        &mut self,
+        window: Window,
+        file: &OpenFile,
+        place: WindowUse,
+        now: Instant,
+    ) -> bool {
+        let Some(used) = self.used.get_mut(&window) else {
+            return false;
+        };
+        let idle = now.saturating_duration_since(used.last);
+        let told = match idle <= TRUST_UNASKED {
+            true => Some(true),
+            false => is_cached(file, &window.bytes()),
+        };
+        let is_trusted = idle <= TRUST && (place != WindowUse::Start || used.is_new);
+        let is_there =
+            now.saturating_duration_since(used.read) <= READ_AGAIN && told.unwrap_or(is_trusted);
+        if is_there && place != WindowUse::Ahead {
+            used.last = now;
+        }
+        is_there
+    }
+
+    /// Bytes of a window were sent.
+    pub(crate) fn note_sent(&mut self, window: Window, now: Instant) {
+        if let Some(used) = self.used.peek_mut(&window) {
+            used.last = now;
+            used.is_new = false;
+        }
+    }
+
+    /// Whether the kernel tells what of a file is in memory: to its owner, to those who may write it, and
+    /// from Linux 6.5 on.
+    pub(crate) fn is_told_of(file: &OpenFile) -> bool {
+        is_cached(file, &(0..1)).is_some()
+    }
+
+    /// Nothing is known any more of a version: its pages were seen to be gone. O(windows).
+    pub(crate) fn forget(&mut self, version: &FileVersion) {
+        let mut window = Some(Window::at(*version, 0));
+        while let Some(gone) = window {
+            self.used.pop(&gone);
+            window = gone.next_before(version.length);
+        }
+    }
+
+    /// Whether a job reads the window.
+    pub(crate) fn is_pending(&self, window: Window) -> bool {
+        self.pending.contains_key(&window)
+    }
+
+    /// The job that reads the window, if there is one; `waiter`, if any, is told when it is done.
+    pub(crate) fn join(&mut self, window: Window, waiter: Option<Waiter>) -> Option<JobId> {
+        let pending = self.pending.get_mut(&window)?;
+        if let Some(Waiter { id, entry }) = waiter {
+            pending.waiters.join(id, entry);
+        }
+        Some(pending.job)
+    }
+
+    /// Notes a job that reads a window. Pages that are being read count as cached, so nothing is known of it
+    /// before the job is done.
+    pub(crate) fn begin(
+        &mut self,
+        window: Window,
+        job: JobId,
+        file: Arc<OpenFile>,
+        waiter: Option<Waiter>,
+    ) {
+        self.used.pop(&window);
+        let is_prefetch = waiter.is_none();
+        let waiters = waiter.map_or_else(Waiters::default, |waiter| {
+            Waiters::of(waiter.id, waiter.entry)
+        });
+        let pending = PendingRead {
+            job,
+            file,
+            waiters,
+            is_prefetch,
+        };
+        self.pending.insert(window, pending);
+        self.by_job.insert(job, window);
+    }
+
+    /// Somebody no longer waits.
+    pub(crate) fn leave(&mut self, job: JobId, id: ConnectionId) {
+        if let Some(window) = self.by_job.get(&job)
+            && let Some(pending) = self.pending.get_mut(window)
+        {
+            pending.waiters.leave(id);
+        }
+    }
+
+    /// Whether the window that a job is to read is of use to anybody.
+    pub(crate) fn is_wanted(&self, job: JobId) -> bool {
+        let window = self.by_job.get(&job);
+        let pending = window.and_then(|window| self.pending.get(window));
+        pending.is_some_and(|pending| pending.is_prefetch || !pending.waiters.is_empty())
+    }
+
+    /// Whether more may be read ahead of its use: windows under way are bounded over all
+    /// connections.
+    pub(crate) fn may_read_ahead(&self) -> bool {
+        self.pending.len() < WINDOWS_UNDER_WAY_MAX
+    }
+
+    /// Windows that jobs are reading.
+    pub(crate) fn pending_count(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// A job is done. Only what was read counts as used.
+    pub(crate) fn finish(&mut self, job: JobId, is_read: bool, now: Instant) -> Option<Read> {
+        let window = self.by_job.remove(&job)?;
+        if is_read {
+            let used = Use {
+                read: now,
+                last: now,
+                is_new: true,
+            };
+            self.used.put(window, used);
+        }
+        let pending = self.pending.remove(&window)?;
+        Some(Read {
+            opened: Opened::new(pending.file, window.version),
+            waiters: pending.waiters,
+        })
+    }
+}

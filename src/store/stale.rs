@@ -1,0 +1,423 @@
+//! Answering from the last version while the storage does not say whether there is another.
+//!
+//! An entry that nothing tells about is trusted for `--revalidate`. Whoever uses it in the second half of that
+//! time has it checked in the background, so one that is used often is confirmed before its time is over and
+//! nobody waits. Where its time is over:
+//!
+//! ```text
+//!   known to have changed ───────────────────────────────► waits for the check, as for a miss
+//!   checked since before its time was over ──┐
+//!   its check has taken longer than patience ┤
+//!   its last check failed a moment ago ──────┼─ younger than --stale ► the last version
+//!   other checks on its device take so long ─┘  older ───────────────► waits; 504
+//!   else: waits for its check, for the patience
+//! ```
+
+use std::collections::{HashSet, VecDeque};
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use foldhash::fast::RandomState;
+
+use super::recheck::ChangeNotice;
+use super::{Asked, CompletedJob, LookupMode, Requester, Store};
+use crate::cache::entry::Entry;
+use crate::clock::Now;
+use crate::http::request::Request;
+use crate::http::status::Status;
+use crate::job::JobId;
+use crate::job::{Dependencies, Job, Outcome};
+use crate::settings::Settings;
+use crate::site::response::Fixed;
+use crate::store::deliveries::Deliveries;
+use crate::store::disk_queue::Owner;
+use crate::store::lookups::{PendingLookup, Purpose};
+use crate::store::waiters::Waiters;
+
+/// How long a request waits for the check of an entry that could be answered from. Longer than a healthy disk or
+/// network takes; shorter than a reader notices.
+pub(super) const PATIENCE: Duration = Duration::from_millis(250);
+/// The same for the way to the root: a change of it was told, so most likely there is another root.
+pub(super) const ROOT_PATIENCE: Duration = Duration::from_secs(1);
+/// How long nothing is checked whose last check failed.
+const FAILED_PAUSE: Duration = Duration::from_secs(1);
+/// The share of the places at the engine that checks take for which nobody waits: one in so many. On storage that
+/// does not answer they never come back.
+const CHECK_SHARE: usize = 4;
+/// Entries that are followed while they are answered from: enough to tell how old the oldest is.
+const FOLLOWED_COUNT_MAX: usize = 4_096;
+/// How often those are looked through.
+const FOLLOWED_PAUSE: Duration = Duration::from_millis(250);
+/// How much older than `--revalidate` an answer is before a line says so: slow storage is not worth one.
+const SAID_AFTER: Duration = Duration::from_secs(1);
+
+/// What becomes of a request for an entry whose time is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StaleDecision {
+    /// It is answered from the entry, which was confirmed so long ago.
+    Stale(Duration),
+    /// It waits for a check.
+    Check,
+    /// The check has taken longer than any request waits.
+    GivenUp,
+}
+
+/// Whether it was said that the last versions are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NoticeState {
+    No,
+    /// So many had been answered before.
+    Since(Instant, u64),
+}
+
+/// How much is answered from what was not confirmed in time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StaleNumbers {
+    /// The age up to which entries are answered from, in milliseconds.
+    pub limit_ms: u64,
+    /// Checks since the start for which nobody waited.
+    pub checks_ahead: u64,
+    /// Answers since the start.
+    pub answers: u64,
+    /// Entries that are answered from now.
+    pub entries: usize,
+    /// How long ago the oldest of them was confirmed, in milliseconds.
+    pub oldest_ms: u64,
+}
+
+/// What is answered from although it was not confirmed in time.
+#[derive(Debug)]
+pub(crate) struct Staleness {
+    /// After this there is no answer.
+    limit: Duration,
+    patience: Duration,
+    /// The longest that a request waits.
+    disk_timeout: Duration,
+    /// Checks under way.
+    check_count: usize,
+    /// From so many on no more are begun for which nobody waits.
+    check_count_max: usize,
+    /// Checks that have not taken longer than the patience, as far as is known; the oldest first.
+    young: VecDeque<(Instant, JobId)>,
+    /// Devices of files of which a check has taken longer, and none has come back since.
+    late: HashSet<Option<u64>, RandomState>,
+    /// What is answered from.
+    followed: Vec<Weak<Entry>>,
+    followed_at: Option<Instant>,
+    checks_ahead: u64,
+    answers: u64,
+    said: NoticeState,
+}
+
+impl Staleness {
+    pub(super) fn new(settings: &Settings) -> Staleness {
+        let cache = &settings.cache;
+        Staleness {
+            // Who wants a look at each request does not want the last version.
+            limit: match cache.revalidate {
+                Duration::ZERO => Duration::ZERO,
+                _ => settings.stale,
+            },
+            patience: PATIENCE.min(cache.revalidate),
+            disk_timeout: settings.timeouts.disk,
+            check_count: 0,
+            check_count_max: (settings.disk_depth / CHECK_SHARE).max(1),
+            young: VecDeque::new(),
+            late: HashSet::default(),
+            followed: Vec::new(),
+            followed_at: None,
+            checks_ahead: 0,
+            answers: 0,
+            said: NoticeState::No,
+        }
+    }
+
+    /// A check was submitted.
+    pub(super) fn check_began(&mut self, job: JobId, now: &Now) {
+        self.check_count += 1;
+        self.young.push_back((now.monotonic, job));
+    }
+
+    /// A comparison was submitted that a request waits for.
+    pub(super) fn await_began(&mut self, job: JobId, now: &Now) {
+        self.young.push_back((now.monotonic, job));
+    }
+
+    /// A check is over. What it says of the storage holds for the device.
+    pub(super) fn check_ended(&mut self, entry: Option<&Rc<Entry>>, outcome: &Outcome) {
+        self.check_count -= 1;
+        if let Some(entry) = entry
+            && !matches!(outcome, Outcome::Failed(_))
+        {
+            self.late.remove(&entry.device());
+        }
+    }
+
+    /// The age up to which entries are answered from.
+    pub(super) fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// Entries that are answered from now, and how long ago the oldest of them was confirmed.
+    fn oldest(&self, now: &Now, generation: u32) -> (usize, Duration) {
+        let followed = self.followed.iter().filter_map(Weak::upgrade);
+        let ages = followed.filter_map(|entry| {
+            let age = entry.age(now, generation)?;
+            (entry.was_stale() && age < self.limit).then_some(age)
+        });
+        ages.fold((0, Duration::ZERO), |(count, oldest), age| {
+            (count + 1, oldest.max(age))
+        })
+    }
+}
+
+impl Store {
+    /// Answers a request for an entry that is not to be answered from without a look at the disk; `raw_path` is that
+    /// by which it is looked up.
+    pub(super) fn answer_expired(
+        &mut self,
+        raw_path: &[u8],
+        entry: &Rc<Entry>,
+        request: &Request<'_>,
+        requester: Requester,
+        now: &Now,
+    ) -> Asked {
+        if entry.is_watched() && entry.age(now, self.paths.generation()).is_some() {
+            let waiting = self.wait_for_recheck(raw_path, entry, requester, now);
+            return waiting
+                .unwrap_or_else(|| self.answer_from(entry, request, &[], requester, now));
+        }
+        let age = match self.verdict(raw_path, entry, now) {
+            StaleDecision::Stale(age) => age,
+            StaleDecision::Check => {
+                return self.fetch(
+                    raw_path,
+                    Some(entry),
+                    LookupMode::Revalidate,
+                    requester,
+                    now,
+                );
+            }
+            StaleDecision::GivenUp => return Asked::Fixed(Fixed::Error(Status::GatewayTimeout)),
+        };
+        if !entry.is_check_postponed(now, self.paths.generation()) {
+            self.check_ahead(raw_path, entry, now);
+        }
+        let answer = self.answer_from(entry, request, &[], requester, now);
+        if !matches!(answer, Asked::Waiting(_)) {
+            self.note_stale(Some(entry), age, now);
+        }
+        answer
+    }
+
+    /// What becomes of it.
+    fn verdict(&mut self, raw_path: &[u8], entry: &Entry, now: &Now) -> StaleDecision {
+        let generation = self.paths.generation();
+        let staleness = &self.staleness;
+        let Some(age) = entry
+            .age(now, generation)
+            .filter(|_| staleness.limit > Duration::ZERO)
+        else {
+            return StaleDecision::Check;
+        };
+        let since = self.since();
+        let pending = self
+            .lookups
+            .of_path(raw_path)
+            .filter(|pending| pending.is_as_of(since));
+        let taken = pending.map(|pending| now.monotonic.saturating_duration_since(pending.begun));
+        if age >= staleness.limit {
+            return match taken {
+                Some(taken) if taken >= staleness.disk_timeout => StaleDecision::GivenUp,
+                _ => StaleDecision::Check,
+            };
+        }
+        let is_answered = match taken {
+            // It began in time, or has taken its time.
+            Some(taken) => {
+                taken >= staleness.patience || entry.is_trusted_at(age.saturating_sub(taken))
+            }
+            None if entry.is_check_postponed(now, generation) => true,
+            None if staleness.late.contains(&entry.device()) => true,
+            None => false,
+        };
+        match is_answered {
+            true => StaleDecision::Stale(age),
+            false => StaleDecision::Check,
+        }
+    }
+
+    /// Counts an answer that was not confirmed in time.
+    pub(super) fn note_stale(&mut self, entry: Option<&Rc<Entry>>, age: Duration, now: &Now) {
+        self.cache_report.stale = Some(age);
+        let staleness = &mut self.staleness;
+        staleness.answers += 1;
+        if let Some(entry) = entry
+            && entry.note_stale()
+            && staleness.followed.len() < FOLLOWED_COUNT_MAX
+        {
+            staleness.followed.push(Rc::downgrade(entry));
+        }
+        if staleness.said == NoticeState::No && age > self.revalidate + SAID_AFTER {
+            staleness.said = NoticeState::Since(now.monotonic, staleness.answers - 1);
+            let limit = staleness.limit.as_secs_f64();
+            let line = format!(
+                "the storage below the root does not answer; what is cached is served as it was last confirmed, \
+                 for up to {limit} s (--stale)"
+            );
+            self.say(&line, now);
+        }
+    }
+
+    /// Has an entry checked for which nobody waits, unless it is being looked up or too many are.
+    pub(super) fn check_ahead(&mut self, raw_path: &[u8], entry: &Rc<Entry>, now: &Now) {
+        if entry.is_watched() {
+            return self.recheck(raw_path, entry, ChangeNotice::ByEvents);
+        }
+        let has_room = self.staleness.check_count < self.staleness.check_count_max;
+        if !has_room || self.lookups.is_pending(raw_path) {
+            return;
+        }
+        let since = self.since();
+        let resolving = self.resolve(raw_path, Some(entry), LookupMode::Revalidate, now);
+        let Ok((resolve, watched_path)) = resolving else {
+            return;
+        };
+        entry.begin_check();
+        self.recheck_content(raw_path, entry, now);
+        self.staleness.checks_ahead += 1;
+        let job = Job::Resolve(Box::new(resolve));
+        let job = self
+            .disk
+            .submit_unbounded(Owner::Server, job, now.monotonic);
+        let pending = PendingLookup {
+            raw_path: raw_path.into(),
+            entry: Some(Rc::clone(entry)),
+            waiters: Waiters::default(),
+            since,
+            watched_path,
+            purpose: Purpose::Check,
+            begun: now.monotonic,
+        };
+        self.staleness.check_began(job, now);
+        self.lookups.begin(job, pending);
+    }
+
+    /// Whether requests do without a check that has failed: then its entry is answered from, and compared later.
+    pub(super) fn go_on_without(&self, pending: &PendingLookup, now: &Now) -> bool {
+        let Some(entry) = &pending.entry else {
+            return false;
+        };
+        let age = entry.age(now, self.paths.generation());
+        let goes_on =
+            pending.purpose == Purpose::Check && age.is_some_and(|age| age < self.staleness.limit);
+        if goes_on {
+            entry.postpone_check(FAILED_PAUSE, now);
+        }
+        goes_on
+    }
+
+    /// Tells those who waited for a check that has failed to ask once more.
+    pub(super) fn tell_again(
+        &mut self,
+        job: JobId,
+        pending: PendingLookup,
+        dependencies: &Dependencies,
+        deliveries: &mut Deliveries,
+    ) {
+        self.forget(dependencies, pending.since);
+        let waiters = pending.waiters.in_order();
+        deliveries.answer(
+            CompletedJob::again(job),
+            waiters.into_iter().map(|(id, _)| id),
+        );
+    }
+
+    /// When somebody's patience is over next.
+    pub(crate) fn patience_timeout(&self, now: Instant) -> Option<Duration> {
+        let oldest = self.staleness.young.front();
+        let check = oldest.map(|(begun, _)| *begun + self.staleness.patience);
+        let root = self.root_patience_ends(now);
+        let soonest = check.into_iter().chain(root).min()?;
+        Some(soonest.saturating_duration_since(now))
+    }
+
+    /// Has those ask once more whose check takes longer than they wait for it.
+    pub(crate) fn expire_patience(&mut self, now: &Now, deliveries: &mut Deliveries) {
+        while let Some((begun, job)) = self.staleness.young.front().copied() {
+            let generation = self.paths.generation();
+            let is_awaited = self.is_awaited(job);
+            let pending = self.lookups.find(job);
+            let is_under_way = pending.is_some() || is_awaited;
+            if is_under_way && begun + self.staleness.patience > now.monotonic {
+                break;
+            }
+            self.staleness.young.pop_front();
+            if is_awaited {
+                let waiters = self.impatient_of(job);
+                deliveries.answer(CompletedJob::again(job), waiters);
+                continue;
+            }
+            let Some(pending) = pending else {
+                continue;
+            };
+            let Some(entry) = &pending.entry else {
+                continue;
+            };
+            self.staleness.late.insert(entry.device());
+            let age = entry.age(now, generation);
+            if age.is_none_or(|age| age >= self.staleness.limit) {
+                continue;
+            }
+            let waiters = std::mem::take(&mut pending.waiters).in_order();
+            deliveries.answer(
+                CompletedJob::again(job),
+                waiters.into_iter().map(|(id, _)| id),
+            );
+        }
+        self.expire_root_patience(now, deliveries);
+        self.look_through_stale(now);
+    }
+
+    /// Forgets what is answered from no longer, and says when that is all.
+    fn look_through_stale(&mut self, now: &Now) {
+        let generation = self.paths.generation();
+        let staleness = &mut self.staleness;
+        let is_too_soon = |at: Instant| now.monotonic < at + FOLLOWED_PAUSE;
+        if staleness.followed.is_empty() || staleness.followed_at.is_some_and(is_too_soon) {
+            return;
+        }
+        staleness.followed_at = Some(now.monotonic);
+        let limit = staleness.limit;
+        staleness.followed.retain(|entry| {
+            let entry = entry.upgrade().filter(|entry| entry.was_stale());
+            let age = entry.and_then(|entry| entry.age(now, generation));
+            age.is_some_and(|age| age < limit)
+        });
+        if staleness.followed.is_empty()
+            && let NoticeState::Since(begun, before) = staleness.said
+        {
+            staleness.said = NoticeState::No;
+            let lasted = now.monotonic.saturating_duration_since(begun).as_secs_f64();
+            let count = staleness.answers - before;
+            let line = format!(
+                "no answer is older than --revalidate any more; {count} were in the last {lasted:.1} s"
+            );
+            self.say(&line, now);
+        }
+    }
+
+    /// How much is answered from what was not confirmed in time.
+    pub(crate) fn stale_numbers(&self, now: &Now) -> StaleNumbers {
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let staleness = &self.staleness;
+        let (entries, oldest) = staleness.oldest(now, self.paths.generation());
+        StaleNumbers {
+            limit_ms: ms(staleness.limit),
+            checks_ahead: staleness.checks_ahead,
+            answers: staleness.answers,
+            entries,
+            oldest_ms: ms(oldest),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Who waits for one job. Thousands may, and each may leave at any time: joining and leaving take
+//! O(1).
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+
+use crate::conn::ConnectionId;
+
+/// Connections that wait, each with what is to be known of it then.
+#[derive(Debug)]
+pub(crate) struct Waiters<T> {
+    by_id: HashMap<ConnectionId, (u64, T), RandomState>,
+    next: u64,
+}
+
+impl<T> Default for Waiters<T> {
+    fn default() -> Waiters<T> {
+        Waiters {
+            by_id: HashMap::default(),
+            next: 0,
+        }
+    }
+}
+
+impl<T> Waiters<T> {
+    /// One that waits.
+    pub(crate) fn of(id: ConnectionId, what: T) -> Waiters<T> {
+        let mut waiters = Waiters::default();
+        waiters.join(id, what);
+        waiters
+    }
+
+    /// One more waits. Whoever waits already keeps his place.
+    pub(crate) fn join(&mut self, id: ConnectionId, what: T) {
+        self.by_id.entry(id).or_insert((self.next, what));
+        self.next += 1;
+    }
+
+    /// Somebody no longer waits.
+    pub(crate) fn leave(&mut self, id: ConnectionId) {
+        self.by_id.remove(&id);
+    }
+
+    /// Whether nobody waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// Those who wait, in the order of joining.
+    pub(crate) fn in_order(self) -> Vec<(ConnectionId, T)> {
+        let mut waiters: Vec<_> = self.by_id.into_iter().collect();
+        waiters.sort_unstable_by_key(|(_, (place, _))| *place);
+        waiters
+            .into_iter()
+            .map(|(id, (_, what))| (id, what))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(index: u32) -> ConnectionId {
+        ConnectionId {
+            index,
+            generation: 1,
+        }
+    }
+
+    #[test]
+    fn order_is_that_of_joining_whoever_leaves() {
+        let mut waiters = Waiters::of(id(7), 'a');
+        for (index, what) in [(3, 'b'), (9, 'c'), (7, 'd'), (1, 'e')] {
+            waiters.join(id(index), what);
+        }
+        waiters.leave(id(9));
+        waiters.leave(id(9));
+        waiters.join(id(9), 'f');
+        assert!(!waiters.is_empty());
+        let expected = [(id(7), 'a'), (id(3), 'b'), (id(1), 'e'), (id(9), 'f')];
+        assert_eq!(waiters.in_order(), expected);
+    }
+}

@@ -1,0 +1,161 @@
+//! Filling the caches before anybody asks, and remembering what to fill them with.
+//!
+//! Nobody who asks waits for it: nothing is begun while jobs wait in line, and at most a quarter of the
+//! places at the engine is used. What there is no room for is left out, so nothing is pushed out.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{LookupResult, Store};
+use crate::cache::entry::Resolution;
+use crate::clock::Now;
+use crate::job::{Job, OneShot, Opened, Resolve, Save};
+use crate::site::resolve;
+use crate::store::disk_queue::Owner;
+use crate::store::lookups::{PendingLookup, Purpose};
+use crate::store::waiters::Waiters;
+use crate::store::warming::{self, Next};
+use crate::sys::output::OutputError;
+
+/// The share of the places at the engine that is used: one in so many.
+pub(super) const PLACE_SHARE: usize = 4;
+
+/// What is remembered from one run to the next.
+#[derive(Debug)]
+pub(super) struct State {
+    path: Option<PathBuf>,
+    saving: Saving,
+}
+
+/// How far writing it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Saving {
+    /// Not begun, or over.
+    No,
+    /// It is being written.
+    Writing,
+}
+
+impl State {
+    pub(super) fn of(path: Option<PathBuf>) -> State {
+        State {
+            path,
+            saving: Saving::No,
+        }
+    }
+}
+
+impl Store {
+    /// Whether something could be warmed now.
+    pub(crate) fn may_warm(&self) -> bool {
+        self.warming.is_wanting()
+            && self.disk.waiting_count() == 0
+            && self.disk.engine.depth() < self.warming_depth_max
+            && !self.watch.directories.is_root_stale()
+    }
+
+    /// Goes on, as far as nobody who asks would wait for it.
+    pub(crate) fn warm_up(&mut self, now: &Now) {
+        while self.may_warm() {
+            match self.warming.next() {
+                Next::Path(path) => self.warm_path(&path, now),
+                Next::Load(path) => self.once(OneShot::Load(path), now),
+                Next::Names(directory) => {
+                    let root = Arc::clone(&self.served_root.root);
+                    self.once(OneShot::Names(root, directory), now);
+                }
+                Next::Say(line) => self.say(&line, now),
+                Next::Wait | Next::Over => return,
+            }
+        }
+    }
+
+    fn once(&mut self, once: OneShot, now: &Now) {
+        self.disk
+            .submit_unbounded(Owner::Server, Job::OneShot(once, None), now.monotonic);
+    }
+
+    fn warm_path(&mut self, raw_path: &[u8], now: &Now) {
+        if self.paths.entry_count() >= self.paths.entry_count_max() {
+            return self.warming.end();
+        }
+        let is_known = self.paths.holds(raw_path) || self.lookups.is_pending(raw_path);
+        if is_known {
+            return;
+        }
+        let Ok(lookup) = resolve::plan(raw_path, &self.naming) else {
+            return;
+        };
+        let since = self.since();
+        let (site, watched_path) = self.site(&lookup, now);
+        let job = Job::Resolve(Box::new(Resolve::new(lookup, site)));
+        let job = self
+            .disk
+            .submit_unbounded(Owner::Server, job, now.monotonic);
+        let pending = PendingLookup {
+            raw_path: raw_path.into(),
+            entry: None,
+            waiters: Waiters::default(),
+            since,
+            watched_path,
+            purpose: Purpose::Ahead,
+            begun: now.monotonic,
+        };
+        self.lookups.begin(job, pending);
+        self.warming.begin();
+    }
+
+    /// Has the files of an entry mapped, as far as there is room.
+    pub(super) fn warm_bytes(&mut self, result: &LookupResult, opened: &[Opened], now: &Now) {
+        let LookupResult::Entry(entry) = result else {
+            return;
+        };
+        let Resolution::File { variants, .. } = &entry.resolution else {
+            return;
+        };
+        self.warming.found();
+        for version in variants.versions() {
+            let is_mappable = (1..=self.map_file_length_max).contains(&version.length);
+            if is_mappable
+                && self.maps.bytes() + version.length <= self.maps.budget().bytes_max
+                && self.maps.entry_count() < self.maps.budget().count_max
+                && !self.maps.holds(&version)
+                && let Some(file) = opened.iter().find(|opened| opened.version == version)
+            {
+                self.map(&file.file, version, true, now);
+            }
+        }
+    }
+
+    /// Has the paths written down that are asked for most. What an earlier run has left stays where
+    /// it is as long as this one has not taken all of it in, or knows nothing.
+    pub(crate) fn save_state(&mut self, now: &Now) {
+        let hottest = self.paths.hottest();
+        if let Some(path) = &self.state.path
+            && !self.warming.numbers().under_way
+            && !hottest.is_empty()
+        {
+            let save = Save {
+                path: path.clone(),
+                bytes: warming::state_of(hottest.into_iter()),
+                may_replace: warming::is_list,
+            };
+            self.state.saving = Saving::Writing;
+            self.once(OneShot::Save(save), now);
+        }
+    }
+
+    /// Whether that is under way.
+    pub(crate) fn is_saving(&self) -> bool {
+        self.state.saving != Saving::No
+    }
+
+    pub(super) fn saved(&mut self, result: Result<(), OutputError>, now: &Now) {
+        self.state.saving = Saving::No;
+        if let (Err(error), Some(path)) = (result, &self.state.path) {
+            let path = path.display();
+            let line = format!("cannot write {path}: {error}; choose another with --cache-state");
+            self.say(&line, now);
+        }
+    }
+}
