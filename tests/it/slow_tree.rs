@@ -6,9 +6,9 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use fuser::{
     BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 use super::harness::{Server, is_root, skip};
 
-/// How long each operation below `/cold` takes.
+/// How long each operation below `/cold` takes, unless it takes as long as [`Pace`] says.
 pub const DELAY: Duration = Duration::from_millis(150);
 /// Bytes of a small file.
 pub const SMALL_LENGTH: usize = 8_192;
@@ -142,6 +142,86 @@ fn describe(inode: u64) -> FileAttr {
 
 type Work = Box<dyn FnOnce() + Send>;
 
+/// Operations below `/cold` that take as long as somebody else needs for so many answers: however slow
+/// the machine is, only a server that waits for the operation cannot give them.
+#[derive(Default)]
+pub struct Pace {
+    /// Answers during each operation; 0: it takes [`DELAY`].
+    wanted: AtomicUsize,
+    /// Without an answer for so long the operation ends all the same: it held somebody up.
+    patience_ms: AtomicU64,
+    answers: AtomicUsize,
+    begun: AtomicUsize,
+    held_up: AtomicUsize,
+}
+
+/// What operations did to somebody who asked again and again meanwhile.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Meanwhile {
+    /// Answers that he got.
+    pub answers: usize,
+    /// Operations that took their time.
+    pub operations: usize,
+    /// Those of them that he got too few answers during.
+    pub held_up: usize,
+}
+
+impl Pace {
+    /// From now on, until [`Pace::end`].
+    pub fn begin(&self, wanted: usize, patience: Duration) {
+        for counter in [&self.answers, &self.begun, &self.held_up] {
+            counter.store(0, Ordering::Release);
+        }
+        let ms = u64::try_from(patience.as_millis()).unwrap();
+        self.patience_ms.store(ms, Ordering::Release);
+        self.wanted.store(wanted, Ordering::Release);
+    }
+
+    /// Whether it has begun, and not ended.
+    pub fn is_on(&self) -> bool {
+        self.wanted.load(Ordering::Acquire) > 0
+    }
+
+    /// Somebody got an answer.
+    pub fn answered(&self) {
+        self.answers.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Operations under way end, and those that come take [`DELAY`] again.
+    pub fn end(&self) -> Meanwhile {
+        self.wanted.store(0, Ordering::Release);
+        Meanwhile {
+            answers: self.answers.load(Ordering::Acquire),
+            operations: self.begun.load(Ordering::Acquire),
+            held_up: self.held_up.load(Ordering::Acquire),
+        }
+    }
+
+    /// Waits as long as an operation takes that begins now.
+    fn wait(&self) {
+        if self.wanted.load(Ordering::Acquire) == 0 {
+            return std::thread::park_timeout(DELAY);
+        }
+        self.begun.fetch_add(1, Ordering::AcqRel);
+        let first = self.answers.load(Ordering::Acquire);
+        let (mut last, mut since) = (first, Instant::now());
+        while last - first < self.wanted.load(Ordering::Acquire) {
+            std::thread::park_timeout(Duration::from_millis(1));
+            let answers = self.answers.load(Ordering::Acquire);
+            if answers != last {
+                (last, since) = (answers, Instant::now());
+            } else if since.elapsed() >= self.patience() {
+                self.held_up.fetch_add(1, Ordering::AcqRel);
+                return;
+            }
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_millis(self.patience_ms.load(Ordering::Acquire))
+    }
+}
+
 /// What tests see of the tree.
 #[derive(Default)]
 pub struct Seen {
@@ -151,6 +231,8 @@ pub struct Seen {
     pub closes_over: AtomicUsize,
     /// Writes to a log that are over.
     pub writes: AtomicUsize,
+    /// How long operations take.
+    pub pace: Pace,
     /// Whether nobody is told about the file system, until [`SlowTree::release`].
     pub is_silent: AtomicBool,
     held: Mutex<Vec<Work>>,
@@ -164,8 +246,9 @@ impl Tree {
         if kind_of(inode).is_none() && inode != COLD {
             return work();
         }
+        let seen = Arc::clone(&self.0);
         std::thread::spawn(move || {
-            std::thread::park_timeout(DELAY);
+            seen.pace.wait();
             work();
         });
     }
