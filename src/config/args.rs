@@ -333,7 +333,7 @@ pub(super) struct Args {
     #[arg(value_parser = duration(TIMEOUT_MIN..=TIME_MAX), default_value = "30s")]
     pub(super) disk_timeout: Duration,
 
-    /// Most connections at once [default: what RLIMIT_NOFILE leaves].
+    /// Most connections at once [default: what RLIMIT_NOFILE and memory leave].
     ///
     /// By default no more than a quarter of the memory there is has room for, at 6,200 bytes each.
     /// Further ones wait in the queue of the kernel until one has ended.

@@ -1,7 +1,9 @@
 //! What a peer has sent and nobody has interpreted yet, in one buffer of fixed length.
 //!
-//! The buffer is lent only while there is something in it: an idle connection holds none.
+//! The buffer is lent only while something happens on the connection. What is left in it then, as a part of
+//! a head, is kept in a buffer of its own that is as long as that; an idle connection holds none.
 
+use super::outbox::Pool;
 use crate::sys::allocator::block_length;
 
 /// Received bytes, the head of the current request first.
@@ -20,23 +22,39 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    /// Lends a buffer to receive into, if there is none.
-    pub(super) fn lend(&mut self, buffer: impl FnOnce() -> Vec<u8>) {
+    /// Lends a buffer of full length to receive into, if there is none.
+    pub(super) fn lend(&mut self, pool: &mut Pool) {
         if self.buffer.is_empty() {
-            self.buffer = buffer();
+            self.buffer = pool.inbox();
+        } else if self.buffer.len() < pool.inbox_length() {
+            self.move_to(pool.inbox());
         }
     }
 
-    /// Takes the buffer back, if nothing is in it.
-    pub(super) fn reclaim(&mut self) -> Option<Vec<u8>> {
-        if self.start < self.end || self.buffer.is_empty() {
-            return None;
+    /// Takes the buffer back, and keeps what is in it in one that is as short as may be.
+    pub(super) fn reclaim(&mut self, pool: &mut Pool) {
+        if self.is_empty() && !self.buffer.is_empty() {
+            (self.start, self.cursor, self.end) = (0, 0, 0);
+            pool.give_inbox(std::mem::take(&mut self.buffer));
+        } else if self.buffer.len() >= pool.inbox_length() {
+            let held = vec![0; self.end - self.start];
+            pool.give_inbox(self.move_to(held));
         }
-        (self.start, self.cursor, self.end) = (0, 0, 0);
-        Some(std::mem::take(&mut self.buffer))
     }
 
-    /// Where the next bytes go. Empty when the buffer is full.
+    /// Moves what it holds to another buffer, and gives the one that it was in.
+    #[cold]
+    fn move_to(&mut self, buffer: Vec<u8>) -> Vec<u8> {
+        let previous = std::mem::replace(&mut self.buffer, buffer);
+        let held = &previous[self.start..self.end];
+        self.buffer[..held.len()].copy_from_slice(held);
+        self.end = held.len();
+        self.cursor -= self.start;
+        self.start = 0;
+        previous
+    }
+
+    /// Where the next bytes go. Empty when the buffer is full, which one that was lent is not.
     pub(super) fn space(&mut self) -> &mut [u8] {
         if self.start > 0 {
             if self.start < self.end {
@@ -112,8 +130,8 @@ mod tests {
 
     #[test]
     fn a_head_stays_while_its_body_passes() {
-        let mut inbox = Inbox::default();
-        inbox.lend(|| vec![0; 16]);
+        let (mut pool, mut inbox) = (Pool::new(16), Inbox::default());
+        inbox.lend(&mut pool);
         put(&mut inbox, b"HEADbody");
         inbox.read(4);
         for piece in [b"1234567", b"abcdefg"] {
@@ -125,9 +143,29 @@ mod tests {
         inbox.read(5);
         inbox.next_request();
         assert_eq!(inbox.bytes(), b"fg");
-        assert_eq!(inbox.reclaim(), None);
         inbox.read(2);
         inbox.next_request();
-        assert_eq!(inbox.reclaim().map(|buffer| buffer.len()), Some(16));
+        inbox.reclaim(&mut pool);
+        assert_eq!((inbox.memory_bytes(), pool.spare_count()), (0, 1));
+    }
+
+    #[test]
+    fn what_is_left_is_kept_in_a_buffer_as_short_as_that() {
+        let (mut pool, mut inbox) = (Pool::new(16 << 10), Inbox::default());
+        inbox.lend(&mut pool);
+        put(&mut inbox, b"0123456789");
+        inbox.read(4);
+        inbox.next_request();
+        inbox.read(2);
+        for more in [&b""[..], b"a", b"bc"] {
+            inbox.reclaim(&mut pool);
+            assert_eq!(pool.spare_count(), 1, "the long one is back");
+            assert!(inbox.memory_bytes() <= 16, "{}", inbox.memory_bytes());
+            inbox.lend(&mut pool);
+            assert_eq!(pool.spare_count(), 0);
+            put(&mut inbox, more);
+        }
+        assert_eq!(inbox.bytes(), b"456789abc");
+        assert_eq!(inbox.unread(), b"6789abc");
     }
 }

@@ -16,10 +16,12 @@ use crate::sys::socket::{More, PIECE_COUNT_MAX, Piece, Pieces};
 const SEGMENT_COUNT_MAX: usize = PIECE_COUNT_MAX - 2;
 /// Bytes of rendered heads and pages after which the same holds.
 const RENDERED_LENGTH_MAX: usize = 12 * 1024;
-/// What is rendered is a head alone, if it is no longer than this.
-const HEAD_LENGTH_MAX: usize = 1_024;
 /// Bytes of answers after which the same holds: enough to fill a socket buffer.
 const QUEUED_LENGTH_MAX: u64 = 256 * 1024;
+/// What is rendered is a head alone, if it is no longer than this.
+const HEAD_LENGTH_MAX: usize = 1_024;
+/// Room for what is rendered in a buffer that is lent: the last answer may take it further.
+const RENDERED_CAPACITY: usize = RENDERED_LENGTH_MAX + 4 * 1024;
 
 /// A run of bytes from one source.
 #[derive(Clone, Debug)]
@@ -68,7 +70,8 @@ pub enum Next<'a> {
     File(&'a FileSegment),
 }
 
-/// The buffers of an outbox, lent while there is something in it.
+/// The buffers of an outbox: lent when an answer is put in, and as short as what is in them when it waits
+/// for its peer.
 #[derive(Debug, Default)]
 pub struct OutboxBuffers {
     rendered: Vec<u8>,
@@ -79,6 +82,32 @@ impl OutboxBuffers {
     fn memory_bytes(&self) -> u64 {
         let segments = self.segments.capacity() * size_of::<Segment>();
         block_length(self.rendered.capacity()) + block_length(segments)
+    }
+
+    /// Whether an answer can be put in without an allocation.
+    fn are_long(&self) -> bool {
+        self.rendered.capacity() >= RENDERED_CAPACITY && self.segments.capacity() >= PIECE_COUNT_MAX
+    }
+
+    /// The same segments in buffers that are as short as may be.
+    #[cold]
+    fn shortened(&mut self) -> OutboxBuffers {
+        let rendered = self.segments.iter().find_map(|segment| match segment {
+            Segment::Rendered(range) => Some(range.start),
+            Segment::Mapped { .. } | Segment::File(_) => None,
+        });
+        // What was sent of them is not needed.
+        let start = rendered.unwrap_or(self.rendered.len());
+        let mut segments = VecDeque::with_capacity(self.segments.len());
+        for mut segment in self.segments.drain(..) {
+            if let Segment::Rendered(range) = &mut segment {
+                *range = range.start - start..range.end - start;
+            }
+            segments.push_back(segment);
+        }
+        let rendered = self.rendered[start..].to_vec();
+        self.rendered.clear();
+        OutboxBuffers { rendered, segments }
     }
 }
 
@@ -94,19 +123,21 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Lends buffers, if there are none.
-    pub fn lend(&mut self, buffers: impl FnOnce() -> OutboxBuffers) {
-        if self.buffers.segments.capacity() == 0 {
-            self.buffers = buffers();
+    /// Lends buffers, if nothing is in those that there are. Others grow if more is put in.
+    pub fn lend(&mut self, pool: &mut Pool) {
+        if self.is_empty() && self.buffers.segments.capacity() < PIECE_COUNT_MAX {
+            self.buffers = pool.outbox();
         }
     }
 
-    /// Takes the buffers back, if nothing is in them.
-    pub fn reclaim(&mut self) -> Option<OutboxBuffers> {
-        if !self.is_empty() || self.buffers.segments.capacity() == 0 {
-            return None;
+    /// Takes the buffers back; what is in them stays in shorter ones.
+    pub fn reclaim(&mut self, pool: &mut Pool) {
+        if self.is_empty() {
+            pool.give_outbox(std::mem::take(&mut self.buffers));
+        } else if self.buffers.are_long() {
+            let shortened = self.buffers.shortened();
+            pool.give_outbox(std::mem::replace(&mut self.buffers, shortened));
         }
-        Some(std::mem::take(&mut self.buffers))
     }
 
     /// Bytes of its buffers.
@@ -325,6 +356,11 @@ impl Pool {
         self.inboxes.len() + self.outboxes.len()
     }
 
+    /// Bytes of each buffer to receive into.
+    pub(super) fn inbox_length(&self) -> usize {
+        self.inbox_length
+    }
+
     /// A buffer to receive into.
     pub fn inbox(&mut self) -> Vec<u8> {
         self.inboxes
@@ -335,22 +371,22 @@ impl Pool {
     /// Buffers to answer from.
     pub fn outbox(&mut self) -> OutboxBuffers {
         self.outboxes.pop().unwrap_or_else(|| OutboxBuffers {
-            rendered: Vec::with_capacity(RENDERED_LENGTH_MAX + 4 * 1024),
+            rendered: Vec::with_capacity(RENDERED_CAPACITY),
             segments: VecDeque::with_capacity(PIECE_COUNT_MAX),
         })
     }
 
     /// Gives a buffer back.
     pub fn give_inbox(&mut self, buffer: Vec<u8>) {
-        if self.inboxes.len() < SPARE_COUNT_MAX {
+        if buffer.len() >= self.inbox_length && self.inboxes.len() < SPARE_COUNT_MAX {
             self.inboxes.push(buffer);
         }
     }
 
     /// Gives buffers back.
     pub fn give_outbox(&mut self, buffers: OutboxBuffers) {
-        let spare = buffers.rendered.capacity() <= SPARE_RENDERED_LENGTH_MAX;
-        if spare && self.outboxes.len() < SPARE_COUNT_MAX {
+        let is_usual = buffers.rendered.capacity() <= SPARE_RENDERED_LENGTH_MAX;
+        if is_usual && buffers.are_long() && self.outboxes.len() < SPARE_COUNT_MAX {
             self.outboxes.push(buffers);
         }
     }

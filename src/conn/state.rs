@@ -142,23 +142,29 @@ impl Connection {
 
     /// Lends buffers for the time that something happens on the connection.
     pub fn lend(&mut self, pool: &mut Pool) {
-        self.inbox.lend(|| pool.inbox());
-        self.outbox.lend(|| pool.outbox());
+        self.inbox.lend(pool);
+        self.outbox.lend(pool);
     }
 
-    /// Gives the buffers back that hold nothing.
+    /// Gives the buffers back; what they hold is kept in shorter ones.
     pub fn reclaim(&mut self, pool: &mut Pool) {
-        if let Some(buffer) = self.inbox.reclaim() {
-            pool.give_inbox(buffer);
-        }
-        if let Some(buffers) = self.outbox.reclaim() {
-            pool.give_outbox(buffers);
-        }
+        self.inbox.reclaim(pool);
+        self.outbox.reclaim(pool);
     }
 
     /// Bytes of the buffers that it holds.
     pub fn buffer_bytes(&self) -> u64 {
         self.inbox.memory_bytes() + self.outbox.memory_bytes()
+    }
+
+    /// All of these.
+    pub fn held_bytes(&self) -> u64 {
+        self.buffer_bytes() + self.log_bytes()
+    }
+
+    /// When what is waited for began, in whatever state; see [`Timeouts`].
+    pub fn since(&self) -> Instant {
+        self.since
     }
 
     /// Bytes of log lines of answers that are not completely sent.

@@ -10,6 +10,7 @@ use crate::clock::Now;
 use crate::http::request::{HeadLimits, Request};
 use crate::http::status::Status;
 use crate::site::response::Fixed;
+use crate::sys::allocator::block_length;
 use crate::sys::file::{FileTime, FileVersion};
 use crate::sys::memory::Memory;
 use crate::sys::socket::{More, Piece, Pieces};
@@ -492,12 +493,18 @@ fn an_idle_connection_holds_no_buffer() {
     let unlent = peer.pool.spare_count();
     assert_eq!(unlent, 0, "nothing was given back yet");
     peer.receive(b"GET / HTTP/1.1\r\nHost: a\r\n", 5_000);
-    assert_eq!(peer.pool.spare_count(), 1, "half a head keeps its inbox");
+    assert_eq!(
+        peer.pool.spare_count(),
+        2,
+        "half a head needs no long inbox"
+    );
+    assert_eq!(peer.connection.held_bytes(), block_length(25));
     peer.receive(b"\r\n", 5_000);
     assert!(peer.connection.is_idle());
     assert_eq!(peer.pool.spare_count(), 2, "inbox and outbox are back");
     peer.receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 5_000);
     assert_eq!(peer.pool.spare_count(), 2, "they were used again");
+    assert_eq!(peer.connection.held_bytes(), 0);
     let size = size_of::<Connection>();
     assert!(size <= 640, "{size} bytes a connection");
 }
@@ -516,6 +523,38 @@ proptest::proptest! {
         }
         proptest::prop_assert!(peer.end.is_some());
     }
+}
+
+/// What a peer does not take stays in buffers that are hardly longer, and is sent as it was.
+#[test]
+fn an_answer_that_waits_for_its_peer_is_kept_in_short_buffers() {
+    let mut pool = Pool::new(1_024);
+    let mut outbox = Outbox::default();
+    outbox.lend(&mut pool);
+    outbox.render(|rendered| rendered.extend([b'a'; 300]));
+    let page = Rc::new(Memory::Copied(vec![b'p'; 5_000].into_boxed_slice().into()));
+    outbox.memory(&page, 0..5_000);
+    outbox.advance(100);
+    assert!(outbox.memory_bytes() > 16 << 10);
+    outbox.reclaim(&mut pool);
+    assert_eq!(pool.spare_count(), 1, "the long ones are back");
+    let held = outbox.memory_bytes();
+    assert!(held <= 512, "{held} bytes for 200 that are rendered");
+    let sent = |outbox: &Outbox| {
+        let mut pieces = Pieces::new();
+        assert!(matches!(outbox.next(&mut pieces), Next::Pieces(_)));
+        pieces.iter().map(Piece::length).collect::<Vec<_>>()
+    };
+    assert_eq!(sent(&outbox), [200, 5_000]);
+    // More may be put in, and buffers that were short are not lent to others.
+    outbox.lend(&mut pool);
+    outbox.render(|rendered| rendered.extend([b'b'; 300]));
+    assert_eq!(sent(&outbox), [200, 5_000, 300]);
+    outbox.advance(5_500);
+    outbox.reclaim(&mut pool);
+    assert_eq!((outbox.memory_bytes(), pool.spare_count()), (0, 1));
+    outbox.lend(&mut pool);
+    assert!(outbox.memory_bytes() > 16 << 10);
 }
 
 /// One answer is one piece; of several the copies are pieces of their own, and all go out in one call.
@@ -538,7 +577,7 @@ fn a_copy_goes_with_its_head_and_a_burst_in_one_call() {
     let mut pool = Pool::new(1_024);
     for (answer_count, piece_count) in [(1, 1), (2, 2), (16, 30)] {
         let mut outbox = Outbox::default();
-        outbox.lend(|| pool.outbox());
+        outbox.lend(&mut pool);
         for _ in 0..answer_count {
             assert!(outbox.has_room());
             outbox.render(|rendered| rendered.extend([b'h'; 300]));

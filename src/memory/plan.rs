@@ -39,6 +39,12 @@ const CONNECTION_BYTES: u64 = 5_000;
 const CONNECTION_TABLE_BYTES: u64 = 1_200;
 /// The share of the limit that connections may take by default: one part in so many.
 const CONNECTION_SHARE: u64 = 4;
+/// The share of the budget that the table of connections may take however many are asked for: one part in so
+/// many. It is copied when it grows, so for a moment it takes twice as much.
+const CONNECTION_TABLE_SHARE: u64 = 8;
+/// The share of what may be used now that bytes received and to be sent may take: one part in so many. What a
+/// connection holds is bounded (some 40 KiB), but not how many do.
+const BUFFER_SHARE: u64 = 4;
 
 /// Bytes that a remembered path takes at least.
 const PATH_BYTES_MIN: u64 = 150;
@@ -48,10 +54,22 @@ pub fn budget(asked: Option<u64>, limit: Limit) -> u64 {
     asked.unwrap_or(limit.bytes / BUDGET_SHARE)
 }
 
-/// Connections for which there is room below a limit.
-pub fn connection_count_max(limit: Limit) -> usize {
+/// Connections for which there is room below a limit and within the budget.
+pub fn connection_count_max(limit: Limit, budget: u64) -> usize {
     let each = CONNECTION_BYTES + CONNECTION_TABLE_BYTES;
-    usize::try_from(limit.bytes / CONNECTION_SHARE / each).unwrap_or(usize::MAX)
+    let below = usize::try_from(limit.bytes / CONNECTION_SHARE / each).unwrap_or(usize::MAX);
+    below.min(connection_count_fitting(budget))
+}
+
+/// Connections whose places in the table are within the budget, however many are asked for.
+pub fn connection_count_fitting(budget: u64) -> usize {
+    let fitting = budget / CONNECTION_TABLE_SHARE / CONNECTION_TABLE_BYTES;
+    usize::try_from(fitting).unwrap_or(usize::MAX).max(1)
+}
+
+/// Bytes that connections may hold in buffers and log lines, of so many that may be used.
+pub fn buffer_bytes_max(target: u64) -> u64 {
+    target / BUFFER_SHARE
 }
 
 /// What the kernel keeps for the server.
@@ -239,6 +257,8 @@ pub struct Sizes {
     pub map_bytes_max: Option<u64>,
     /// `--path-cache`, if it was given.
     pub path_count_max: Option<usize>,
+    /// `--connections`, if it was given.
+    pub connection_count_max: Option<usize>,
 }
 
 /// What an operator should know of sizes that were asked for: one line each.
@@ -277,6 +297,14 @@ pub fn warnings(sizes: &Sizes) -> Vec<String> {
             mebibytes(path_bytes(asked)),
             mebibytes(budget),
             budget / PATH_BYTES_MIN,
+        ));
+    }
+    let fitting = connection_count_fitting(budget);
+    if let Some(asked) = sizes.connection_count_max.filter(|asked| *asked > fitting) {
+        lines.push(format!(
+            "--connections: the budget of {} has room for {fitting} of the {asked} asked for, which is the most \
+             that will be taken: raise --memory",
+            mebibytes(budget),
         ));
     }
     lines
@@ -419,7 +447,9 @@ mod tests {
 
     #[test]
     fn connections_have_a_quarter_of_the_limit() {
-        assert_eq!(connection_count_max(limit(64 * MIB)), 2_706);
+        assert_eq!(connection_count_max(limit(64 * MIB), 32 * MIB), 2_706);
+        assert_eq!(connection_count_max(limit(64 * MIB), 8 * MIB), 873);
+        assert_eq!(connection_count_max(limit(64 * MIB), 1), 1);
         let kept = Kept {
             watches: 1_000,
             open_files: 10,
@@ -435,6 +465,7 @@ mod tests {
             memory: None,
             map_bytes_max: None,
             path_count_max: None,
+            connection_count_max: None,
         };
         let check = |sizes: Sizes, want: &[&str], because: &str| {
             let lines = warnings(&sizes);
@@ -454,12 +485,14 @@ mod tests {
             memory: Some(129 << 20),
             map_bytes_max: Some(500 << 30),
             path_count_max: Some(1 << 24),
+            connection_count_max: Some(14_091),
             ..fits
         };
         let want = [
             "--memory: cgroup allows 128 MiB, less than the 129 MiB",
             "--map-cache: cgroup allows 128 MiB, less than the 512000 MiB",
             "--path-cache: 16777216 paths take at least 2400 MiB, more than the budget of 129 MiB",
+            "--connections: the budget of 129 MiB has room for 14090 of the 14091 asked for",
         ];
         check(over, &want, "each has a line");
     }

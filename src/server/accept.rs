@@ -47,8 +47,10 @@ pub(super) enum Accepted {
 pub(super) struct Acceptor {
     /// The listeners.
     pub listeners: Vec<Listener>,
-    /// Connections at most.
+    /// Connections at most, now.
     pub connection_count_max: usize,
+    /// However much memory there is.
+    configured_count_max: usize,
     /// Who has how many of them.
     pub shares: Shares,
     /// The listener that is asked first.
@@ -70,11 +72,17 @@ impl Acceptor {
         Acceptor {
             listeners,
             connection_count_max,
+            configured_count_max: connection_count_max,
             shares,
             turn: 0,
             paused_until: None,
             pauses: 0,
         }
+    }
+
+    /// Takes no more connections than there is memory for.
+    pub(super) fn fit_to(&mut self, fitting: usize) {
+        self.connection_count_max = self.configured_count_max.min(fitting);
     }
 
     /// Notes that connections wait at a listener.

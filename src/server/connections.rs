@@ -14,6 +14,11 @@ use crate::observe::status::PeerUser;
 use crate::settings::Role;
 use crate::sys::allocator::block_length;
 
+/// The table grows by one part in so many, and by so many places at least: twice as many would be more than
+/// a small budget has.
+const GROWTH_SHARE: usize = 4;
+const GROWTH_COUNT_MIN: usize = 64;
+
 /// Whether the last thing known of a direction is that it moves. Edge-triggered: true until
 /// a call says `WouldBlock`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,12 +41,12 @@ pub(super) enum EventSync {
     Yes,
 }
 
-/// Whether a connection stands in the order of idle connections.
+/// Whether a connection stands in an order of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Listing {
-    /// With a moment since when it rested once.
+    /// With a moment since when it rested, or held memory, once.
     Listed,
-    /// It was busy when its place was wanted.
+    /// It did not when it was looked at last.
     Unlisted,
 }
 
@@ -85,6 +90,10 @@ pub(super) struct Connected {
     pub armed: Option<Armed>,
     /// Whether it stands in the order of idle connections.
     place: Listing,
+    /// Whether it stands in the order of those that hold memory.
+    holding: Listing,
+    /// Bytes of its buffers and log lines, as they were last counted.
+    held_bytes: u64,
     generation: u32,
 }
 
@@ -115,6 +124,8 @@ impl Connected {
             waits_since: None,
             armed: None,
             place: Listing::Listed,
+            holding: Listing::Unlisted,
+            held_bytes: 0,
             generation: 0,
         }
     }
@@ -128,6 +139,10 @@ pub(super) struct Connections {
     accepted: u64,
     idle_order: IdleOrder,
     given_up: u64,
+    /// Bytes that all of them hold.
+    held_bytes: u64,
+    holding_order: IdleOrder,
+    holders_given_up: u64,
 }
 
 impl Connections {
@@ -137,6 +152,10 @@ impl Connections {
         self.accepted += 1;
         connected.generation = self.generation;
         let since = connected.connection.rests_since();
+        if self.table.len() == self.table.capacity() {
+            let more = (self.table.len() / GROWTH_SHARE).max(GROWTH_COUNT_MIN);
+            self.table.reserve_exact(more);
+        }
         let index = self.table.insert(connected);
         let index = u32::try_from(index).unwrap_or(u32::MAX);
         let id = ConnectionId {
@@ -183,6 +202,65 @@ impl Connections {
         })
     }
 
+    /// Counts what a connection holds now, after something has happened on it.
+    pub(super) fn account(&mut self, id: ConnectionId) {
+        let Connections {
+            table,
+            held_bytes,
+            holding_order,
+            ..
+        } = self;
+        let Some(connected) = table.get_mut(id.index as usize) else {
+            return;
+        };
+        let held = connected.connection.held_bytes();
+        if held != connected.held_bytes {
+            *held_bytes = *held_bytes + held - connected.held_bytes;
+            connected.held_bytes = held;
+        }
+        if held > 0 && connected.holding == Listing::Unlisted {
+            connected.holding = Listing::Listed;
+            holding_order.push(connected.connection.since(), id);
+        }
+    }
+
+    /// Bytes that connections hold.
+    pub(super) fn held_bytes(&self) -> u64 {
+        self.held_bytes
+    }
+
+    /// The connection that holds memory and has not got on for longest.
+    pub(super) fn oldest_holder(&mut self) -> Oldest {
+        let Connections {
+            table,
+            holding_order,
+            ..
+        } = self;
+        holding_order.oldest(|id| {
+            let connected = table.get_mut(id.index as usize);
+            match connected.filter(|connected| connected.generation == id.generation) {
+                None => Rest::Gone,
+                Some(connected) if connected.held_bytes > 0 => {
+                    Rest::Since(connected.connection.since())
+                }
+                Some(connected) => {
+                    connected.holding = Listing::Unlisted;
+                    Rest::Busy
+                }
+            }
+        })
+    }
+
+    /// Counts a connection that was closed for the memory that it held.
+    pub(super) fn note_holder_given_up(&mut self) {
+        self.holders_given_up += 1;
+    }
+
+    /// Connections closed for the memory that they held since the start.
+    pub(super) fn holders_given_up(&self) -> u64 {
+        self.holders_given_up
+    }
+
     /// Counts an idle connection that gave its place up.
     pub(super) fn note_given_up(&mut self) {
         self.given_up += 1;
@@ -216,12 +294,17 @@ impl Connections {
     pub(super) fn remove(&mut self, id: ConnectionId) -> Option<Connected> {
         self.find(id)?;
         let removed = self.table.try_remove(id.index as usize)?;
+        self.held_bytes -= removed.held_bytes;
+        let table = &self.table;
+        let is_open = |id: ConnectionId| {
+            let connected = table.get(id.index as usize);
+            connected.is_some_and(|connected| connected.generation == id.generation)
+        };
         if removed.place == Listing::Listed {
-            let table = &self.table;
-            self.idle_order.note_gone(|id| {
-                let connected = table.get(id.index as usize);
-                connected.is_some_and(|connected| connected.generation == id.generation)
-            });
+            self.idle_order.note_gone(is_open);
+        }
+        if removed.holding == Listing::Listed {
+            self.holding_order.note_gone(is_open);
         }
         Some(removed)
     }
@@ -243,6 +326,7 @@ impl Connections {
         // An entry of the table is a connection or the next free place.
         block_length(self.table.capacity() * (size_of::<Connected>() + size_of::<usize>()))
             + block_length(self.idle_order.bytes())
+            + block_length(self.holding_order.bytes())
     }
 
     /// Bytes of the buffers that connections hold. O(connections).

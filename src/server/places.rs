@@ -43,7 +43,7 @@ pub(super) enum Rest {
 }
 
 /// Connections in the order in which they came to rest, or did once: a request on a connection changes nothing
-/// here. A moment that is recorded is never later than the true one, so the first entry that is up to date is
+/// here. In another of these are those that hold memory, in the order in which they last got on. A moment that is recorded is never later than the true one, so the first entry that is up to date is
 /// the oldest.
 #[derive(Debug, Default)]
 pub(super) struct IdleOrder {

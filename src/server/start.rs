@@ -21,8 +21,7 @@ use crate::disk::blocking::Blocking;
 use crate::disk::threads::Threads;
 use crate::disk::uring::Uring;
 use crate::http::request::HeadLimits;
-use crate::memory::limits::Limit;
-use crate::memory::plan::connection_count_max;
+use crate::memory::plan::{connection_count_fitting, connection_count_max};
 use crate::observe::access_log::LogWriter;
 use crate::observe::status::Access;
 use crate::settings::Role;
@@ -190,7 +189,7 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
         .chain(bind_all(settings)?)
         .collect::<Vec<_>>();
     let memory = MemoryControl::new(settings);
-    let descriptors = Descriptors::share(settings, listeners.len(), memory.limit());
+    let descriptors = Descriptors::share(settings, listeners.len(), &memory);
     let count = (descriptors.files + descriptors.connections + DESCRIPTORS_APART) as u64;
     reserve_descriptors(count.min(DESCRIPTORS_RESERVED_MAX));
     prepare_lock(settings);
@@ -401,7 +400,7 @@ struct Descriptors {
 }
 
 impl Descriptors {
-    fn share(settings: &Settings, listener_count: usize, limit: Limit) -> Descriptors {
+    fn share(settings: &Settings, listener_count: usize, memory: &MemoryControl) -> Descriptors {
         let all = usize::try_from(raise_descriptor_limit()).unwrap_or(usize::MAX);
         let free = all.saturating_sub(DESCRIPTORS_APART + listener_count);
         let files = settings
@@ -412,9 +411,13 @@ impl Descriptors {
         // Files that jobs have just opened.
         let opening = settings.disk_depth.min(free / OPENING_SHARE);
         let left = free.saturating_sub(files + opening).max(1);
-        let fitting = connection_count_max(limit).clamp(1, left);
-        let asked = settings.limits.connections_max.map(|asked| asked.min(left));
-        let connections = asked.unwrap_or(fitting);
+        let budget = memory.budget();
+        let asked = settings.limits.connections_max;
+        let connections = match asked {
+            None => connection_count_max(memory.limit(), budget),
+            Some(asked) => asked.min(connection_count_fitting(budget)),
+        };
+        let connections = connections.clamp(1, left);
         Descriptors { files, connections }
     }
 }

@@ -30,6 +30,7 @@ mod live_tree;
 mod log_files;
 mod media_types;
 mod memory;
+mod memory_connections;
 mod mounts;
 mod places;
 mod promises;

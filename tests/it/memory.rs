@@ -10,11 +10,11 @@ use serde_json::Value;
 use super::harness::{Server, Site, engines, not_beside_others, skip, wait_until};
 
 /// The numbers of memory at /status.
-fn memory(server: &Server) -> Value {
+pub fn memory(server: &Server) -> Value {
     server.numbers()["memory"].clone()
 }
 
-fn count(numbers: &Value, name: &str) -> u64 {
+pub fn count(numbers: &Value, name: &str) -> u64 {
     let value = numbers.pointer(&format!("/{name}"));
     value
         .and_then(Value::as_u64)
@@ -60,6 +60,8 @@ fn sizes_that_cannot_be_kept_are_said_at_the_start() {
         "8000GiB",
         "--path-cache",
         "16777216",
+        "--connections",
+        "10000",
         "--memory",
         "64MiB",
     ];
@@ -79,7 +81,11 @@ fn sizes_that_cannot_be_kept_are_said_at_the_start() {
         said("--path-cache: 16777216 paths take at least 2400 MiB"),
         "{errors}"
     );
-    assert_eq!(errors.lines().count(), 2, "{errors}");
+    assert!(
+        said("--connections: the budget of 64 MiB has room for 6990 of the 10000 asked for"),
+        "{errors}"
+    );
+    assert_eq!(errors.lines().count(), 3, "{errors}");
     let server = Server::start(&site, &["--memory", "8000GiB"]);
     server.get("/");
     assert!(
@@ -128,7 +134,7 @@ fn site_of(count: usize, length: usize) -> Site {
 }
 
 /// What is used of the budget, the kernel's share included.
-fn used(numbers: &Value) -> u64 {
+pub fn used(numbers: &Value) -> u64 {
     count(numbers, "allocated_bytes") + count(numbers, "kernel_bytes")
 }
 
@@ -188,10 +194,10 @@ fn memory_that_the_system_refuses_ends_nothing() {
 }
 
 /// A control group with a limit, or why there is none. Removed when dropped, once it is empty.
-struct Group(PathBuf);
+pub struct Group(PathBuf);
 
 impl Group {
-    fn limited(bytes: u64) -> Result<Group, String> {
+    pub fn limited(bytes: u64) -> Result<Group, String> {
         let name = format!("spede-test-{}-{bytes}", std::process::id());
         let places = [
             ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
@@ -219,7 +225,7 @@ impl Group {
     }
 
     /// Starts a server in it.
-    fn serve(&self, site: &Site, words: &[&str]) -> Server {
+    pub fn serve(&self, site: &Site, words: &[&str]) -> Server {
         let mut command = Command::new("sh");
         command.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]);
         command.arg(self.0.join("cgroup.procs"));
@@ -228,7 +234,7 @@ impl Group {
     }
 
     /// Processes that were killed for want of memory.
-    fn kills(&self) -> u64 {
+    pub fn kills(&self) -> u64 {
         let files = ["memory.oom_control", "memory.events"];
         let texts = files.map(|file| fs::read_to_string(self.0.join(file)).unwrap_or_default());
         let mut lines = texts.iter().flat_map(|text| text.lines());

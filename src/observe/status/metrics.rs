@@ -373,6 +373,11 @@ fn places(writer: &mut Writer<'_, '_>, connections: ConnectionNumbers) -> fmt::R
         "connections_refused",
         "Connections closed at once because their address had its share",
         connections.refused_by_share,
+    )?;
+    writer.counter(
+        "connections_closed_for_memory",
+        "Connections closed because buffers took more than their share of memory",
+        connections.closed_for_memory,
     )
 }
 

@@ -91,6 +91,8 @@ pub(crate) struct ConnectionNumbers {
     pub idle_given_up: u64,
     /// Connections closed at once since the start because their address had its share.
     pub refused_by_share: u64,
+    /// Connections closed since the start because their buffers took more than their share of memory.
+    pub closed_for_memory: u64,
 }
 
 /// Requests answered since the start.

@@ -300,7 +300,7 @@ fn request_figures(snapshot: &Snapshot) -> Vec<(String, String)> {
         .collect()
 }
 
-fn connection_figures(snapshot: &Snapshot) -> [(&'static str, String); 11] {
+fn connection_figures(snapshot: &Snapshot) -> [(&'static str, String); 12] {
     let connections = snapshot.connections;
     let by = connections.by_state;
     [
@@ -317,6 +317,10 @@ fn connection_figures(snapshot: &Snapshot) -> [(&'static str, String); 11] {
         (
             "refused: address share",
             number(connections.refused_by_share),
+        ),
+        (
+            "closed for their buffers",
+            number(connections.closed_for_memory),
         ),
     ]
 }

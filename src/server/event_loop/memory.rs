@@ -1,15 +1,19 @@
 //! What the loop knows of its memory: the parts of the budget are those of all that it owns.
 
+use std::io;
+
 use super::EventLoop;
+use crate::conn::Input;
 use crate::memory::measured::Measured;
-use crate::memory::plan::Kept;
+use crate::memory::plan::{Kept, connection_count_fitting};
 use crate::memory::{Part, Parts};
 use crate::observe::iterations::Work;
 use crate::observe::status::MemoryNumbers;
 use crate::server::memory::{Holders, MemoryControl, gather};
+use crate::server::places::Oldest;
 use crate::store::disk_queue::Owner;
 use crate::sys::allocator;
-use crate::sys::memory::set_page_bytes_max;
+use crate::sys::memory::{copied_bytes, set_page_bytes_max};
 
 /// The share of the budget that pages may take: one in so many.
 const PAGE_SHARE: u64 = 4;
@@ -53,6 +57,8 @@ impl EventLoop {
         }
         let windows = self.memory.target() / WINDOW_SHARE;
         self.store.residency.set_bytes_max(windows);
+        let fitting = connection_count_fitting(self.memory.budget());
+        self.acceptor.fit_to(fitting);
         if self.memory.has_room(kept) {
             self.store.grow();
         }
@@ -68,7 +74,14 @@ impl EventLoop {
         }
         let mut count = 0;
         while self.memory.excess(self.kept()) > 0 && count < GIVE_WAY_COUNT_MAX {
-            if !self.store.give_way() {
+            if !self.store.give_way() && !self.close_for_content() {
+                break;
+            }
+            count += 1;
+        }
+        let buffer_bytes_max = self.memory.buffer_bytes_max();
+        while self.connections.held_bytes() > buffer_bytes_max && count < GIVE_WAY_COUNT_MAX {
+            if !self.close_oldest_holder() {
                 break;
             }
             count += 1;
@@ -78,6 +91,29 @@ impl EventLoop {
         if count > 0 {
             self.iterations.mark(Work::GivingWay);
         }
+    }
+
+    /// Closes the connection that holds buffers and has not got on for longest. Gives whether there was one.
+    fn close_oldest_holder(&mut self) -> bool {
+        let Oldest::Found(id) = self.connections.oldest_holder() else {
+            return false;
+        };
+        if let Some(connected) = self.connections.find(id) {
+            // Its answers end here, and are logged as far as they went.
+            let cause = Input::Broken(io::ErrorKind::OutOfMemory);
+            let connection = &mut connected.connection;
+            self.driver.handle(connection, cause, &self.now);
+        }
+        self.connections.note_holder_given_up();
+        self.close(id);
+        true
+    }
+
+    /// The same where the caches have nothing more to give, if copies of files that are being sent take
+    /// more than what connections may hold.
+    fn close_for_content(&mut self) -> bool {
+        let held = self.connections.held_bytes() + copied_bytes();
+        held > self.memory.buffer_bytes_max() && self.close_oldest_holder()
     }
 
     /// Has limits and residence looked at, once in a while.

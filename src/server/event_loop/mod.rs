@@ -375,6 +375,7 @@ impl EventLoop {
             self.show_status(id);
             after = Driven::Again;
         }
+        self.connections.account(id);
         let Some(connected) = self.connections.find(id) else {
             return;
         };
@@ -446,6 +447,7 @@ impl EventLoop {
                 accept_pauses: self.acceptor.pauses(),
                 idle_given_up: self.connections.given_up(),
                 refused_by_share: self.acceptor.shares.refused(),
+                closed_for_memory: self.connections.holders_given_up(),
             },
             bytes_sent: SentNumbers {
                 gathered: self.driver.gathered_bytes,

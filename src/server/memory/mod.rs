@@ -90,6 +90,7 @@ impl MemoryControl {
             memory: settings.asked.memory_bytes_max,
             map_bytes_max: settings.asked.map_bytes_max,
             path_count_max: settings.asked.path_count_max,
+            connection_count_max: settings.limits.connections_max,
         }) {
             warn(&line);
         }
@@ -138,6 +139,11 @@ impl MemoryControl {
     /// Bytes that may be allocated now, with what the kernel keeps besides.
     pub(super) fn target(&self) -> u64 {
         self.plan.target()
+    }
+
+    /// Bytes that connections may hold now, of that.
+    pub(super) fn buffer_bytes_max(&self) -> u64 {
+        plan::buffer_bytes_max(self.plan.target())
     }
 
     /// Bytes by which use is above that, with what the kernel keeps for the server. About 20 ns.
