@@ -1,9 +1,13 @@
 //! From settings to a running loop: everything that can fail does so here, with one line that says
 //! what to do.
 
+mod error;
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+pub use error::StartError;
 
 use super::accept::Acceptor;
 use super::driver::Driver;
@@ -12,7 +16,6 @@ use super::listeners::Listener;
 use super::memory::MemoryControl;
 use super::places::Shares;
 use super::signals::{self, Signals};
-use super::unix_socket::ListenError;
 use crate::conn::outbox::Pool;
 use crate::conn::response_stats::{Logging, ResponseStats};
 use crate::conn::{Policy, Stage};
@@ -31,15 +34,13 @@ use crate::settings::{
 use crate::site::resolve::Directories;
 use crate::store::Backend;
 use crate::store::Store;
-use crate::store::warming::{self, OriginError};
+use crate::store::warming;
 use crate::sys::access::{FileAccess, Walking};
 use crate::sys::beneath::Root;
 use crate::sys::deferred_drops::DeferredDrops;
 use crate::sys::inherited;
 use crate::sys::limits::{raise_descriptor_limit, raise_lock_limit, reserve_descriptors};
-use crate::sys::needed::{self, Refused};
-use crate::sys::output::OutputError;
-use crate::sys::ring::RingError;
+use crate::sys::needed;
 use crate::sys::sock_diag::SocketOwners;
 
 /// Descriptors for listeners, epoll, signals, the log, and files that are just being opened.
@@ -52,107 +53,6 @@ const OPENING_SHARE: usize = 8;
 const DESCRIPTORS_RESERVED_MAX: u64 = 1 << 16;
 /// Bytes that an inbox has beyond the longest head, so that it is never full with less than one.
 const INBOX_SLACK: usize = 1_024;
-
-/// Why the server did not start, or stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The root cannot be served.
-    #[error("cannot serve {}: {cause}; {}", root.display(), root_advice(cause))]
-    Root {
-        /// As it was given.
-        root: PathBuf,
-        /// What the kernel said.
-        cause: io::Error,
-    },
-    /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {cause}; {}", listen_advice(cause))]
-    Listen {
-        /// As it was given.
-        address: String,
-        /// What is wrong.
-        cause: ListenError,
-    },
-    /// A socket that was handed over cannot be used.
-    #[error(
-        "cannot use a socket of LISTEN_FDS: {0}; pass listening stream sockets (ListenStream=), from descriptor 3 on"
-    )]
-    Inherited(io::Error),
-    /// The access log cannot be written.
-    #[error("cannot open the access log {}: {cause}; choose another with --access-log", path.display())]
-    AccessLog {
-        /// As it was given.
-        path: PathBuf,
-        /// What is wrong with it.
-        cause: OutputError,
-    },
-    /// Nothing can be warmed from there.
-    #[error("cannot warm from {}: {cause}; name a list of paths, or a directory below the root, with --warm", path.display())]
-    Warm {
-        /// As it was given.
-        path: PathBuf,
-        /// What the kernel said, or what is wrong.
-        cause: io::Error,
-    },
-    /// The state cannot be written there.
-    #[error("cannot write {}: {cause}; choose another file with --cache-state", path.display())]
-    CacheState {
-        /// As it was given.
-        path: PathBuf,
-        /// What the kernel said.
-        cause: io::Error,
-    },
-    /// The disk engine that was asked for cannot be had.
-    #[error("cannot use --disk uring: {0}; choose --disk threads, or auto, which takes what works")]
-    Uring(RingError),
-    /// A call that every server needs is refused.
-    #[error("cannot serve here: {0}; allow it in the seccomp profile of the container")]
-    Refused(#[from] Refused),
-    /// Files cannot be found and opened safely.
-    #[error(
-        "cannot serve here: openat2 is refused ({0}), and without it /proc is needed to open files; allow openat2 in \
-         the seccomp profile of the container, or mount /proc"
-    )]
-    NoWayIn(rustix::io::Errno),
-    /// No thread is to be had for the disk.
-    #[error(
-        "cannot start a helper thread for the disk: {0}; allow more threads (ulimit -u, pids.max)"
-    )]
-    Helpers(io::Error),
-    /// The kernel refused something that every server needs.
-    #[error("the event loop failed: {0}")]
-    Loop(#[from] io::Error),
-}
-
-fn root_advice(cause: &io::Error) -> &'static str {
-    match cause.kind() {
-        io::ErrorKind::NotFound => "name a directory that exists: spede DIR",
-        io::ErrorKind::NotADirectory => "name a directory, not a file: spede DIR",
-        io::ErrorKind::PermissionDenied => "make it readable for the user that runs spede",
-        _ => "name another directory: spede DIR",
-    }
-}
-
-fn listen_advice(cause: &ListenError) -> &'static str {
-    let cause = match cause {
-        ListenError::Io(cause) => cause,
-        ListenError::Accepted(_) => return "remove it if nobody needs it, or choose another path",
-        ListenError::NoGroup(_) => return "choose another with --socket-group",
-        ListenError::Group(..) => {
-            return "a group can be given by its members and by root; choose another with --socket-group";
-        }
-    };
-    if cause.raw_os_error() == Some(libc::EAFNOSUPPORT) {
-        return "this machine has no IPv6; choose an IPv4 address, or :PORT, with --listen";
-    }
-    match cause.kind() {
-        io::ErrorKind::AddrInUse => "stop what listens there, or choose another with --listen",
-        io::ErrorKind::PermissionDenied => {
-            "ports below 1024 need CAP_NET_BIND_SERVICE; choose another with --listen"
-        }
-        io::ErrorKind::AddrNotAvailable => "this machine does not have that address",
-        _ => "choose another with --listen",
-    }
-}
 
 /// Serves until a signal ends it.
 ///
@@ -197,11 +97,12 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     let start_lines = start_lines(settings, &listeners, &chosen, &descriptors, &memory);
     memory.warn_of_sizes(settings);
     let mut store = Store::new(settings, descriptors.files, chosen, origins);
-    if !store.watch.is_there() && settings.cache.watched_directory_count_max > 0 {
-        warn(
-            "changes are not told here: no inotify instance; raise fs.inotify.max_user_instances \
-             (sysctl); everything is looked at every --revalidate instead",
-        );
+    if let Some(cause) = store.watch.missing()
+        && settings.cache.watched_directory_count_max > 0
+    {
+        warn(&format!(
+            "changes are not told here: {cause}; everything is looked at every --revalidate instead"
+        ));
     }
     store.begin_following();
     let shares = Shares::new(
@@ -230,29 +131,19 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
 
 /// Says how files are found and opened, where that is not as usual.
 fn check_access(access: &FileAccess) -> Result<(), StartError> {
-    let has_descriptors = access.opens_what_it_saw();
-    match access.walking() {
-        Walking::Steps(error) if !has_descriptors => return Err(StartError::NoWayIn(error)),
-        Walking::Steps(error) => warn(&format!(
+    match (access.walking(), access.descriptors()) {
+        (Walking::Steps(error), Err(cause)) => return Err(StartError::NoWayIn(error, cause)),
+        (Walking::Steps(error), Ok(_)) => warn(&format!(
             "openat2 is refused here ({error}): paths are walked beneath the root step by step instead, which is as \
              safe and takes longer; allow it in the seccomp profile of the container"
         )),
-        Walking::Kernel if !has_descriptors => warn(
-            "there is no /proc/self/fd: a FIFO or device that takes the place of a file in the moment in which that is \
-             opened may be opened; mount /proc where others may write below the root",
-        ),
-        Walking::Kernel => {}
+        (Walking::Kernel, Err(cause)) => warn(&format!(
+            "/proc/self/fd cannot be used ({cause}): a FIFO or device that takes the place of a file in the moment in \
+             which that is opened may be opened; mount /proc where others may write below the root"
+        )),
+        (Walking::Kernel, Ok(_)) => {}
     }
     Ok(())
-}
-
-impl From<OriginError> for StartError {
-    fn from(error: OriginError) -> StartError {
-        match error {
-            OriginError::Warm { path, cause } => StartError::Warm { path, cause },
-            OriginError::CacheState { path, cause } => StartError::CacheState { path, cause },
-        }
-    }
 }
 
 /// The engine that was asked for; `auto` is the best that works here.

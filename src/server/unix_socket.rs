@@ -30,7 +30,7 @@ pub enum ListenError {
     Io(#[from] io::Error),
     /// Something is there that is not for us to remove.
     #[error("{0} is there, and no socket; it is left as it is")]
-    Accepted(&'static str),
+    Occupied(&'static str),
     /// No group of this name.
     #[error("there is no group {0}")]
     NoGroup(String),
@@ -124,11 +124,11 @@ fn remove_abandoned(path: &Path) -> Result<(), ListenError> {
     };
     match FileType::from_raw_mode(seen.st_mode) {
         FileType::Socket => {}
-        FileType::RegularFile => return Err(ListenError::Accepted("a file")),
-        FileType::Directory => return Err(ListenError::Accepted("a directory")),
-        FileType::Symlink => return Err(ListenError::Accepted("a symbolic link")),
-        FileType::Fifo => return Err(ListenError::Accepted("a FIFO")),
-        _ => return Err(ListenError::Accepted("a device")),
+        FileType::RegularFile => return Err(ListenError::Occupied("a file")),
+        FileType::Directory => return Err(ListenError::Occupied("a directory")),
+        FileType::Symlink => return Err(ListenError::Occupied("a symbolic link")),
+        FileType::Fifo => return Err(ListenError::Occupied("a FIFO")),
+        _ => return Err(ListenError::Occupied("a device")),
     }
     // A server whose queue is full would have a connection wait.
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;

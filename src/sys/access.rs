@@ -1,7 +1,6 @@
 //! What this kernel, and the filters before it, allow for finding and opening files: tried once, when a root is
 //! opened, because a server whose every open fails should not start as if all were well.
 
-use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -18,7 +17,7 @@ const PROC: u64 = 0x9FA0;
 pub struct FileAccess {
     /// `/proc/self/fd`, through which what was looked at is opened and nothing else: `proc_pid_fd(5)`. Held open, so
     /// that no later mount takes its place.
-    descriptors: Option<Arc<OwnedFd>>,
+    descriptors: Result<Arc<OwnedFd>, Errno>,
     walking: Walking,
 }
 
@@ -36,7 +35,7 @@ impl FileAccess {
     pub(super) fn here() -> FileAccess {
         let look = rustix::fs::openat2(CWD, c".", LOOK_FLAGS, Mode::empty(), RESOLVE_FLAGS);
         FileAccess {
-            descriptors: descriptors().ok().map(Arc::new),
+            descriptors: descriptors().map(Arc::new),
             walking: match look {
                 // Filters refuse with one of these. Others say something of the working directory.
                 Err(error @ (Errno::PERM | Errno::NOSYS)) => Walking::Steps(error),
@@ -54,7 +53,7 @@ impl FileAccess {
     #[cfg(test)]
     pub(super) fn without_proc(self) -> FileAccess {
         FileAccess {
-            descriptors: None,
+            descriptors: Err(Errno::NOENT),
             ..self
         }
     }
@@ -68,24 +67,25 @@ impl FileAccess {
         }
     }
 
-    /// `/proc/self/fd`, if there is one.
-    pub(super) fn descriptors(&self) -> Option<BorrowedFd<'_>> {
-        self.descriptors.as_ref().map(AsFd::as_fd)
-    }
-
-    /// Whether what is opened is surely what was looked at.
-    pub fn opens_what_it_saw(&self) -> bool {
-        self.descriptors.is_some()
+    /// `/proc/self/fd`, if it can be used. What is opened is surely what was looked at then.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub fn descriptors(&self) -> rustix::io::Result<BorrowedFd<'_>> {
+        match &self.descriptors {
+            Ok(descriptors) => Ok(descriptors.as_fd()),
+            Err(error) => Err(*error),
+        }
     }
 }
 
 /// Opens /proc/self/fd and sees that it is what it should be, and leads to files.
-fn descriptors() -> io::Result<OwnedFd> {
+fn descriptors() -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = rustix::fs::openat(CWD, c"/proc/self/fd", flags, Mode::empty())?;
     let about = rustix::fs::fstatfs(&directory)?;
     if about.f_type.cast_unsigned() & u64::from(u32::MAX) != PROC {
-        return Err(io::ErrorKind::Unsupported.into());
+        return Err(Errno::NOTSUP);
     }
     // `subset=pid` and the like leave it in place, but a policy may forbid its links.
     let own = rustix::fs::openat(CWD, c"/", flags, Mode::empty())?;

@@ -221,7 +221,7 @@ impl Root {
         path: &'a CStr,
         links: Links,
     ) -> Entrance<'a> {
-        let through = self.access.descriptors().and_then(|directory| {
+        let through = self.access.descriptors().ok().and_then(|directory| {
             let number = located.descriptor()?.as_raw_fd().to_string();
             Some((directory, CString::new(number).ok()?))
         });
@@ -309,7 +309,7 @@ impl Root {
         located: Located,
     ) -> rustix::io::Result<OpenFile> {
         let file = self.adopt(descriptor);
-        if self.access.opens_what_it_saw() {
+        if self.access.descriptors().is_ok() {
             located.close_beside(&file);
             return Ok(file);
         }

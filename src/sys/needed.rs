@@ -12,7 +12,9 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use nix::sys::resource::{Resource, getrlimit};
 use rustix::event::{EventfdFlags, eventfd};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::net::{
+    AddressFamily, Ipv4Addr, Shutdown, SocketAddrV4, SocketFlags, SocketType, socketpair, sockopt,
+};
 
 use super::beneath::{Links, Root};
 use super::deferred_drops::DeferredDrops;
@@ -47,7 +49,10 @@ pub fn try_out() -> Result<(), Refused> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let pair = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None);
     match check("socketpair", pair.map_err(io::Error::from))? {
-        Some((one, _other)) => try_socket(&one),
+        Some((one, _other)) => {
+            try_socket(&one)?;
+            try_listening(&one)
+        }
         None => Ok(()),
     }
 }
@@ -95,6 +100,33 @@ fn try_socket(socket: &OwnedFd) -> Result<(), Refused> {
     check("recvfrom", socket::receive(socket.as_fd(), &mut [0; 1]))?;
     let accepted = rustix::net::accept_with(socket, SocketFlags::CLOEXEC);
     check("accept4", accepted.map_err(io::Error::from))?;
+    Ok(())
+}
+
+/// With a socket that cannot be bound to such an address, and is connected.
+fn try_listening(socket: &OwnedFd) -> Result<(), Refused> {
+    let made = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    );
+    check("socket", made.map_err(io::Error::from))?;
+    let set = sockopt::set_socket_reuseaddr(socket, true);
+    check("setsockopt", set.map_err(io::Error::from))?;
+    let flags = rustix::fs::fcntl_getfl(socket);
+    if let Some(flags) = check("fcntl", flags.map_err(io::Error::from))? {
+        let set = rustix::fs::fcntl_setfl(socket, flags);
+        check("fcntl", set.map_err(io::Error::from))?;
+    }
+    let bound = rustix::net::bind(socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
+    check("bind", bound.map_err(io::Error::from))?;
+    let listening = rustix::net::listen(socket, 1);
+    check("listen", listening.map_err(io::Error::from))?;
+    let name = rustix::net::getsockname(socket);
+    check("getsockname", name.map_err(io::Error::from))?;
+    let ended = rustix::net::shutdown(socket, Shutdown::Both);
+    check("shutdown", ended.map_err(io::Error::from))?;
     Ok(())
 }
 

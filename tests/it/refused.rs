@@ -1,7 +1,7 @@
 //! Kernels and filters that refuse calls: what the server rests on is tried at the start. It works otherwise, and says
 //! so where that makes a difference, or it ends with one line that names the call.
 
-use super::harness::{Server, Site, refusing};
+use super::harness::{Server, Site, engines, refusing, wait_until};
 
 /// Starts a server in whose process these calls fail with an error.
 pub fn start_without(calls: &[i64], errno: i32, start: impl FnOnce() -> Server + Send) -> Server {
@@ -62,6 +62,19 @@ fn each_call_is_done_without_or_named_at_the_start() {
         ("recvfrom",          libc::SYS_recvfrom,          false),
         ("accept4",           libc::SYS_accept4,           false),
         ("getdents64",        libc::SYS_getdents64,        false),
+        ("socket",            libc::SYS_socket,            false),
+        ("setsockopt",        libc::SYS_setsockopt,        false),
+        ("fcntl",             libc::SYS_fcntl,             false),
+        ("bind",              libc::SYS_bind,              false),
+        ("listen",            libc::SYS_listen,            false),
+        ("getsockname",       libc::SYS_getsockname,       false),
+        ("shutdown",          libc::SYS_shutdown,          false),
+        ("inotify_rm_watch",  libc::SYS_inotify_rm_watch,  true),
+        // cachestat(2) is newer than the libc crate knows.
+        ("cachestat",         451,                         true),
+        ("getpeername",       libc::SYS_getpeername,       true),
+        ("readlink",          libc::SYS_readlink,          true),
+        ("getcwd",            libc::SYS_getcwd,            true),
     ];
     for (name, call, is_optional) in calls {
         for errno in [libc::EPERM, libc::ENOSYS] {
@@ -79,6 +92,69 @@ fn each_call_is_done_without_or_named_at_the_start() {
                 line.starts_with(&format!("spede: cannot serve here: {name} is refused: ")),
                 "{name}: {line}"
             );
+        }
+    }
+}
+
+/// Each makes the server say so in exactly one line at the start, with this in it.
+#[test]
+fn a_start_line_names_the_call_that_is_refused_and_what_to_do() {
+    let site = site();
+    #[rustfmt::skip]
+    let cases = [
+        (libc::SYS_inotify_init1,     "changes are not told here: inotify_init1 is refused (", "seccomp"),
+        (libc::SYS_inotify_add_watch, "changes are not told here: inotify_add_watch is refused (", "seccomp"),
+        (libc::SYS_fstatfs,           "/proc/self/fd cannot be used (", "mount /proc"),
+        (libc::SYS_openat2,           "openat2 is refused here (", "seccomp"),
+    ];
+    for (call, begin, advice) in cases {
+        for errno in [libc::EPERM, libc::ENOSYS] {
+            let server = start_without(&[call], errno, || Server::start(&site, &[]));
+            let cause = std::io::Error::from_raw_os_error(errno).to_string();
+            // The lines before the answer have been written, but perhaps not been read.
+            wait_until(begin, || server.errors().ends_with("\n"));
+            let said = server.errors();
+            let [line] = said.lines().collect::<Vec<_>>()[..] else {
+                panic!("{begin}: one line: {said}")
+            };
+            assert!(
+                line.starts_with(&format!("spede: {begin}{cause})")),
+                "{line}"
+            );
+            assert!(line.contains(advice), "{line}");
+            assert!(!line.contains("max_user_instances"), "{line}");
+            assert_eq!(server.get("/a").body, b"fine");
+        }
+    }
+    // That there are too many is something else.
+    let start = || Server::start(&site, &[]);
+    let server = start_without(&[libc::SYS_inotify_init1], libc::EMFILE, start);
+    wait_until("it is said", || {
+        server.errors().contains("fs.inotify.max_user_instances")
+    });
+}
+
+/// Without `openat2` what was looked at is opened through /proc/self/fd; without either there is no safe way.
+#[test]
+fn without_openat2_and_without_proc_the_server_ends_with_one_line() {
+    let site = site();
+    let calls = [libc::SYS_openat2, libc::SYS_fstatfs];
+    for engine in engines() {
+        for errno in [libc::EPERM, libc::ENOSYS] {
+            let start = || Server::start(&site, &["--disk", engine]);
+            let mut server = start_without(&calls, errno, start);
+            assert_eq!(server.wait(), Some(1), "{:?}", server.lines());
+            let [line] = server.lines() else {
+                panic!("one line: {:?}", server.lines())
+            };
+            for part in [
+                "spede: cannot serve here: openat2 is refused (",
+                "), and /proc/self/fd, which",
+                "seccomp",
+                "mount /proc",
+            ] {
+                assert!(line.contains(part), "{line}");
+            }
         }
     }
 }

@@ -12,12 +12,13 @@
 pub(crate) mod directories;
 mod files;
 
+use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use inotify::{EventMask, Inotify};
+use inotify::{EventMask, Inotify, WatchMask};
 
 use directories::{Directories, EventSequence};
 use files::Files;
@@ -47,13 +48,32 @@ pub(crate) enum Watched {
     No,
 }
 
+/// Why the kernel gives no events.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoEvents {
+    /// A filter refuses a call, or the kernel does not have it.
+    #[error("{call} is refused ({cause}); allow it in the seccomp profile of the container")]
+    Refused {
+        /// Its name.
+        call: &'static str,
+        /// What the kernel said.
+        cause: io::Error,
+    },
+    /// This user has too many instances.
+    #[error("no inotify instance is left ({0}); raise fs.inotify.max_user_instances (sysctl)")]
+    NoneLeft(io::Error),
+    /// Another error of `inotify_init1`.
+    #[error("no inotify instance ({0})")]
+    Failed(io::Error),
+}
+
 /// Watches on the inodes of mapped files, and on directories.
 #[derive(Debug)]
 pub(crate) struct Watch {
     /// Directories.
     pub directories: Directories,
     files: Files,
-    inotify: Option<Inotify>,
+    inotify: Result<Inotify, NoEvents>,
     buffer: Vec<u8>,
     refused: u64,
     /// When the kernel last refused to watch a file.
@@ -68,12 +88,13 @@ const EVENT_LENGTH_MAX: usize = 16 + 256;
 const REFUSED_WAIT: Duration = Duration::from_secs(1);
 
 impl Watch {
-    /// Starts watching nothing, and no more than so many directories later. Where the kernel refuses
-    /// (`max_user_instances`), nothing is watched ever.
+    /// Starts watching nothing, and no more than so many directories later. Where the kernel refuses, nothing is
+    /// watched ever.
     pub(crate) fn new(directory_count_max: usize, deferred_drops: DeferredDrops) -> Watch {
-        let inotify = Inotify::init().ok();
+        let inotify = begin();
         let watches = inotify
             .as_ref()
+            .ok()
             .map(|inotify| Arc::new(Watches::new(inotify, deferred_drops)));
         Watch {
             directories: Directories::new(watches.clone(), directory_count_max),
@@ -92,7 +113,7 @@ impl Watch {
 
     /// What becomes readable when there are events.
     pub(crate) fn descriptor(&self) -> Option<RawFd> {
-        self.inotify.as_ref().map(AsRawFd::as_raw_fd)
+        self.inotify.as_ref().ok().map(AsRawFd::as_raw_fd)
     }
 
     /// What a job that maps a file watches it through; `None` where it could not, for all that is
@@ -154,7 +175,7 @@ impl Watch {
     /// else is to be done is appended to `changes`. Those that come meanwhile wait for the next turn, so that
     /// whoever makes them without end does not hold the loop.
     pub(crate) fn drain(&mut self, changes: &mut Vec<Change>) {
-        let Some(inotify) = &mut self.inotify else {
+        let Ok(inotify) = &mut self.inotify else {
             return;
         };
         let there = rustix::io::ioctl_fionread(&*inotify).unwrap_or(u64::MAX);
@@ -191,8 +212,30 @@ impl Watch {
         self.refused + self.directories.refused()
     }
 
-    /// Whether the kernel gives events at all.
-    pub(crate) fn is_there(&self) -> bool {
-        self.inotify.is_some()
+    /// Why the kernel gives no events at all, if so.
+    pub(crate) fn missing(&self) -> Option<&NoEvents> {
+        self.inotify.as_ref().err()
     }
+}
+
+/// Makes an instance, and tries whether it may be used: with a path that leads nowhere.
+fn begin() -> Result<Inotify, NoEvents> {
+    let refused = |call, cause: io::Error| match cause.raw_os_error() {
+        Some(libc::EPERM | libc::ENOSYS) => Err(NoEvents::Refused { call, cause }),
+        _ => Ok(cause),
+    };
+    let inotify = match Inotify::init() {
+        Ok(inotify) => inotify,
+        Err(cause) => {
+            let cause = refused("inotify_init1", cause)?;
+            return match cause.raw_os_error() {
+                Some(libc::EMFILE) => Err(NoEvents::NoneLeft(cause)),
+                _ => Err(NoEvents::Failed(cause)),
+            };
+        }
+    };
+    if let Err(cause) = inotify.watches().add("", WatchMask::MODIFY) {
+        refused("inotify_add_watch", cause)?;
+    }
+    Ok(inotify)
 }
