@@ -406,9 +406,33 @@ impl LogWriter {
         self.lost
     }
 
-    /// Whether a job is writing lines.
-    pub(crate) fn is_writing(&self) -> bool {
-        self.in_flight.is_some()
+    /// Whether lines are not written yet, `lines` or older ones.
+    pub(crate) fn has_unwritten(&self, lines: &[u8]) -> bool {
+        let has_lines = !(lines.is_empty() && self.held.is_empty());
+        self.in_flight.is_some() || (has_lines && self.log != AccessLog::Off)
+    }
+
+    /// The process ends: what is not written yet is lost, and that is said.
+    pub(crate) fn give_up(&mut self, lines: &mut Vec<u8>) {
+        if !self.has_unwritten(lines) {
+            return;
+        }
+        let mut left = Lost::default();
+        left.count(&self.held[self.held_written..]);
+        left.count(lines);
+        lines.clear();
+        (self.held, self.held_written) = (Vec::new(), 0);
+        self.lost.bytes += left.bytes;
+        self.lost.lines += left.lines;
+        let also = match self.in_flight {
+            Some(_) => ", and those that are being written may be",
+            None => "",
+        };
+        self.notices.push(format!(
+            "the access log {} did not take its last lines in time: {} lines are lost{also}",
+            self.name(),
+            left.lines
+        ));
     }
 
     /// How long until lines that wait are due.

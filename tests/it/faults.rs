@@ -450,6 +450,8 @@ fn a_root_is_followed_and_the_log_written_while_nobody_reads_standard_error() {
             server.signal(Signal::USR2);
             assert_eq!(server.get("/a").body, b"old");
         }
+        // The disk has nothing to do with that.
+        wait_until("the disk is idle", || disk_number(&server, "depth") == 0);
         let (release, next) = (site.beside("release"), site.beside("next"));
         std::fs::create_dir(&release).unwrap();
         std::fs::write(release.join("a"), "new").unwrap();

@@ -263,6 +263,11 @@ impl Server {
         status.and_then(|status| status.code())
     }
 
+    /// Whether it has ended by now.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// The status page as JSON.
     pub fn numbers(&self) -> serde_json::Value {
         let response = self.get("/status?format=json");

@@ -162,6 +162,52 @@ fn a_full_fifo_holds_nobody_up_and_what_is_lost_is_counted_and_said_once() {
     }
 }
 
+#[test]
+fn lines_that_no_reader_took_before_the_end_are_counted_on_standard_error() {
+    let site = site();
+    for engine in engines() {
+        let log = site.beside(&format!("fifo-{engine}"));
+        fifo(&log);
+        let mut server = with_log(&site, engine, &log);
+        for _ in 0..10 {
+            assert_eq!(server.get("/a").body, b"fine", "{engine}");
+        }
+        server.signal(Signal::TERM);
+        assert_eq!(server.wait(), Some(0), "{engine}");
+        wait_until("that is said", || {
+            server.errors().contains("10 lines are lost\n")
+        });
+        assert_eq!(server.errors().lines().count(), 2, "{}", server.errors());
+    }
+}
+
+#[test]
+fn a_reader_that_is_behind_gets_the_last_lines_as_well() {
+    let site = site();
+    for engine in engines() {
+        let log = site.beside(&format!("fifo-{engine}"));
+        fifo(&log);
+        let mut reads = reader(&log);
+        let mut server = with_log(&site, engine, &log);
+        let mut client = server.connect();
+        // More than the pipe takes.
+        for _ in 0..1_000 {
+            assert_eq!(client.get("/a", &[]).body, b"fine");
+        }
+        drop(client);
+        let mut lines = String::new();
+        server.signal(Signal::TERM);
+        wait_until("it has ended", || {
+            take(&mut reads, &mut lines);
+            server.has_ended()
+        });
+        take(&mut reads, &mut lines);
+        assert_eq!(lines.lines().count(), 1_000, "{engine}");
+        assert_eq!(server.wait(), Some(0), "{engine}");
+        assert_eq!(server.errors(), "", "{engine}");
+    }
+}
+
 /// `ulimit -f`, which would kill with SIGXFSZ.
 #[test]
 fn a_limit_on_the_length_of_files_loses_lines_until_it_is_raised() {

@@ -14,8 +14,10 @@ use crate::server::draining::{Draining, Due};
 use crate::server::listeners::Origin;
 use crate::server::signals::Order;
 
-/// How long the end of the process waits for a log that is being written.
+/// How long the end of the process waits for a log that does not take its last lines.
 const LAST_LINES_WAIT: Duration = Duration::from_secs(1);
+/// And for standard error: a little longer, since it is told what the log has lost.
+const LAST_NOTICES_WAIT: Duration = Duration::from_millis(1_200);
 /// And for what is remembered for the next run.
 const STATE_WAIT: Duration = Duration::from_secs(5);
 
@@ -135,20 +137,28 @@ impl EventLoop {
         self.say_what_was_lost(cut);
         let began = Instant::now();
         self.store.save_state(&self.now);
+        let mut has_given_up = false;
         loop {
             self.give_out_results();
             let EventLoop {
                 log, driver, store, ..
             } = self;
             let (lines, disk) = (&mut driver.response_stats.lines, &mut store.disk);
-            log.flush(lines, Instant::now(), Waiting::Forbidden, disk);
+            let waited = began.elapsed();
+            match waited < LAST_LINES_WAIT {
+                true => log.flush(lines, Instant::now(), Waiting::Forbidden, disk),
+                false if !has_given_up => {
+                    has_given_up = true;
+                    log.give_up(lines);
+                }
+                false => {}
+            }
+            let has_lines = !has_given_up && log.has_unwritten(lines);
             for line in log.notices() {
                 store.say(&line, &self.now);
             }
-            let waited = began.elapsed();
-            let has_lines = log.is_writing() && waited < LAST_LINES_WAIT;
             let has_state = store.is_saving() && waited < STATE_WAIT;
-            let has_notices = store.is_saying() && waited < LAST_LINES_WAIT;
+            let has_notices = store.is_saying() && waited < LAST_NOTICES_WAIT;
             if !(has_lines || has_state || has_notices) || store.disk.flush().is_err() {
                 return;
             }
