@@ -10,17 +10,8 @@ use crate::clock::Now;
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
 use crate::site::representation::Variants;
-use crate::site::resolve::LookupPlan;
+use crate::site::resolve::{Expectation, LookupPlan};
 use crate::sys::file::FileVersion;
-
-/// What one path of a look-up led to when it was last looked at: a version, or nothing that counts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expectation {
-    /// Relative to the root.
-    pub path: std::ffi::CString,
-    /// `None`: there was no regular file.
-    pub version: Option<FileVersion>,
-}
 
 /// What a look-up saw beside the files that it led to. Names are not kept: the look-up is planned anew when
 /// it is to be checked, and has the same names in the same order.

@@ -15,7 +15,7 @@ use super::run::{located, opened};
 use super::slots::{Kind, Slots};
 use super::threads::Threads;
 use super::{Disk, JobId, ResidencyPolicy, Saturated};
-use crate::job::{Done, Job, Syscall, SyscallResult};
+use crate::job::{Done, Job, JobError, Syscall, SyscallResult};
 use crate::sys::beneath::Root;
 use crate::sys::deferred_drops::{DeferredDrops, Discarded};
 use crate::sys::ring::{Call, Returned, Ring, RingError};
@@ -180,8 +180,7 @@ impl Uring {
         self.places.give_back(kind);
         if let Err(Saturated(job)) = self.aside.submit(id, job) {
             // They take as many of each kind as there are in all, so there was room.
-            let status = crate::http::status::Status::ServiceUnavailable;
-            self.finished.push((id, job.abandon(status)));
+            self.finished.push((id, job.abandon(JobError::Busy)));
         }
     }
 }

@@ -2,6 +2,7 @@
 //! came of it. Every engine runs the same machine, so they cannot differ in what they find.
 
 mod append;
+mod error;
 mod examined;
 mod follow;
 mod listing;
@@ -20,6 +21,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub use append::Append;
+pub use error::{JobError, Refusal};
 pub use examined::Examined;
 pub use follow::Follow;
 pub use listing::Listing;
@@ -29,7 +31,6 @@ pub use read::{Locking, Map, Mapped, Unmapped, Warm};
 pub use recheck::{CONTENT_LENGTH_MAX, Compared, Recheck, Remembered, digest};
 pub use resolve::Resolve;
 
-use crate::http::status::Status;
 use crate::memory::measured::Measured;
 use crate::site::listing::Name;
 use crate::site::mounts::Table;
@@ -118,7 +119,7 @@ pub enum Done {
     /// Of [`Job::Map`].
     Mapped(Mapped),
     /// Of [`Job::Warm`].
-    Warmed(Result<(), Status>),
+    Warmed(Result<(), JobError>),
     /// Of [`OneShot::Populate`]. Bytes that could not be read are noticed when they are sent.
     Populated,
     /// Of [`Job::Append`]: the buffer comes back.
@@ -343,23 +344,20 @@ impl Job {
             Job::Map(map) => map.finish(),
             Job::Warm(warm) => Done::Warmed(warm.finish()),
             Job::Append(append) => append.finish(),
-            Job::OneShot(one_shot, done) => done.map_or_else(
-                || one_shot.abandon(Status::InternalServerError),
-                |done| *done,
-            ),
+            Job::OneShot(one_shot, done) => done.map_or_else(|| one_shot.abandon(), |done| *done),
             Job::Discard(_) => Done::Discarded,
         }
     }
 
-    /// Gives a job up that was not begun. Whoever waits for it is told `status`.
-    pub fn abandon(self, status: Status) -> Done {
+    /// Gives a job up that was not begun, for this reason.
+    pub fn abandon(self, error: JobError) -> Done {
         match self {
-            Job::Resolve(resolve) => resolve.abandon(status),
+            Job::Resolve(resolve) => resolve.abandon(error),
             Job::Follow(follow) => follow.finish(),
             Job::Map(map) => map.finish(),
-            Job::Warm(_) => Done::Warmed(Err(status)),
+            Job::Warm(_) => Done::Warmed(Err(error)),
             Job::Append(append) => append.finish(),
-            Job::OneShot(one_shot, _) => one_shot.abandon(status),
+            Job::OneShot(one_shot, _) => one_shot.abandon(),
             Job::Discard(_) => Done::Discarded,
         }
     }

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Done, Recheck};
-use crate::http::status::Status;
 use crate::memory::measured::MemoryFiles;
 use crate::sys::beneath::Root;
 use crate::sys::mapping::Addresses;
@@ -51,7 +50,7 @@ pub const LOAD_LENGTH_MAX: u64 = 256 << 20;
 
 impl OneShot {
     /// What comes of it where it is not done.
-    pub(super) fn abandon(self, _status: Status) -> Done {
+    pub(super) fn abandon(self) -> Done {
         let error = || io::Error::from(io::ErrorKind::TimedOut);
         match self {
             OneShot::Populate(_) => Done::Populated,

@@ -3,12 +3,10 @@
 use std::ffi::CString;
 use std::sync::Arc;
 
-use rustix::io::Errno;
-
-use super::{Examined, Listing};
-use crate::cache::entry::Expectation;
+use super::error::LookupFailure;
+use super::{Examined, JobError, Listing, Refusal};
 use crate::http::content_coding::Coding;
-use crate::http::status::Status;
+use crate::site::resolve::Expectation;
 use crate::site::validators::{EntityTags, Identity};
 use crate::sys::beneath::Root;
 use crate::sys::file::{FileTime, FileVersion, OpenFile};
@@ -57,10 +55,10 @@ pub enum Outcome {
     Moved(String),
     /// A directory that has no index: the page that lists what is in it.
     Listed(Box<Listing>),
-    /// Nothing that is served: 404 or 403. A fact worth remembering.
-    Refused(Status),
-    /// The disk could not say: 500 or 503. Not a fact.
-    Failed(Status),
+    /// Nothing that is served.
+    Refused(Refusal),
+    /// The disk could not say.
+    Failed(JobError),
     /// The path of the root leads to another directory by now; the look-up is to be made there.
     Elsewhere(Arc<Root>),
 }
@@ -137,41 +135,11 @@ impl FoundFile {
     }
 }
 
-/// What an error of `openat2` says about the site.
-pub(super) enum OpenFailure {
-    Missing,
-    Forbidden,
-    Failed(Status),
-}
-
-impl OpenFailure {
-    pub(super) fn outcome(self) -> Outcome {
-        match self {
-            OpenFailure::Missing => Outcome::Refused(Status::NotFound),
-            OpenFailure::Forbidden => Outcome::Refused(Status::Forbidden),
-            OpenFailure::Failed(status) => Outcome::Failed(status),
+impl From<LookupFailure> for Outcome {
+    fn from(failure: LookupFailure) -> Outcome {
+        match failure {
+            LookupFailure::Refused(refusal) => Outcome::Refused(refusal),
+            LookupFailure::Failed(error) => Outcome::Failed(error),
         }
-    }
-}
-
-/// The one place where errors of the disk become statuses.
-pub(super) fn meaning(error: Errno) -> OpenFailure {
-    match error {
-        // EXDEV: a way out of the root, which must look as if it were not there. ENXIO, ENODEV:
-        // a socket, or a device without a driver.
-        Errno::NOENT
-        | Errno::NOTDIR
-        | Errno::NAMETOOLONG
-        | Errno::LOOP
-        | Errno::XDEV
-        | Errno::NXIO
-        | Errno::NODEV
-        | Errno::INVAL
-        | Errno::ILSEQ => OpenFailure::Missing,
-        Errno::ACCESS | Errno::PERM => OpenFailure::Forbidden,
-        Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN | Errno::BUSY => {
-            OpenFailure::Failed(Status::ServiceUnavailable)
-        }
-        _ => OpenFailure::Failed(Status::InternalServerError),
     }
 }

@@ -9,8 +9,7 @@ use inotify::WatchDescriptor;
 use rustix::io::Errno;
 
 use super::recheck::{CONTENT_LENGTH_MAX, digest};
-use super::{Done, Syscall};
-use crate::http::status::Status;
+use super::{Done, JobError, Syscall};
 use crate::sys::READ_LENGTH_MAX;
 use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::mapping::{Mapping, populate};
@@ -79,9 +78,9 @@ impl Warm {
         self.progress.read(count);
     }
 
-    pub(super) fn finish(self) -> Result<(), Status> {
+    pub(super) fn finish(self) -> Result<(), JobError> {
         match self.progress.error {
-            Some(_) => Err(Status::InternalServerError),
+            Some(_) => Err(JobError::Failed),
             None => Ok(()),
         }
     }

@@ -8,7 +8,7 @@ use std::io;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use crate::cache::entry::Expectation;
+use crate::site::resolve::Expectation;
 use crate::site::validators::hash;
 use crate::sys::beneath::{Links, Root};
 use crate::sys::file::{FileKind, FileVersion};

@@ -11,14 +11,11 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use super::outcome::{
-    Dependencies, FoundFile, LookupSite, OpenFailure, Opened, Outcome, WatchCoverage, meaning,
-};
-use super::{Done, Examined, Listing, Syscall};
-use crate::cache::entry::Expectation;
+use super::error::LookupFailure;
+use super::outcome::{Dependencies, FoundFile, LookupSite, Opened, Outcome, WatchCoverage};
+use super::{Done, Examined, JobError, Listing, Refusal, Syscall};
 use crate::http::content_coding::Coding;
-use crate::http::status::Status;
-use crate::site::resolve::{Candidate, LookupPlan, OnDirectory};
+use crate::site::resolve::{Candidate, Expectation, LookupPlan, OnDirectory};
 use crate::site::validators::Identity;
 use crate::sys::beneath::{Links, Located, Root};
 use crate::sys::file::{Description, FileKind, FileVersion, OpenFile};
@@ -377,7 +374,7 @@ impl Resolve {
                     false => Outcome::Listed(listing),
                 }
             }
-            Err(error) => meaning(error).outcome(),
+            Err(error) => LookupFailure::from(error).into(),
         };
         self.stage = Stage::Finished(outcome);
     }
@@ -392,8 +389,8 @@ impl Resolve {
     }
 
     /// Gives it up where it stands.
-    pub(super) fn abandon(self, status: Status) -> Done {
-        Done::Resolved(Outcome::Failed(status), self.dependencies)
+    pub(super) fn abandon(self, error: JobError) -> Done {
+        Done::Resolved(Outcome::Failed(error), self.dependencies)
     }
 
     fn candidate_located(
@@ -443,9 +440,9 @@ impl Resolve {
     }
 
     fn candidate_failed(&mut self, candidate: usize, error: Errno) -> Stage {
-        match meaning(error) {
-            OpenFailure::Missing => self.not_here(candidate),
-            meaning => Stage::Finished(meaning.outcome()),
+        match LookupFailure::from(error) {
+            LookupFailure::Refused(Refusal::Missing) => self.not_here(candidate),
+            failure => Stage::Finished(failure.into()),
         }
     }
 
@@ -461,7 +458,7 @@ impl Resolve {
         } else if self.lookup.listing.is_some() {
             Stage::Listing
         } else {
-            Stage::Finished(Outcome::Refused(Status::NotFound))
+            Stage::Finished(Outcome::Refused(Refusal::Missing))
         }
     }
 
@@ -539,7 +536,7 @@ fn first_stage(lookup: &LookupPlan) -> Stage {
     match (lookup.candidates.is_empty(), &lookup.listing) {
         (false, _) => look_for(0),
         (true, Some(_)) => Stage::Listing,
-        (true, None) => Stage::Finished(Outcome::Refused(Status::NotFound)),
+        (true, None) => Stage::Finished(Outcome::Refused(Refusal::Missing)),
     }
 }
 

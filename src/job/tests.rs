@@ -98,10 +98,7 @@ fn a_disk_that_fails_ends_the_job_with_its_error() {
         Err(broken())
     });
     assert_eq!(asked.len(), 1);
-    assert!(matches!(
-        done,
-        Done::Warmed(Err(Status::InternalServerError))
-    ));
+    assert!(matches!(done, Done::Warmed(Err(JobError::Failed))));
 
     // Nothing is mapped that could not be read.
     let version = file.describe().expect("a description").version;

@@ -8,6 +8,7 @@ use super::media_type::{Compressible, MediaTypes};
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
 use crate::http::target::{ENCODED, PathError, SitePath};
+use crate::sys::file::FileVersion;
 use crate::sys::watches::ANY;
 
 /// The codings whose precompressed variants are looked for, in the order in which they are opened.
@@ -62,6 +63,15 @@ pub struct LookupPlan {
     pub on_directory: OnDirectory,
     /// What to list when there is no candidate.
     pub listing: Option<Listed>,
+}
+
+/// What one path of a look-up led to when it was last looked at: a version, or nothing that counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expectation {
+    /// Relative to the root.
+    pub path: CString,
+    /// `None`: there was no regular file.
+    pub version: Option<FileVersion>,
 }
 
 /// A directory that is to be listed.

@@ -10,7 +10,7 @@ use crate::clock::Now;
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
 use crate::job::JobId;
-use crate::job::{Dependencies, Done, FoundFile, Mapped, Opened, Outcome};
+use crate::job::{Dependencies, Done, FoundFile, JobError, Mapped, Opened, Outcome};
 use crate::site::representation::{Representation, Variants, Vary};
 use crate::site::resolve;
 use crate::site::validators::{Identity, Sighting};
@@ -86,32 +86,32 @@ impl Store {
     fn warmed(
         &mut self,
         job: JobId,
-        status: Result<(), Status>,
+        read: Result<(), JobError>,
         now: &Now,
         deliveries: &mut Deliveries,
     ) {
-        let Some(read) = self.residency.finish(job, status.is_ok(), now.monotonic) else {
+        let Some(window) = self.residency.finish(job, read.is_ok(), now.monotonic) else {
             return;
         };
-        for (id, entry) in read.waiters.in_order() {
+        for (id, entry) in window.waiters.in_order() {
             let Some(entry) = entry else {
                 // A job that was given up says nothing of the disk: the answer asks for another, which
                 // nobody gives up.
-                let status = match status {
-                    Err(Status::ServiceUnavailable) => Ok(()),
-                    status => status,
+                let read = match read {
+                    Err(JobError::Busy) => Ok(()),
+                    read => read,
                 };
-                deliveries.more(id, job, status);
+                deliveries.more(id, job, read);
                 continue;
             };
-            let result = match status {
+            let result = match read {
                 Ok(()) => LookupResult::Entry(entry),
-                Err(status) => LookupResult::Failed(status),
+                Err(error) => LookupResult::Failed(error.into()),
             };
             let completed = CompletedJob {
                 job,
                 result,
-                opened: vec![read.opened.clone()],
+                opened: vec![window.opened.clone()],
             };
             deliveries.answer(completed, [id]);
         }
@@ -172,7 +172,7 @@ impl Store {
             (Outcome::Unchanged, Some(_)) => Ok(None),
             // Nothing is compared where nothing was known.
             (Outcome::Unchanged, None) => Err(LookupResult::Failed(Status::InternalServerError)),
-            (Outcome::Failed(status), _) => Err(LookupResult::Failed(status)),
+            (Outcome::Failed(error), _) => Err(LookupResult::Failed(error.into())),
             (Outcome::Listed(listing), _) => {
                 let result = self.listed(&pending, *listing, &dependencies, is_remembered, now);
                 let since = is_invalidated.then_some(since.sequence);
@@ -196,7 +196,7 @@ impl Store {
                 Ok(Some(resolution))
             }
             (Outcome::Moved(path), _) => Ok(Some(Resolution::Moved(path))),
-            (Outcome::Refused(status), _) => Ok(Some(Resolution::Refused(status))),
+            (Outcome::Refused(why), _) => Ok(Some(Resolution::Refused(why.into()))),
         };
         let result = match resolution {
             Ok(resolution) => {

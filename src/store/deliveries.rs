@@ -8,8 +8,7 @@ use std::rc::Rc;
 
 use super::CompletedJob;
 use crate::conn::ConnectionId;
-use crate::http::status::Status;
-use crate::job::JobId;
+use crate::job::{JobError, JobId};
 
 /// Connections that are told in one turn.
 pub(crate) const DELIVERY_COUNT_MAX: usize = 64;
@@ -20,7 +19,7 @@ pub(crate) enum Delivery {
     /// What its request leads to.
     Answer(ConnectionId, Rc<CompletedJob>),
     /// More of what it is being sent is there, or will never be.
-    More(ConnectionId, JobId, Result<(), Status>),
+    More(ConnectionId, JobId, Result<(), JobError>),
 }
 
 /// Those that were not yet told, in the order in which their jobs were done.
@@ -42,7 +41,7 @@ impl Deliveries {
     }
 
     /// A job is done, and one waited for it who is being answered already.
-    pub(crate) fn more(&mut self, id: ConnectionId, job: JobId, result: Result<(), Status>) {
+    pub(crate) fn more(&mut self, id: ConnectionId, job: JobId, result: Result<(), JobError>) {
         self.queue.push_back(Delivery::More(id, job, result));
     }
 

@@ -17,9 +17,8 @@ use foldhash::fast::RandomState;
 use crate::conn::Peer;
 use crate::disk::{Disk, Saturated};
 use crate::histogram::Histogram;
-use crate::http::status::Status;
 use crate::job::JobId;
-use crate::job::{Done, Job};
+use crate::job::{Done, Job, JobError};
 
 /// On whose behalf a job is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -188,7 +187,7 @@ impl DiskQueue {
             self.refused += 1;
             let own = self.line.revocable_count_of(owner) + 1;
             match self.line.give_up_longest(own) {
-                Some(longest) => self.give_up(longest, Status::ServiceUnavailable),
+                Some(longest) => self.give_up(longest, JobError::Busy),
                 None => return Err(Saturated(Box::new(job))),
             }
         }
@@ -261,7 +260,7 @@ impl DiskQueue {
             // Whoever has waited too long has left; others may have joined a moment ago.
             let is_for_clients = matches!(waiting.job, Job::Resolve(_) | Job::Warm(_));
             if is_for_clients && !is_wanted(waiting.id) {
-                self.give_up(waiting, Status::GatewayTimeout);
+                self.give_up(waiting, JobError::TimedOut);
                 continue;
             }
             let Waiting { id, job, claim } = waiting;
@@ -279,9 +278,9 @@ impl DiskQueue {
         done.append(&mut self.given_up);
     }
 
-    fn give_up(&mut self, waiting: Waiting, status: Status) {
+    fn give_up(&mut self, waiting: Waiting, error: JobError) {
         let Waiting { id, job, .. } = waiting;
-        self.given_up.push((id, job.abandon(status)));
+        self.given_up.push((id, job.abandon(error)));
     }
 
     /// Begins what was submitted in this turn, and gives how many calls that took.

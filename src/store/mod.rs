@@ -20,6 +20,7 @@ mod outdated;
 mod recheck;
 pub(crate) mod residency;
 mod stale;
+mod status;
 mod waiters;
 mod warm_up;
 pub(crate) mod warming;

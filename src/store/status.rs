@@ -1,0 +1,23 @@
+//! What is answered where the disk gave nothing: the one place where its errors become statuses.
+
+use crate::http::status::Status;
+use crate::job::{JobError, Refusal};
+
+impl From<JobError> for Status {
+    fn from(error: JobError) -> Status {
+        match error {
+            JobError::Busy => Status::ServiceUnavailable,
+            JobError::TimedOut => Status::GatewayTimeout,
+            JobError::Failed => Status::InternalServerError,
+        }
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Status {
+        match refusal {
+            Refusal::Missing => Status::NotFound,
+            Refusal::Forbidden => Status::Forbidden,
+        }
+    }
+}
