@@ -24,6 +24,7 @@ use super::access::{FileAccess, Walking};
 use super::deferred_drops::{DeferredDrops, Discarded};
 use super::describe::{describe, describe_at};
 use super::file::{Description, FileKind, OpenFile};
+use super::mounts;
 use super::steps;
 use super::watches::{Walk, Watches};
 
@@ -59,6 +60,8 @@ pub struct Root {
     directory: OpenFile,
     path: CString,
     identity: (u64, u64),
+    /// On which mount it is; unknown before Linux 5.8.
+    mount: Option<u64>,
     access: FileAccess,
 }
 
@@ -121,6 +124,7 @@ impl Root {
         let directory = OpenFile::new(directory, deferred_drops);
         let version = directory.describe()?.version;
         Ok(Root {
+            mount: mounts::of(directory.descriptor()),
             directory,
             path: CString::new(path.as_os_str().as_bytes())?,
             identity: (version.device, version.inode),
@@ -147,15 +151,13 @@ impl Root {
         &self.path
     }
 
-    /// Absolute paths that lead to it: the one that it was opened by, and its real one.
+    /// Absolute paths that lead to it: as it was opened, what each link on the way makes of that, and its real one.
     ///
     /// # Errors
     /// Those of `getcwd(2)` and `readlink(2)`; ENOENT without /proc.
     pub fn absolute_paths(&self) -> io::Result<Vec<PathBuf>> {
         let asked = Path::new(OsStr::from_bytes(self.path.to_bytes()));
-        let number = self.directory.descriptor().as_raw_fd();
-        let real = std::fs::read_link(format!("/proc/self/fd/{number}"))?;
-        Ok(vec![std::path::absolute(asked)?, real])
+        mounts::paths_to(asked, self.directory.descriptor())
     }
 
     /// Whether something described is this directory.
@@ -169,9 +171,9 @@ impl Root {
         self.identity.0
     }
 
-    /// Whether two are the same directory.
+    /// Whether two are the same directory on the same mount: on another one, what is mounted below it is another.
     pub fn is_same(&self, other: &Root) -> bool {
-        self.identity == other.identity
+        self.identity == other.identity && self.mount == other.mount
     }
 
     /// Finds what a path below the root leads to, and does not open it.

@@ -1,6 +1,7 @@
 //! What is mounted below the root is seen, and can be unmounted.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -82,6 +83,69 @@ fn mounts_below_the_root_are_seen() {
             wait_until("it can be unmounted", || mount.unmount());
             becomes(&mut client, path, "below");
         }
+    }
+}
+
+/// The root is a mount that goes and comes back with the same directory, so with its device and inode; what is mounted
+/// below it is there only on the new mount.
+#[test]
+fn a_root_that_was_mounted_anew_is_another_though_its_inode_is_the_same() {
+    for engine in engines() {
+        let site = Site::new();
+        fs::create_dir_all(site.beside("data/below")).unwrap();
+        fs::write(site.beside("data/below/file"), "data").unwrap();
+        fs::create_dir(site.beside("others")).unwrap();
+        fs::write(site.beside("others/file"), "mounted below").unwrap();
+        let bind = |from: &str, to: &Path| {
+            Mounted::new(&["--bind", site.beside(from).to_str().unwrap()], to)
+        };
+        let Some(first) = bind("data", &site.root()) else {
+            return;
+        };
+        let server = Server::start(&site, &["--disk", engine, "--revalidate=1h", "--recheck=0"]);
+        let mut client = server.connect();
+        for _ in 0..3 {
+            assert_eq!(client.get("/below/file", &[]).body, b"data");
+        }
+        drop(first);
+        let Some(_second) = bind("data", &site.root()) else {
+            return;
+        };
+        let Some(_below) = bind("others", &site.root().join("below")) else {
+            return;
+        };
+        becomes(&mut client, "/below/file", "mounted below");
+    }
+}
+
+/// The root is given by a path with two links; something is mounted over the directory that only the first leads to.
+#[test]
+fn a_mount_over_a_link_between_the_given_and_the_real_root_is_seen() {
+    for engine in engines() {
+        let site = Site::new();
+        fs::create_dir_all(site.beside("between")).unwrap();
+        for (name, text) in [("old", "before"), ("new", "after")] {
+            fs::create_dir(site.beside(name)).unwrap();
+            fs::write(site.beside(name).join("file"), text).unwrap();
+        }
+        symlink(site.beside("old"), site.beside("between/current")).unwrap();
+        fs::create_dir(site.beside("hiding")).unwrap();
+        symlink(site.beside("new"), site.beside("hiding/current")).unwrap();
+        fs::remove_dir(site.root()).unwrap();
+        symlink(site.beside("between/current"), site.root()).unwrap();
+        let server = Server::start(&site, &["--disk", engine, "--revalidate=1h", "--recheck=0"]);
+        let mut client = server.connect();
+        for _ in 0..3 {
+            assert_eq!(client.get("/file", &[]).body, b"before");
+        }
+        let hiding = site.beside("hiding");
+        let words = ["--bind", hiding.to_str().unwrap()];
+        let Some(mount) = Mounted::new(&words, &site.beside("between")) else {
+            return;
+        };
+        becomes(&mut client, "/file", "after");
+        drop(mount);
+        becomes(&mut client, "/file", "before");
     }
 }
 
