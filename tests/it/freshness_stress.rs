@@ -2,11 +2,15 @@
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use super::harness::{Client, Server, Site, Tags, engines, not_beside_others};
 
-/// Rename, then GET: ten thousand over the engines.
+/// Rename, then GET: ten thousand over the engines,
 const PUBLISH_COUNTS: [usize; 3] = [5_000, 3_000, 2_000];
+/// save on a machine that is too busy for that: as many as it can do in this time, and no fewer than these.
+const PUBLISHING_MAX: Duration = Duration::from_secs(40);
+const PUBLISH_COUNT_MIN: usize = 300;
 /// The same with edits in place, with each engine.
 const EDIT_COUNT: usize = 600;
 
@@ -79,7 +83,12 @@ fn ten_thousand_publishes_are_seen_by_the_next_request_whoever_else_asks() {
                 scope.spawn(|| hammer(&server, &published, one, &is_over));
             }
             let mut kept = server.connect();
+            let began = Instant::now();
             for number in 1..=count {
+                if number > PUBLISH_COUNT_MIN && began.elapsed() > PUBLISHING_MAX {
+                    println!("{engine}: {number} of {count} publishes, the machine is busy");
+                    break;
+                }
                 let (name, path, last) = match number % 2 {
                     0 => ("a", "/a", &published.a),
                     _ => ("d/b", "/d/b", &published.b),
