@@ -28,6 +28,8 @@ mod command;
 #[path = "../stall/disk.rs"]
 #[allow(dead_code)]
 mod disk;
+#[path = "../../tests/fuse/mod.rs"]
+mod fuse;
 #[path = "../stall/image.rs"]
 mod image;
 #[path = "../stall/tree.rs"]

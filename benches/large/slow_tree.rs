@@ -13,6 +13,7 @@ use fuser::{
     LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyEntry, Request,
 };
 
+use super::fuse::attributes;
 use super::{FILE_LENGTH, byte_at};
 
 /// Bytes that one read brings at most.
@@ -44,23 +45,7 @@ fn describe(inode: u64) -> FileAttr {
         1 => (FileType::Directory, 0),
         _ => (FileType::RegularFile, FILE_LENGTH),
     };
-    FileAttr {
-        ino: INodeNo(inode),
-        size,
-        blocks: size.div_ceil(512),
-        atime: UNIX_EPOCH,
-        mtime: UNIX_EPOCH,
-        ctime: UNIX_EPOCH,
-        crtime: UNIX_EPOCH,
-        kind,
-        perm: 0o755,
-        nlink: 1,
-        uid: 0,
-        gid: 0,
-        rdev: 0,
-        blksize: 4_096,
-        flags: 0,
-    }
+    attributes(inode, kind, size, UNIX_EPOCH)
 }
 
 impl Filesystem for SlowTree {

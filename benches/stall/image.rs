@@ -20,6 +20,7 @@ use fuser::{
 use crate::bed::{HOT_LENGTH, HOT_PATH, Size};
 use crate::command::run;
 use crate::disk::Disk;
+use crate::fuse::bytes_left;
 use crate::tree::{attributes, many_at_once};
 
 /// What the image is called in the FUSE directory that shows it.
@@ -139,8 +140,7 @@ impl Filesystem for SlowImage {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let left = self.length.saturating_sub(offset);
-        let length = usize::try_from(left.min(size.into())).expect("a length fits");
+        let length = bytes_left(self.length, offset, size);
         let image = Arc::clone(&self.image);
         self.disk.submit(move |buffer| {
             let bytes = &mut buffer[..length];

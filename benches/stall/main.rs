@@ -14,6 +14,8 @@ mod bed;
 mod cold;
 mod command;
 mod disk;
+#[path = "../../tests/fuse/mod.rs"]
+mod fuse;
 mod hot;
 mod image;
 mod load;

@@ -15,6 +15,7 @@ use fuser::{
 
 use crate::bed::{BIG_LENGTH, DIRECTORY_FILES, HOT_LENGTH, SMALL_LENGTH};
 use crate::disk::{Disk, READ_MAX};
+use crate::fuse::{self, bytes_left};
 
 /// How long the kernel may remember names and attributes: longer than any measurement.
 const REMEMBERED: Duration = Duration::from_secs(60);
@@ -50,23 +51,7 @@ pub(crate) fn many_at_once(config: &mut KernelConfig) {
 /// The attributes of a file or directory that never changes.
 pub(crate) fn attributes(inode: u64, kind: FileType, size: u64) -> FileAttr {
     let time = UNIX_EPOCH + Duration::from_secs(1_500_000_000);
-    FileAttr {
-        ino: INodeNo(inode),
-        size,
-        blocks: size.div_ceil(512),
-        atime: time,
-        mtime: time,
-        ctime: time,
-        crtime: time,
-        kind,
-        perm: 0o755,
-        nlink: 1,
-        uid: 0,
-        gid: 0,
-        rdev: 0,
-        blksize: 4_096,
-        flags: 0,
-    }
+    fuse::attributes(inode, kind, size, time)
 }
 
 fn describe(inode: u64) -> FileAttr {
@@ -155,8 +140,7 @@ impl Filesystem for SlowTree {
         reply: ReplyData,
     ) {
         let inode = u64::from(inode);
-        let left = describe(inode).size.saturating_sub(offset);
-        let length = usize::try_from(left.min(size.into())).expect("a length fits");
+        let length = bytes_left(describe(inode).size, offset, size);
         self.when_due(inode, move || reply.data(&CONTENT[..length]));
     }
 }

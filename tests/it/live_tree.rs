@@ -4,28 +4,25 @@
 //! nothing of it but pages, so each look at it is an operation.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use fuser::{
-    BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
-    Generation, INodeNo, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyEntry, ReplyOpen,
-    ReplyStatfs, Request, SessionACL,
+    Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner,
+    OpenFlags, ReplyAttr, ReplyData, ReplyEntry, ReplyOpen, ReplyStatfs, Request,
 };
-use tempfile::TempDir;
 
-use super::harness::{Server, is_root, skip};
+use super::fuse::attributes;
+use super::harness::Server;
+use super::mounted::{Held, Mounted};
 
 /// Files.
 const COUNT: u64 = 100;
 const ROOT: u64 = 1;
 /// The inode of `file0`.
 const FIRST: u64 = 100;
-
-type Work = Box<dyn FnOnce() + Send>;
 
 /// What a test sets.
 #[derive(Default)]
@@ -35,7 +32,7 @@ struct State {
     delay_ms: AtomicU64,
     is_frozen: AtomicBool,
     /// What did not answer, until it does again.
-    held: Mutex<Vec<Work>>,
+    held: Held,
     is_failing: AtomicBool,
 }
 
@@ -60,11 +57,13 @@ impl Tree {
                 false => Ok(version),
             });
         };
-        let mut held = self.0.held.lock().unwrap();
         if self.0.is_frozen.load(Ordering::Acquire) {
-            held.push(Box::new(say));
+            self.0.held.hold(say);
+            // It may have been thawed meanwhile.
+            if !self.0.is_frozen.load(Ordering::Acquire) {
+                self.0.held.release();
+            }
         } else if delay == Duration::ZERO {
-            drop(held);
             say();
         } else {
             std::thread::spawn(move || {
@@ -86,23 +85,7 @@ fn describe(inode: u64, version: u64) -> FileAttr {
         _ => (FileType::RegularFile, content(version).len() as u64),
     };
     let time = UNIX_EPOCH + Duration::from_secs(1_500_000_000 + version);
-    FileAttr {
-        ino: INodeNo(inode),
-        size,
-        blocks: size.div_ceil(512),
-        atime: time,
-        mtime: time,
-        ctime: time,
-        crtime: time,
-        kind,
-        perm: 0o755,
-        nlink: 1,
-        uid: 0,
-        gid: 0,
-        rdev: 0,
-        blksize: 4_096,
-        flags: 0,
-    }
+    attributes(inode, kind, size, time)
 }
 
 impl Filesystem for Tree {
@@ -161,51 +144,30 @@ impl Filesystem for Tree {
 
 /// A mounted tree; unmounted when dropped.
 pub struct LiveTree {
-    directory: PathBuf,
-    /// Goes when it is unmounted.
-    own: Option<TempDir>,
-    session: Option<BackgroundSession>,
+    mounted: Mounted,
     state: Arc<State>,
 }
 
 impl LiveTree {
     /// Mounts it, where that can be done.
     pub fn mount() -> Option<LiveTree> {
-        let own = tempfile::tempdir().unwrap();
-        let mut tree = LiveTree::mount_at(own.path())?;
-        tree.own = Some(own);
-        Some(tree)
+        LiveTree::mount_in(None)
     }
 
     /// The same in this directory.
     pub fn mount_at(directory: &Path) -> Option<LiveTree> {
-        if !is_root() || !Path::new("/dev/fuse").exists() {
-            skip("a FUSE tree takes root and /dev/fuse");
-            return None;
-        }
-        let mut config = Config::default();
-        config.acl = SessionACL::All;
+        LiveTree::mount_in(Some(directory))
+    }
+
+    fn mount_in(directory: Option<&Path>) -> Option<LiveTree> {
         let state = Arc::new(State::default());
-        match fuser::spawn_mount(Tree(Arc::clone(&state)), directory, &config) {
-            Ok(session) => Some(LiveTree {
-                directory: directory.to_owned(),
-                own: None,
-                session: Some(session),
-                state,
-            }),
-            Err(error) => {
-                skip(&format!("FUSE cannot be mounted here: {error}"));
-                None
-            }
-        }
+        let mounted = Mounted::mount(Tree(Arc::clone(&state)), directory)?;
+        Some(LiveTree { mounted, state })
     }
 
     /// Serves it.
     pub fn serve(&self, engine: &str, words: &[&str]) -> Server {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_spede"));
-        command.args(["--listen", "127.0.0.1:0", "--disk", engine]);
-        command.args(words);
-        Server::spawn(command.arg(&self.directory))
+        self.mounted.serve(engine, words)
     }
 
     /// Has all files be of a version from now on.
@@ -231,18 +193,13 @@ impl LiveTree {
 
     /// Answers again, first what was asked meanwhile.
     pub fn thaw(&self) {
-        let mut held = self.state.held.lock().unwrap();
         self.state.is_frozen.store(false, Ordering::Release);
-        for work in held.drain(..) {
-            work();
-        }
+        self.state.held.release();
     }
 }
 
 impl Drop for LiveTree {
     fn drop(&mut self) {
         self.thaw();
-        drop(self.session.take());
-        drop(self.own.take());
     }
 }

@@ -22,6 +22,8 @@ mod freshness_random;
 mod freshness_root;
 mod freshness_space;
 mod freshness_stress;
+#[path = "../fuse/mod.rs"]
+mod fuse;
 mod harness;
 mod kernels;
 mod listening;
@@ -31,6 +33,7 @@ mod log_files;
 mod media_types;
 mod memory;
 mod memory_connections;
+mod mounted;
 mod mounts;
 mod places;
 mod promises;

@@ -4,20 +4,21 @@
 //! asked for. What a kind is like stands in [`Kind`].
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use fuser::{
-    BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
-    Generation, INodeNo, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEmpty,
-    ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, SessionACL, WriteFlags,
+    Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner,
+    OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen,
+    ReplyStatfs, ReplyWrite, Request, WriteFlags,
 };
-use tempfile::TempDir;
 
-use super::harness::{Server, is_root, skip};
+use super::fuse::{attributes, bytes_left};
+use super::harness::Server;
+use super::mounted::{Held, Mounted};
 
 /// How long each operation below `/cold` takes, unless it takes as long as [`Pace`] says.
 pub const DELAY: Duration = Duration::from_millis(150);
@@ -122,25 +123,10 @@ fn describe(inode: u64) -> FileAttr {
     };
     let time = UNIX_EPOCH + Duration::from_secs(1_500_000_000);
     FileAttr {
-        ino: INodeNo(inode),
-        size,
-        blocks: size.div_ceil(512),
-        atime: time,
-        mtime: time,
-        ctime: time,
-        crtime: time,
-        kind,
         perm,
-        nlink: 1,
-        uid: 0,
-        gid: 0,
-        rdev: 0,
-        blksize: 4_096,
-        flags: 0,
+        ..attributes(inode, kind, size, time)
     }
 }
-
-type Work = Box<dyn FnOnce() + Send>;
 
 /// Operations below `/cold` that take as long as somebody else needs for so many answers: however slow
 /// the machine is, only a server that waits for the operation cannot give them.
@@ -235,7 +221,7 @@ pub struct Seen {
     pub pace: Pace,
     /// Whether nobody is told about the file system, until [`SlowTree::release`].
     pub is_silent: AtomicBool,
-    held: Mutex<Vec<Work>>,
+    held: Held,
 }
 
 struct Tree(Arc<Seen>);
@@ -254,7 +240,7 @@ impl Tree {
     }
 
     fn hold(&self, work: impl FnOnce() + Send + 'static) {
-        self.0.held.lock().unwrap().push(Box::new(work));
+        self.0.held.hold(work);
     }
 }
 
@@ -311,8 +297,7 @@ impl Filesystem for Tree {
             Some(Kind::Short) => SHORT_LENGTH as u64,
             _ => describe(inode).size,
         };
-        let left = length.saturating_sub(offset).min(size.into());
-        let left = usize::try_from(left).unwrap();
+        let left = bytes_left(length, offset, size);
         match kind_of(inode) {
             Some(Kind::Unread) => self.hold(move || reply.data(&vec![b'x'; left])),
             Some(Kind::Torn) if offset >= GOOD_LENGTH => {
@@ -391,10 +376,7 @@ impl Filesystem for Tree {
 
 /// A mounted tree; unmounted when dropped.
 pub struct SlowTree {
-    directory: PathBuf,
-    /// Goes when it is unmounted.
-    own: Option<TempDir>,
-    session: Option<BackgroundSession>,
+    mounted: Mounted,
     /// What it has seen.
     pub seen: Arc<Seen>,
 }
@@ -402,39 +384,23 @@ pub struct SlowTree {
 impl SlowTree {
     /// Mounts it, where that can be done.
     pub fn mount() -> Option<SlowTree> {
-        let own = tempfile::tempdir().unwrap();
-        let mut tree = SlowTree::mount_at(own.path())?;
-        tree.own = Some(own);
-        Some(tree)
+        SlowTree::mount_in(None)
     }
 
     /// The same in this directory.
     pub fn mount_at(directory: &Path) -> Option<SlowTree> {
-        if !is_root() || !Path::new("/dev/fuse").exists() {
-            skip("a FUSE tree takes root and /dev/fuse");
-            return None;
-        }
-        let mut config = Config::default();
-        config.acl = SessionACL::All;
+        SlowTree::mount_in(Some(directory))
+    }
+
+    fn mount_in(directory: Option<&Path>) -> Option<SlowTree> {
         let seen = Arc::new(Seen::default());
-        let tree = Tree(Arc::clone(&seen));
-        match fuser::spawn_mount(tree, directory, &config) {
-            Ok(session) => Some(SlowTree {
-                directory: directory.to_owned(),
-                own: None,
-                session: Some(session),
-                seen,
-            }),
-            Err(error) => {
-                skip(&format!("FUSE cannot be mounted here: {error}"));
-                None
-            }
-        }
+        let mounted = Mounted::mount(Tree(Arc::clone(&seen)), directory)?;
+        Some(SlowTree { mounted, seen })
     }
 
     /// A path below it.
     pub fn path(&self, name: &str) -> String {
-        self.directory.join(name).display().to_string()
+        self.mounted.path(name)
     }
 
     /// Serves it.
@@ -446,27 +412,23 @@ impl SlowTree {
     pub fn serve_by(&self, mut command: Command, engine: &str, words: &[&str]) -> Server {
         // Short trust, so that what was seen before is checked.
         command.env("SPEDE_REVALIDATE", "50ms");
-        command.args(["--listen", "127.0.0.1:0", "--disk", engine]);
-        command.args(words);
-        Server::spawn(command.arg(&self.directory))
+        self.mounted.serve_by(command, engine, words)
     }
 
     /// Lets everything go on that was held.
     pub fn release(&self) {
-        for work in self.seen.held.lock().unwrap().drain(..) {
-            work();
-        }
+        self.seen.held.release();
     }
 
     /// Operations that are held.
     pub fn held_count(&self) -> usize {
-        self.seen.held.lock().unwrap().len()
+        self.seen.held.count()
     }
 
     /// Takes the pages of a cold file out of memory, as the kernel would under pressure.
     pub fn evict(&self, name: &str) {
         let inode = inode_of(COLD, name.as_ref()).unwrap();
-        let notifier = self.session.as_ref().unwrap().notifier();
+        let notifier = self.mounted.notifier();
         notifier.inval_inode(INodeNo(inode), 0, 0).unwrap();
     }
 }
@@ -474,7 +436,5 @@ impl SlowTree {
 impl Drop for SlowTree {
     fn drop(&mut self) {
         self.release();
-        drop(self.session.take());
-        drop(self.own.take());
     }
 }

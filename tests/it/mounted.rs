@@ -1,0 +1,101 @@
+//! A file system of a test (FUSE), mounted where that can be done.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+use fuser::{BackgroundSession, Config, Filesystem, Notifier, SessionACL};
+use tempfile::TempDir;
+
+use super::harness::{Server, is_root, skip};
+
+/// Where it is mounted; unmounted when dropped.
+pub struct Mounted {
+    directory: PathBuf,
+    session: Option<BackgroundSession>,
+    /// Goes when it is unmounted.
+    own: Option<TempDir>,
+}
+
+impl Mounted {
+    /// Mounts it in this directory, or in one of its own.
+    pub fn mount(tree: impl Filesystem + 'static, directory: Option<&Path>) -> Option<Mounted> {
+        if !is_root() || !Path::new("/dev/fuse").exists() {
+            skip("a FUSE tree takes root and /dev/fuse");
+            return None;
+        }
+        let own = match directory {
+            Some(_) => None,
+            None => Some(tempfile::tempdir().unwrap()),
+        };
+        let directory = directory.or(own.as_ref().map(TempDir::path)).unwrap();
+        let mut config = Config::default();
+        config.acl = SessionACL::All;
+        match fuser::spawn_mount(tree, directory, &config) {
+            Ok(session) => Some(Mounted {
+                directory: directory.to_owned(),
+                session: Some(session),
+                own,
+            }),
+            Err(error) => {
+                skip(&format!("FUSE cannot be mounted here: {error}"));
+                None
+            }
+        }
+    }
+
+    /// A path below it.
+    pub fn path(&self, name: &str) -> String {
+        self.directory.join(name).display().to_string()
+    }
+
+    /// Tells the kernel what it is to forget.
+    pub fn notifier(&self) -> Notifier {
+        self.session.as_ref().unwrap().notifier()
+    }
+
+    /// Has it served by a command that becomes the program.
+    pub fn serve_by(&self, mut command: Command, engine: &str, words: &[&str]) -> Server {
+        command.args(["--listen", "127.0.0.1:0", "--disk", engine]);
+        Server::spawn(command.args(words).arg(&self.directory))
+    }
+
+    /// Serves it.
+    pub fn serve(&self, engine: &str, words: &[&str]) -> Server {
+        self.serve_by(Command::new(env!("CARGO_BIN_EXE_spede")), engine, words)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        drop(self.session.take());
+        drop(self.own.take());
+    }
+}
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// Operations without an answer, until they get one.
+#[derive(Default)]
+pub struct Held(Mutex<Vec<Work>>);
+
+impl Held {
+    /// One more.
+    pub fn hold(&self, work: impl FnOnce() + Send + 'static) {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.push(Box::new(work));
+    }
+
+    /// Answers all of them.
+    pub fn release(&self) {
+        let all = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        for work in all {
+            work();
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+}
