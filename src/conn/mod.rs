@@ -19,7 +19,7 @@ mod state;
 
 pub use answer::Document;
 pub use explanation::{CacheResult, Explanation, ServerTiming};
-pub use id::ConnectionId;
+pub use id::{ConnectionId, RequestId, StreamId};
 pub use interface::{
     Activity, BlockedOn, CloseReason, Context, Found, Input, Peer, Policy, Stage, Timeouts, Unread,
     Want,

@@ -7,11 +7,12 @@ use slab::Slab;
 
 use super::deadlines::Armed;
 use super::places::{IdleOrder, Oldest, Rest};
-use crate::conn::{Activity, Connection, ConnectionId, Explanation};
+use crate::conn::{Activity, Connection, ConnectionId};
 use crate::job::JobId;
 use crate::observe::status::ByActivity;
 use crate::observe::status::PeerUser;
 use crate::settings::Role;
+use crate::store::request::{RequestState, SendState};
 use crate::sys::allocator::block_length;
 
 /// The table grows by one part in so many, and by so many places at least: twice as many would be more than
@@ -75,17 +76,10 @@ pub(super) struct Connected {
     pub output: Flow,
     /// Whether it stands in the list of those that have something to do.
     pub queued: bool,
-    /// The job whose result is its answer. A result that comes after its time was over finds
-    /// another here, or none.
-    pub awaits: Option<JobId>,
-    /// The job that makes resident what its answer goes on with.
-    pub awaits_window: Option<JobId>,
-    /// When it was last seen that what is to be sent is resident, once the peer has made it wait.
-    pub held_since: Option<Instant>,
-    /// What is to be said of the answer that is looked for.
-    pub explanation: Explanation,
-    /// When it began to wait for the disk.
-    pub waits_since: Option<Instant>,
+    /// The request for which an answer is looked for.
+    pub request: RequestState,
+    /// The answer that is being sent. One before that of `request`, where several were asked for at once.
+    pub sending: SendState,
     /// Where it stands in the wheel of deadlines.
     pub armed: Option<Armed>,
     /// Whether it stands in the order of idle connections.
@@ -98,6 +92,11 @@ pub(super) struct Connected {
 }
 
 impl Connected {
+    /// The jobs that it waits for.
+    pub(super) fn jobs(&self) -> impl Iterator<Item = JobId> + use<> {
+        self.request.job().into_iter().chain(self.sending.job())
+    }
+
     /// Whether it is to be listed when it rests again.
     pub(super) fn is_unlisted(&self) -> bool {
         self.place == Listing::Unlisted
@@ -117,11 +116,8 @@ impl Connected {
             hung_up: false,
             output: Flow::Ready,
             queued: false,
-            awaits: None,
-            awaits_window: None,
-            held_since: None,
-            explanation: Explanation::default(),
-            waits_since: None,
+            request: RequestState::default(),
+            sending: SendState::default(),
             armed: None,
             place: Listing::Listed,
             holding: Listing::Unlisted,
@@ -379,7 +375,7 @@ impl Connections {
         let mut counts = ByActivity::default();
         for (_, connected) in &self.table {
             let count = match connected.connection.activity() {
-                _ if connected.awaits_window.or(connected.awaits).is_some() => &mut counts.waiting,
+                _ if connected.jobs().next().is_some() => &mut counts.waiting,
                 Activity::Idle => &mut counts.idle,
                 Activity::Receiving => &mut counts.receiving,
                 // Whoever asks for the status page waits for nothing but its making.

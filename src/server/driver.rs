@@ -2,27 +2,22 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::rc::Rc;
-use std::time::Instant;
 
 use rustix::net::Shutdown;
 
 use super::connections::{Connected, EventSync, Flow};
 use crate::cache::entry::Resolution;
 use crate::clock::Now;
-use crate::conn::ConnectionId;
-use crate::conn::outbox::{FileSegment, Next, Pool, Source};
+use crate::conn::outbox::{FileSegment, Next, Pool};
 use crate::conn::response_stats::ResponseStats;
 use crate::conn::{
-    BlockedOn, CacheResult, CloseReason, Connection, Context, Document, Explanation, Found, Input,
-    Policy, Stage, Unread, Want,
+    BlockedOn, CloseReason, Connection, ConnectionId, Context, Document, Explanation, Found, Input,
+    Policy, RequestId, Stage, Unread, Want,
 };
 use crate::http::status::Status;
 use crate::observe::status::{Access, Decision};
-use crate::site::response::{Fixed, Selected};
-use crate::store::disk_queue::Owner;
-use crate::store::residency::TRUST_MAPPED;
-use crate::store::{Asked, CompletedJob, Counted, LookupResult, Ready, Requester, Store};
+use crate::site::response::Fixed;
+use crate::store::{Asked, CompletedJob, Ready, Requester, Store};
 use crate::sys::socket::{self, More, Piece, Pieces};
 
 /// Kernel calls that one connection may make in one turn before the others have theirs.
@@ -111,11 +106,7 @@ impl Driver {
                     self.receive(connected, now);
                 }
                 Want::Resolve(_) => match self.find(connected, id, store, now) {
-                    Some(answer) => {
-                        connected.explanation = Explanation::default();
-                        note(&mut connected.explanation, store);
-                        self.answer(connected, &answer, now);
-                    }
+                    Some(answer) => self.answer(connected, &answer, now),
                     None => {
                         self.handle(&mut connected.connection, Input::Waiting, now);
                         return Driven::Status;
@@ -171,7 +162,10 @@ impl Driver {
         let (role, socket) = (connected.role, &connected.socket);
         let user = &mut connected.peer_user;
         match self.access.decide(&request, role, peer, socket, user) {
-            Decision::Site => Some(store.find(&request, id, peer, Counted::default(), now)),
+            Decision::Site => {
+                let requester = Requester::new(RequestId::http1(id), peer);
+                Some(store.ask(&request, requester, &mut connected.request, now))
+            }
             Decision::Missing => Some(Asked::Fixed(Fixed::Error(Status::NotFound))),
             Decision::Page => None,
         }
@@ -208,13 +202,6 @@ impl Driver {
 
     fn answer(&mut self, connected: &mut Connected, answer: &Asked, now: &Now) {
         self.look_for_more(connected);
-        connected.awaits = match answer {
-            Asked::Waiting(job) => Some(*job),
-            _ => None,
-        };
-        if let Asked::Waiting(_) = answer {
-            connected.waits_since.get_or_insert(now.monotonic);
-        }
         let found = match answer {
             Asked::Waiting(_) => {
                 return self.handle(&mut connected.connection, Input::Waiting, now);
@@ -237,45 +224,29 @@ impl Driver {
                 }
             }
         };
-        let input = Input::Resolved(found, explain(connected, &found, now));
+        let input = Input::Resolved(found, connected.request.explanation());
         self.handle(&mut connected.connection, input, now);
     }
 
-    /// Gives a connection that waited the result of a job, if it still waits for that one.
+    /// Gives a request that waited the result of a job, if it still waits for that one.
     pub(super) fn deliver(
         &mut self,
         connected: &mut Connected,
-        id: ConnectionId,
+        id: RequestId,
         completed: &CompletedJob,
         store: &mut Store,
         now: &Now,
     ) {
-        if connected.awaits != Some(completed.job) {
+        if connected.request.job() != Some(completed.job) {
             return;
         }
         let connection = &connected.connection;
         let Some(request) = connection.resolving() else {
             return;
         };
-        let looked = Counted {
-            path: connected.explanation.path.is_some(),
-            mapping: connected.explanation.map.is_some(),
-            descriptor: connected.explanation.descriptor.is_some(),
-        };
-        let answer = match &completed.result {
-            LookupResult::Failed(status) => Asked::Fixed(Fixed::Error(*status)),
-            LookupResult::Document(document) => Asked::Document(Rc::clone(document)),
-            LookupResult::Again => {
-                let peer = connection.peer();
-                store.find(&request, id, peer, looked, now)
-            }
-            LookupResult::Entry(entry) => {
-                let owner = Owner::from(connection.peer());
-                let requester = Requester { id, owner, looked };
-                store.answer_from(entry, &request, &completed.opened, requester, now)
-            }
-        };
-        note(&mut connected.explanation, store);
+        let requester = Requester::new(id, connection.peer());
+        let state = &mut connected.request;
+        let answer = store.resume(completed, &request, requester, state, now);
         connected.connection.lend(&mut self.pool);
         self.answer(connected, &answer, now);
         connected.connection.reclaim(&mut self.pool);
@@ -357,7 +328,7 @@ impl Driver {
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => {
                     connected.output = Flow::Blocked;
-                    connected.held_since.get_or_insert(now.monotonic);
+                    connected.sending.held(now);
                     return Some(0);
                 }
                 io::ErrorKind::Interrupted => return Some(0),
@@ -380,20 +351,18 @@ impl Driver {
         store: &mut Store,
         now: &Now,
     ) -> Option<io::Result<usize>> {
-        if connected.awaits_window.is_some() {
+        if connected.sending.job().is_some() {
             return None;
         }
+        let requester = Requester::new(RequestId::http1(id), connected.connection.peer());
+        let sending = &mut connected.sending;
         let mut pieces = Pieces::new();
         let descriptor = connected.socket.as_fd();
         match connected.connection.outbox().next(&mut pieces) {
             Next::Nothing => Some(Ok(0)),
             Next::Pieces(more) => {
-                let owner = Owner::from(connected.connection.peer());
-                if has_been_held(&mut connected.held_since, now)
-                    && let Some(job) =
-                        store.populate(connected.connection.outbox().mapped(), id, owner, now)
-                {
-                    connected.awaits_window = Some(job);
+                let mapped = connected.connection.outbox().mapped();
+                if store.prepare_mapped(mapped, sending, requester, now) == Ready::Later {
                     return None;
                 }
                 let sent = socket::send(descriptor, &pieces, more);
@@ -404,16 +373,9 @@ impl Driver {
                 Some(sent.inspect(|count| self.gathered_bytes += *count as u64))
             }
             Next::File(segment) => {
-                let owner = Owner::from(connected.connection.peer());
-                let looked = Counted::default();
-                let requester = Requester { id, owner, looked };
-                let ready = match store.prepare(segment, requester, now) {
+                let ready = match store.prepare(segment, sending, requester, now) {
                     Ready::Bytes(ready) => ready,
-                    Ready::Later(job) => {
-                        connected.awaits_window = Some(job);
-                        connected.held_since.get_or_insert(now.monotonic);
-                        return None;
-                    }
+                    Ready::Later => return None,
                 };
                 let sent = send_file(descriptor, segment, ready);
                 if let Ok(count) = sent {
@@ -424,55 +386,6 @@ impl Driver {
             }
         }
     }
-}
-
-/// Whether what is to be sent has waited for its peer so long that its pages may have gone. They are
-/// looked at now, and the next time after as long again.
-fn has_been_held(since: &mut Option<Instant>, now: &Now) -> bool {
-    let Some(since) = since else {
-        return false;
-    };
-    let is_long = now.monotonic.saturating_duration_since(*since) > TRUST_MAPPED;
-    if is_long {
-        *since = now.monotonic;
-    }
-    is_long
-}
-
-/// Notes what the caches were asked. A mapping that was looked for and did not answer was missed.
-fn note(explanation: &mut Explanation, store: &mut Store) {
-    let cache_report = std::mem::take(&mut store.cache_report);
-    explanation.path = cache_report.path.or(explanation.path);
-    if cache_report.mapping {
-        explanation.map = Some(CacheResult::Miss);
-    }
-    explanation.descriptor = cache_report.descriptor.or(explanation.descriptor);
-    explanation.stale = cache_report.stale;
-}
-
-/// Where the answer to a connection comes from, as far as it is known by now.
-fn explain(connected: &mut Connected, found: &Found<'_>, now: &Now) -> Explanation {
-    let mut explanation = std::mem::take(&mut connected.explanation);
-    let waited = |since| now.monotonic.saturating_duration_since(since);
-    explanation.disk = connected.waits_since.take().map(waited);
-    if let Found::Selected {
-        selected, source, ..
-    } = found
-    {
-        explanation.head = match selected {
-            Selected::Whole | Selected::NotModified => explanation.path,
-            _ => Some(CacheResult::Miss),
-        };
-        match source {
-            Some(Source::Mapped(_)) => {
-                explanation.map = Some(CacheResult::Hit);
-                explanation.descriptor = None;
-            }
-            Some(Source::File(_)) => {}
-            None => (explanation.map, explanation.descriptor) = (None, None),
-        }
-    }
-    explanation
 }
 
 /// Sends part of a file that is ready. The last part of a long answer goes only if the file was not

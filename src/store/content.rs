@@ -9,13 +9,14 @@ use crate::cache::entry::Entry;
 use crate::cache::stats::{EvictionCause, MissReason};
 use crate::clock::Now;
 use crate::conn::CacheResult;
-use crate::conn::ConnectionId;
 use crate::conn::outbox::{FileSegment, Source};
+use crate::conn::{Peer, RequestId};
 use crate::job::{Job, Locking, Map, OneShot, Opened, Warm};
 use crate::job::{JobId, ResidencyPolicy};
 use crate::site::representation::Representation;
 use crate::site::validators::Identity;
 use crate::store::disk_queue::Owner;
+use crate::store::request::SendState;
 use crate::store::residency::{self, Residency, Waiter, Window, WindowUse};
 use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::mapping::Addresses;
@@ -25,20 +26,31 @@ use crate::sys::pagemap::Presence;
 /// Bytes that may be handed to one `sendfile` call.
 const READY_LENGTH_MAX: u64 = 1 << 20;
 
-/// For whom bytes are looked for.
+/// For which request bytes are looked for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Requester {
-    /// The connection.
-    pub id: ConnectionId,
+    /// The request.
+    pub(super) id: RequestId,
     /// Who has to wait in line for the disk.
-    pub owner: Owner,
+    pub(super) owner: Owner,
     /// What was looked for before, for the same request: that was counted.
-    pub looked: Counted,
+    pub(super) looked: Counted,
+}
+
+impl Requester {
+    /// A request of `peer`.
+    pub(crate) fn new(id: RequestId, peer: Peer) -> Requester {
+        Requester {
+            id,
+            owner: Owner::from(peer),
+            looked: Counted::default(),
+        }
+    }
 }
 
 /// Which caches were asked for a request.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counted {
+pub(super) struct Counted {
     /// An entry of the path cache.
     pub path: bool,
     /// A mapping.
@@ -52,8 +64,8 @@ pub(crate) struct Counted {
 pub(crate) enum Ready {
     /// So many bytes from where it stands.
     Bytes(u64),
-    /// Nothing before a job is done; the connection is told.
-    Later(JobId),
+    /// Nothing before a job is done; the request is told.
+    Later,
 }
 
 impl Store {
@@ -233,13 +245,29 @@ impl Store {
         None
     }
 
-    /// Makes pieces of mappings resident that have waited long since it was seen that they are, because their
-    /// peer takes its time. Gives the job that does it, if it has to be done.
-    pub(crate) fn populate(
+    /// What of these pieces of mappings may be sent now. Those that have waited long for their peer since they
+    /// were last seen to be resident are made so by a job, where they are not.
+    pub(crate) fn prepare_mapped(
         &mut self,
         pieces: impl Iterator<Item = Addresses>,
-        id: ConnectionId,
-        owner: Owner,
+        sending: &mut SendState,
+        requester: Requester,
+        now: &Now,
+    ) -> Ready {
+        if sending.was_held_long(now)
+            && let Some(job) = self.populate(pieces, requester, now)
+        {
+            sending.waits_for(job);
+            return Ready::Later;
+        }
+        Ready::Bytes(u64::MAX)
+    }
+
+    /// Makes pieces of mappings resident by a job, if they are not.
+    fn populate(
+        &mut self,
+        pieces: impl Iterator<Item = Addresses>,
+        requester: Requester,
         now: &Now,
     ) -> Option<JobId> {
         if self.disk.engine.sending() == ResidencyPolicy::Any {
@@ -254,8 +282,10 @@ impl Store {
             return None;
         }
         let job = Job::OneShot(OneShot::Populate(absent), None);
-        let job = self.disk.submit_unbounded(owner, job, now.monotonic);
-        self.populating.insert(job, id);
+        let job = self
+            .disk
+            .submit_unbounded(requester.owner, job, now.monotonic);
+        self.populating.insert(job, requester.id);
         Some(job)
     }
 
@@ -264,6 +294,7 @@ impl Store {
     pub(crate) fn prepare(
         &mut self,
         segment: &FileSegment,
+        sending: &mut SendState,
         requester: Requester,
         now: &Now,
     ) -> Ready {
@@ -283,7 +314,9 @@ impl Store {
         {
             let job = self.wait_for(window, segment, requester, now);
             self.read_ahead(window, segment, requester, now);
-            return Ready::Later(job);
+            sending.waits_for(job);
+            sending.held(now);
+            return Ready::Later;
         }
         loop {
             let ready = window.bytes().end.min(segment.bytes.end) - segment.bytes.start;

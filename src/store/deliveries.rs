@@ -7,19 +7,19 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::CompletedJob;
-use crate::conn::ConnectionId;
+use crate::conn::RequestId;
 use crate::job::{JobError, JobId};
 
-/// Connections that are told in one turn.
+/// Requests that are told in one turn.
 pub(crate) const DELIVERY_COUNT_MAX: usize = 64;
 
-/// What one connection is told.
+/// What one request is told.
 #[derive(Debug)]
 pub(crate) enum Delivery {
-    /// What its request leads to.
-    Answer(ConnectionId, Rc<CompletedJob>),
-    /// More of what it is being sent is there, or will never be.
-    More(ConnectionId, JobId, Result<(), JobError>),
+    /// What it leads to.
+    Answer(RequestId, Rc<CompletedJob>),
+    /// More of the content of its answer is there, or will never be.
+    More(RequestId, JobId, Result<(), JobError>),
 }
 
 /// Those that were not yet told, in the order in which their jobs were done.
@@ -33,7 +33,7 @@ impl Deliveries {
     pub(crate) fn answer(
         &mut self,
         completed: CompletedJob,
-        waiters: impl IntoIterator<Item = ConnectionId>,
+        waiters: impl IntoIterator<Item = RequestId>,
     ) {
         let completed = Rc::new(completed);
         let one = |id| Delivery::Answer(id, Rc::clone(&completed));
@@ -41,7 +41,7 @@ impl Deliveries {
     }
 
     /// A job is done, and one waited for it who is being answered already.
-    pub(crate) fn more(&mut self, id: ConnectionId, job: JobId, result: Result<(), JobError>) {
+    pub(crate) fn more(&mut self, id: RequestId, job: JobId, result: Result<(), JobError>) {
         self.queue.push_back(Delivery::More(id, job, result));
     }
 

@@ -10,7 +10,7 @@ use super::stale::ROOT_PATIENCE;
 use super::{Asked, CompletedJob, Requester, Store};
 use crate::cache::entry::{Entry, Trust};
 use crate::clock::Now;
-use crate::conn::ConnectionId;
+use crate::conn::RequestId;
 use crate::job::JobId;
 use crate::job::{self, Follow, Job, LookupSite, Opened, WatchCoverage};
 use crate::site::resolve::{self, LookupPlan};
@@ -318,7 +318,7 @@ impl Store {
     }
 
     /// Somebody no longer waits for the root.
-    pub(super) fn leave_following(&mut self, job: JobId, id: ConnectionId) {
+    pub(super) fn leave_following(&mut self, job: JobId, id: RequestId) {
         if let Some(following) = &mut self.served_root.following
             && following.job == job
         {

@@ -11,7 +11,7 @@ use std::time::Instant;
 use foldhash::fast::RandomState;
 
 use crate::cache::entry::Entry;
-use crate::conn::ConnectionId;
+use crate::conn::RequestId;
 use crate::job::JobId;
 use crate::store::waiters::Waiters;
 use crate::store::watch::directories::{EventSequence, WatchedPath};
@@ -74,12 +74,7 @@ pub(crate) struct Lookups {
 impl Lookups {
     /// Joins the look-up of a path, if one is under way beneath the same root and in the same
     /// generation.
-    pub(crate) fn join(
-        &mut self,
-        raw_path: &[u8],
-        id: ConnectionId,
-        since: Epoch,
-    ) -> Option<JobId> {
+    pub(crate) fn join(&mut self, raw_path: &[u8], id: RequestId, since: Epoch) -> Option<JobId> {
         let job = *self.by_path.get(raw_path)?;
         let pending = self.by_job.get_mut(&job);
         let pending = pending.filter(|pending| pending.is_as_of(since))?;
@@ -94,7 +89,7 @@ impl Lookups {
     }
 
     /// Somebody no longer waits.
-    pub(crate) fn leave(&mut self, job: JobId, id: ConnectionId) {
+    pub(crate) fn leave(&mut self, job: JobId, id: RequestId) {
         if let Some(pending) = self.by_job.get_mut(&job) {
             pending.waiters.leave(id);
         }

@@ -18,6 +18,7 @@ mod mounts;
 mod notices;
 mod outdated;
 mod recheck;
+pub(crate) mod request;
 pub(crate) mod residency;
 mod stale;
 mod status;
@@ -36,7 +37,8 @@ use foldhash::HashMap;
 use foldhash::fast::RandomState;
 use lru::LruCache;
 
-pub(crate) use content::{Counted, Ready, Requester};
+use content::Counted;
+pub(crate) use content::{Ready, Requester};
 
 use crate::cache::content::{Budget, ContentCache};
 use crate::cache::curve::TakenIn;
@@ -45,9 +47,9 @@ use crate::cache::past::PastDates;
 use crate::cache::path::{Known, PathCache};
 use crate::cache::top::Top;
 use crate::clock::Now;
-use crate::conn::ConnectionId;
+use crate::conn::RequestId;
 use crate::conn::outbox::Source;
-use crate::conn::{CacheResult, Document, Peer};
+use crate::conn::{CacheResult, Document};
 use crate::disk::{Disk, Saturated};
 use crate::http::content_coding::{self, Coding};
 use crate::http::range::RangeLimits;
@@ -59,7 +61,7 @@ use crate::settings::Settings;
 use crate::site::resolve::{self, Naming};
 use crate::site::response::{self, Content, Fixed, Selected};
 use crate::site::validators::EntityTags;
-use crate::store::disk_queue::{DiskQueue, Owner};
+use crate::store::disk_queue::DiskQueue;
 use crate::store::residency::Residency;
 use crate::store::waiters::Waiters;
 use crate::store::warming::{Origin, Warming};
@@ -177,7 +179,7 @@ pub(crate) struct CachedFile {
 
 /// What the caches were asked for a request.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct CacheReport {
+struct CacheReport {
     /// What the path cache said, if it was asked.
     pub path: Option<CacheResult>,
     /// Whether a mapping was looked for.
@@ -220,8 +222,8 @@ pub(crate) struct Store {
     pub watch: Watch,
     /// Times that the kernel lost events.
     pub overflows: u64,
-    /// What the caches were asked since this was taken.
-    pub cache_report: CacheReport,
+    /// What the caches were asked for the request that is being looked up.
+    cache_report: CacheReport,
     /// Times that another directory became the root.
     pub roots_served: u64,
     /// Lines for standard error.
@@ -243,8 +245,8 @@ pub(crate) struct Store {
     pub residency: Residency,
     /// Mappings dropped because their pages had been taken away.
     pub mappings_gone: u64,
-    /// Who waits for mapped bytes to become resident.
-    populating: HashMap<JobId, ConnectionId>,
+    /// The requests that wait for mapped bytes to become resident.
+    populating: HashMap<JobId, RequestId>,
     /// What the caches are filled with before anybody asks.
     pub warming: Warming,
     /// Jobs of that under way at once.
@@ -344,21 +346,10 @@ impl Store {
         }
     }
 
-    /// What a request leads to. With [`Asked::Waiting`] the connection is among those who wait.
-    pub(crate) fn find(
-        &mut self,
-        request: &Request<'_>,
-        id: ConnectionId,
-        peer: Peer,
-        looked: Counted,
-        now: &Now,
-    ) -> Asked {
+    /// What a request leads to, by the caches first.
+    fn find(&mut self, request: &Request<'_>, requester: Requester, now: &Now) -> Asked {
         let raw_path = request.path();
-        let requester = Requester {
-            id,
-            owner: Owner::from(peer),
-            looked,
-        };
+        let looked = requester.looked;
         if let Some(waiting) = self.wait_for_root(requester, now) {
             return waiting;
         }
@@ -389,7 +380,7 @@ impl Store {
     }
 
     /// Answers from an entry, or asks the disk for its bytes.
-    pub(crate) fn answer_from(
+    fn answer_from(
         &mut self,
         entry: &Rc<Entry>,
         request: &Request<'_>,
@@ -531,8 +522,8 @@ impl Store {
         }
     }
 
-    /// Somebody no longer waits for a job: the time is over, or the connection.
-    pub(crate) fn leave(&mut self, job: JobId, id: ConnectionId) {
+    /// A request no longer waits for a job: its time is over, or its connection.
+    pub(crate) fn leave(&mut self, job: JobId, id: RequestId) {
         self.lookups.leave(job, id);
         self.residency.leave(job, id);
         self.populating.remove(&job);

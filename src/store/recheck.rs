@@ -16,7 +16,7 @@ use super::stale::PATIENCE;
 use super::{Asked, CompletedJob, Requester, Store};
 use crate::cache::entry::{Entry, Resolution};
 use crate::clock::Now;
-use crate::conn::ConnectionId;
+use crate::conn::RequestId;
 use crate::job::JobId;
 use crate::job::{Compared, Job, OneShot, Recheck, Remembered};
 use crate::site::representation::Representation;
@@ -205,7 +205,7 @@ impl Store {
     }
 
     /// Somebody no longer waits.
-    pub(super) fn leave_recheck(&mut self, job: JobId, id: ConnectionId) {
+    pub(super) fn leave_recheck(&mut self, job: JobId, id: RequestId) {
         if let Some(awaited) = self.rechecks.awaited.get_mut(&job) {
             awaited.waiters.leave(id);
         }
@@ -299,7 +299,7 @@ impl Store {
     }
 
     /// Those who wait for a comparison that takes longer than they wait for it.
-    pub(super) fn impatient_of(&mut self, job: JobId) -> Vec<ConnectionId> {
+    pub(super) fn impatient_of(&mut self, job: JobId) -> Vec<RequestId> {
         let awaited = self.rechecks.awaited.get_mut(&job);
         let waiters = awaited.map(|awaited| std::mem::take(&mut awaited.waiters).in_order());
         let waiters = waiters.unwrap_or_default().into_iter();

@@ -18,7 +18,7 @@ use foldhash::fast::RandomState;
 use lru::LruCache;
 
 use crate::cache::entry::Entry;
-use crate::conn::ConnectionId;
+use crate::conn::RequestId;
 use crate::job::JobId;
 use crate::job::Opened;
 use crate::store::waiters::Waiters;
@@ -107,8 +107,8 @@ pub(crate) type Promised = Option<Rc<Entry>>;
 /// Who waits for a window.
 #[derive(Debug)]
 pub(crate) struct Waiter {
-    /// The connection.
-    pub id: ConnectionId,
+    /// The request.
+    pub id: RequestId,
     /// See [`Promised`].
     pub entry: Promised,
 }
@@ -251,7 +251,7 @@ impl Residency {
     }
 
     /// Somebody no longer waits.
-    pub(crate) fn leave(&mut self, job: JobId, id: ConnectionId) {
+    pub(crate) fn leave(&mut self, job: JobId, id: RequestId) {
         if let Some(window) = self.by_job.get(&job)
             && let Some(pending) = self.pending.get_mut(window)
         {

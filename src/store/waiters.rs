@@ -1,16 +1,16 @@
-//! Who waits for one job. Thousands may, and each may leave at any time: joining and leaving take
-//! O(1).
+//! The requests that wait for one job. Thousands may, and each may leave at any time: joining and leaving
+//! take O(1).
 
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
-use crate::conn::ConnectionId;
+use crate::conn::RequestId;
 
-/// Connections that wait, each with what is to be known of it then.
+/// Requests that wait, each with what is to be known of it then.
 #[derive(Debug)]
 pub(crate) struct Waiters<T> {
-    by_id: HashMap<ConnectionId, (u64, T), RandomState>,
+    by_id: HashMap<RequestId, (u64, T), RandomState>,
     next: u64,
 }
 
@@ -25,30 +25,30 @@ impl<T> Default for Waiters<T> {
 
 impl<T> Waiters<T> {
     /// One that waits.
-    pub(crate) fn of(id: ConnectionId, what: T) -> Waiters<T> {
+    pub(crate) fn of(id: RequestId, what: T) -> Waiters<T> {
         let mut waiters = Waiters::default();
         waiters.join(id, what);
         waiters
     }
 
-    /// One more waits. Whoever waits already keeps his place.
-    pub(crate) fn join(&mut self, id: ConnectionId, what: T) {
+    /// One more waits. One that waits already keeps its place.
+    pub(crate) fn join(&mut self, id: RequestId, what: T) {
         self.by_id.entry(id).or_insert((self.next, what));
         self.next += 1;
     }
 
-    /// Somebody no longer waits.
-    pub(crate) fn leave(&mut self, id: ConnectionId) {
+    /// A request no longer waits.
+    pub(crate) fn leave(&mut self, id: RequestId) {
         self.by_id.remove(&id);
     }
 
-    /// Whether nobody waits.
+    /// Whether none waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.by_id.is_empty()
     }
 
-    /// Those who wait, in the order of joining.
-    pub(crate) fn in_order(self) -> Vec<(ConnectionId, T)> {
+    /// Those that wait, in the order of joining.
+    pub(crate) fn in_order(self) -> Vec<(RequestId, T)> {
         let mut waiters: Vec<_> = self.by_id.into_iter().collect();
         waiters.sort_unstable_by_key(|(_, (place, _))| *place);
         waiters
@@ -61,12 +61,13 @@ impl<T> Waiters<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conn::ConnectionId;
 
-    fn id(index: u32) -> ConnectionId {
-        ConnectionId {
+    fn id(index: u32) -> RequestId {
+        RequestId::http1(ConnectionId {
             index,
             generation: 1,
-        }
+        })
     }
 
     #[test]

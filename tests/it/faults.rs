@@ -130,6 +130,7 @@ fn a_job_that_never_ends_is_504_and_hits_go_on() {
             // A hit is what need not be checked.
             "--revalidate",
             "60s",
+            "--server-timing",
         ];
         let server = tree.serve(engine, &words);
         let mut hot = server.connect();
@@ -158,7 +159,11 @@ fn a_job_that_never_ends_is_504_and_hits_go_on() {
         // The connection is good for another request, and what comes late is nobody's answer.
         let mut late = waiting.remove(0);
         late.send(get("/hot/file").as_bytes());
-        assert_eq!(late.response(Content::Expected).unwrap().body.len(), 1_024);
+        let answer = late.response(Content::Expected).unwrap();
+        assert_eq!(answer.body.len(), 1_024);
+        // What the one before it has waited is not said of it.
+        let timing = answer.field("server-timing").unwrap();
+        assert!(!timing.contains("disk"), "{timing}");
         tree.release();
         wait_until("the disk is idle", || disk_number(&server, "depth") == 0);
         let path = format!("/cold/small4{round}0");

@@ -27,7 +27,7 @@ use super::driver::{Driven, Driver};
 use super::memory::MemoryControl;
 use super::signals::Signals;
 use crate::clock::Now;
-use crate::conn::ConnectionId;
+use crate::conn::{ConnectionId, RequestId};
 use crate::job::Done;
 use crate::job::JobId;
 use crate::observe::access_log::{LogWriter, Waiting};
@@ -404,8 +404,8 @@ impl EventLoop {
         let closed = self.connections.remove(id);
         if let Some(closed) = closed {
             self.acceptor.shares.leave(closed.connection.peer());
-            for job in closed.awaits.into_iter().chain(closed.awaits_window) {
-                self.store.leave(job, id);
+            for job in closed.jobs() {
+                self.store.leave(job, RequestId::http1(id));
             }
         }
         self.acceptor.resume();

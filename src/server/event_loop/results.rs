@@ -3,7 +3,7 @@
 use std::io;
 
 use super::EventLoop;
-use crate::conn::{BlockedOn, Input};
+use crate::conn::{BlockedOn, Input, RequestId};
 use crate::job::Done;
 use crate::observe::iterations::Work;
 use crate::store::Store;
@@ -63,10 +63,10 @@ impl EventLoop {
         self.iterations.mark(Work::Results);
     }
 
-    /// Gives one who waited what he waited for.
+    /// Gives a request that waited what it waited for.
     fn deliver(&mut self, delivery: &Delivery) {
         let (Delivery::Answer(id, _) | Delivery::More(id, ..)) = delivery;
-        let Some(connected) = self.connections.find(*id) else {
+        let Some(connected) = self.connections.find(id.connection) else {
             return;
         };
         let EventLoop {
@@ -76,9 +76,8 @@ impl EventLoop {
             Delivery::Answer(_, completed) => {
                 driver.deliver(connected, *id, completed, store, now);
             }
-            Delivery::More(_, job, _) if connected.awaits_window != Some(*job) => return,
+            Delivery::More(_, job, _) if !connected.sending.completed(*job) => return,
             Delivery::More(_, _, result) => {
-                connected.awaits_window = None;
                 let news = match result {
                     Ok(()) => Input::Blocked(BlockedOn::Peer),
                     // The head has gone already: all that is left is not to complete the answer.
@@ -87,7 +86,7 @@ impl EventLoop {
                 driver.handle(&mut connected.connection, news, now);
             }
         }
-        self.drive(*id);
+        self.drive(id.connection);
     }
 
     pub(super) fn look_at_deadlines(&mut self) {
@@ -106,8 +105,8 @@ impl EventLoop {
             connected.armed = None;
             let deadline = connected.connection.deadline(&self.driver.policy.timeouts);
             if deadline.is_some_and(|deadline| deadline <= self.now.monotonic) {
-                if let Some(job) = connected.awaits.take() {
-                    self.store.leave(job, id);
+                if let Some(job) = connected.request.stop_waiting() {
+                    self.store.leave(job, RequestId::http1(id));
                 }
                 connected.connection.lend(&mut self.driver.pool);
                 self.driver.deadline_passed(connected, &self.now);

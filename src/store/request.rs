@@ -1,0 +1,265 @@
+//! What the store remembers of one request, from its head to the last byte of its answer.
+//!
+//! Whoever carries requests keeps one [`RequestState`] and one [`SendState`] for each that is under way:
+//! HTTP/1.1 has one of each on a connection. A request may have to be asked for several times before it is
+//! answered; each cache counts it once, and the explanation of its answer covers all of them.
+
+use std::mem;
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::{Asked, CacheReport, CompletedJob, Counted, LookupResult, Requester, Store};
+use crate::clock::Now;
+use crate::conn::outbox::Source;
+use crate::conn::{CacheResult, Explanation};
+use crate::http::request::Request;
+use crate::job::JobId;
+use crate::site::response::{Fixed, Selected};
+use crate::store::residency::TRUST_MAPPED;
+
+/// A request for which an answer is looked for.
+#[derive(Debug, Default)]
+pub(crate) struct RequestState {
+    /// The job whose completion leads to its answer. The completion of any other comes too late.
+    waits_for: Option<JobId>,
+    /// When it began to wait for the disk.
+    waits_since: Option<Instant>,
+    /// Which caches were asked, and what they said.
+    explanation: Explanation,
+}
+
+impl RequestState {
+    /// The job whose completion leads to its answer.
+    pub(crate) fn job(&self) -> Option<JobId> {
+        self.waits_for
+    }
+
+    /// It waits no longer: its time is over. Gives the job that it waited for.
+    pub(crate) fn stop_waiting(&mut self) -> Option<JobId> {
+        self.waits_for.take()
+    }
+
+    /// Where its answer comes from.
+    pub(crate) fn explanation(&self) -> Explanation {
+        self.explanation
+    }
+
+    /// The caches that have counted it.
+    fn counted(&self) -> Counted {
+        Counted {
+            path: self.explanation.path.is_some(),
+            mapping: self.explanation.map.is_some(),
+            descriptor: self.explanation.descriptor.is_some(),
+        }
+    }
+
+    /// Takes in what the caches said. A mapping that was looked for and did not answer was missed.
+    fn note(&mut self, report: CacheReport) {
+        let explanation = &mut self.explanation;
+        explanation.path = report.path.or(explanation.path);
+        if report.mapping {
+            explanation.map = Some(CacheResult::Miss);
+        }
+        explanation.descriptor = report.descriptor.or(explanation.descriptor);
+        explanation.stale = report.stale;
+    }
+
+    /// Takes in what it has led to.
+    fn settle(&mut self, asked: &Asked, now: &Now) {
+        if let Asked::Waiting(job) = asked {
+            self.waits_for = Some(*job);
+            self.waits_since.get_or_insert(now.monotonic);
+            return;
+        }
+        self.waits_for = None;
+        let waited = |since| now.monotonic.saturating_duration_since(since);
+        let explanation = &mut self.explanation;
+        explanation.disk = self.waits_since.take().map(waited);
+        if let Asked::Selected {
+            selected, source, ..
+        } = asked
+        {
+            explanation.head = match selected {
+                Selected::Whole | Selected::NotModified => explanation.path,
+                _ => Some(CacheResult::Miss),
+            };
+            match source {
+                Some(Source::Mapped(_)) => {
+                    explanation.map = Some(CacheResult::Hit);
+                    explanation.descriptor = None;
+                }
+                Some(Source::File(_)) => {}
+                None => (explanation.map, explanation.descriptor) = (None, None),
+            }
+        }
+    }
+}
+
+/// An answer that is being sent.
+#[derive(Debug, Default)]
+pub(crate) struct SendState {
+    /// The job that makes resident what goes out next.
+    waits_for: Option<JobId>,
+    /// When what goes out next was last seen to be resident, once it had to wait.
+    held_since: Option<Instant>,
+}
+
+impl SendState {
+    /// The job that makes resident what goes out next.
+    pub(crate) fn job(&self) -> Option<JobId> {
+        self.waits_for
+    }
+
+    /// A job is done. Gives whether it was the one that is waited for.
+    pub(crate) fn completed(&mut self, job: JobId) -> bool {
+        let is_awaited = self.waits_for == Some(job);
+        if is_awaited {
+            self.waits_for = None;
+        }
+        is_awaited
+    }
+
+    /// What goes out next waits for its peer.
+    pub(crate) fn held(&mut self, now: &Now) {
+        self.held_since.get_or_insert(now.monotonic);
+    }
+
+    /// What goes out next waits for a job.
+    pub(super) fn waits_for(&mut self, job: JobId) {
+        self.waits_for = Some(job);
+    }
+
+    /// Whether what goes out next has waited so long that its pages may have gone. They are looked at now,
+    /// and the next time after as long again.
+    pub(super) fn was_held_long(&mut self, now: &Now) -> bool {
+        let Some(since) = &mut self.held_since else {
+            return false;
+        };
+        let is_long = now.monotonic.saturating_duration_since(*since) > TRUST_MAPPED;
+        if is_long {
+            *since = now.monotonic;
+        }
+        is_long
+    }
+}
+
+impl Store {
+    /// What a new request leads to. With [`Asked::Waiting`] it is among those that wait.
+    pub(crate) fn ask(
+        &mut self,
+        request: &Request<'_>,
+        requester: Requester,
+        state: &mut RequestState,
+        now: &Now,
+    ) -> Asked {
+        *state = RequestState::default();
+        let asked = self.find(request, requester, now);
+        state.note(mem::take(&mut self.cache_report));
+        state.settle(&asked, now);
+        asked
+    }
+
+    /// What a request leads to whose job is done.
+    pub(crate) fn resume(
+        &mut self,
+        completed: &CompletedJob,
+        request: &Request<'_>,
+        requester: Requester,
+        state: &mut RequestState,
+        now: &Now,
+    ) -> Asked {
+        let requester = Requester {
+            looked: state.counted(),
+            ..requester
+        };
+        let asked = match &completed.result {
+            LookupResult::Failed(status) => Asked::Fixed(Fixed::Error(*status)),
+            LookupResult::Document(document) => Asked::Document(Rc::clone(document)),
+            LookupResult::Again => self.find(request, requester, now),
+            LookupResult::Entry(entry) => {
+                self.answer_from(entry, request, &completed.opened, requester, now)
+            }
+        };
+        state.note(mem::take(&mut self.cache_report));
+        state.settle(&asked, now);
+        asked
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::http::status::Status;
+    use crate::sys::file::FileTime;
+
+    fn now() -> Now {
+        let wall = FileTime {
+            seconds: 1_800_000_000,
+            nanoseconds: 0,
+        };
+        Now::at(Instant::now(), wall)
+    }
+
+    #[test]
+    fn a_request_explains_all_that_was_asked_for_it_and_is_counted_once() {
+        let (mut now, mut state) = (now(), RequestState::default());
+        state.note(CacheReport {
+            path: Some(CacheResult::Miss),
+            ..CacheReport::default()
+        });
+        state.settle(&Asked::Waiting(JobId(1)), &now);
+        assert_eq!(state.job(), Some(JobId(1)));
+        now.monotonic += Duration::from_millis(20);
+        state.note(CacheReport {
+            mapping: true,
+            descriptor: Some(CacheResult::Hit),
+            ..CacheReport::default()
+        });
+        state.settle(&Asked::Waiting(JobId(2)), &now);
+        let counted = state.counted();
+        assert!(counted.path && counted.mapping && counted.descriptor);
+        now.monotonic += Duration::from_millis(10);
+        state.note(CacheReport::default());
+        state.settle(&Asked::Fixed(Fixed::Error(Status::NotFound)), &now);
+        assert_eq!(state.job(), None);
+        let expected = Explanation {
+            path: Some(CacheResult::Miss),
+            map: Some(CacheResult::Miss),
+            descriptor: Some(CacheResult::Hit),
+            disk: Some(Duration::from_millis(30)),
+            ..Explanation::default()
+        };
+        assert_eq!(state.explanation(), expected);
+    }
+
+    #[test]
+    fn an_answer_that_had_to_wait_is_looked_at_once_a_while() {
+        let (mut now, mut sending) = (now(), SendState::default());
+        now.monotonic += 2 * TRUST_MAPPED;
+        assert!(!sending.was_held_long(&now), "it never had to wait");
+        sending.held(&now);
+        #[rustfmt::skip]
+        let cases = [
+            (TRUST_MAPPED,               false),
+            (Duration::from_nanos(1),    true),
+            (TRUST_MAPPED,               false),
+            (Duration::from_nanos(1),    true),
+        ];
+        for (passed, want) in cases {
+            now.monotonic += passed;
+            assert_eq!(sending.was_held_long(&now), want, "{passed:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_job_that_is_waited_for_lets_an_answer_go_on() {
+        let mut sending = SendState::default();
+        sending.waits_for(JobId(7));
+        assert!(!sending.completed(JobId(6)));
+        assert_eq!(sending.job(), Some(JobId(7)));
+        assert!(sending.completed(JobId(7)));
+        assert!(!sending.completed(JobId(7)));
+    }
+}
