@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 /// Durations are counted by the power of two of their microseconds: below 1, 2, 4 … 2^20, and longer.
-pub(crate) const BUCKET_COUNT: usize = 22;
+const BUCKET_COUNT: usize = 22;
 
 /// Counts of durations.
 #[derive(Clone, Debug, Default)]
@@ -15,19 +17,41 @@ pub(crate) struct Histogram {
 impl Histogram {
     /// Counts a duration.
     pub(crate) fn note(&mut self, lasted: Duration) {
-        let micros = u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX);
-        let bucket = (u64::BITS - micros.leading_zeros()) as usize;
+        let bucket = (u64::BITS - micros(lasted).leading_zeros()) as usize;
         self.buckets[bucket.min(BUCKET_COUNT - 1)] += 1;
         self.total = self.total.saturating_add(lasted);
     }
 
-    /// The count at `n` is of those below 2^n µs and of no smaller bound, the last of all longer ones.
-    pub(crate) fn buckets(&self) -> &[u64; BUCKET_COUNT] {
-        &self.buckets
+    /// The counts for /status.
+    pub(crate) fn to_vec(&self) -> Vec<Bucket> {
+        let bucket = |(index, count): (usize, &u64)| Bucket {
+            below_us: (index + 1 < BUCKET_COUNT).then(|| 1 << index),
+            count: *count,
+        };
+        self.buckets.iter().enumerate().map(bucket).collect()
+    }
+
+    /// How many were counted.
+    pub(crate) fn count(&self) -> u64 {
+        self.buckets.iter().sum()
     }
 
     /// All of them together.
     pub(crate) fn total(&self) -> Duration {
         self.total
     }
+}
+
+/// Durations of one length.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Bucket {
+    /// Below this many microseconds; `null`: longer than all others.
+    pub below_us: Option<u64>,
+    /// Those of this length that are not below an earlier bound.
+    pub count: u64,
+}
+
+/// Whole microseconds.
+pub(crate) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

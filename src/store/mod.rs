@@ -16,6 +16,7 @@ pub(crate) mod lookups;
 mod memory;
 mod mounts;
 mod notices;
+pub(crate) mod numbers;
 mod outdated;
 mod recheck;
 pub(crate) mod request;
@@ -76,9 +77,7 @@ use listings::Pages;
 use lookups::{Lookups, PendingLookup, Purpose};
 use notices::Notices;
 use outdated::Outdated;
-pub(crate) use outdated::OutdatedNumbers;
 use recheck::Rechecks;
-pub(crate) use stale::StaleNumbers;
 use stale::Staleness;
 use warm_up::State;
 

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::numbers::Bucket;
+use crate::histogram::Bucket;
 use super::text::{duration, micros, number};
 use crate::cache::stats::AGE_BUCKETS;
 

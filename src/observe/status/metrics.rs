@@ -12,9 +12,11 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::numbers::{Bucket, CacheNumbers, ConnectionNumbers, Snapshot};
+use super::numbers::{ConnectionNumbers, Snapshot};
 use crate::cache::curve::CurvePoint;
 use crate::cache::stats::CacheStats;
+use crate::histogram::Bucket;
+use crate::store::numbers::CacheNumbers;
 
 /// Which text format the numbers are written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,7 +229,7 @@ impl Collector for Shown {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let shown = &self.0;
         let mut writer = Writer(&mut encoder);
-        caches(&mut writer, &shown.caches)?;
+        caches(&mut writer, &shown.store.caches)?;
         traffic(&mut writer, shown)?;
         disk(&mut writer, shown)?;
         freshness(&mut writer, shown)?;
@@ -383,7 +385,7 @@ fn places(writer: &mut Writer<'_, '_>, connections: ConnectionNumbers) -> fmt::R
 
 #[rustfmt::skip]
 fn disk(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
-    let disk = &shown.disk;
+    let disk = &shown.store.disk;
     let engine = [(vec![("engine", disk.engine)], 1)];
     writer.gauges(
         "disk_engine",
@@ -415,15 +417,15 @@ fn disk(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
     writer.durations("disk_job_duration", "How long jobs were at the engine", &disk.job_us, disk.job_us_total)?;
     writer.gauge("disk_look_ups", "Look-ups that connections wait for", disk.look_ups as u64)?;
     writer.gauge("disk_windows", "Parts of long files that are being read", disk.windows as u64)?;
-    writer.gauge("warming", "Whether the caches are being filled before anybody asks", u64::from(shown.warming.under_way))?;
-    writer.counter("warmed_paths", "Paths looked up before anybody asked", shown.warming.paths)?;
-    writer.counter("warmed_files", "Those of them that led to files", shown.warming.files)?;
-    writer.gauge("variants_outdated", "Precompressed files not used because they are older than their files", shown.variants.outdated as u64)
+    writer.gauge("warming", "Whether the caches are being filled before anybody asks", u64::from(shown.store.warming.under_way))?;
+    writer.counter("warmed_paths", "Paths looked up before anybody asked", shown.store.warming.paths)?;
+    writer.counter("warmed_files", "Those of them that led to files", shown.store.warming.files)?;
+    writer.gauge("variants_outdated", "Precompressed files not used because they are older than their files", shown.store.variants.outdated as u64)
 }
 
 #[rustfmt::skip]
 fn freshness(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
-    let fresh = &shown.freshness;
+    let fresh = &shown.store.freshness;
     writer.gauge("watched_directories", "Directories whose changes are told", fresh.watched_directories as u64)?;
     writer.gauge("watched_files", "Mapped files whose changes are told", fresh.watched_files as u64)?;
     writer.gauge("polled_directories", "Directories that are looked at again and again", fresh.polled_directories as u64)?;

@@ -2,10 +2,12 @@
 
 use maud::{DOCTYPE, Markup, Render, html};
 
-use super::numbers::{Bucket, CacheNumbers, IterationNumbers, Snapshot};
+use super::numbers::{IterationNumbers, Snapshot};
 use super::text::{bytes, duration, micros, number};
 use super::{bars, plot};
 use crate::cache::stats::CacheStats;
+use crate::histogram::Bucket;
+use crate::store::numbers::CacheNumbers;
 
 /// Files of each list that the page shows.
 const TOP_ROW_COUNT: usize = 10;
@@ -47,17 +49,18 @@ pub(super) fn of(snapshot: &Snapshot) -> Markup {
 
 fn content(snapshot: &Snapshot) -> Markup {
     let curves = snapshot
+        .store
         .caches
         .iter()
         .filter(|cache| cache.name != "descriptor");
     html! {
         p.note {
             "Up " (duration(snapshot.uptime_seconds)) ", disk engine "
-            strong { (snapshot.disk.engine) } " (" (snapshot.disk.reason) ")."
+            strong { (snapshot.store.disk.engine) } " (" (snapshot.store.disk.reason) ")."
         }
         section aria-labelledby="caches" {
             h2 id="caches" { "Caches" }
-            (cache_table(&snapshot.caches))
+            (cache_table(&snapshot.store.caches))
             p.note { (freshness(snapshot)) }
             @if let Some(line) = warming(snapshot) { p.note { (line) } }
             @if let Some(line) = outdated(snapshot) { p.note { (line) } }
@@ -96,8 +99,8 @@ fn content(snapshot: &Snapshot) -> Markup {
 
 /// The files that most goes to.
 fn top_files(snapshot: &Snapshot) -> Markup {
-    let top = &snapshot.top;
-    let has_missed = snapshot.caches.iter().any(|cache| cache.stats.misses > 0);
+    let top = &snapshot.store.top;
+    let has_missed = snapshot.store.caches.iter().any(|cache| cache.stats.misses > 0);
     let none = match has_missed {
         true => "No file stands out: the waiting is spread over many.",
         false => "None yet.",
@@ -145,14 +148,14 @@ fn top_table<'a>(
 /// How often something took how long.
 fn times(snapshot: &Snapshot) -> Markup {
     let turns = bars::of_micros(&snapshot.turns.turn_us);
-    let jobs = bars::of_micros(&snapshot.disk.job_us);
+    let jobs = bars::of_micros(&snapshot.store.disk.job_us);
     html! {
         section aria-labelledby="times" {
             h2 id="times" { "How often it took how long" }
             div.pair {
                 (bars::drawn("turn-times", "Turns of the loop", "None yet.", &turns))
                 (bars::drawn("job-times", "Jobs at the disk engine", "None yet.", &jobs))
-                @for cache in &snapshot.caches {
+                @for cache in &snapshot.store.caches {
                     @let title = format!("Age at which {} were pushed out", plural(cache.name));
                     @let ages = bars::of_ages(&cache.stats.age_at_eviction_s);
                     (bars::drawn(&format!("ages-{}", cache.name), &title, "None were.", &ages))
@@ -184,7 +187,7 @@ fn promise(snapshot: &Snapshot) -> Markup {
         _ => String::new(),
     };
     html! {
-        @match (turns.sleeps_outside_poll, snapshot.disk.engine) {
+        @match (turns.sleeps_outside_poll, snapshot.store.disk.engine) {
             (0, _) => p.note { "The loop has slept in its wait only, as promised." },
             (count, "blocking") => p.note {
                 "The loop has slept " (number(count)) " times outside its wait" (last)
@@ -222,7 +225,7 @@ fn curve(cache: &CacheNumbers) -> Markup {
 
 /// How the caches follow the disk, in words.
 fn freshness(snapshot: &Snapshot) -> String {
-    let fresh = &snapshot.freshness;
+    let fresh = &snapshot.store.freshness;
     let noticed = match fresh.worst_staleness_ms {
         0 => String::from("Every change is noticed by the next request"),
         ms => format!("A change is noticed within {} ms", number(ms)),
@@ -260,7 +263,7 @@ fn freshness(snapshot: &Snapshot) -> String {
 
 /// What the caches were filled with, in words.
 fn warming(snapshot: &Snapshot) -> Option<String> {
-    let warming = snapshot.warming;
+    let warming = snapshot.store.warming;
     let verb = match (warming.under_way, warming.paths) {
         (true, _) => "are being",
         (false, 0) => return None,
@@ -275,7 +278,7 @@ fn warming(snapshot: &Snapshot) -> Option<String> {
 
 /// Which precompressed files go unused, in words.
 fn outdated(snapshot: &Snapshot) -> Option<String> {
-    let variants = &snapshot.variants;
+    let variants = &snapshot.store.variants;
     let example = variants.outdated_example.as_ref()?;
     Some(format!(
         "{} precompressed files are not used because they are older than their files, {example} for one.",
@@ -326,7 +329,7 @@ fn connection_figures(snapshot: &Snapshot) -> [(&'static str, String); 12] {
 }
 
 fn disk_figures(snapshot: &Snapshot) -> [(&'static str, String); 8] {
-    let disk = &snapshot.disk;
+    let disk = &snapshot.store.disk;
     [
         ("jobs under way", number(disk.depth as u64)),
         ("jobs waiting", number(disk.waiting as u64)),

@@ -454,14 +454,12 @@ impl EventLoop {
                 sendfile: self.driver.sendfile_bytes,
             },
             memory: self.memory_numbers(),
-            stale: self.store.stale_numbers(&self.now),
             access_log_lost_bytes: self.log.lost().bytes,
             access_log_lost_lines: self.log.lost().lines,
             turns: IterationNumbers::take(&self.iterations, self.now.monotonic),
         };
-        // What is gone is to be counted no more.
-        self.store.watch.directories.collect();
-        Snapshot::take(&self.store, &self.driver.response_stats, numbers)
+        let store = self.store.numbers(&self.now);
+        Snapshot::take(store, &self.driver.response_stats, numbers)
     }
 
     /// Fills the caches, as far as nobody waits for it.

@@ -1,0 +1,283 @@
+//! The numbers of the store for /status and /metrics: plain data, gathered by its own parts.
+//!
+//! Field names are part of the interface, see `observe/status/numbers.rs`.
+
+use serde::Serialize;
+
+use super::Store;
+use crate::cache::curve::Curve;
+use crate::cache::stats::{CacheStats, MinuteStats};
+use crate::cache::top::Top;
+use crate::clock::Now;
+use crate::histogram::{Bucket, micros};
+
+pub(crate) use super::outdated::OutdatedNumbers;
+pub(crate) use super::warming::WarmNumbers;
+
+/// Everything that the store counts.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct StoreNumbers {
+    /// The caches: `path`, `map`, `descriptor`.
+    pub caches: Vec<CacheNumbers>,
+    /// The disk engine.
+    pub disk: DiskNumbers,
+    /// Freshness.
+    pub freshness: FreshnessNumbers,
+    /// What the caches were filled with before anybody asked.
+    pub warming: WarmNumbers,
+    /// Precompressed files that go unused.
+    pub variants: OutdatedNumbers,
+    /// Files that most goes to.
+    pub top: TopNumbers,
+}
+
+impl Store {
+    /// The numbers as they are now. First takes dropped entries out of the counts of directories.
+    pub(crate) fn numbers(&mut self, now: &Now) -> StoreNumbers {
+        self.watch.directories.collect();
+        StoreNumbers {
+            caches: self.cache_numbers(),
+            disk: self.disk_numbers(),
+            freshness: self.freshness_numbers(now),
+            warming: self.warming.numbers(),
+            variants: self.outdated.numbers(),
+            top: TopNumbers::of(&self.top),
+        }
+    }
+
+    fn cache_numbers(&self) -> Vec<CacheNumbers> {
+        let Store {
+            paths,
+            maps,
+            descriptors,
+            ..
+        } = self;
+        let mut path = CacheNumbers::new(
+            "path",
+            paths.entry_count(),
+            paths.entry_count_max(),
+            paths.stats(),
+        );
+        path.negative_entries = Some(paths.negative_count());
+        (path.minute, path.curve) = (paths.minute(), paths.curve());
+        let count_max = maps.budget().count_max;
+        let mut map = CacheNumbers::new("map", maps.entry_count(), count_max, maps.stats());
+        map.bytes = Some(maps.bytes());
+        map.capacity_bytes = Some(maps.budget().bytes_max);
+        (map.minute, map.curve) = (maps.minute(), maps.curve());
+        let count_max = descriptors.budget().count_max;
+        let count = descriptors.entry_count();
+        let mut descriptor = CacheNumbers::new("descriptor", count, count_max, descriptors.stats());
+        descriptor.minute = descriptors.minute();
+        vec![path, map, descriptor]
+    }
+
+    fn disk_numbers(&self) -> DiskNumbers {
+        DiskNumbers {
+            engine: self.disk.engine.name(),
+            reason: self.engine_reason.clone(),
+            depth: self.disk.engine.depth(),
+            waiting: self.disk.waiting_count(),
+            waiting_capacity: self.disk.waiting_count_max(),
+            refused: self.disk.refused(),
+            job_us: self.disk.latency().to_vec(),
+            job_us_total: micros(self.disk.latency().total()),
+            look_ups: self.lookups.count(),
+            windows: self.residency.pending_count(),
+            mappings_gone: self.mappings_gone,
+        }
+    }
+
+    fn freshness_numbers(&self, now: &Now) -> FreshnessNumbers {
+        let stale = self.stale_numbers(now);
+        let directories = &self.watch.directories;
+        let (polled_directories, polled_entries) = directories.polled();
+        let rechecks = self.recheck_numbers();
+        FreshnessNumbers {
+            revalidate_ms: self.revalidate_ms(),
+            worst_staleness_ms: self.worst_staleness_ms().max(stale.oldest_ms),
+            recheck_ms: rechecks.every_ms,
+            rechecked: rechecks.compared,
+            rechecks_changed: rechecks.changed,
+            checks_ahead: stale.checks_ahead,
+            stale_limit_ms: stale.limit_ms,
+            stale_answers: stale.answers,
+            stale_entries: stale.entries,
+            stale_oldest_ms: stale.oldest_ms,
+            watched_directories: directories.count(),
+            polled_directories,
+            polled_entries,
+            root_watched: directories.is_root_watched(),
+            root_switches: self.roots_served,
+            overflows: self.overflows,
+            mount_changes: self.mount_changes(),
+            watched_files: self.watch.count(),
+            watches_refused: self.watch.refused(),
+        }
+    }
+}
+
+/// One cache.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct CacheNumbers {
+    /// `path`, `map` or `descriptor`.
+    pub name: &'static str,
+    /// Entries now.
+    pub entries: usize,
+    /// Entries at most.
+    pub capacity: usize,
+    /// Those of the entries that lead to no file, where there can be such.
+    pub negative_entries: Option<usize>,
+    /// Bytes of files held now, where bytes are bounded.
+    pub bytes: Option<u64>,
+    /// Bytes at most.
+    pub capacity_bytes: Option<u64>,
+    /// What it has counted.
+    #[serde(flatten)]
+    pub stats: CacheStats,
+    /// Hits in all look-ups; `null` before the first.
+    pub hit_ratio: Option<f64>,
+    /// The same in bytes of content.
+    pub hit_ratio_bytes: Option<f64>,
+    /// The last minute.
+    pub minute: MinuteStats,
+    /// What another size would give; `null` until enough was seen.
+    pub curve: Option<Curve>,
+}
+
+impl CacheNumbers {
+    fn new(name: &'static str, entries: usize, capacity: usize, stats: CacheStats) -> CacheNumbers {
+        CacheNumbers {
+            name,
+            entries,
+            capacity,
+            negative_entries: None,
+            bytes: None,
+            capacity_bytes: None,
+            hit_ratio: stats.hit_ratio(),
+            hit_ratio_bytes: stats.hit_ratio_bytes(),
+            stats,
+            minute: MinuteStats::default(),
+            curve: None,
+        }
+    }
+}
+
+/// The disk engine.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct DiskNumbers {
+    /// Its name.
+    pub engine: &'static str,
+    /// Why it is this one.
+    pub reason: String,
+    /// Jobs under way.
+    pub depth: usize,
+    /// Jobs that wait for their turn.
+    pub waiting: usize,
+    /// Jobs that may wait.
+    pub waiting_capacity: usize,
+    /// Jobs refused since the start, because too many waited.
+    pub refused: u64,
+    /// How long jobs were at the engine.
+    pub job_us: Vec<Bucket>,
+    /// All of those times together, in microseconds.
+    pub job_us_total: u64,
+    /// Look-ups that connections wait for.
+    pub look_ups: usize,
+    /// Windows of long files that are being read.
+    pub windows: usize,
+    /// Mappings dropped since the start because their pages had been taken away.
+    pub mappings_gone: u64,
+}
+
+/// Files that most goes to, by the paths that they were asked for with; the first with most of all.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct TopNumbers {
+    /// Bytes of content that they were answered with.
+    pub by_bytes: Vec<TopBytes>,
+    /// Requests that waited for a look-up at the disk.
+    pub by_misses: Vec<TopMisses>,
+}
+
+/// A file and its bytes.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct TopBytes {
+    /// As it was asked for.
+    pub path: String,
+    /// Bytes of content.
+    pub bytes: u64,
+}
+
+/// A file and those who waited for it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct TopMisses {
+    /// As it was asked for.
+    pub path: String,
+    /// Requests.
+    pub misses: u64,
+    /// How many fewer it may be.
+    pub excess_max: u64,
+}
+
+impl TopNumbers {
+    fn of(top: &Top) -> TopNumbers {
+        let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
+        let by_bytes = top.by_bytes().into_iter().map(|one| TopBytes {
+            path: text(&one.path),
+            bytes: one.bytes,
+        });
+        let by_misses = top.by_misses().into_iter().map(|one| TopMisses {
+            path: text(&one.path),
+            misses: one.count,
+            excess_max: one.excess_max,
+        });
+        TopNumbers {
+            by_bytes: by_bytes.collect(),
+            by_misses: by_misses.collect(),
+        }
+    }
+}
+
+/// How the caches follow the disk.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct FreshnessNumbers {
+    /// Longest time that a change may go unnoticed where nothing tells of it, in milliseconds.
+    pub revalidate_ms: u64,
+    /// The same for all that is remembered now: 0 when all of it is watched.
+    pub worst_staleness_ms: u64,
+    /// How often what is in use is compared though nothing told of a change, in milliseconds; 0: never.
+    pub recheck_ms: u64,
+    /// Entries so compared.
+    pub rechecked: u64,
+    /// Those of them that had changed.
+    pub rechecks_changed: u64,
+    /// Checks of polled entries that were begun before their time was over, so that nobody waits for them.
+    pub checks_ahead: u64,
+    /// Age up to which entries are answered from while the storage does not confirm them, in milliseconds.
+    pub stale_limit_ms: u64,
+    /// Answers since the start that were not confirmed in time.
+    pub stale_answers: u64,
+    /// Entries that are answered from so now.
+    pub stale_entries: usize,
+    /// How long ago the oldest of them was confirmed, in milliseconds.
+    pub stale_oldest_ms: u64,
+    /// Directories whose changes are told by the kernel.
+    pub watched_directories: usize,
+    /// Directories with entries that are checked after `revalidate_ms`.
+    pub polled_directories: usize,
+    /// Those entries.
+    pub polled_entries: usize,
+    /// Whether changes of the way to the root are told.
+    pub root_watched: bool,
+    /// Times that another directory became the root.
+    pub root_switches: u64,
+    /// Times that the kernel lost events, so that everything was checked.
+    pub overflows: u64,
+    /// Times that mounts at, below or above the root have changed, so that everything was checked.
+    pub mount_changes: u64,
+    /// Mapped files whose changes are told by the kernel.
+    pub watched_files: usize,
+    /// Watches that were refused, by the kernel or by `--watch-directories`: such files are not
+    /// mapped, such directories polled.
+    pub watches_refused: u64,
+}
