@@ -1,4 +1,5 @@
-//! The access log: lines gathered over a turn or more, appended by a disk job.
+//! The access log: lines gathered over an iteration of the loop or more, appended by a disk job. The jobs are
+//! handed out by [`LogWriter::jobs`]; submitting them is left to the caller.
 //!
 //! Nothing that its file does stops the server. What a full disk, a limit or a broken pipe does not take
 //! is lost, counted, and said once. What a FIFO does not take now waits, up to a bound: its reader may be
@@ -11,10 +12,8 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::job::JobId;
 use crate::job::{Append, Job, OneShot};
 use crate::settings::AccessLog;
-use crate::store::disk_queue::{DiskQueue, Owner};
 use crate::sys::allocator::block_length;
 use crate::sys::deferred_drops::Discarded;
 use crate::sys::output::{self, Output, OutputError, OutputKind};
@@ -82,7 +81,6 @@ enum Trouble {
 /// A job that writes lines.
 #[derive(Debug)]
 struct InFlight {
-    job: JobId,
     /// Bytes of its buffer that were written before.
     written_before: usize,
     /// What its buffer takes.
@@ -114,6 +112,8 @@ pub(crate) struct LogWriter {
     /// Lines lost of which it was said how many they were.
     told_lost: u64,
     notices: Vec<String>,
+    /// Jobs that are to be submitted: to append, to open the file again, to close former ones.
+    jobs: Vec<Job>,
 }
 
 impl LogWriter {
@@ -154,6 +154,7 @@ impl LogWriter {
             trouble: Trouble::No { ended: None },
             told_lost: 0,
             notices: Vec::new(),
+            jobs: Vec::new(),
         };
         if is_waiting {
             writer.trouble = Trouble::Said;
@@ -162,18 +163,15 @@ impl LogWriter {
         Ok(writer)
     }
 
-    /// Has the file of the same name opened again, after it was moved away.
-    pub(crate) fn reopen(&mut self, disk: &mut DiskQueue, now: Instant) {
+    /// Opens the file of the same name again, after it was moved away.
+    pub(crate) fn reopen(&mut self) {
         let AccessLog::File(path) = &self.log else {
             return;
         };
         self.reopening = match self.reopening {
             Reopening::No => {
-                disk.submit_unbounded(
-                    Owner::Server,
-                    Job::OneShot(OneShot::Reopen(path.clone()), None),
-                    now,
-                );
+                let job = Job::OneShot(OneShot::Reopen(path.clone()), None);
+                self.jobs.push(job);
                 Reopening::Yes
             }
             Reopening::Yes | Reopening::Twice => Reopening::Twice,
@@ -182,12 +180,7 @@ impl LogWriter {
 
     /// Writes to this file from now on. One that could not be opened changes nothing, save a FIFO without
     /// a reader: it is tried again.
-    pub(crate) fn reopened(
-        &mut self,
-        opened: Result<Output, OutputError>,
-        disk: &mut DiskQueue,
-        now: Instant,
-    ) {
+    pub(crate) fn reopened(&mut self, opened: Result<Output, OutputError>, now: Instant) {
         match opened {
             Ok(output) => {
                 self.former.extend(self.file.replace(Arc::new(output.file)));
@@ -210,29 +203,23 @@ impl LogWriter {
         }
         let again = std::mem::replace(&mut self.reopening, Reopening::No) == Reopening::Twice;
         if again {
-            self.reopen(disk, now);
+            self.reopen();
         }
     }
 
-    /// Has files closed that are written to no longer: closing may wait for the disk.
-    pub(crate) fn release(&mut self, disk: &mut DiskQueue, now: Instant) {
+    /// Closes files that are written to no longer, by a job: closing may wait for the disk.
+    pub(crate) fn release(&mut self) {
         if self.in_flight.is_some() {
             return;
         }
         for file in self.former.drain(..).filter_map(Arc::into_inner) {
             let discarded = Discarded::Descriptor(file.into());
-            disk.submit_unbounded(Owner::Server, Job::Discard(Some(discarded)), now);
+            self.jobs.push(Job::Discard(Some(discarded)));
         }
     }
 
-    /// Has the lines written, if there are enough, or if they have waited long enough.
-    pub(crate) fn flush(
-        &mut self,
-        lines: &mut Vec<u8>,
-        now: Instant,
-        waiting: Waiting,
-        disk: &mut DiskQueue,
-    ) {
+    /// Writes the lines, if there are enough, or if they have waited long enough.
+    pub(crate) fn flush(&mut self, lines: &mut Vec<u8>, now: Instant, waiting: Waiting) {
         let has_lines = !(lines.is_empty() && self.held.is_empty());
         if self.log == AccessLog::Off || !has_lines {
             self.since = None;
@@ -246,7 +233,7 @@ impl LogWriter {
         }
         let Some(file) = &self.file else {
             if self.reopening == Reopening::No {
-                self.reopen(disk, now);
+                self.reopen();
             }
             return self.bound(lines, now);
         };
@@ -261,9 +248,9 @@ impl LogWriter {
         }
         (self.since, self.retry_at) = (None, None);
         let memory_bytes = block_length(buffer.capacity());
-        let job = Job::Append(Append::going_on(Arc::clone(file), buffer, written));
+        let append = Append::going_on(Arc::clone(file), buffer, written);
+        self.jobs.push(Job::Append(append));
         self.in_flight = Some(InFlight {
-            job: disk.submit_unbounded(Owner::Server, job, now),
             written_before: written,
             memory_bytes,
         });
@@ -281,17 +268,15 @@ impl LogWriter {
     /// Takes the result of a write in. A log that cannot be written does not stop the server.
     pub(crate) fn written(
         &mut self,
-        id: JobId,
         mut buffer: Vec<u8>,
         written: usize,
         failed: Option<io::Error>,
         now: Instant,
     ) {
-        let before = match &self.in_flight {
-            Some(in_flight) if in_flight.job == id => in_flight.written_before,
-            _ => return,
+        let Some(in_flight) = self.in_flight.take() else {
+            return;
         };
-        self.in_flight = None;
+        let before = in_flight.written_before;
         let Some(error) = failed else {
             self.recover(now);
             buffer.clear();
@@ -397,8 +382,13 @@ impl LogWriter {
     }
 
     /// What is to be said on standard error.
-    pub(crate) fn notices(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.notices)
+    pub(crate) fn notices(&mut self) -> std::vec::Drain<'_, String> {
+        self.notices.drain(..)
+    }
+
+    /// What is to be done at the disk, in this order.
+    pub(crate) fn jobs(&mut self) -> std::vec::Drain<'_, Job> {
+        self.jobs.drain(..)
     }
 
     /// What was lost since the start.

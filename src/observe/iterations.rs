@@ -340,8 +340,16 @@ mod tests {
             (longest.lasted, longest.cause),
             (Duration::from_millis(7), Work::Results)
         );
-        assert_eq!(iterations.histogram().to_vec()[13].count, 1, "4,096 to 8,191 µs");
-        assert_eq!(iterations.histogram().to_vec()[10].count, 1, "512 to 1,023 µs");
+        assert_eq!(
+            iterations.histogram().to_vec()[13].count,
+            1,
+            "4,096 to 8,191 µs"
+        );
+        assert_eq!(
+            iterations.histogram().to_vec()[10].count,
+            1,
+            "512 to 1,023 µs"
+        );
     }
 
     #[test]

@@ -1,5 +1,7 @@
-//! What the operator sees: the status page, metrics, the access log, and how long iterations of the loop take.
+//! What the operator sees: the status page, metrics, the access log, notices on standard error, and how long
+//! iterations of the loop take.
 
 pub(crate) mod access_log;
 pub(crate) mod iterations;
+pub(crate) mod notices;
 pub mod status;

@@ -82,7 +82,7 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
         };
         StartError::AccessLog { path, cause }
     })?;
-    let log_notices = log.notices();
+    let log_notices: Vec<String> = log.notices().collect();
     let origins = warming::origins(settings)?;
     let listeners = inherited
         .into_iter()

@@ -42,13 +42,13 @@ impl Store {
             }
             Done::Loaded(read) => {
                 if let Some(line) = self.warming.loaded(read) {
-                    self.say(&line, now);
+                    self.notices.push(line);
                 }
             }
             Done::Rechecked(compared) => self.rechecked(job, &compared, now, deliveries),
             Done::Named(read) => self.warming.named(read),
             Done::Mounts(table) => self.mounts_seen(table, now),
-            Done::Saved(result) => self.saved(result, now),
+            Done::Saved(result) => self.saved(result),
             Done::Appended { .. }
             | Done::Said
             | Done::Reopened(_)

@@ -254,7 +254,7 @@ impl Store {
             self.plan_recheck(entry);
         }
         if let Some(line) = notice {
-            self.say(&line, now);
+            self.notices.push(line);
         }
     }
 

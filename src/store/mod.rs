@@ -15,7 +15,6 @@ mod listings;
 pub(crate) mod lookups;
 mod memory;
 mod mounts;
-mod notices;
 pub(crate) mod numbers;
 mod outdated;
 mod recheck;
@@ -75,7 +74,6 @@ use crate::sys::pagemap::Pagemap;
 use freshness::ServedRoot;
 use listings::Pages;
 use lookups::{Lookups, PendingLookup, Purpose};
-use notices::Notices;
 use outdated::Outdated;
 use recheck::Rechecks;
 use stale::Staleness;
@@ -225,8 +223,8 @@ pub(crate) struct Store {
     cache_report: CacheReport,
     /// Times that another directory became the root.
     pub roots_served: u64,
-    /// Lines for standard error.
-    notices: Notices,
+    /// Lines for standard error, taken by the loop in each iteration. A result of a job leads to one at most.
+    notices: Vec<String>,
     changes: Vec<Change>,
     served_root: ServedRoot,
     /// Answers from what the disk does not confirm in time.
@@ -313,7 +311,7 @@ impl Store {
             overflows: 0,
             cache_report: CacheReport::default(),
             roots_served: 0,
-            notices: Notices::new(),
+            notices: Vec::new(),
             changes: Vec::new(),
             served_root: ServedRoot::new(chosen.root),
             staleness: Staleness::new(settings),
@@ -528,6 +526,11 @@ impl Store {
         self.populating.remove(&job);
         self.leave_following(job, id);
         self.leave_recheck(job, id);
+    }
+
+    /// What is to be said on standard error.
+    pub(crate) fn notices(&mut self) -> std::vec::Drain<'_, String> {
+        self.notices.drain(..)
     }
 
     /// Tells the caches that time has passed.

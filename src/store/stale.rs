@@ -265,7 +265,7 @@ impl Store {
                 "the storage below the root does not answer; what is cached is served as it was last confirmed, \
                  for up to {limit} s (--stale)"
             );
-            self.say(&line, now);
+            self.notices.push(line);
         }
     }
 
@@ -403,7 +403,7 @@ impl Store {
             let line = format!(
                 "no answer is older than --revalidate any more; {count} were in the last {lasted:.1} s"
             );
-            self.say(&line, now);
+            self.notices.push(line);
         }
     }
 

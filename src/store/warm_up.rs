@@ -64,7 +64,7 @@ impl Store {
                     let root = Arc::clone(&self.served_root.root);
                     self.once(OneShot::Names(root, directory), now);
                 }
-                Next::Say(line) => self.say(&line, now),
+                Next::Say(line) => self.notices.push(line),
                 Next::Wait | Next::Over => return,
             }
         }
@@ -150,12 +150,12 @@ impl Store {
         self.state.saving != Saving::No
     }
 
-    pub(super) fn saved(&mut self, result: Result<(), OutputError>, now: &Now) {
+    pub(super) fn saved(&mut self, result: Result<(), OutputError>) {
         self.state.saving = Saving::No;
         if let (Err(error), Some(path)) = (result, &self.state.path) {
             let path = path.display();
             let line = format!("cannot write {path}: {error}; choose another with --cache-state");
-            self.say(&line, now);
+            self.notices.push(line);
         }
     }
 }

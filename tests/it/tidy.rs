@@ -74,6 +74,23 @@ fn imports_go_down_the_layers() {
     }
 }
 
+/// The page and the logs are shown what the store has counted; nothing of theirs depends on how it is built.
+#[test]
+fn observe_knows_only_the_numbers_of_the_store() {
+    for source in sources() {
+        if !source.is_below("src/observe") {
+            continue;
+        }
+        for (index, line) in source.text.lines().enumerate() {
+            let is_plain = code(line)
+                .split("crate::store")
+                .skip(1)
+                .all(|rest| rest.starts_with("::numbers::"));
+            assert!(is_plain, "{}: {line}", source.place(index));
+        }
+    }
+}
+
 #[test]
 fn nothing_below_the_disk_does_io() {
     let forbidden = [

@@ -2,9 +2,9 @@
 
 use maud::{Markup, html};
 
-use crate::histogram::Bucket;
 use super::text::{duration, micros, number};
 use crate::cache::stats::AGE_BUCKETS;
+use crate::histogram::Bucket;
 
 /// Size of a drawing, and of what is around the bars, in units of its own.
 const WIDTH: f64 = 640.0;

@@ -100,7 +100,11 @@ fn content(snapshot: &Snapshot) -> Markup {
 /// The files that most goes to.
 fn top_files(snapshot: &Snapshot) -> Markup {
     let top = &snapshot.store.top;
-    let has_missed = snapshot.store.caches.iter().any(|cache| cache.stats.misses > 0);
+    let has_missed = snapshot
+        .store
+        .caches
+        .iter()
+        .any(|cache| cache.stats.misses > 0);
     let none = match has_missed {
         true => "No file stands out: the waiting is spread over many.",
         false => "None yet.",

@@ -34,7 +34,7 @@ impl EventLoop {
                 (Order::ReopenLog, _) => self.reopen_log(),
                 (Order::Reserved, _) => {
                     let line = "SIGUSR2 means nothing to this version and is ignored";
-                    self.store.say(line, &self.now);
+                    self.notices.push(line);
                 }
                 (Order::End | Order::EndOfTime, Phase::Serving) => self.begin_drain(),
                 (Order::EndOfTime, _) => {}
@@ -44,7 +44,7 @@ impl EventLoop {
     }
 
     fn reopen_log(&mut self) {
-        self.log.reopen(&mut self.store.disk, self.now.monotonic);
+        self.log.reopen();
     }
 
     /// From now on each connection is told of the end with its next answer.
@@ -140,13 +140,11 @@ impl EventLoop {
         let mut has_given_up = false;
         loop {
             self.give_out_results();
-            let EventLoop {
-                log, driver, store, ..
-            } = self;
-            let (lines, disk) = (&mut driver.response_stats.lines, &mut store.disk);
+            let EventLoop { log, driver, .. } = self;
+            let lines = &mut driver.response_stats.lines;
             let waited = began.elapsed();
             match waited < LAST_LINES_WAIT {
-                true => log.flush(lines, Instant::now(), Waiting::Forbidden, disk),
+                true => log.flush(lines, Instant::now(), Waiting::Forbidden),
                 false if !has_given_up => {
                     has_given_up = true;
                     log.give_up(lines);
@@ -154,12 +152,10 @@ impl EventLoop {
                 false => {}
             }
             let has_lines = !has_given_up && log.has_unwritten(lines);
-            for line in log.notices() {
-                store.say(&line, &self.now);
-            }
-            let has_state = store.is_saving() && waited < STATE_WAIT;
-            let has_notices = store.is_saying() && waited < LAST_NOTICES_WAIT;
-            if !(has_lines || has_state || has_notices) || store.disk.flush().is_err() {
+            self.submit_output();
+            let has_state = self.store.is_saving() && waited < STATE_WAIT;
+            let has_notices = self.notices.is_writing() && waited < LAST_NOTICES_WAIT;
+            if !(has_lines || has_state || has_notices) || self.store.disk.flush().is_err() {
                 return;
             }
             let _ = self.poll.poll(events, Some(Duration::from_millis(1)));
@@ -175,7 +171,7 @@ impl EventLoop {
                  idle connections were ended"
             );
             // Nobody may be reading: a job writes it.
-            self.store.say(&line, &self.now);
+            self.notices.push(&line);
         }
     }
 }

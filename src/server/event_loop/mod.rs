@@ -32,11 +32,13 @@ use crate::job::Done;
 use crate::job::JobId;
 use crate::observe::access_log::{LogWriter, Waiting};
 use crate::observe::iterations::{Iterations, Wait, Work};
+use crate::observe::notices::Notices;
 use crate::observe::status::{
     Asked, ConnectionNumbers, IterationNumbers, LoopNumbers, SentNumbers, SharedPages, Snapshot,
 };
 use crate::store::Store;
 use crate::store::deliveries::Deliveries;
+use crate::store::disk_queue::Owner;
 use crate::sys::file::FileTime;
 
 /// Events taken from the kernel in one wait. More wait there, and come in the next.
@@ -110,6 +112,7 @@ pub(super) struct EventLoop {
     driver: Driver,
     store: Store,
     log: LogWriter,
+    notices: Notices,
     memory: MemoryControl,
     now: Now,
     started: Instant,
@@ -185,6 +188,7 @@ impl EventLoop {
             driver,
             store,
             log,
+            notices: Notices::new(),
             memory,
             now: Now::at(started, wall_time()),
             started,
@@ -305,6 +309,7 @@ impl EventLoop {
         self.measure_memory();
         self.go_on_draining();
         self.store.recheck_waiting(&self.now);
+        self.submit_output();
         if self.store.disk.flush()? > 0 {
             self.iterations.mark(Work::HandingOver);
         }
@@ -473,18 +478,30 @@ impl EventLoop {
 
     fn write_log(&mut self) {
         let EventLoop {
+            log, driver, now, ..
+        } = self;
+        let lines = &mut driver.response_stats.lines;
+        log.flush(lines, now.monotonic, Waiting::Allowed);
+        driver.response_stats.trim();
+    }
+
+    /// Submits the jobs of the log and of standard error.
+    fn submit_output(&mut self) {
+        let EventLoop {
             log,
-            driver,
+            notices,
             store,
             now,
             ..
         } = self;
-        let (lines, disk) = (&mut driver.response_stats.lines, &mut store.disk);
-        log.flush(lines, now.monotonic, Waiting::Allowed, disk);
-        for line in log.notices() {
-            store.say(&line, now);
+        for line in log.notices().chain(store.notices()) {
+            notices.push(&line);
         }
-        driver.response_stats.trim();
+        for job in log.jobs().chain(notices.next_job()) {
+            store
+                .disk
+                .submit_unbounded(Owner::Server, job, now.monotonic);
+        }
     }
 }
 

@@ -37,12 +37,12 @@ impl EventLoop {
                     failed,
                 } => {
                     let now = self.now.monotonic;
-                    self.log.written(job, buffer, written, failed, now);
+                    self.log.written(buffer, written, failed, now);
                 }
-                Done::Said => self.store.said(job, &self.now),
+                Done::Said => self.notices.written(),
                 Done::Reopened(file) => {
                     let now = self.now.monotonic;
-                    self.log.reopened(file, &mut self.store.disk, now);
+                    self.log.reopened(file, now);
                 }
                 Done::Measured(result) => measured = Some(result),
                 done => self
@@ -53,7 +53,7 @@ impl EventLoop {
         if let Some(measured) = measured {
             self.measured(measured);
         }
-        self.log.release(&mut self.store.disk, self.now.monotonic);
+        self.log.release();
         for _ in 0..DELIVERY_COUNT_MAX {
             let Some(delivery) = self.deliveries.pop() else {
                 break;
