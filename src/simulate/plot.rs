@@ -6,7 +6,8 @@ use std::ops::Range;
 use plotters::prelude::*;
 
 use super::replay::Row;
-use super::report::{Report, size_text};
+use super::report::Report;
+use crate::observe::text::exact_bytes;
 
 /// Width and height in pixels.
 const EXTENT: (u32, u32) = (900, 760);
@@ -42,7 +43,7 @@ pub(super) fn draw(report: &Report) -> Result<String, String> {
             what: "size of the map cache (--map-cache)",
             rows: &report.map,
             today: report.today.0,
-            text: size_text,
+            text: exact_bytes,
         };
         let path = Panel {
             title: "Hits by size of the path cache",

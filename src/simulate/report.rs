@@ -7,6 +7,7 @@ use super::replay::Row;
 use super::time;
 use super::trace::{Length, Trace};
 use super::{BAD_LINES_NAMED_MAX, LogSource, Settings};
+use crate::observe::text::{exact_bytes, number};
 
 /// Two hit ratios that differ by less are the same to an operator: a tenth of a per cent.
 const SAME: f64 = 0.001;
@@ -150,11 +151,11 @@ impl Report {
         writeln!(
             out,
             "{} lines, {} requests replayed, {} to {} UTC, {} paths",
-            grouped(self.line_count),
-            grouped(facts.requests),
+            number(self.line_count),
+            number(facts.requests),
             time::render(facts.first_ms),
             time::render(facts.last_ms),
-            grouped(facts.paths)
+            number(facts.paths)
         )?;
         let notes = [
             (
@@ -181,20 +182,20 @@ impl Report {
             (self.bad_count, "not lines of an access log, passed over"),
         ];
         for (count, text) in notes.iter().filter(|(count, _)| *count > 0) {
-            writeln!(out, "note: {text}: {}", grouped(*count))?;
+            writeln!(out, "note: {text}: {}", number(*count))?;
         }
         for bad in &self.bad {
             writeln!(out, "  {}: {}", bad.place, bad.why)?;
         }
         let more = self.bad_count - self.bad.len() as u64;
         if more > 0 {
-            writeln!(out, "  and {} more", grouped(more))?;
+            writeln!(out, "  and {} more", number(more))?;
         }
         Ok(())
     }
 
     fn write_map(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let longest = size_text(self.map_file_length_max);
+        let longest = exact_bytes(self.map_file_length_max);
         writeln!(
             out,
             "\nMap cache, of requests for content of files up to --map-max {longest}:"
@@ -209,18 +210,18 @@ impl Report {
                 out,
                 "{} {:>12} {:>10} {:>10} {:>8.2} % {:>6.2} % {:>12}",
                 mark(row.size == self.today.0),
-                size_text(row.size),
-                grouped(row.entry_count),
+                exact_bytes(row.size),
+                number(row.entry_count),
                 approximately(row.bytes_used),
                 100.0 * row.hit_ratio(),
                 100.0 * row.byte_hit_ratio(),
-                grouped(row.stats.evictions)
+                number(row.stats.evictions)
             )?;
         }
         let (files, bytes) = self.facts.mappable;
         let mut all = format!(
             "the log's {} files that may be mapped are {} in all",
-            grouped(files),
+            number(files),
             approximately(bytes)
         );
         if let Some(last) = self.map.last()
@@ -229,7 +230,7 @@ impl Report {
         {
             all += &format!(", and --map-count {} is what binds", self.map_count_max);
         }
-        let words = advice(&self.map, self.today.0, &all, size_text, "--map-cache");
+        let words = advice(&self.map, self.today.0, &all, exact_bytes, "--map-cache");
         writeln!(out, "{words}")?;
         if self.facts.long_bytes > 0 {
             writeln!(
@@ -257,14 +258,14 @@ impl Report {
                 "{} {:>12} {:>10} {:>8.2} % {:>8.2} % {:>6.2} % {:>12}",
                 mark(row.size == self.today.1),
                 row.size,
-                grouped(row.entry_count),
+                number(row.entry_count),
                 100.0 * ratio(row.checks, row.requests),
                 100.0 * row.hit_ratio(),
                 100.0 * row.byte_hit_ratio(),
-                grouped(row.stats.evictions)
+                number(row.stats.evictions)
             )?;
         }
-        let all = format!("the log has {} paths in all", grouped(self.facts.paths));
+        let all = format!("the log has {} paths in all", number(self.facts.paths));
         let words = advice(
             &self.path,
             self.today.1,
@@ -364,16 +365,6 @@ fn ratio(part: u64, whole: u64) -> f64 {
     }
 }
 
-/// Exactly, in the largest whole unit: `256 MiB`, `1000 B`.
-pub(super) fn size_text(bytes: u64) -> String {
-    for (shift, unit) in [(30, "GiB"), (20, "MiB"), (10, "KiB")] {
-        if bytes > 0 && bytes.is_multiple_of(1 << shift) {
-            return format!("{} {unit}", bytes >> shift);
-        }
-    }
-    format!("{bytes} B")
-}
-
 /// To three digits or so: `901 MiB`, `1.4 GiB`.
 fn approximately(bytes: u64) -> String {
     if bytes < KIB {
@@ -394,17 +385,4 @@ fn approximately(bytes: u64) -> String {
         value if value < 10.0 => format!("{value:.1} {unit}"),
         value => format!("{value:.0} {unit}"),
     }
-}
-
-/// `12345678` as `12,345,678`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() * 4 / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }

@@ -2,9 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::text::{duration, micros, number};
 use crate::cache::stats::AGE_BUCKETS;
 use crate::histogram::Bucket;
+use crate::observe::text::{duration, micros, number};
 
 /// Size of a drawing, and of what is around the bars, in units of its own.
 const WIDTH: f64 = 640.0;

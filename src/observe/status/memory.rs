@@ -8,7 +8,7 @@ use prometheus_client::registry::Unit;
 use serde::Serialize;
 
 use super::metrics::Writer;
-use super::text::{bytes, number};
+use crate::observe::text::{bytes, number};
 
 /// Memory. All lengths are in bytes.
 #[derive(Clone, Debug, Serialize)]

@@ -6,7 +6,9 @@ use std::collections::HashSet;
 use std::fmt;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder, text,
+};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -78,6 +80,22 @@ struct Shown(Snapshot);
 /// One sample: its labels and its value.
 type Sample<'a> = (Vec<(&'a str, &'a str)>, u64);
 
+/// Writes the samples of a family.
+fn encode<M: EncodeMetric>(
+    mut family: MetricEncoder<'_>,
+    samples: &[Sample<'_>],
+    metric: impl Fn(u64) -> M,
+) -> fmt::Result {
+    for (labels, value) in samples {
+        let metric = metric(*value);
+        match labels.is_empty() {
+            true => metric.encode(family.encode_family(&NoLabels)?)?,
+            false => metric.encode(family.encode_family(labels)?)?,
+        }
+    }
+    Ok(())
+}
+
 /// Writes the families of a registry.
 pub(super) struct Writer<'a, 'b>(&'a mut DescriptorEncoder<'b>);
 
@@ -89,17 +107,8 @@ impl Writer<'_, '_> {
         unit: Option<&Unit>,
         samples: &[Sample<'_>],
     ) -> fmt::Result {
-        let mut family = self
-            .0
-            .encode_descriptor(name, help, unit, MetricType::Counter)?;
-        for (labels, value) in samples {
-            let counter = ConstCounter::new(*value);
-            match labels.is_empty() {
-                true => counter.encode(family.encode_family(&NoLabels)?)?,
-                false => counter.encode(family.encode_family(labels)?)?,
-            }
-        }
-        Ok(())
+        let family = self.family(name, help, unit, MetricType::Counter)?;
+        encode(family, samples, ConstCounter::new)
     }
 
     pub(super) fn gauges(
@@ -109,17 +118,20 @@ impl Writer<'_, '_> {
         unit: Option<&Unit>,
         samples: &[Sample<'_>],
     ) -> fmt::Result {
-        let mut family = self
-            .0
-            .encode_descriptor(name, help, unit, MetricType::Gauge)?;
-        for (labels, value) in samples {
-            let gauge = ConstGauge::new(i64::try_from(*value).unwrap_or(i64::MAX));
-            match labels.is_empty() {
-                true => gauge.encode(family.encode_family(&NoLabels)?)?,
-                false => gauge.encode(family.encode_family(labels)?)?,
-            }
-        }
-        Ok(())
+        let family = self.family(name, help, unit, MetricType::Gauge)?;
+        encode(family, samples, |value| {
+            ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))
+        })
+    }
+
+    fn family<'s>(
+        &'s mut self,
+        name: &'s str,
+        help: &'s str,
+        unit: Option<&'s Unit>,
+        kind: MetricType,
+    ) -> Result<MetricEncoder<'s>, fmt::Error> {
+        self.0.encode_descriptor(name, help, unit, kind)
     }
 
     fn durations(

@@ -8,7 +8,6 @@ mod numbers;
 mod page;
 mod plot;
 mod shared;
-mod text;
 
 pub use access::STATUS_PATH;
 pub(crate) use access::{Access, Decision, PeerUser};

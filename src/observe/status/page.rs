@@ -3,10 +3,10 @@
 use maud::{DOCTYPE, Markup, Render, html};
 
 use super::numbers::{IterationNumbers, Snapshot};
-use super::text::{bytes, duration, micros, number};
 use super::{bars, plot};
 use crate::cache::stats::CacheStats;
 use crate::histogram::Bucket;
+use crate::observe::text::{bytes, duration, micros, number};
 use crate::store::numbers::CacheNumbers;
 
 /// Files of each list that the page shows.

@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::text::{bytes, number};
 use crate::cache::curve::{Curve, CurvePoint, Unit};
+use crate::observe::text::{bytes, number};
 
 /// Size of the plot, and of what is around the lines, in units of its own.
 const WIDTH: f64 = 640.0;

@@ -1,7 +1,7 @@
 //! Numbers as people read them.
 
 /// A number with its thousands apart.
-pub(super) fn number(value: u64) -> String {
+pub(crate) fn number(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -14,7 +14,7 @@ pub(super) fn number(value: u64) -> String {
 }
 
 /// Bytes in the unit that reads best.
-pub(super) fn bytes(value: u64) -> String {
+pub(crate) fn bytes(value: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if value < 1_024 {
         return format!("{value} B");
@@ -32,8 +32,18 @@ pub(super) fn bytes(value: u64) -> String {
     }
 }
 
+/// Bytes exactly, in the largest whole unit: `256 MiB`, `1000 B`.
+pub(crate) fn exact_bytes(value: u64) -> String {
+    for (shift, unit) in [(30, "GiB"), (20, "MiB"), (10, "KiB")] {
+        if value > 0 && value.is_multiple_of(1 << shift) {
+            return format!("{} {unit}", value >> shift);
+        }
+    }
+    format!("{value} B")
+}
+
 /// Microseconds in the unit that reads best.
-pub(super) fn micros(us: u64) -> String {
+pub(crate) fn micros(us: u64) -> String {
     match us {
         ..1_000 => format!("{us} µs"),
         1_000..1_000_000 => format!("{}.{} ms", us / 1_000, us % 1_000 / 100),
@@ -42,7 +52,7 @@ pub(super) fn micros(us: u64) -> String {
 }
 
 /// A time in the units that matter.
-pub(super) fn duration(seconds: u64) -> String {
+pub(crate) fn duration(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds} s"),
@@ -65,6 +75,10 @@ mod tests {
         assert_eq!(
             [bytes(1_023), bytes(1_024), bytes(256 << 20)].join(" "),
             "1023 B 1 KiB 256 MiB"
+        );
+        assert_eq!(
+            [exact_bytes(0), exact_bytes(1_000), exact_bytes(1_536 << 20)].join(" "),
+            "0 B 1000 B 1536 MiB"
         );
         assert_eq!(
             [duration(59), duration(61), duration(90_000)].join(", "),
