@@ -152,7 +152,9 @@ impl Hot {
                 generation: paths.generation(),
             };
             entry.trust(trust, None, &now);
-            paths.insert(path, entry, &mut |_, _| {});
+            paths.insert(path, Rc::clone(&entry), &mut |_, _| {});
+            // As the server does: of a path that leads nowhere little is kept.
+            paths.rest(path, &entry);
         }
         Hot {
             paths,

@@ -4,6 +4,8 @@
 //! values: the memory in use is that of the values, give or take one chunk. Numbers of values that were
 //! taken out are given again.
 
+use crate::sys::allocator::block_length;
+
 /// Values in a chunk.
 const CHUNK: usize = 64;
 /// No number: the end of the list of free places.
@@ -121,7 +123,8 @@ impl<T> Arena<T> {
 
     /// Bytes that are allocated, without those that values have allocated themselves.
     pub(crate) fn bytes(&self) -> usize {
-        self.chunks.len() * CHUNK * size_of::<ArenaSlot<T>>()
-            + self.chunks.capacity() * size_of::<Vec<ArenaSlot<T>>>()
+        let chunks = self.chunks.len() as u64 * block_length(CHUNK * size_of::<ArenaSlot<T>>());
+        let list = block_length(self.chunks.capacity() * size_of::<Vec<ArenaSlot<T>>>());
+        usize::try_from(chunks + list).unwrap_or(usize::MAX)
     }
 }

@@ -308,15 +308,7 @@ impl<H> ContentCache<H> {
 
     /// Bytes that are allocated for the cache itself.
     pub fn table_bytes(&self) -> TableBytes {
-        let (table, ghosts) = self.entries.bytes();
-        TableBytes {
-            table: table as u64,
-            ghosts: ghosts as u64,
-            curve: self
-                .sampler
-                .as_ref()
-                .map_or(0, |sampler| sampler.bytes() as u64),
-        }
+        TableBytes::of(&self.entries, self.sampler.as_deref())
     }
 
     /// The counters.

@@ -19,6 +19,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use super::arena::Arena;
+use crate::sys::allocator::block_length;
 
 /// A directory, by the number that the kernel has given its watch: at least 1, and not given again.
 pub type DirectoryId = i32;
@@ -103,6 +104,11 @@ struct Group {
     directory: DirectoryId,
     first: u32,
     member_count: u32,
+}
+
+/// Bytes of a table of names, in whole blocks.
+fn table_length(names: &HashTable<u32>) -> usize {
+    usize::try_from(block_length(names.allocation_size())).unwrap_or(usize::MAX)
 }
 
 /// The table. `T` is what depends.
@@ -241,9 +247,9 @@ impl<T> Dependents<T> {
             let link = links.peek(*other);
             link.map_or(0, |link| spread(link.key.name))
         };
-        *name_bytes -= names.allocation_size();
+        *name_bytes -= table_length(names);
         names.insert_unique(spread(key.name), number, hash_of);
-        *name_bytes += names.allocation_size();
+        *name_bytes += table_length(names);
         number
     }
 
@@ -398,7 +404,7 @@ impl<T> Dependents<T> {
             }
         }
         if names.is_empty() {
-            self.name_bytes -= names.allocation_size();
+            self.name_bytes -= table_length(names);
             self.directories.remove(&key.directory);
             unneeded.push(key.directory);
         }

@@ -6,11 +6,13 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::dependents::Ticket;
+use super::weight::Weight;
 use crate::clock::Now;
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
 use crate::site::representation::Variants;
 use crate::site::resolve::{Expectation, LookupPlan};
+use crate::sys::allocator::block_length;
 use crate::sys::file::FileVersion;
 
 /// What a look-up saw beside the files that it led to. Names are not kept: the look-up is planned anew when
@@ -108,6 +110,22 @@ pub enum Resolution {
     Listed,
 }
 
+impl Resolution {
+    /// Bytes that it has allocated, without rendered heads.
+    fn bytes(&self) -> u64 {
+        match self {
+            Resolution::File { variants, seen } => {
+                let besides = seen.besides.as_ref().map_or(0, |besides| {
+                    block_length(size_of::<Besides>()) + block_length(size_of_val(&*besides.unused))
+                });
+                block_length(size_of_val(&*variants.coded)) + besides
+            }
+            Resolution::Moved(path) => block_length(path.capacity()),
+            Resolution::Refused(_) | Resolution::Listed => 0,
+        }
+    }
+}
+
 /// One entry of the path cache.
 #[derive(Debug)]
 pub struct Entry {
@@ -130,6 +148,8 @@ pub struct Entry {
     bytes: Cell<u64>,
     /// Whether it is in the list of those with most bytes.
     is_listed: Cell<bool>,
+    /// What it takes, with all that belongs to it but heads.
+    _weight: Weight,
 }
 
 /// A lifetime that does not end.
@@ -197,19 +217,26 @@ impl Entry {
 
     /// Becomes the entry for what leads to this status, with nothing counted.
     pub(super) fn restore(&mut self, status: Status, times: Times, ticket: Option<Ticket>) {
-        *self = Entry {
-            confirmed: Cell::new(times.confirmed),
-            lifetime_ms: Cell::new(times.lifetime_ms),
-            check_after_ms: Cell::new(times.check_after_ms),
-            generation: Cell::new(times.generation),
-            ticket: Held(Cell::new(ticket)),
-            ..Entry::new(Resolution::Refused(status))
-        };
+        // A status takes nothing besides.
+        self.resolution = Resolution::Refused(status);
+        self.confirmed = Cell::new(times.confirmed);
+        self.lifetime_ms = Cell::new(times.lifetime_ms);
+        self.check_after_ms = Cell::new(times.check_after_ms);
+        self.generation = Cell::new(times.generation);
+        self.ticket = Held(Cell::new(ticket));
+        self.was_stale = Cell::new(false);
+        self.spellings = Cell::new(0);
+        self.requests = Cell::new(0);
+        self.bytes = Cell::new(0);
+        self.is_listed = Cell::new(false);
     }
 
     /// An entry that nobody trusts yet.
     pub fn new(resolution: Resolution) -> Entry {
+        let counters = 2 * size_of::<usize>();
+        let own = block_length(counters + size_of::<Entry>());
         Entry {
+            _weight: Weight::of(own + resolution.bytes()),
             resolution,
             confirmed: Cell::new(None),
             lifetime_ms: Cell::new(0),

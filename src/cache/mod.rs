@@ -26,6 +26,10 @@ mod ranked;
 pub(crate) mod recency;
 pub mod stats;
 pub mod top;
+mod weight;
+
+pub use weight::entry_and_path_bytes;
+
 /// Requests for a path after which its file is mapped: a file asked for once never enters the map.
 pub const MAP_AFTER_REQUEST_COUNT: u32 = 2;
 #[cfg(test)]
@@ -41,6 +45,21 @@ pub struct TableBytes {
     pub ghosts: u64,
     /// The miniatures that its curve is drawn with. Bounded.
     pub curve: u64,
+}
+
+impl TableBytes {
+    /// Of a cache whose entries are ranked, with what it keeps for its curve.
+    fn of<K, V>(entries: &ranked::Ranked<K, V>, sampler: Option<&curve::Sampler>) -> TableBytes
+    where
+        K: Eq + std::hash::Hash,
+    {
+        let (table, ghosts) = entries.bytes();
+        TableBytes {
+            table: table as u64,
+            ghosts: ghosts as u64,
+            curve: sampler.map_or(0, |sampler| sampler.bytes() as u64),
+        }
+    }
 }
 
 /// What hashes are seeded with: peers choose paths, so by chance; in tests always the same.

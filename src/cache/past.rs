@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use foldhash::fast::RandomState;
 use lru::LruCache;
 
+use crate::memory::lru_bytes;
 use crate::site::validators::{Predecessor, Sighting};
 use crate::sys::file::FileVersion;
 
@@ -40,6 +41,11 @@ impl Default for PastDates {
 }
 
 impl PastDates {
+    /// Bytes that are allocated.
+    pub fn memory_bytes(&self) -> u64 {
+        lru_bytes(self.by_path.len(), size_of::<(u64, Past)>())
+    }
+
     /// Whether there is room for another path without one being forgotten.
     pub fn has_room(&self) -> bool {
         self.by_path.len() < COUNT_MAX.get()

@@ -20,7 +20,9 @@ use super::entry::{Entry, Resolution, Validity};
 use super::ranked::{self, Ranked, Room, Slot};
 use super::recency::Recency;
 use super::stats::{CacheStats, EvictionCause, Minute, MinuteStats, MissReason};
+use super::weight::PathKey;
 use crate::clock::Now;
+use crate::memory::table_bytes;
 use crate::site::resolve;
 
 mod negative;
@@ -65,11 +67,11 @@ pub enum PathRemoval {
 /// Raw paths and what they lead to.
 #[derive(Debug)]
 pub struct PathCache {
-    files: Ranked<Box<[u8]>, Rc<Entry>>,
-    negatives: Recency<Box<[u8]>, Negative>,
+    files: Ranked<PathKey, Rc<Entry>>,
+    negatives: Recency<PathKey, Negative>,
     resting: negative::Common,
     /// What files lead to that are asked for by other spellings than the usual one, by that one.
-    spellings: HashMap<Box<[u8]>, Weak<Entry>, RandomState>,
+    spellings: HashMap<PathKey, Weak<Entry>, RandomState>,
     /// So many of them are looked through for those that are remembered no more.
     spelling_count_max: usize,
     entry_count_max: usize,
@@ -198,7 +200,8 @@ impl PathCache {
                 .retain(|_, entry| entry.upgrade().is_some_and(is_remembered));
             self.spelling_count_max = SPELLING_COUNT_MIN.max(2 * self.spellings.len());
         }
-        self.spellings.insert(usual.into(), Rc::downgrade(entry));
+        let usual = PathKey::from(&*usual);
+        self.spellings.insert(usual, Rc::downgrade(entry));
     }
 
     /// Remembers what a path leads to, in place of what was known. A path longer than
@@ -453,14 +456,13 @@ impl PathCache {
 
     /// Bytes that are allocated for the cache itself.
     pub fn table_bytes(&self) -> TableBytes {
-        let (table, ghosts) = self.files.bytes();
+        let files = TableBytes::of(&self.files, self.sampler.as_deref());
+        let spelling = size_of::<(PathKey, Weak<Entry>)>();
         TableBytes {
-            table: table as u64,
-            ghosts: ghosts as u64,
-            curve: self
-                .sampler
-                .as_ref()
-                .map_or(0, |sampler| sampler.bytes() as u64),
+            table: files.table
+                + self.negatives.bytes() as u64
+                + table_bytes(self.spellings.capacity(), spelling),
+            ..files
         }
     }
 

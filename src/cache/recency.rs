@@ -9,6 +9,7 @@ use std::borrow::Borrow;
 use hashbrown::HashTable;
 
 use super::arena::Arena;
+use crate::sys::allocator::block_length;
 
 /// No entry: the end of a list.
 const NONE: u32 = u32::MAX;
@@ -220,7 +221,8 @@ impl<K: Eq, T: Member, const LISTS: usize> Recency<K, T, LISTS> {
 
     /// Bytes that are allocated, without those that keys and entries have allocated themselves.
     pub(crate) fn bytes(&self) -> usize {
-        self.nodes.bytes() + self.index.allocation_size()
+        let index = block_length(self.index.allocation_size());
+        self.nodes.bytes() + usize::try_from(index).unwrap_or(usize::MAX)
     }
 
     fn list_of(&self, number: u32) -> Option<u8> {

@@ -16,6 +16,8 @@ use std::rc::Rc;
 use foldhash::fast::RandomState;
 
 use super::entry::Entry;
+use crate::memory::table_bytes;
+use crate::sys::allocator::block_length;
 
 /// Paths in a list.
 pub const TOP_COUNT: usize = 16;
@@ -84,6 +86,22 @@ pub struct Top {
 }
 
 impl Top {
+    /// Bytes that are allocated. O(paths that are counted).
+    pub fn memory_bytes(&self) -> u64 {
+        let heavy = self.heavy.iter().map(|(path, _)| path.len());
+        // A path that is counted is its own key as well.
+        let missed = self.missed.iter().map(|missed| missed.path.len());
+        let paths: u64 = heavy
+            .chain(missed.clone())
+            .chain(missed)
+            .map(block_length)
+            .sum();
+        paths
+            + block_length(self.heavy.capacity() * size_of::<(Box<[u8]>, Listed)>())
+            + block_length(self.missed.capacity() * size_of::<Missed>())
+            + table_bytes(self.places.capacity(), size_of::<(Box<[u8]>, usize)>())
+    }
+
     /// Counts bytes of content that a path was answered with.
     pub fn answered(&mut self, raw_path: &[u8], entry: &Rc<Entry>, bytes: u64) {
         let total = entry.count_bytes(bytes);

@@ -105,6 +105,13 @@ pub fn table_bytes(capacity: usize, entry_length: usize) -> u64 {
     }
 }
 
+/// Bytes of a list in order of use with so many entries of `entry_length` bytes: each is a block with two
+/// pointers, and the table has two more.
+pub fn lru_bytes(count: usize, entry_length: usize) -> u64 {
+    let pointers = 2 * size_of::<usize>();
+    count as u64 * (entry_length + pointers) as u64 + table_bytes(count, pointers)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

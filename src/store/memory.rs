@@ -1,8 +1,7 @@
 //! What the caches and the disk queue hold, by part of the budget, and how they give way when it is used up.
 
 use super::{PendingMapping, Store};
-use crate::cache::TableBytes;
-use crate::cache::entry::Entry;
+use crate::cache::{TableBytes, entry_and_path_bytes};
 use crate::job::Job;
 use crate::memory::plan::{Holdings, Kept, Victim};
 use crate::memory::{Part, Parts, table_bytes};
@@ -10,9 +9,6 @@ use crate::site::representation::head_bytes;
 use crate::sys::allocator::block_length;
 use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::memory::{Memory, copied_bytes, page_bytes};
-
-/// Length of a raw path, for want of a sum of them all.
-const PATH_LENGTH_ASSUMED: usize = 32;
 
 /// Bytes of a reference-counted value: two counters before it.
 fn counted<T>() -> u64 {
@@ -33,7 +29,7 @@ impl Store {
             self.paths.table_bytes(),
         );
         let statistics = bookkeeping(maps) + bookkeeping(open) + bookkeeping(paths);
-        parts.add(Part::Statistics, statistics);
+        parts.add(Part::Statistics, statistics + self.top.memory_bytes());
         parts.add(Part::Copies, copied_bytes());
         parts.add(Part::Pages, page_bytes());
         let pending_mappings = self.pending_mappings.capacity();
@@ -45,17 +41,12 @@ impl Store {
             + self.residency.memory_bytes()
             + table_bytes(pending_mappings, size_of::<(FileVersion, PendingMapping)>());
         parts.add(Part::Files, files);
-        parts.add(Part::Paths, paths.table + self.entry_bytes());
+        let paths = paths.table + entry_and_path_bytes() + self.past.memory_bytes();
+        parts.add(Part::Paths, paths + self.rechecks.memory_bytes());
         parts.add(Part::Heads, head_bytes());
         parts.add(Part::Directories, self.watch.directories.memory_bytes());
         let waiting = self.disk.waiting_count() + self.disk.engine.depth();
         parts.add(Part::Jobs, waiting as u64 * block_length(size_of::<Job>()));
-    }
-
-    /// Bytes of all entries of the path cache.
-    fn entry_bytes(&self) -> u64 {
-        let each = counted::<Entry>() + block_length(PATH_LENGTH_ASSUMED);
-        self.paths.entry_count() as u64 * each
     }
 
     /// What the kernel keeps for the caches. O(1).
@@ -84,7 +75,7 @@ impl Store {
             open_files: open as u64 * counted::<OpenFile>() + kept(0, open).bytes(),
             paths: match self.paths.entry_count() {
                 0 => 0,
-                _ => self.entry_bytes() + head_bytes(),
+                _ => entry_and_path_bytes() + head_bytes(),
             },
         }
     }

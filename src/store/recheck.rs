@@ -19,11 +19,13 @@ use crate::clock::Now;
 use crate::conn::RequestId;
 use crate::job::JobId;
 use crate::job::{Compared, Job, OneShot, Recheck, Remembered};
+use crate::memory::lru_bytes;
 use crate::site::representation::Representation;
 use crate::site::resolve;
 use crate::store::deliveries::Deliveries;
 use crate::store::disk_queue::Owner;
 use crate::store::waiters::Waiters;
+use crate::sys::allocator::block_length;
 use crate::sys::file::FileVersion;
 
 /// Entries that one job compares: handing them over takes the loop a tenth of a millisecond.
@@ -36,6 +38,14 @@ const EDITED_COUNT_MAX: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
 struct Lane {
     waiting: Vec<(Box<[u8]>, Rc<Entry>)>,
     under_way: Option<(JobId, Vec<Rc<Entry>>)>,
+}
+
+impl Lane {
+    fn memory_bytes(&self) -> u64 {
+        let paths = self.waiting.iter();
+        let paths: u64 = paths.map(|(path, _)| block_length(path.len())).sum();
+        paths + block_length(self.waiting.capacity() * size_of::<(Box<[u8]>, Rc<Entry>)>())
+    }
 }
 
 /// A comparison that requests wait for: its entry was not used for long.
@@ -80,6 +90,14 @@ pub(super) struct Rechecks {
 }
 
 impl Rechecks {
+    /// Bytes of what waits to be compared, and of what was found. O(entries that wait).
+    pub(super) fn memory_bytes(&self) -> u64 {
+        let edited = size_of::<(FileVersion, NonZeroU64)>();
+        self.watched.memory_bytes()
+            + self.polled.memory_bytes()
+            + lru_bytes(self.edited.len(), edited)
+    }
+
     pub(super) fn new(every: Duration) -> Rechecks {
         Rechecks {
             every,

@@ -33,6 +33,7 @@ mod log_files;
 mod media_types;
 mod memory;
 mod memory_connections;
+mod memory_parts;
 mod mounted;
 mod mounts;
 mod places;
