@@ -176,6 +176,7 @@ pub struct CacheBudget {
 /// Everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
+    // One field a flag: what was typed, once it means something.
     /// The directory that is served.
     pub root: PathBuf,
     /// Sockets to listen on that a service manager has opened, from descriptor 3 on (`LISTEN_FDS`).

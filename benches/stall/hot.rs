@@ -65,6 +65,7 @@ struct Connection {
 }
 
 struct Load<'a> {
+    // One field a column of the report.
     phase: &'a Phase<'a>,
     address: SocketAddr,
     poll: Poll,

@@ -9,6 +9,7 @@ pub const AGE_BUCKETS: usize = 24;
 /// Counters of one cache since the start of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct CacheStats {
+    // One counter a member of /status.
     /// Look-ups that were answered from the cache.
     pub hits: u64,
     /// Bytes of content that the hits were about.

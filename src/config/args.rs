@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Arg, ArgAction, Command, CommandFactory, Parser};
+use clap::Parser;
 
 use super::listen::parse_listen;
 use super::value::{
@@ -70,7 +70,7 @@ const DISK: &str = "Disk";
 const LIMITS: &str = "Limits";
 const TIME_OUTS: &str = "Time-outs";
 const OBSERVATION: &str = "Observation";
-const HELP: &str = "Help";
+pub(super) const HELP: &str = "Help";
 
 const AFTER_HELP: &str = "\
 Each option is read from the environment too: --map-cache is SPEDE_MAP_CACHE.
@@ -104,6 +104,7 @@ Examples:
 #[command(disable_help_flag = true, disable_version_flag = true)]
 #[command(after_help = AFTER_HELP, after_long_help = AFTER_LONG_HELP)]
 pub(super) struct Args {
+    // One field a flag; clap takes them from here.
     /// The directory to serve.
     ///
     /// Nothing outside it is ever opened: symbolic links inside are followed as long as they stay
@@ -476,34 +477,4 @@ pub(super) struct Args {
     #[arg(long, value_name = "WHO", env = "SPEDE_STATUS", help_heading = OBSERVATION)]
     #[arg(value_parser = status())]
     pub(super) status: Option<StatusAccess>,
-}
-
-/// The command line as clap takes it. Reads the environment.
-pub(super) fn command() -> Command {
-    let help = Arg::new("help")
-        .short('h')
-        .long("help")
-        .action(ArgAction::Help);
-    let version = Arg::new("version")
-        .short('V')
-        .long("version")
-        .action(ArgAction::Version);
-    Args::command()
-        // One sentence below the options says what a line in each would.
-        .mut_args(|argument| argument.hide_env(true))
-        .mut_args(in_order())
-        .arg(
-            help.help_heading(HELP)
-                .help("Prints a summary with -h, the reasons too with --help"),
-        )
-        .arg(version.help_heading(HELP).help("Prints the version"))
-}
-
-/// Keeps arguments in the order in which they stand here; clap would put ROOT last.
-pub(super) fn in_order() -> impl FnMut(Arg) -> Arg {
-    let mut order = 0;
-    move |argument| {
-        order += 1;
-        argument.display_order(order)
-    }
 }

@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use clap::Arg;
 
 use super::error::quote;
-use super::{args, simulate};
+use super::{command, simulate};
 
 /// What all variables of ours begin with.
 const PREFIX: &str = "SPEDE_";
@@ -48,7 +48,7 @@ pub fn unknown_variables(variables: impl IntoIterator<Item = (OsString, OsString
 
 /// The names of our variables, without what all begin with.
 fn known() -> Vec<String> {
-    let (server, simulation) = (args::command(), simulate::command());
+    let (server, simulation) = (command::command(), simulate::command());
     let arguments = server.get_arguments().chain(simulation.get_arguments());
     let mut known: Vec<String> = arguments
         .filter_map(|argument| argument.get_env()?.to_str()?.strip_prefix(PREFIX))

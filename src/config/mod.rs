@@ -5,6 +5,7 @@
 //! usable is for the server to find out.
 
 mod args;
+mod command;
 mod environment;
 mod error;
 mod inherited;
@@ -87,7 +88,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Task, Usage> {
         _ => {
             let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
             let inherited = inherited::socket_count(variable)?;
-            let command = args::command().mut_args(environment::without_empty);
+            let command = command::command().mut_args(environment::without_empty);
             let settings = parse_with(command, words, inherited)?;
             Ok(Task::Serve(Box::new(settings)))
         }
@@ -153,6 +154,7 @@ fn settings(args: Args, asked: AskedSizes, inherited_socket_count: usize) -> Set
         // Who reaches them is for the service manager to know.
         _ => StatusAccess::DefaultListener(STATUS_ADDRESS_DEFAULT),
     });
+    let (cache, timeouts) = (cache_budget(&args), timeouts(&args));
     Settings {
         root: args.root,
         inherited_socket_count,
@@ -173,15 +175,7 @@ fn settings(args: Args, asked: AskedSizes, inherited_socket_count: usize) -> Set
         disk_depth: args.disk_depth,
         disk_queue: args.disk_queue,
         map_lock: args.lock,
-        cache: CacheBudget {
-            map_bytes_max: args.map_cache,
-            map_file_length_max: args.map_max,
-            map_count_max: args.map_count,
-            path_count_max: args.path_cache,
-            descriptor_count_max: args.descriptors,
-            watched_directory_count_max: args.watch_directories,
-            revalidate: args.revalidate,
-        },
+        cache,
         asked,
         stale: args.stale,
         recheck: args.recheck,
@@ -198,20 +192,36 @@ fn settings(args: Args, asked: AskedSizes, inherited_socket_count: usize) -> Set
             range_count_max: args.ranges_max,
         },
         trusted_proxies: args.trusted_proxy.into_iter().flatten().collect(),
-        timeouts: Timeouts {
-            head: args.head_timeout,
-            body: args.body_timeout,
-            idle: args.idle_timeout,
-            disk: args.disk_timeout,
-            send: args.send_timeout,
-            linger: args.linger_timeout,
-            linger_total: args.linger_time,
-        },
+        timeouts,
         grace: args.grace,
         access_log: args.access_log,
         log_format: args.access_log_format,
         server_timing: args.server_timing,
         status,
+    }
+}
+
+fn cache_budget(args: &Args) -> CacheBudget {
+    CacheBudget {
+        map_bytes_max: args.map_cache,
+        map_file_length_max: args.map_max,
+        map_count_max: args.map_count,
+        path_count_max: args.path_cache,
+        descriptor_count_max: args.descriptors,
+        watched_directory_count_max: args.watch_directories,
+        revalidate: args.revalidate,
+    }
+}
+
+fn timeouts(args: &Args) -> Timeouts {
+    Timeouts {
+        head: args.head_timeout,
+        body: args.body_timeout,
+        idle: args.idle_timeout,
+        disk: args.disk_timeout,
+        send: args.send_timeout,
+        linger: args.linger_timeout,
+        linger_total: args.linger_time,
     }
 }
 

@@ -12,8 +12,9 @@ use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser};
 use super::args::{
     COUNT_MAX, HELP_WIDTH, INDEX_DEFAULT, MAP_BYTES_MAX, MAP_CACHE_DEFAULT, MAP_COUNT_DEFAULT,
     MAP_FILE_LENGTH_DEFAULT, PATH_CACHE_DEFAULT, REVALIDATE_DEFAULT, TIME_MAX,
-    WATCH_DIRECTORIES_DEFAULT, in_order,
+    WATCH_DIRECTORIES_DEFAULT,
 };
+use super::command::in_order;
 use super::value::{count, dot_files, duration, index_name, path, size};
 use super::{Usage, index_conflict, usage};
 use crate::settings::{CacheBudget, DotFiles};
@@ -55,6 +56,7 @@ Examples:
 #[command(override_usage = "spede simulate [OPTIONS] ACCESS_LOG…")]
 #[command(disable_help_flag = true, allow_negative_numbers = true, after_help = AFTER_HELP)]
 struct Args {
+    // One field a flag; clap takes them from here.
     /// Access logs in the order of time, plain or gzip; - is standard input.
     #[arg(value_name = "ACCESS_LOG", help_heading = LOGS)]
     logs: Vec<OsString>,

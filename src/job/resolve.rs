@@ -5,29 +5,28 @@
 //! looked at. The walk that does it takes a helper, so it is left out where the loop knows that the
 //! directory is watched already; then a link, which may lead out of it, is noticed and walked after all.
 
+mod candidates;
+
 use std::ffi::CString;
 use std::io;
 use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use candidates::{found_stage, is_of_use};
+
 use super::error::LookupFailure;
 use super::outcome::{Dependencies, FoundFile, LookupSite, Opened, Outcome, WatchCoverage};
 use super::{Done, Examined, JobError, Listing, Refusal, Syscall};
 use crate::http::content_coding::Coding;
-use crate::site::resolve::{Candidate, Expectation, LookupPlan, OnDirectory};
-use crate::site::validators::Identity;
+use crate::site::resolve::{Expectation, LookupPlan};
 use crate::sys::beneath::{Links, Located, Root};
-use crate::sys::file::{Description, FileKind, FileVersion, OpenFile};
+use crate::sys::file::{Description, FileKind, OpenFile};
 use crate::sys::watches::Walk;
 
 /// How often a path is walked again after a rename elsewhere disturbed the walk (EAGAIN). The
 /// kernel gives up only when a rename or mount happens during `..`, so a few tries are many.
 const WALK_TRIES_MAX: u32 = 16;
-
-/// How much older than its file a precompressed variant may be: tools that publish both at once (`tar -xm`, parallel copies) write them in
-/// any order, within a moment.
-const OLDER_SECONDS_MAX: i64 = 2;
 
 /// Where a look-up stands.
 #[derive(Debug)]
@@ -392,143 +391,6 @@ impl Resolve {
     pub(super) fn abandon(self, error: JobError) -> Done {
         Done::Resolved(Outcome::Failed(error), self.dependencies)
     }
-
-    fn candidate_located(
-        &mut self,
-        candidate: usize,
-        located: rustix::io::Result<(Located, Description)>,
-    ) -> Stage {
-        match located {
-            Ok((located, what)) => match what.kind {
-                FileKind::Regular => Stage::Candidate {
-                    candidate,
-                    reach: OpenProgress::Opening(Some(located)),
-                },
-                FileKind::Directory => match &self.lookup.on_directory {
-                    OnDirectory::Redirect(path) => Stage::Finished(Outcome::Moved(path.clone())),
-                    OnDirectory::Missing => self.not_here(candidate),
-                },
-                FileKind::Special | FileKind::Link => self.not_here(candidate),
-            },
-            Err(error) => self.candidate_failed(candidate, error),
-        }
-    }
-
-    fn candidate_opened(
-        &mut self,
-        candidate: usize,
-        opened: rustix::io::Result<(OpenFile, Description)>,
-    ) -> Stage {
-        let (file, what) = match opened {
-            Ok(opened) => opened,
-            Err(error) => return self.candidate_failed(candidate, error),
-        };
-        let identity = self.open_file(file, what);
-        self.seen.push(Expectation {
-            path: self.lookup.candidates[candidate].path.clone(),
-            version: Some(what.version),
-        });
-        self.next_variant(candidate, 0, identity, Vec::new())
-    }
-
-    fn open_file(&mut self, file: OpenFile, what: Description) -> Opened {
-        self.dependencies.is_linked |= what.link_count > 1;
-        Opened {
-            identity: Identity::of(&what.version, self.site.tags, self.site.asked),
-            ..Opened::new(Arc::new(file), what.version)
-        }
-    }
-
-    fn candidate_failed(&mut self, candidate: usize, error: Errno) -> Stage {
-        match LookupFailure::from(error) {
-            LookupFailure::Refused(Refusal::Missing) => self.not_here(candidate),
-            failure => Stage::Finished(failure.into()),
-        }
-    }
-
-    /// A candidate is no file: on to the next.
-    fn not_here(&mut self, candidate: usize) -> Stage {
-        let path = self.lookup.candidates[candidate].path.clone();
-        self.seen.push(Expectation {
-            path,
-            version: None,
-        });
-        if candidate + 1 < self.lookup.candidates.len() {
-            look_for(candidate + 1)
-        } else if self.lookup.listing.is_some() {
-            Stage::Listing
-        } else {
-            Stage::Finished(Outcome::Refused(Refusal::Missing))
-        }
-    }
-
-    /// Notes what a precompressed variant was, if it was a file.
-    fn see_variant(
-        &mut self,
-        candidate: usize,
-        variant: usize,
-        identity: &Opened,
-        what: Option<Description>,
-    ) {
-        let what = what.filter(|what| what.kind == FileKind::Regular);
-        self.dependencies.is_linked |= what.is_some_and(|what| what.link_count > 1);
-        let (_, path) = &self.lookup.candidates[candidate].precompressed[variant];
-        if what.is_some_and(|what| is_outdated(&what.version, identity)) {
-            self.outdated.push(path.clone());
-        }
-        self.seen.push(Expectation {
-            path: path.clone(),
-            version: what.map(|what| what.version),
-        });
-    }
-
-    fn variant_opened(
-        &mut self,
-        candidate: usize,
-        variant: usize,
-        identity: Opened,
-        mut precompressed: Vec<(Coding, Opened)>,
-        opened: rustix::io::Result<(OpenFile, Description)>,
-    ) -> Stage {
-        let what = opened.as_ref().ok().map(|(_, what)| *what);
-        self.see_variant(candidate, variant, &identity, what);
-        if let Ok((file, what)) = opened
-            && is_of_use(&what, &identity)
-        {
-            let (coding, _) = self.lookup.candidates[candidate].precompressed[variant];
-            precompressed.push((coding, self.open_file(file, what)));
-        }
-        self.next_variant(candidate, variant + 1, identity, precompressed)
-    }
-
-    fn next_variant(
-        &mut self,
-        candidate: usize,
-        variant: usize,
-        identity: Opened,
-        precompressed: Vec<(Coding, Opened)>,
-    ) -> Stage {
-        let here: &Candidate = &self.lookup.candidates[candidate];
-        if variant < here.precompressed.len() {
-            return Stage::Twins {
-                candidate,
-                variant,
-                identity,
-                precompressed,
-                reach: OpenProgress::Looking,
-            };
-        }
-        let path = here.path.clone();
-        let expectations = std::mem::take(&mut self.seen);
-        let found = FoundFile {
-            path,
-            identity,
-            precompressed,
-            outdated: std::mem::take(&mut self.outdated),
-            expectations,
-        };
-        found_stage(Box::new(found))
-    }
 }
 
 /// Where a look-up begins that expects nothing.
@@ -540,29 +402,9 @@ fn first_stage(lookup: &LookupPlan) -> Stage {
     }
 }
 
-/// Ends with a file, once it was looked into.
-fn found_stage(found: Box<FoundFile>) -> Stage {
-    match found.unexamined() {
-        Some(_) => Stage::Examining(found),
-        None => Stage::Finished(Outcome::File(found)),
-    }
-}
-
 fn look_for(candidate: usize) -> Stage {
     Stage::Candidate {
         candidate,
         reach: OpenProgress::Looking,
     }
-}
-
-/// Whether a precompressed variant is older than its file by more than [`OLDER_SECONDS_MAX`].
-fn is_outdated(variant: &FileVersion, identity: &Opened) -> bool {
-    let mut latest = variant.modified;
-    latest.seconds = latest.seconds.saturating_add(OLDER_SECONDS_MAX);
-    latest < identity.version.modified
-}
-
-/// Whether a precompressed variant is of use. An older precompressed variant is of an older version of the file.
-fn is_of_use(what: &Description, identity: &Opened) -> bool {
-    what.kind == FileKind::Regular && !is_outdated(&what.version, identity)
 }

@@ -90,6 +90,7 @@ struct InFlight {
 /// A log and the lines that are not written yet.
 #[derive(Debug)]
 pub(crate) struct LogWriter {
+    // The file, the lines on their way to it, and what is known of its trouble: all change in one transition.
     log: AccessLog,
     /// `None` also where a FIFO has no reader yet.
     file: Option<Arc<File>>,

@@ -54,6 +54,7 @@ enum Listing {
 /// A connection and its socket.
 #[derive(Debug)]
 pub(super) struct Connected {
+    // The socket, its connection, and what the loop has noted of both since it last drove them.
     /// The socket; closed when this is dropped.
     pub socket: OwnedFd,
     /// The protocol.

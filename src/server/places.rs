@@ -173,6 +173,17 @@ mod tests {
 
     use super::*;
 
+    /// Numbers below a bound, the same in each run.
+    fn random_numbers() -> impl FnMut(u64) -> u64 {
+        let mut random = 7_u64;
+        move |below| {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (random >> 33) % below
+        }
+    }
+
     /// Random connections that come, go, work and rest, against a plain list.
     #[test]
     fn the_oldest_is_the_one_that_rested_longest() {
@@ -180,13 +191,7 @@ mod tests {
         let mut order = IdleOrder::default();
         let mut open: BTreeMap<u32, Option<Instant>> = BTreeMap::new();
         let mut listed = std::collections::BTreeSet::new();
-        let mut random = 7_u64;
-        let mut next = |below: u64| {
-            random = random
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            (random >> 33) % below
-        };
+        let mut next = random_numbers();
         let id = |index| ConnectionId {
             index,
             generation: index,

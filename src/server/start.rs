@@ -64,24 +64,11 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     let inherited = inherit(settings)?;
     needed::try_out()?;
     let signals = Signals::keep()?;
-    let root =
-        Root::open(&absolute(&settings.root), DeferredDrops::default()).map_err(|cause| {
-            StartError::Root {
-                root: settings.root.clone(),
-                cause,
-            }
-        })?;
-    check_access(root.access())?;
+    let root = open_root(settings)?;
     if settings.directories == Directories::Listed {
         needed::try_listing(&root)?;
     }
-    let mut log = LogWriter::open(&settings.access_log).map_err(|cause| {
-        let path = match &settings.access_log {
-            AccessLog::File(path) => path.clone(),
-            AccessLog::Off | AccessLog::StandardOutput => PathBuf::from("-"),
-        };
-        StartError::AccessLog { path, cause }
-    })?;
+    let mut log = open_log(&settings.access_log)?;
     let log_notices: Vec<String> = log.notices().collect();
     let origins = warming::origins(settings)?;
     let listeners = inherited
@@ -369,6 +356,26 @@ fn announce(settings: &Settings, start_lines: &str) {
                 .and_then(|()| output.flush())
         }
     };
+}
+
+fn open_root(settings: &Settings) -> Result<Root, StartError> {
+    let root = Root::open(&absolute(&settings.root), DeferredDrops::default());
+    let root = root.map_err(|cause| StartError::Root {
+        root: settings.root.clone(),
+        cause,
+    })?;
+    check_access(root.access())?;
+    Ok(root)
+}
+
+fn open_log(log: &AccessLog) -> Result<LogWriter, StartError> {
+    LogWriter::open(log).map_err(|cause| {
+        let path = match log {
+            AccessLog::File(path) => path.clone(),
+            AccessLog::Off | AccessLog::StandardOutput => PathBuf::from("-"),
+        };
+        StartError::AccessLog { path, cause }
+    })
 }
 
 fn absolute(path: &Path) -> PathBuf {

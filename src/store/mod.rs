@@ -199,6 +199,7 @@ struct PendingMapping {
 /// Caches, disk and policy of one site.
 #[derive(Debug)]
 pub(crate) struct Store {
+    // The caches, the disk and each part of freshness, once.
     /// The disk engine and the queue before it.
     pub disk: DiskQueue,
     /// Why it is this engine.

@@ -241,6 +241,7 @@ impl TopNumbers {
 /// How the caches follow the disk.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct FreshnessNumbers {
+    // One field a member of /status.
     /// Longest time that a change may go unnoticed where nothing tells of it, in milliseconds.
     pub revalidate_ms: u64,
     /// The same for all that is remembered now: 0 when all of it is watched.

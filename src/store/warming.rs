@@ -1,42 +1,22 @@
 //! What the caches are filled with before anybody asks: lists of paths, directories, and what was
 //! asked for most before the last stop. Says what is to be looked at next; looks at nothing itself.
 
+mod origins;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::CString;
-use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
+
+pub(crate) use origins::{Origin, OriginError, origins};
 
 use percent_encoding::percent_encode;
 use serde::Serialize;
 
 use crate::cache::path::PATH_LENGTH_MAX;
 use crate::http::target::ENCODED;
-use crate::job::CHECK_LENGTH_MAX;
-use crate::settings::Settings;
 use crate::site::listing::{Name, NameKind};
 use crate::site::resolve::DotFiles;
-use crate::sys::output;
-
-/// Why a source of paths cannot be used.
-#[derive(Debug)]
-pub(crate) enum OriginError {
-    /// A list or a directory is not there, or is not below the root.
-    Warm {
-        /// As it was given.
-        path: PathBuf,
-        /// What the kernel said, or what is wrong.
-        cause: io::Error,
-    },
-    /// The state cannot be written there.
-    CacheState {
-        /// As it was given.
-        path: PathBuf,
-        /// What the kernel said.
-        cause: io::Error,
-    },
-}
 
 /// What begins every saved list; the number changes with its format.
 const STATE_HEAD: &str = "# spede cache state 1: paths, the one asked for most first\n";
@@ -44,17 +24,6 @@ const STATE_HEAD: &str = "# spede cache state 1: paths, the one asked for most f
 const STATE_HEAD_START: &[u8] = b"# spede cache state ";
 /// Endings of precompressed precompressed variants, which come with their files.
 const TWIN_ENDINGS: [&[u8]; 3] = [b".br", b".zst", b".gz"];
-
-/// Where paths to warm come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
-    /// A file with a path on each line.
-    List(PathBuf),
-    /// The same, written by an earlier run; it need not be there.
-    State(PathBuf),
-    /// A directory below the root, relative to it, with all that is below.
-    Tree(CString),
-}
 
 /// An origin, as far as it has been read.
 #[derive(Debug)]
@@ -277,82 +246,6 @@ impl Warming {
     pub(crate) fn end(&mut self) {
         self.sources.clear();
         self.is_reading = false;
-    }
-}
-
-/// Where the caches are filled from, as far as that can be told at the start.
-///
-/// # Errors
-/// When a list or a directory is not there, a directory is not below the root, or no state can be
-/// written where it was asked for.
-pub(crate) fn origins(settings: &Settings) -> Result<Vec<Origin>, OriginError> {
-    let mut origins = Vec::new();
-    for path in &settings.warm {
-        let origin = origin(path, &settings.root);
-        origins.push(origin.map_err(|cause| {
-            let path = path.clone();
-            OriginError::Warm { path, cause }
-        })?);
-    }
-    if let Some(path) = &settings.cache_state {
-        check_state(path).map_err(|cause| {
-            let path = path.clone();
-            OriginError::CacheState { path, cause }
-        })?;
-        origins.push(Origin::State(path.clone()));
-    }
-    Ok(origins)
-}
-
-fn origin(path: &Path, root: &Path) -> io::Result<Origin> {
-    let what = fs::metadata(path)?;
-    if what.is_file() {
-        return Ok(Origin::List(path.into()));
-    }
-    if !what.is_dir() {
-        return Err(io::Error::other("it is neither a file nor a directory"));
-    }
-    let (path, root) = (fs::canonicalize(path)?, fs::canonicalize(root)?);
-    let below = path
-        .strip_prefix(&root)
-        .map_err(|_| io::Error::other("it is not below the root"))?;
-    let below = match below.as_os_str().as_bytes() {
-        b"" => b".",
-        below => below,
-    };
-    Ok(Origin::Tree(CString::new(below)?))
-}
-
-/// Tries what is done at the end, as far as it leaves what is there as it is. Something else than a list of
-/// paths is never replaced by one.
-fn check_state(path: &Path) -> io::Result<()> {
-    check_list(path)?;
-    output::try_beside(path)
-}
-
-/// Whether a file may be replaced: it is a list of paths, or not there.
-fn check_list(path: &Path) -> io::Result<()> {
-    let kind = match fs::symlink_metadata(path) {
-        Ok(what) => what.file_type(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    if kind.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    if !kind.is_file() {
-        return Err(io::Error::other(
-            "it is no regular file, and would be replaced by one at the end",
-        ));
-    }
-    let mut start = Vec::new();
-    let file = output::open_regular(path)?;
-    file.take(CHECK_LENGTH_MAX).read_to_end(&mut start)?;
-    match is_list(&start) {
-        true => Ok(()),
-        false => Err(io::Error::other(
-            "it holds something else than paths, and would be replaced at the end",
-        )),
     }
 }
 

@@ -6,7 +6,7 @@ use super::*;
 
 #[test]
 fn every_flag_has_a_variable_of_its_own_name() {
-    for argument in args::command().get_arguments() {
+    for argument in command::command().get_arguments() {
         if matches!(argument.get_id().as_str(), "help" | "version") {
             continue;
         }

@@ -104,6 +104,7 @@ enum Phase {
 
 /// Everything that the loop owns.
 pub(super) struct EventLoop {
+    // It owns each part of the server once; what belongs together is a type of its own.
     poll: Poll,
     signals: Signals,
     acceptor: Acceptor,

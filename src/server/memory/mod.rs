@@ -33,6 +33,7 @@ const ROOM_SHARE: u64 = 16;
 /// The budget, and what is known of the memory there is.
 #[derive(Debug)]
 pub(super) struct MemoryControl {
+    // Limits as measured, the budget they lead to, and counters for /status.
     /// Where limits are read.
     places: Arc<MemoryFiles>,
     /// Tells of memory pressure.

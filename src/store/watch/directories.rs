@@ -12,7 +12,9 @@
 //! A directory is watched for as long as an entry or a way needs it. Ways are kept in the order of
 //! use, so that a directory stays watched for the next look-up; they go first where there are too many.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+mod walks;
+
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::rc::{Rc, Weak};
@@ -23,18 +25,13 @@ use inotify::{EventMask, WatchDescriptor};
 use lru::LruCache;
 use rustix::io::Errno;
 
+pub(crate) use super::recent::EventSequence;
+use super::recent::{Event, RecentEvents};
 use crate::cache::dependents::{Dependents, DirectoryId, Key, Ticket};
 use crate::cache::entry::Entry;
 use crate::memory::table_bytes;
 use crate::site::resolve::{self, LookupPlan};
 use crate::sys::watches::{ANY, ITSELF, Unwatched, Walk, Watches};
-
-/// Events that are remembered. Results of jobs that were submitted before the oldest are not trusted.
-const RECENT_COUNT_MAX: usize = 4_096;
-
-/// A place in the order of events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct EventSequence(u64);
 
 /// The way to a directory: all the names on it, and no link among them.
 #[derive(Debug)]
@@ -76,20 +73,10 @@ pub(crate) enum WatchState {
     Unwatched(Unwatched, Vec<Key>),
 }
 
-/// An event that was taken in.
-#[derive(Clone, Copy, Debug)]
-struct Event {
-    /// The directory; or a file that is being mapped.
-    directory: DirectoryId,
-    /// Of the name that it is about; `None`: the directory itself.
-    name: Option<u32>,
-    /// Nothing comes after it: the watch was removed.
-    is_last: bool,
-}
-
 /// Watched directories and those who depend on them.
 #[derive(Debug)]
 pub(crate) struct Directories {
+    // Watches, those who depend on them, and what is to be told to the store: an event changes all at once.
     /// What jobs add watches through; `None`: nothing is watched.
     watches: Option<Arc<Watches>>,
     known: HashMap<DirectoryId, WatchDescriptor, RandomState>,
@@ -98,15 +85,11 @@ pub(crate) struct Directories {
     count_max: usize,
     dependents: Dependents<Target>,
     watched_paths: LruCache<Box<[u8]>, (Rc<WatchedPath>, Ticket), RandomState>,
-    recent: VecDeque<Event>,
+    recent: RecentEvents,
     /// Entries whose names were taken from files or given to others, until somebody asks for them.
     renamed: Vec<Rc<Entry>>,
     /// Numbers of entries that lead to no file and are to be checked, until somebody asks for them.
     missing: Vec<u32>,
-    /// Number of the next event.
-    next: u64,
-    /// The last loss of events: ways from before it are walked again.
-    lost: EventSequence,
     hasher: RandomState,
     /// The hash that stands for all names in a directory.
     any: u32,
@@ -131,11 +114,9 @@ impl Directories {
             count_max,
             dependents: Dependents::default(),
             watched_paths,
-            recent: VecDeque::new(),
+            recent: RecentEvents::default(),
             renamed: Vec::new(),
             missing: Vec::new(),
-            next: 0,
-            lost: EventSequence(0),
             hasher: RandomState::default(),
             any: 0,
             root: None,
@@ -167,13 +148,13 @@ impl Directories {
 
     /// After the events that were taken in so far.
     pub(crate) fn sequence(&self) -> EventSequence {
-        EventSequence(self.next)
+        self.recent.sequence()
     }
 
     /// The way to a directory below the root, if it is watched.
     pub(crate) fn watched_path(&mut self, directory: &[u8]) -> Option<Rc<WatchedPath>> {
         let (watched_path, _) = self.watched_paths.get(directory)?;
-        (watched_path.since >= self.lost).then(|| Rc::clone(watched_path))
+        (watched_path.since >= self.recent.lost()).then(|| Rc::clone(watched_path))
     }
 
     /// Takes an event in. `name` is that of an entry of the directory; without one it is about the
@@ -186,7 +167,7 @@ impl Directories {
     ) {
         let name = name.map(|name| self.hash(name));
         let is_last = mask.contains(EventMask::IGNORED);
-        self.note(Event {
+        self.recent.push(Event {
             directory,
             name,
             is_last,
@@ -251,20 +232,10 @@ impl Directories {
         });
     }
 
-    fn note(&mut self, event: Event) {
-        self.next += 1;
-        if self.recent.len() == RECENT_COUNT_MAX {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(event);
-    }
-
     /// Events were lost: ways are walked again, one by one when they are asked for, and the root is
     /// followed again. What was looked up is for the caller to distrust. O(1).
     pub(crate) fn overflowed(&mut self) {
-        self.recent.clear();
-        self.next += 1;
-        self.lost = self.sequence();
+        self.recent.overflowed();
         self.closing.clear();
         self.check_root();
     }
@@ -274,88 +245,28 @@ impl Directories {
         self.root_is_stale = self.root.is_some();
     }
 
-    /// The events since then; `None`: they are not all remembered.
-    fn events_since(&self, sequence: EventSequence) -> Option<impl Iterator<Item = &Event>> {
-        let since = usize::try_from(self.next - sequence.0).unwrap_or(usize::MAX);
-        let skipped = self.recent.len().checked_sub(since)?;
-        Some(self.recent.range(skipped..))
-    }
-
     /// Whether an event since then was about one of these names.
     fn happened_since(&self, sequence: EventSequence, keys: &[Key]) -> bool {
         let is_about = |event: &Event, key: &Key| {
             key.directory == event.directory
                 && (key.name == self.any || event.name.is_none_or(|name| key.name == name))
         };
-        self.events_since(sequence).is_none_or(|mut events| {
+        self.recent.since(sequence).is_none_or(|mut events| {
             events.any(|event| keys.iter().any(|key| is_about(event, key)))
         })
     }
 
     /// Whether an event since then was about a file or a directory itself.
     pub(crate) fn happened_to(&self, watched: DirectoryId, since: EventSequence) -> bool {
-        self.events_since(since)
+        self.recent
+            .since(since)
             .is_none_or(|mut events| events.any(|event| event.directory == watched))
     }
 
     /// Whether a watch is gone that was there when a job of that moment added it.
     pub(crate) fn is_gone(&self, directory: DirectoryId, since: EventSequence) -> bool {
-        self.events_since(since).is_some_and(|mut events| {
+        self.recent.since(since).is_some_and(|mut events| {
             events.any(|event| event.is_last && event.directory == directory)
-        })
-    }
-
-    /// What a look-up in a directory that was watched already depends on.
-    pub(crate) fn known(
-        &self,
-        watched_path: &WatchedPath,
-        lookup: &LookupPlan,
-        since: EventSequence,
-    ) -> WatchState {
-        let mut keys = watched_path.keys.to_vec();
-        keys.extend(lookup.names().map(|name| Key {
-            directory: watched_path.directory,
-            name: self.hash(name),
-        }));
-        let all_known = keys
-            .iter()
-            .all(|key| self.known.contains_key(&key.directory));
-        match all_known && !self.happened_since(since, &keys) {
-            true => WatchState::Stable(keys),
-            false => WatchState::Invalidated,
-        }
-    }
-
-    /// What a look-up depends on for which directories were walked. They are watched from now on,
-    /// until [`release`](Directories::release) finds that nothing needs them.
-    pub(crate) fn walked(&mut self, walk: &Walk, since: EventSequence) -> WatchState {
-        for (watch, _) in &walk.names {
-            let directory = watch.get_watch_descriptor_id();
-            if !self.closing.contains(&directory) && !self.is_gone(directory, since) {
-                self.known.entry(directory).or_insert_with(|| watch.clone());
-            }
-        }
-        if self.has_invalidated(walk, since) {
-            return WatchState::Invalidated;
-        }
-        let keys = self.keys(walk).collect();
-        match walk.unwatched {
-            Some(unwatched) => WatchState::Unwatched(unwatched, keys),
-            None => WatchState::Stable(keys),
-        }
-    }
-
-    /// Whether something on a walk has changed since, or is no longer watched.
-    pub(crate) fn has_invalidated(&self, walk: &Walk, since: EventSequence) -> bool {
-        let keys: Vec<Key> = self.keys(walk).collect();
-        let is_closing = |key: &Key| self.closing.contains(&key.directory);
-        keys.iter().any(is_closing) || self.happened_since(since, &keys)
-    }
-
-    fn keys<'a>(&'a self, walk: &'a Walk) -> impl Iterator<Item = Key> + 'a {
-        walk.names.iter().map(|(watch, name)| Key {
-            directory: watch.get_watch_descriptor_id(),
-            name: self.hash(name),
         })
     }
 
@@ -553,7 +464,7 @@ impl Directories {
                 size_of::<(DirectoryId, WatchDescriptor)>(),
             )
             + (self.watched_paths.len() * watched_path) as u64
-            + (self.recent.capacity() * size_of::<Event>()) as u64
+            + self.recent.memory_bytes()
     }
 
     /// Directories watched now.

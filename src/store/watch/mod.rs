@@ -11,6 +11,7 @@
 
 pub(crate) mod directories;
 mod files;
+mod recent;
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};

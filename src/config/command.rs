@@ -1,0 +1,35 @@
+//! The command line as clap takes it: the flags of [`Args`] in their order, help and version.
+
+use clap::{Arg, ArgAction, Command, CommandFactory};
+
+use super::args::{Args, HELP};
+
+/// The command line as clap takes it. Reads the environment.
+pub(super) fn command() -> Command {
+    let help = Arg::new("help")
+        .short('h')
+        .long("help")
+        .action(ArgAction::Help);
+    let version = Arg::new("version")
+        .short('V')
+        .long("version")
+        .action(ArgAction::Version);
+    Args::command()
+        // One sentence below the options says what a line in each would.
+        .mut_args(|argument| argument.hide_env(true))
+        .mut_args(in_order())
+        .arg(
+            help.help_heading(HELP)
+                .help("Prints a summary with -h, the reasons too with --help"),
+        )
+        .arg(version.help_heading(HELP).help("Prints the version"))
+}
+
+/// Keeps arguments in the order in which they stand here; clap would put ROOT last.
+pub(super) fn in_order() -> impl FnMut(Arg) -> Arg {
+    let mut order = 0;
+    move |argument| {
+        order += 1;
+        argument.display_order(order)
+    }
+}
