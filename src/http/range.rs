@@ -78,7 +78,7 @@ const OVERHEAD_FREE: u64 = 2_048;
 pub fn select(
     field: &[u8],
     complete_length: u64,
-    part_overhead: u64,
+    part_overhead: impl FnOnce() -> u64,
     limits: RangeLimits,
 ) -> Selection {
     let Some(set) = range_set(field).filter(|_| limits.count_max > 0) else {
@@ -103,22 +103,23 @@ pub fn select(
     match first_satisfiable {
         None => Selection::Unsatisfiable,
         Some(range) if satisfiable_count == 1 => Selection::Single(range),
-        Some(_) => {
-            let mut ranges = Vec::with_capacity(satisfiable_count);
-            let specs = members(set).filter_map(Spec::parse);
-            ranges.extend(specs.filter_map(|spec| spec.within(complete_length)));
-            let mut ranges = coalesce(ranges, 1);
-            if ranges.len() > limits.count_max
-                || are_wasteful(&ranges, complete_length, part_overhead)
-            {
-                ranges = coalesce(ranges, part_overhead.max(1));
-            }
-            match ranges[..] {
-                [range] => Selection::Single(range),
-                _ if ranges.len() > limits.count_max => Selection::Whole,
-                _ => Selection::Several(ranges),
-            }
-        }
+        Some(_) => several(set, complete_length, part_overhead(), limits),
+    }
+}
+
+/// Selects several ranges. Apart from [`select`], which mostly selects one.
+#[cold]
+fn several(set: &[u8], complete_length: u64, part_overhead: u64, limits: RangeLimits) -> Selection {
+    let specs = members(set).filter_map(Spec::parse);
+    let ranges = specs.filter_map(|spec| spec.within(complete_length));
+    let mut ranges = coalesce(ranges.collect(), 1);
+    if ranges.len() > limits.count_max || are_wasteful(&ranges, complete_length, part_overhead) {
+        ranges = coalesce(ranges, part_overhead.max(1));
+    }
+    match ranges[..] {
+        [range] => Selection::Single(range),
+        _ if ranges.len() > limits.count_max => Selection::Whole,
+        _ => Selection::Several(ranges),
     }
 }
 

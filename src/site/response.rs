@@ -195,7 +195,7 @@ fn select_range(
         return Selected::Whole;
     };
     let length = representation.version.length;
-    match range::select(field, length, part_overhead(representation), limits) {
+    match range::select(field, length, || part_overhead(representation), limits) {
         Selection::Whole => Selected::Whole,
         Selection::Single(range) => Selected::Part(range),
         // The coding would be that of the parts, and there is no field that says so of all of them:

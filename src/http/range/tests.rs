@@ -28,7 +28,7 @@ fn parts(ranges: &[(u64, u64)]) -> Selection {
 
 fn check(cases: &[(&str, u64, Selection, &str)]) {
     for (field, complete_length, want, because) in cases {
-        let got = select(field.as_bytes(), *complete_length, OVERHEAD, LIMITS);
+        let got = select(field.as_bytes(), *complete_length, || OVERHEAD, LIMITS);
         assert_eq!(
             got, *want,
             "Range: {field} of {complete_length} bytes: {because}"
@@ -99,7 +99,7 @@ fn without_any_to_give_every_range_is_ignored() {
     let limits = RangeLimits { count_max: 0 };
     for field in ["bytes=0-4", "bytes=0-4,6-7", "bytes=5000-"] {
         assert_eq!(
-            select(field.as_bytes(), 1_000, OVERHEAD, limits),
+            select(field.as_bytes(), 1_000, || OVERHEAD, limits),
             Whole,
             "{field}"
         );
@@ -117,7 +117,7 @@ fn every_range_of_an_empty_file_is_the_whole_of_it() {
         "bytes=0-,-5",
     ] {
         assert_eq!(
-            select(field.as_bytes(), 0, OVERHEAD, LIMITS),
+            select(field.as_bytes(), 0, || OVERHEAD, LIMITS),
             Whole,
             "{field}"
         );
@@ -185,7 +185,7 @@ fn gaps_are_sent_along_where_part_heads_cost_more() {
     ];
     for (count, length, gap, complete_length, are_joined, because) in cases {
         let (field, all) = falling(count, length, gap);
-        let got = select(field.as_bytes(), complete_length, OVERHEAD, limits);
+        let got = select(field.as_bytes(), complete_length, || OVERHEAD, limits);
         let want = match are_joined {
             true => bytes(0, all[0].1),
             false => parts(&all),
@@ -196,7 +196,7 @@ fn gaps_are_sent_along_where_part_heads_cost_more() {
     let (field, _) = falling(20, 1, 1);
     let field = format!("bytes=9000-9000,{},9010-9010", &field["bytes=".len()..]);
     let want = parts(&[(9_000, 9_010), (0, 38)]);
-    assert_eq!(select(field.as_bytes(), 1 << 30, OVERHEAD, limits), want);
+    assert_eq!(select(field.as_bytes(), 1 << 30, || OVERHEAD, limits), want);
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn ten_thousand_ranges_are_one_sort() {
     let apart = select(
         list(|at| format!("{}-{}", at * 2, at * 2)).as_bytes(),
         1 << 30,
-        1,
+        || 1,
         limits,
     );
     let want: Vec<_> = (0..10_000).rev().map(|at| range(at * 2, at * 2)).collect();
@@ -224,7 +224,7 @@ fn ten_thousand_ranges_are_one_sort() {
     let touching = select(
         list(|at| format!("{at}-{at}")).as_bytes(),
         1 << 30,
-        OVERHEAD,
+        || OVERHEAD,
         limits,
     );
     assert_eq!(touching, bytes(0, 9_999));
@@ -291,7 +291,7 @@ proptest! {
     ) {
         let field = format!("bytes={}", members.join(" ,\t, "));
         let length = u64::try_from(complete_length).expect("small");
-        let got = select(field.as_bytes(), length, OVERHEAD, RangeLimits { count_max: 9 });
+        let got = select(field.as_bytes(), length, || OVERHEAD, RangeLimits { count_max: 9 });
         if let Several(ranges) = &got {
             prop_assert!(ranges.iter().map(ByteRange::length).sum::<u64>() < length);
         }
@@ -306,7 +306,7 @@ proptest! {
         let list: Vec<_> = members.iter().map(|(first, more)| format!("{first}-{}", first + more)).collect();
         let field = format!("bytes={}", list.join(","));
         let limits = RangeLimits { count_max: 256 };
-        if let Several(ranges) = select(field.as_bytes(), complete_length, OVERHEAD, limits) {
+        if let Several(ranges) = select(field.as_bytes(), complete_length, || OVERHEAD, limits) {
             let count = u64::try_from(ranges.len()).expect("few");
             let sum: u64 = ranges.iter().map(ByteRange::length).sum();
             prop_assert!(sum + count * OVERHEAD <= complete_length + OVERHEAD_FREE);
@@ -319,9 +319,9 @@ proptest! {
 
     #[test]
     fn no_bytes_make_the_selection_panic(mut field: Vec<u8>, complete_length: u64) {
-        let _ = select(&field, complete_length, OVERHEAD, LIMITS);
+        let _ = select(&field, complete_length, || OVERHEAD, LIMITS);
         field.splice(0..0, *b"bytes=");
-        let _ = select(&field, complete_length, OVERHEAD, LIMITS);
+        let _ = select(&field, complete_length, || OVERHEAD, LIMITS);
     }
 
     #[test]
@@ -329,7 +329,7 @@ proptest! {
         set in "[-0-9, ]{0,40}", complete_length: u64,
     ) {
         let field = format!("bytes={set}");
-        let ranges = match select(field.as_bytes(), complete_length, OVERHEAD, LIMITS) {
+        let ranges = match select(field.as_bytes(), complete_length, || OVERHEAD, LIMITS) {
             Single(range) => vec![range],
             Several(ranges) => ranges,
             Whole | Unsatisfiable => vec![],
