@@ -20,9 +20,9 @@ pub(super) fn command() -> Command {
         .mut_args(in_order())
         .arg(
             help.help_heading(HELP)
-                .help("Prints a summary with -h, the reasons too with --help"),
+                .help("Print help; --help adds explanations"),
         )
-        .arg(version.help_heading(HELP).help("Prints the version"))
+        .arg(version.help_heading(HELP).help("Print the version"))
 }
 
 /// Keeps arguments in the order in which they stand here; clap would put ROOT last.

@@ -1,7 +1,7 @@
-//! The flags of `spede simulate`: what is replayed, through which sizes, and where the curve goes.
+//! The flags of `spede simulate`: logs to replay, cache sizes, and the file for the plot.
 //!
-//! Limits that the server has too have its names, its defaults and its variables, so that a service's
-//! environment file says what today's sizes are.
+//! Settings shared with the server have the same names, defaults and variables, so that the
+//! environment file of a service gives the current sizes.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -31,15 +31,15 @@ const SIZE_COUNT_MAX: usize = 64;
 const DOUBLINGS: u32 = 3;
 
 const LOGS: &str = "What to replay";
-const SIZES: &str = "Sizes to try";
-const TODAY: &str = "The server as it is today";
+const SIZES: &str = "Sizes to simulate";
+const TODAY: &str = "Current settings of the server";
 const OUTPUT: &str = "Output";
 const HELP: &str = "Help";
 
 const AFTER_HELP: &str = "\
-Sizes: bytes, or a number with KiB, MiB or GiB. The server as it is today is read
-from its environment too: --today-map-cache from SPEDE_MAP_CACHE, --map-max from
-SPEDE_MAP_MAX. Exit codes: 0 done, 1 not possible, 2 wrong options.
+Sizes: bytes, or a number with KiB, MiB or GiB. The current settings can also
+come from the server's environment: --today-map-cache from SPEDE_MAP_CACHE,
+--map-max from SPEDE_MAP_MAX. Exit codes: 0 done, 1 failed, 2 wrong options.
 
 Examples:
   spede simulate access.log
@@ -48,79 +48,78 @@ Examples:
 
 /// Replays access logs through the caches at several sizes.
 ///
-/// Says what another size of the map cache and of the path cache would have given, in requests and in
-/// bytes. The code of the caches is that of the server, the time is that of the log. Lines may be in
-/// the common or the combined format, or objects of JSON; those that are none are counted and named.
+/// Reports the hit ratio of the file cache and of the path cache by size, in requests and in bytes.
+/// The cache code is that of the server, the time is that of the log. Lines may be in common or
+/// combined format, or JSON objects; invalid lines are counted and named.
 #[derive(Debug, Parser)]
 #[command(name = "spede simulate", bin_name = "spede simulate", term_width = HELP_WIDTH)]
 #[command(override_usage = "spede simulate [OPTIONS] ACCESS_LOG…")]
 #[command(disable_help_flag = true, allow_negative_numbers = true, after_help = AFTER_HELP)]
 struct Args {
     // One field a flag; clap takes them from here.
-    /// Access logs in the order of time, plain or gzip; - is standard input.
+    /// Access logs in chronological order, plain or gzip; - is standard input.
     #[arg(value_name = "ACCESS_LOG", help_heading = LOGS)]
     logs: Vec<OsString>,
 
-    /// The directory that was served, for the lengths of files.
+    /// The served directory, for the lengths of files.
     ///
-    /// Without it a file is as long as the longest whole answer (200) with it in the log. With it, a
-    /// file that is there has its real length.
+    /// Without it the length of a file is that of its longest complete response (200) in the log.
+    /// With it, an existing file has its real length.
     #[arg(long, value_name = "DIR", help_heading = LOGS, value_parser = path())]
     root: Option<PathBuf>,
 
-    /// Sizes of the map cache [default: 1/8 to 8 times today's].
+    /// Sizes of the file cache [default: 1/8 to 8 times the current].
     #[arg(long, value_name = "SIZE,…", help_heading = SIZES, value_delimiter = ',')]
     #[arg(value_parser = size(0..=MAP_BYTES_MAX))]
     map_cache: Vec<u64>,
 
-    /// Sizes of the path cache [default: 1/8 to 8 times today's].
+    /// Sizes of the path cache [default: 1/8 to 8 times the current].
     #[arg(long, value_name = "N,…", help_heading = SIZES, value_delimiter = ',')]
     #[arg(value_parser = count(1..=COUNT_MAX))]
     path_cache: Vec<usize>,
 
-    /// The server's --map-cache.
+    /// The server's current --map-cache.
     ///
-    /// It is tried as well, and marked. Sizes of the path cache are tried with this map cache.
+    /// It is simulated as well, and marked. Path cache sizes are simulated with this file cache.
     #[arg(long, value_name = "SIZE", env = "SPEDE_MAP_CACHE", help_heading = TODAY)]
     #[arg(value_parser = size(0..=MAP_BYTES_MAX), default_value = MAP_CACHE_DEFAULT)]
     today_map_cache: u64,
 
-    /// The server's --path-cache.
+    /// The server's current --path-cache.
     ///
-    /// It is tried as well, and marked. Sizes of the map cache are tried with this path cache.
+    /// It is simulated as well, and marked. File cache sizes are simulated with this path cache.
     #[arg(long, value_name = "N", env = "SPEDE_PATH_CACHE", help_heading = TODAY)]
     #[arg(value_parser = count(1..=COUNT_MAX), default_value = PATH_CACHE_DEFAULT)]
     today_path_cache: usize,
 
-    /// Longest file that is mapped.
+    /// Longest file in the file cache.
     #[arg(long, value_name = "SIZE", env = "SPEDE_MAP_MAX", help_heading = TODAY)]
     #[arg(value_parser = size(1..=MAP_BYTES_MAX), default_value = MAP_FILE_LENGTH_DEFAULT)]
     map_max: u64,
 
-    /// Most files mapped at once.
+    /// Capacity of the file cache in files.
     #[arg(long, value_name = "N", env = "SPEDE_MAP_COUNT", help_heading = TODAY)]
     #[arg(value_parser = count(1..=COUNT_MAX), default_value = MAP_COUNT_DEFAULT)]
     map_count: usize,
 
-    /// Most files kept open [default: a quarter of RLIMIT_NOFILE].
+    /// Capacity of the open-file cache [default: RLIMIT_NOFILE/4].
     #[arg(long, value_name = "N", env = "SPEDE_DESCRIPTORS", help_heading = TODAY)]
     #[arg(value_parser = count(1..=COUNT_MAX))]
     descriptors: Option<usize>,
 
     /// The server's --watch-directories; 0: it watches none.
     ///
-    /// What is watched is never checked. A server on a file system that gives no events, like NFS, is
-    /// simulated with 0.
+    /// Watched entries are never revalidated. Use 0 for a file system without events, such as NFS.
     #[arg(long, value_name = "N", env = "SPEDE_WATCH_DIRECTORIES", help_heading = TODAY)]
     #[arg(value_parser = count(0..=COUNT_MAX), default_value = WATCH_DIRECTORIES_DEFAULT)]
     watch_directories: usize,
 
-    /// How long an entry is trusted without a check where nothing is watched.
+    /// Age at which an entry is revalidated if nothing is watched.
     #[arg(long, value_name = "SECONDS", env = "SPEDE_REVALIDATE", help_heading = TODAY)]
     #[arg(value_parser = duration(Duration::ZERO..=TIME_MAX), default_value = REVALIDATE_DEFAULT)]
     revalidate: Duration,
 
-    /// The file that stands for its directory, repeatable.
+    /// Index file name, repeatable.
     #[arg(long, value_name = "NAME", env = "SPEDE_INDEX", help_heading = TODAY)]
     #[arg(value_parser = index_name(), value_delimiter = ',', default_value = INDEX_DEFAULT)]
     index: Vec<String>,
@@ -130,7 +129,7 @@ struct Args {
     #[arg(value_parser = dot_files(), default_value = "refuse")]
     dotfiles: DotFiles,
 
-    /// Draws hit ratios by size into this file, as SVG.
+    /// Write a plot of hit ratio by size to this file, as SVG.
     #[arg(long, value_name = "FILE", help_heading = OUTPUT, value_parser = path())]
     plot: Option<PathBuf>,
 }
@@ -146,7 +145,7 @@ pub(super) fn command() -> Command {
         .mut_args(in_order())
         .arg(
             help.help_heading(HELP)
-                .help("Prints a summary with -h, the reasons too with --help"),
+                .help("Print help; --help adds explanations"),
         )
 }
 
