@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use super::run::run;
-use super::{Disk, JobId, ResidencyPolicy, Saturated};
+use super::{Disk, JobId, ResidencyPolicy};
 use crate::job::{Done, Job};
 use crate::sys::deferred_drops::DeferredDrops;
 
@@ -29,10 +29,9 @@ impl Blocking {
 }
 
 impl Disk for Blocking {
-    fn submit(&mut self, id: JobId, job: Job) -> Result<(), Saturated> {
+    fn submit(&mut self, id: JobId, job: Job) {
         let done = run(job);
         self.done.push((id, done));
-        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<usize> {
@@ -54,12 +53,9 @@ impl Disk for Blocking {
         !self.done.is_empty()
     }
 
-    fn has_room(&self) -> bool {
-        true
-    }
-
-    fn depth(&self) -> usize {
-        self.done.len()
+    /// Each is over before the next begins.
+    fn depth_max(&self) -> usize {
+        usize::MAX
     }
 
     fn sending(&self) -> ResidencyPolicy {

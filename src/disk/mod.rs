@@ -20,10 +20,6 @@ use std::os::fd::BorrowedFd;
 use crate::job::{Done, Job, JobId, ResidencyPolicy};
 pub use run::mounts;
 
-/// The engine has no room for another job now; here it is back.
-#[derive(Debug)]
-pub struct Saturated(pub Box<Job>);
-
 /// An engine for disk jobs.
 ///
 /// Beside the jobs that it is given it empties the bin of its root: files and mappings that nobody
@@ -32,9 +28,9 @@ pub trait Disk: std::fmt::Debug {
     /// Takes a job. Never waits and never calls back: the result comes out of
     /// [`reap`](Disk::reap).
     ///
-    /// # Errors
-    /// Gives the job back when as many of its kind are under way as the engine allows.
-    fn submit(&mut self, id: JobId, job: Job) -> Result<(), Saturated>;
+    /// Whoever submits keeps to [`depth_max`](Disk::depth_max), and to one job of each kind of
+    /// [`InternalJob`](crate::job::InternalJob), counted until they are reaped.
+    fn submit(&mut self, id: JobId, job: Job);
 
     /// Takes in what is in the bin, begins what was submitted since the last time, and gives how much
     /// that was where it makes a difference. Called once a turn, before the wait.
@@ -52,11 +48,8 @@ pub trait Disk: std::fmt::Debug {
     /// Whether results wait to be reaped, as far as that is known without asking the kernel.
     fn has_results(&self) -> bool;
 
-    /// Whether [`submit`](Disk::submit) would take another job that requests wait for.
-    fn has_room(&self) -> bool;
-
-    /// Jobs under way.
-    fn depth(&self) -> usize;
+    /// Jobs that it carries out at once, of those that requests wait for.
+    fn depth_max(&self) -> usize;
 
     /// What may be handed to a socket, if the loop is not to wait.
     fn sending(&self) -> ResidencyPolicy;

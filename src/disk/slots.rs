@@ -106,11 +106,9 @@ impl Slots {
         }
     }
 
-    /// Jobs under way that the server has submitted, save lines to standard error: these wait for its reader and
-    /// not for the disk, and say nothing about how busy that is.
-    pub(super) fn depth(&self) -> usize {
-        let internal_jobs: usize = self.internal_jobs.iter().sum();
-        self.asked + internal_jobs - self.internal_jobs[InternalJob::Notices as usize]
+    /// Places for what requests wait for.
+    pub(super) fn depth_max(&self) -> usize {
+        self.depth_max
     }
 }
 
@@ -136,7 +134,6 @@ mod tests {
             assert!(!places.has_room(kind), "a second {internal_job:?}");
         }
         assert!(places.has_room(Kind::Discard) && !places.has_room(Kind::Asked));
-        assert_eq!(places.depth(), InternalJob::COUNT, "all but the notices");
         places.give_back(Kind::InternalJob(Follow));
         assert!(
             places.has_room(Kind::InternalJob(Follow)) && !places.has_room(Kind::InternalJob(Log))

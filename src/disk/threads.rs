@@ -17,7 +17,7 @@ use rustix::event::EventfdFlags;
 
 use super::run::run;
 use super::slots::{Kind, Slots};
-use super::{Disk, JobId, ResidencyPolicy, Saturated};
+use super::{Disk, JobId, ResidencyPolicy};
 use crate::job::{Done, Job};
 use crate::sys::deferred_drops::DeferredDrops;
 use crate::sys::mapping::change_address_space;
@@ -141,23 +141,19 @@ fn signal(eventfd: &OwnedFd) {
 }
 
 impl Disk for Threads {
-    fn submit(&mut self, id: JobId, job: Job) -> Result<(), Saturated> {
+    fn submit(&mut self, id: JobId, job: Job) {
         let kind = Kind::of(id, &job);
-        if !self.places.has_room(kind) {
-            return Err(Saturated(Box::new(job)));
-        }
+        assert!(self.places.has_room(kind), "too many jobs: {kind:?}");
         self.places.take(kind);
         self.shared.jobs.push((id, job));
         signal(&self.shared.jobs_there);
-        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<usize> {
         while self.places.has_room(Kind::Discard)
             && let Some(discarded) = self.shared.deferred_drops.take()
         {
-            // There is room, as was just seen.
-            let _ = self.submit(JobId::OWN, Job::Discard(Some(discarded)));
+            self.submit(JobId::OWN, Job::Discard(Some(discarded)));
         }
         Ok(0)
     }
@@ -181,12 +177,8 @@ impl Disk for Threads {
         false
     }
 
-    fn has_room(&self) -> bool {
-        self.places.has_room(Kind::Asked)
-    }
-
-    fn depth(&self) -> usize {
-        self.places.depth()
+    fn depth_max(&self) -> usize {
+        self.places.depth_max()
     }
 
     fn sending(&self) -> ResidencyPolicy {

@@ -14,8 +14,8 @@ use slab::Slab;
 use super::run::{located, opened};
 use super::slots::{Kind, Slots};
 use super::threads::Threads;
-use super::{Disk, JobId, ResidencyPolicy, Saturated};
-use crate::job::{Done, Job, JobError, Syscall, SyscallResult};
+use super::{Disk, JobId, ResidencyPolicy};
+use crate::job::{Done, Job, Syscall, SyscallResult};
 use crate::sys::beneath::Root;
 use crate::sys::deferred_drops::{DeferredDrops, Discarded};
 use crate::sys::ring::{Call, Returned, Ring, RingError};
@@ -178,23 +178,18 @@ impl Uring {
         };
         let kind = Kind::of(id, &job);
         self.places.give_back(kind);
-        if let Err(Saturated(job)) = self.aside.submit(id, job) {
-            // They take as many of each kind as there are in all, so there was room.
-            self.finished.push((id, job.abandon(JobError::Busy)));
-        }
+        // They take as many of each kind as there are in all, so there is room.
+        self.aside.submit(id, job);
     }
 }
 
 impl Disk for Uring {
-    fn submit(&mut self, id: JobId, job: Job) -> Result<(), Saturated> {
+    fn submit(&mut self, id: JobId, job: Job) {
         let kind = Kind::of(id, &job);
-        if !self.has_room_for(kind) {
-            return Err(Saturated(Box::new(job)));
-        }
+        assert!(self.has_room_for(kind), "too many jobs: {kind:?}");
         self.places.take(kind);
         let slot = self.jobs.insert((id, job));
         self.go_on(slot);
-        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<usize> {
@@ -248,12 +243,8 @@ impl Disk for Uring {
             || (self.due > 0 && self.has_room_for(Kind::Discard))
     }
 
-    fn has_room(&self) -> bool {
-        self.has_room_for(Kind::Asked)
-    }
-
-    fn depth(&self) -> usize {
-        self.places.depth() + self.aside.depth()
+    fn depth_max(&self) -> usize {
+        self.places.depth_max()
     }
 
     fn sending(&self) -> ResidencyPolicy {

@@ -10,7 +10,7 @@ use foldhash::HashMap;
 use crate::conn::ConnectionId;
 use crate::conn::Peer;
 use crate::settings::Network;
-use crate::store::disk_queue::Owner;
+use crate::store::queue::Owner;
 
 /// Entries looked at in one search. A busy server may have to bring as many up to date as it has connections;
 /// then the search goes on in the next iteration of the loop.

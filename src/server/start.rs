@@ -11,7 +11,7 @@ pub use error::StartError;
 
 use super::accept::Acceptor;
 use super::driver::Driver;
-use super::event_loop::EventLoop;
+use super::event_loop::{EventLoop, Storage};
 use super::listeners::Listener;
 use super::memory::MemoryControl;
 use super::places::Shares;
@@ -32,9 +32,8 @@ use crate::settings::{
     AccessLog, EngineChoice, ListenAddress, LogFormat, MapLock, Settings, StatusAccess,
 };
 use crate::site::resolve::Directories;
-use crate::store::Backend;
-use crate::store::Store;
 use crate::store::warming;
+use crate::store::{EngineProfile, Store};
 use crate::sys::access::{FileAccess, Walking};
 use crate::sys::beneath::Root;
 use crate::sys::deferred_drops::DeferredDrops;
@@ -80,10 +79,11 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     let count = (descriptors.files + descriptors.connections + DESCRIPTORS_APART) as u64;
     reserve_descriptors(count.min(DESCRIPTORS_RESERVED_MAX));
     prepare_lock(settings);
-    let chosen = choose_engine(settings, Arc::new(root))?;
-    let start_lines = start_lines(settings, &listeners, &chosen, &descriptors, &memory);
+    let root = Arc::new(root);
+    let (engine, profile) = choose_engine(settings, &root)?;
+    let start_lines = start_lines(settings, &listeners, &profile, &descriptors, &memory);
     memory.warn_of_sizes(settings);
-    let mut store = Store::new(settings, descriptors.files, chosen, origins);
+    let mut store = Store::new(settings, descriptors.files, profile, root, origins);
     if let Some(cause) = store.watch.missing()
         && settings.cache.watched_directory_count_max > 0
     {
@@ -103,7 +103,7 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
         signals,
         acceptor,
         driver,
-        store,
+        Storage { store, engine },
         log,
         memory,
         settings.grace,
@@ -134,7 +134,10 @@ fn check_access(access: &FileAccess) -> Result<(), StartError> {
 }
 
 /// The engine that was asked for; `auto` is the best that works here.
-fn choose_engine(settings: &Settings, root: Arc<Root>) -> Result<Backend, StartError> {
+fn choose_engine(
+    settings: &Settings,
+    root: &Arc<Root>,
+) -> Result<(Box<dyn Disk>, EngineProfile), StartError> {
     let depth = settings.disk_depth;
     let deferred_drops = root.deferred_drops();
     let threads = || Threads::new(deferred_drops.clone(), depth).map_err(StartError::Helpers);
@@ -145,19 +148,25 @@ fn choose_engine(settings: &Settings, root: Arc<Root>) -> Result<Backend, StartE
         EngineChoice::Threads => (Box::new(threads()?), asked),
         EngineChoice::Uring => {
             let aside = threads()?;
-            let ring = Uring::ring(&root, depth).map_err(StartError::Uring)?;
+            let ring = Uring::ring(root, depth).map_err(StartError::Uring)?;
             (uring(ring, aside), asked)
         }
         // Helpers first: where there is room for few threads, the kernel's workers shall not take it.
         EngineChoice::Auto => {
             let helpers = threads()?;
-            match Uring::ring(&root, depth) {
+            match Uring::ring(root, depth) {
                 Ok(ring) => (uring(ring, helpers), String::from("io_uring works here")),
                 Err(error) => (Box::new(helpers), format!("no io_uring: {error}")),
             }
         }
     };
-    Ok(Backend { disk, reason, root })
+    let profile = EngineProfile {
+        name: disk.name(),
+        reason,
+        depth_max: disk.depth_max(),
+        residency_policy: disk.sending(),
+    };
+    Ok((disk, profile))
 }
 
 /// Makes room for locked mappings, and says so if there is too little.
@@ -304,7 +313,7 @@ impl Descriptors {
 fn start_lines(
     settings: &Settings,
     listeners: &[Listener],
-    chosen: &Backend,
+    engine: &EngineProfile,
     descriptors: &Descriptors,
     memory: &MemoryControl,
 ) -> String {
@@ -327,8 +336,8 @@ fn start_lines(
         "disk engine {} ({}), {} jobs at once; map cache {} (files up to {}, {} of them); path cache {} entries, \
          checked after {} ms where no changes are told; up to {} open files, {} connections; \
          memory {} MiB of {} MiB ({})\n",
-        chosen.disk.name(),
-        chosen.reason,
+        engine.name,
+        engine.reason,
         settings.disk_depth,
         size(cache.map_bytes_max),
         size(cache.map_file_length_max),

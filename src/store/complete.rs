@@ -14,30 +14,23 @@ use crate::job::{Dependencies, Done, FoundFile, JobError, Mapped, Opened, Outcom
 use crate::site::representation::{Representation, Variants, Vary};
 use crate::site::resolve;
 use crate::site::validators::{Identity, Sighting};
-use crate::store::deliveries::Deliveries;
 use crate::store::lookups::{PendingLookup, Purpose};
 use crate::store::watch::Watched;
 use crate::store::watch::directories::EventSequence;
 
 impl Store {
     /// Takes the result of a job in; those who waited for it are to be told afterwards.
-    pub(crate) fn complete(
-        &mut self,
-        job: JobId,
-        done: Done,
-        now: &Now,
-        deliveries: &mut Deliveries,
-    ) {
+    pub(crate) fn complete(&mut self, job: JobId, done: Done, now: &Now) {
         match done {
             Done::Resolved(outcome, dependencies) => {
-                self.look_up_ended(job, outcome, dependencies, now, deliveries);
+                self.look_up_ended(job, outcome, dependencies, now);
             }
-            Done::Followed { walk, root } => self.followed(job, &walk, root, now, deliveries),
-            Done::Warmed(result) => self.warmed(job, result, now, deliveries),
+            Done::Followed { walk, root } => self.followed(job, &walk, root, now),
+            Done::Warmed(result) => self.warmed(job, result, now),
             Done::Mapped(mapped) => self.mapped(mapped, now),
             Done::Populated => {
                 if let Some(id) = self.populating.remove(&job) {
-                    deliveries.more(id, job, Ok(()));
+                    self.deliveries.more(id, job, Ok(()));
                 }
             }
             Done::Loaded(read) => {
@@ -45,9 +38,9 @@ impl Store {
                     self.notices.push(line);
                 }
             }
-            Done::Rechecked(compared) => self.rechecked(job, &compared, now, deliveries),
+            Done::Rechecked(compared) => self.rechecked(job, &compared, now),
             Done::Named(read) => self.warming.named(read),
-            Done::Mounts(table) => self.mounts_seen(table, now),
+            Done::Mounts(table) => self.mounts_seen(table),
             Done::Saved(result) => self.saved(result),
             Done::Appended { .. }
             | Done::Said
@@ -63,7 +56,6 @@ impl Store {
         outcome: Outcome,
         dependencies: Dependencies,
         now: &Now,
-        deliveries: &mut Deliveries,
     ) {
         let Some((pending, is_latest)) = self.lookups.finish(job) else {
             return;
@@ -76,20 +68,14 @@ impl Store {
         if let Outcome::Failed(_) = outcome
             && self.go_on_without(&pending, now)
         {
-            return self.tell_again(job, pending, &dependencies, deliveries);
+            return self.tell_again(job, pending, &dependencies);
         }
         let remembered = is_latest && self.is_current(pending.since);
         let found = (outcome, dependencies);
-        self.resolved(job, pending, found, remembered, now, deliveries);
+        self.resolved(job, pending, found, remembered, now);
     }
 
-    fn warmed(
-        &mut self,
-        job: JobId,
-        read: Result<(), JobError>,
-        now: &Now,
-        deliveries: &mut Deliveries,
-    ) {
+    fn warmed(&mut self, job: JobId, read: Result<(), JobError>, now: &Now) {
         let Some(window) = self.residency.finish(job, read.is_ok(), now.monotonic) else {
             return;
         };
@@ -101,7 +87,7 @@ impl Store {
                     Err(JobError::Busy) => Ok(()),
                     read => read,
                 };
-                deliveries.more(id, job, read);
+                self.deliveries.more(id, job, read);
                 continue;
             };
             let result = match read {
@@ -113,7 +99,7 @@ impl Store {
                 result,
                 opened: vec![window.opened.clone()],
             };
-            deliveries.answer(completed, [id]);
+            self.deliveries.answer(completed, [id]);
         }
     }
 
@@ -162,7 +148,6 @@ impl Store {
         (outcome, dependencies): (Outcome, Dependencies),
         is_remembered: bool,
         now: &Now,
-        deliveries: &mut Deliveries,
     ) {
         let is_invalidated = self.is_invalidated(&pending, &dependencies);
         let is_prefetch = pending.purpose == Purpose::Ahead && pending.waiters.is_empty();
@@ -181,7 +166,7 @@ impl Store {
                     result,
                     opened,
                 };
-                return self.tell(pending, completed, since, deliveries);
+                return self.tell(pending, completed, since);
             }
             (Outcome::Elsewhere(root), _) => {
                 if self.is_current(since) {
@@ -224,7 +209,7 @@ impl Store {
             result,
             opened,
         };
-        self.tell(pending, completed, since, deliveries);
+        self.tell(pending, completed, since);
     }
 
     /// Answers those who waited for a look-up. Where it was shaken by a change, those who asked after its
@@ -234,7 +219,6 @@ impl Store {
         pending: PendingLookup,
         completed: CompletedJob,
         shaken_since: Option<EventSequence>,
-        deliveries: &mut Deliveries,
     ) {
         let PendingLookup {
             raw_path,
@@ -254,8 +238,10 @@ impl Store {
             &completed.result,
             early.len() as u64,
         );
-        deliveries.answer(completed, early.into_iter().map(|(id, _)| id));
-        deliveries.answer(CompletedJob::again(job), late.into_iter().map(|(id, _)| id));
+        self.deliveries
+            .answer(completed, early.into_iter().map(|(id, _)| id));
+        self.deliveries
+            .answer(CompletedJob::again(job), late.into_iter().map(|(id, _)| id));
     }
 
     /// Counts those who waited for a file and are answered now.

@@ -15,7 +15,7 @@ use crate::job::{Job, Locking, Map, OneShot, Opened, Warm};
 use crate::job::{JobId, ResidencyPolicy};
 use crate::site::representation::Representation;
 use crate::site::validators::Identity;
-use crate::store::disk_queue::Owner;
+use crate::store::queue::Owner;
 use crate::store::request::SendState;
 use crate::store::residency::{self, Residency, Waiter, Window, WindowUse};
 use crate::sys::file::{FileVersion, OpenFile};
@@ -99,7 +99,7 @@ impl Store {
             return ContentSource::Nothing;
         };
         let window = Window::at(version, first);
-        if self.disk.engine.sending() == ResidencyPolicy::ResidentOnly
+        if self.engine.residency_policy == ResidencyPolicy::ResidentOnly
             && !self
                 .residency
                 .is_resident(window, &file, WindowUse::Start, now.monotonic)
@@ -108,7 +108,7 @@ impl Store {
                 id: requester.id,
                 entry: Some(Rc::clone(entry)),
             };
-            return match self.warm(&file, window, Some(waiter), requester.owner, now) {
+            return match self.warm(&file, window, Some(waiter), requester.owner) {
                 Some(job) => ContentSource::Later(job),
                 None => ContentSource::Never,
             };
@@ -124,13 +124,13 @@ impl Store {
     /// job that reads it anew.
     fn is_to_be_mapped(&self, entry: &Entry, file: &OpenFile) -> bool {
         entry.request_count() >= MAP_AFTER_REQUEST_COUNT
-            || (self.disk.engine.sending() == ResidencyPolicy::ResidentOnly
+            || (self.engine.residency_policy == ResidencyPolicy::ResidentOnly
                 && !Residency::is_told_of(file))
     }
 
     /// So many bytes of a file were sent.
     pub(crate) fn note_sent(&mut self, segment: &FileSegment, count: u64, now: &Now) {
-        if self.disk.engine.sending() == ResidencyPolicy::Any || count == 0 {
+        if self.engine.residency_policy == ResidencyPolicy::Any || count == 0 {
             return;
         }
         let end = segment.bytes.start + count;
@@ -213,7 +213,7 @@ impl Store {
         let idle = now.monotonic.saturating_duration_since(used);
         if idle <= residency::TRUST_MAPPED
             || held.memory.is_kept()
-            || self.disk.engine.sending() == ResidencyPolicy::Any
+            || self.engine.residency_policy == ResidencyPolicy::Any
         {
             return Some(Rc::clone(&held.memory));
         }
@@ -255,7 +255,7 @@ impl Store {
         now: &Now,
     ) -> Ready {
         if sending.was_held_long(now)
-            && let Some(job) = self.populate(pieces, requester, now)
+            && let Some(job) = self.populate(pieces, requester)
         {
             sending.waits_for(job);
             return Ready::Later;
@@ -268,9 +268,8 @@ impl Store {
         &mut self,
         pieces: impl Iterator<Item = Addresses>,
         requester: Requester,
-        now: &Now,
     ) -> Option<JobId> {
-        if self.disk.engine.sending() == ResidencyPolicy::Any {
+        if self.engine.residency_policy == ResidencyPolicy::Any {
             return None;
         }
         let is_absent = |piece: &Addresses| match &self.pagemap {
@@ -282,9 +281,7 @@ impl Store {
             return None;
         }
         let job = Job::OneShot(OneShot::Populate(absent), None);
-        let job = self
-            .disk
-            .submit_unbounded(requester.owner, job, now.monotonic);
+        let job = self.queue.submit_unbounded(requester.owner, job);
         self.populating.insert(job, requester.id);
         Some(job)
     }
@@ -299,7 +296,7 @@ impl Store {
         now: &Now,
     ) -> Ready {
         let left = segment.bytes.end - segment.bytes.start;
-        if self.disk.engine.sending() == ResidencyPolicy::Any {
+        if self.engine.residency_policy == ResidencyPolicy::Any {
             return Ready::Bytes(left);
         }
         let mut window = Window::at(segment.version, segment.bytes.start);
@@ -312,7 +309,7 @@ impl Store {
             .residency
             .is_resident(window, file, place, now.monotonic)
         {
-            let job = self.wait_for(window, segment, requester, now);
+            let job = self.wait_for(window, segment, requester);
             self.read_ahead(window, segment, requester, now);
             sending.waits_for(job);
             sending.held(now);
@@ -343,13 +340,7 @@ impl Store {
 
     /// Has a window read that an answer cannot go on without. Where the queue is full this one is
     /// let in.
-    fn wait_for(
-        &mut self,
-        window: Window,
-        segment: &FileSegment,
-        requester: Requester,
-        now: &Now,
-    ) -> JobId {
+    fn wait_for(&mut self, window: Window, segment: &FileSegment, requester: Requester) -> JobId {
         let waiter = || Waiter {
             id: requester.id,
             entry: None,
@@ -359,9 +350,7 @@ impl Store {
         }
         let file = Arc::clone(&segment.file);
         let job = Job::Warm(Warm::new(Arc::clone(&file), window.bytes()));
-        let job = self
-            .disk
-            .submit_unbounded(requester.owner, job, now.monotonic);
+        let job = self.queue.submit_unbounded(requester.owner, job);
         self.residency.begin(window, job, file, Some(waiter()));
         job
     }
@@ -381,7 +370,7 @@ impl Store {
                 .residency
                 .is_resident(next, &segment.file, WindowUse::Ahead, now.monotonic)
         {
-            self.warm(&segment.file, next, None, requester.owner, now);
+            self.warm(&segment.file, next, None, requester.owner);
         }
     }
 
@@ -392,13 +381,12 @@ impl Store {
         window: Window,
         waiter: Option<Waiter>,
         owner: Owner,
-        now: &Now,
     ) -> Option<JobId> {
         if self.residency.is_pending(window) {
             return self.residency.join(window, waiter);
         }
         let job = Job::Warm(Warm::new(Arc::clone(file), window.bytes()));
-        let submitted = self.disk.submit(owner, job, now.monotonic);
+        let submitted = self.queue.submit(owner, job);
         let job = submitted.ok()?;
         self.residency.begin(window, job, Arc::clone(file), waiter);
         Some(job)
@@ -421,9 +409,7 @@ impl Store {
             return;
         };
         let map = Map::new(Arc::clone(file), version, watches, self.locking);
-        let submitted = self
-            .disk
-            .submit(Owner::Server, Job::Map(map), now.monotonic);
+        let submitted = self.queue.submit(Owner::Server, Job::Map(map));
         if submitted.is_ok() {
             let sequence = self.watch.directories.sequence();
             let pending_mappings = PendingMapping {

@@ -14,9 +14,8 @@ use crate::conn::RequestId;
 use crate::job::JobId;
 use crate::job::{self, Follow, Job, LookupSite, Opened, WatchCoverage};
 use crate::site::resolve::{self, LookupPlan};
-use crate::store::deliveries::Deliveries;
-use crate::store::disk_queue::Owner;
 use crate::store::lookups::{Epoch, PendingLookup};
+use crate::store::queue::Owner;
 use crate::store::waiters::Waiters;
 use crate::store::watch::Change;
 use crate::store::watch::directories::{EventSequence, WatchState, WatchedPath};
@@ -336,14 +335,15 @@ impl Store {
     }
 
     /// Has them ask once more.
-    pub(super) fn expire_root_patience(&mut self, now: &Now, deliveries: &mut Deliveries) {
+    pub(super) fn expire_root_patience(&mut self, now: &Now) {
         let is_over = |ends| ends <= now.monotonic;
         if self.root_patience_ends(now.monotonic).is_some_and(is_over)
             && let Some(following) = &mut self.served_root.following
         {
             let waiters = std::mem::take(&mut following.waiters).in_order();
             let again = CompletedJob::again(following.job);
-            deliveries.answer(again, waiters.into_iter().map(|(id, ())| id));
+            self.deliveries
+                .answer(again, waiters.into_iter().map(|(id, ())| id));
         }
     }
 
@@ -354,8 +354,8 @@ impl Store {
         let since = directories.sequence();
         let follow = Follow::new(Arc::clone(&self.served_root.root), watches);
         let job = self
-            .disk
-            .submit_unbounded(Owner::Server, Job::Follow(follow), now.monotonic);
+            .queue
+            .submit_unbounded(Owner::Server, Job::Follow(follow));
         self.served_root.following = Some(Following {
             job,
             waiters: Waiters::default(),
@@ -367,14 +367,7 @@ impl Store {
 
     /// Takes in where the path of the root leads. Where that has changed again meanwhile, those who
     /// wait go on waiting.
-    pub(super) fn followed(
-        &mut self,
-        job: JobId,
-        walk: &Walk,
-        root: Option<Arc<Root>>,
-        now: &Now,
-        deliveries: &mut Deliveries,
-    ) {
+    pub(super) fn followed(&mut self, job: JobId, walk: &Walk, root: Option<Arc<Root>>, now: &Now) {
         let Some(following) = self.served_root.following.take() else {
             return;
         };
@@ -392,7 +385,8 @@ impl Store {
         }
         let again = CompletedJob::again(job);
         let waiters = following.waiters.in_order();
-        deliveries.answer(again, waiters.into_iter().map(|(id, ())| id));
+        self.deliveries
+            .answer(again, waiters.into_iter().map(|(id, ())| id));
     }
 
     /// Watches the way to the root from the start on.

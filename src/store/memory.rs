@@ -45,7 +45,7 @@ impl Store {
         parts.add(Part::Paths, paths + self.rechecks.memory_bytes());
         parts.add(Part::Heads, head_bytes());
         parts.add(Part::Directories, self.watch.directories.memory_bytes());
-        let waiting = self.disk.waiting_count() + self.disk.engine.depth();
+        let waiting = self.queue.waiting_count() + self.queue.depth();
         parts.add(Part::Jobs, waiting as u64 * block_length(size_of::<Job>()));
     }
 

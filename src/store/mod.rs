@@ -3,11 +3,11 @@
 //! `Store::find` answers from the caches or submits a job; `Store::complete` takes a job's
 //! result in. Neither touches a socket.
 
+mod ask;
 mod complete;
 mod content;
 pub(crate) mod deliveries;
 mod departures;
-pub(crate) mod disk_queue;
 #[cfg(test)]
 mod entry_cost;
 mod freshness;
@@ -17,6 +17,7 @@ mod memory;
 mod mounts;
 pub(crate) mod numbers;
 mod outdated;
+pub(crate) mod queue;
 mod recheck;
 pub(crate) mod request;
 pub(crate) mod residency;
@@ -42,38 +43,36 @@ pub(crate) use content::{Ready, Requester};
 
 use crate::cache::content::{Budget, ContentCache};
 use crate::cache::curve::TakenIn;
-use crate::cache::entry::{Entry, Resolution};
+use crate::cache::entry::Entry;
 use crate::cache::past::PastDates;
-use crate::cache::path::{Known, PathCache};
+use crate::cache::path::PathCache;
 use crate::cache::top::Top;
 use crate::clock::Now;
 use crate::conn::RequestId;
 use crate::conn::outbox::Source;
 use crate::conn::{CacheResult, Document};
-use crate::disk::{Disk, Saturated};
-use crate::http::content_coding::{self, Coding};
+use crate::http::content_coding::Coding;
 use crate::http::range::RangeLimits;
-use crate::http::request::{Field, Request};
 use crate::http::status::Status;
-use crate::job::{Job, Locking, Opened, Resolve};
+use crate::job::{Done, Job, Locking, Opened};
 use crate::job::{JobId, ResidencyPolicy};
 use crate::settings::Settings;
-use crate::site::resolve::{self, Naming};
-use crate::site::response::{self, Content, Fixed, Selected};
+use crate::site::resolve::Naming;
+use crate::site::response::{Fixed, Selected};
 use crate::site::validators::EntityTags;
-use crate::store::disk_queue::DiskQueue;
+use crate::store::queue::JobQueue;
 use crate::store::residency::Residency;
-use crate::store::waiters::Waiters;
 use crate::store::warming::{Origin, Warming};
-use crate::store::watch::directories::{EventSequence, WatchedPath};
+use crate::store::watch::directories::EventSequence;
 use crate::store::watch::{Change, Watch};
 use crate::sys::beneath::Root;
 use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::memory::Memory;
 use crate::sys::pagemap::Pagemap;
+use deliveries::{Deliveries, Delivery};
 use freshness::ServedRoot;
 use listings::Pages;
-use lookups::{Lookups, PendingLookup, Purpose};
+use lookups::Lookups;
 use outdated::Outdated;
 use recheck::Rechecks;
 use stale::Staleness;
@@ -200,10 +199,11 @@ struct PendingMapping {
 #[derive(Debug)]
 pub(crate) struct Store {
     // The caches, the disk and each part of freshness, once.
-    /// The disk engine and the queue before it.
-    pub disk: DiskQueue,
-    /// Why it is this engine.
-    pub engine_reason: String,
+    /// Jobs on their way to the disk.
+    pub queue: JobQueue,
+    engine: EngineProfile,
+    /// What jobs found out that nobody was told yet.
+    deliveries: Deliveries,
     /// What paths lead to.
     pub paths: PathCache,
     /// Mapped files.
@@ -259,15 +259,30 @@ pub(crate) struct Store {
     revalidate: Duration,
 }
 
-/// An engine, and why it is this one.
-pub(crate) struct Backend {
-    pub(crate) disk: Box<dyn Disk>,
-    pub(crate) reason: String,
-    pub(crate) root: Arc<Root>,
+/// What is known of the engine that carries the jobs out.
+#[derive(Clone, Debug)]
+pub(crate) struct EngineProfile {
+    /// Its name.
+    pub name: &'static str,
+    /// Why it is this one.
+    pub reason: String,
+    /// Jobs that it carries out at once, of those that requests wait for.
+    pub depth_max: usize,
+    /// What may be handed to a socket.
+    pub residency_policy: ResidencyPolicy,
 }
 
 fn rewritten() -> LruCache<FileVersion, (), RandomState> {
     LruCache::with_hasher(REWRITTEN_COUNT_MAX, RandomState::default())
+}
+
+fn naming(settings: &Settings) -> Naming {
+    Naming {
+        index: settings.index.clone(),
+        dot_files: settings.dot_files,
+        directories: settings.directories,
+        media_types: settings.media_types.clone(),
+    }
 }
 
 impl Store {
@@ -275,7 +290,8 @@ impl Store {
     pub(crate) fn new(
         settings: &Settings,
         descriptor_count_max: usize,
-        chosen: Backend,
+        engine: EngineProfile,
+        root: Arc<Root>,
         origins: Vec<Origin>,
     ) -> Store {
         let cache = &settings.cache;
@@ -288,20 +304,20 @@ impl Store {
             bytes_max: u64::MAX,
             count_max: descriptor_count_max,
         };
-        let deferred_drops = chosen.root.deferred_drops().clone();
+        let deferred_drops = root.deferred_drops().clone();
         let watch = Watch::new(cache.watched_directory_count_max, deferred_drops);
-        let queue = DiskQueue::new(chosen.disk, settings.disk_queue);
-        let warming_depth_max = match queue.engine.sending() {
+        let warming_depth_max = match engine.residency_policy {
             ResidencyPolicy::ResidentOnly => (settings.disk_depth / warm_up::PLACE_SHARE).max(1),
             ResidencyPolicy::Any => 1,
         };
-        let pagemap = match queue.engine.sending() {
+        let pagemap = match engine.residency_policy {
             ResidencyPolicy::ResidentOnly => Pagemap::open().ok(),
             ResidencyPolicy::Any => None,
         };
         Store {
-            disk: queue,
-            engine_reason: chosen.reason,
+            queue: JobQueue::new(engine.depth_max, settings.disk_queue),
+            engine,
+            deliveries: Deliveries::default(),
             paths: PathCache::new(path_count_max),
             maps: ContentCache::new(maps).with_curve(TakenIn::Second),
             descriptors: ContentCache::new(descriptors),
@@ -314,7 +330,7 @@ impl Store {
             roots_served: 0,
             notices: Vec::new(),
             changes: Vec::new(),
-            served_root: ServedRoot::new(chosen.root),
+            served_root: ServedRoot::new(root),
             staleness: Staleness::new(settings),
             rechecks: Rechecks::new(settings.recheck),
             lookups: Lookups::default(),
@@ -329,12 +345,7 @@ impl Store {
             state: State::of(settings.cache_state.clone()),
             pagemap,
             locking: Store::locking_of(settings.map_lock),
-            naming: Naming {
-                index: settings.index.clone(),
-                dot_files: settings.dot_files,
-                directories: settings.directories,
-                media_types: settings.media_types.clone(),
-            },
+            naming: naming(settings),
             tags: settings.entity_tags,
             ranges: RangeLimits {
                 count_max: settings.limits.range_count_max,
@@ -344,180 +355,36 @@ impl Store {
         }
     }
 
-    /// What a request leads to, by the caches first.
-    fn find(&mut self, request: &Request<'_>, requester: Requester, now: &Now) -> Asked {
-        let raw_path = request.path();
-        let looked = requester.looked;
-        if let Some(waiting) = self.wait_for_root(requester, now) {
-            return waiting;
-        }
-        let known = match looked.path {
-            true => self.paths.look_up_again(raw_path, now),
-            false => self.paths.look_up(raw_path, now),
-        };
-        let (said, entry) = match &known {
-            Known::Fresh(entry) | Known::Due(entry) => (CacheResult::Hit, Some(entry)),
-            Known::Expired(entry) => (CacheResult::Expired, Some(entry)),
-            Known::Unknown => (CacheResult::Miss, None),
-        };
-        if !looked.path {
-            self.cache_report.path = Some(said);
-            if let Some(entry) = entry {
-                entry.count_request();
-            }
-        }
-        match known {
-            Known::Fresh(entry) => self.answer_from(&entry, request, &[], requester, now),
-            Known::Due(entry) => {
-                self.check_ahead(raw_path, &entry, now);
-                self.answer_from(&entry, request, &[], requester, now)
-            }
-            Known::Expired(entry) => self.answer_expired(raw_path, &entry, request, requester, now),
-            Known::Unknown => self.find_unknown(request, requester, now),
-        }
+    /// The next job to hand to the engine, which has room for it. [`Store::complete`] is told what came of it.
+    pub(crate) fn next_job(&mut self, now: &Now) -> Option<(JobId, Job)> {
+        let Store {
+            queue,
+            lookups,
+            residency,
+            ..
+        } = self;
+        let is_wanted = |job| lookups.is_wanted(job) || residency.is_wanted(job);
+        queue.next(now.monotonic, is_wanted)
     }
 
-    /// Answers from an entry, or asks the disk for its bytes.
-    fn answer_from(
-        &mut self,
-        entry: &Rc<Entry>,
-        request: &Request<'_>,
-        opened: &[Opened],
-        requester: Requester,
-        now: &Now,
-    ) -> Asked {
-        let variants = match &entry.resolution {
-            Resolution::File { variants, .. } => variants,
-            Resolution::Moved(path) => return Asked::Fixed(Fixed::Moved(path.clone())),
-            Resolution::Refused(status) => return Asked::Fixed(Fixed::Error(*status)),
-            Resolution::Listed => return self.answer_checked(request, requester, now),
-        };
-        let coding = match variants.coded.is_empty() {
-            true => Coding::Identity,
-            false => {
-                content_coding::choose(request.lines(Field::AcceptEncoding), variants.codings())
-            }
-        };
-        let representation = variants.in_coding(coding);
-        if self.rechecks.is_outdated(representation) {
-            return self.fetch_again(entry, request, requester, now);
+    /// Takes note of jobs that the engine has carried out, so that others get their places, and appends those that
+    /// are given up.
+    pub(crate) fn ended(&mut self, done: &mut Vec<(JobId, Done)>, now: &Now) {
+        for (job, done) in &*done {
+            self.queue.ended(*job, done, now.monotonic);
         }
-        let selected = response::select(request, representation, self.ranges, now);
-        let content = Content::of(request.head().method);
-        let source = match selected.first_byte(content, representation.version.length) {
-            None if self.is_rewritten(&representation.version, opened) => {
-                return self.fetch_again(entry, request, requester, now);
-            }
-            None => None,
-            Some(first) => {
-                match self.supply(entry, representation, first, opened, requester, now) {
-                    ContentSource::Source(source) => Some(source),
-                    ContentSource::Later(job) => return Asked::Waiting(job),
-                    ContentSource::Never => {
-                        return Asked::Fixed(Fixed::Error(Status::ServiceUnavailable));
-                    }
-                    ContentSource::Nothing => {
-                        return self.fetch_again(entry, request, requester, now);
-                    }
-                }
-            }
-        };
-        let bytes = selected.length(content, representation.version.length);
-        self.top.answered(request.path(), entry, bytes);
-        Asked::Selected {
-            entry: Rc::clone(entry),
-            coding,
-            selected,
-            source,
-        }
+        self.queue.take_given_up(done);
     }
 
-    /// Looks a path up at the disk though its entry is trusted: its file has to be opened.
-    fn fetch_again(
-        &mut self,
-        entry: &Rc<Entry>,
-        request: &Request<'_>,
-        requester: Requester,
-        now: &Now,
-    ) -> Asked {
-        self.fetch(
-            request.path(),
-            Some(entry),
-            LookupMode::Full,
-            requester,
-            now,
-        )
+    /// One who waited, and what became of it. The caller tells a few in each iteration, so that hits that came
+    /// meanwhile go first.
+    pub(crate) fn next_delivery(&mut self) -> Option<Delivery> {
+        self.deliveries.pop()
     }
 
-    /// The job of a look-up, and the way to its directory if that is watched already.
-    fn resolve(
-        &mut self,
-        raw_path: &[u8],
-        entry: Option<&Rc<Entry>>,
-        resolving: LookupMode,
-        now: &Now,
-    ) -> Result<(Resolve, Option<Rc<WatchedPath>>), Status> {
-        let lookup = resolve::plan(raw_path, &self.naming)?;
-        let expected = match (resolving, entry.map(|entry| &entry.resolution)) {
-            (LookupMode::Revalidate, Some(Resolution::File { variants, seen }))
-                if variants.is_settled() =>
-            {
-                seen.expectations(&lookup, variants)
-            }
-            _ => Vec::new(),
-        };
-        let (site, watched_path) = self.site(&lookup, now);
-        let is_listed = |entry: &&Rc<Entry>| matches!(entry.resolution, Resolution::Listed);
-        let listed = entry.filter(is_listed).and(Some(lookup.directory()));
-        let page = listed.and_then(|directory| self.pages.digest(directory));
-        let resolve = Resolve::checking(lookup, expected, site).expecting_page(page);
-        Ok((resolve, watched_path))
-    }
-
-    fn fetch(
-        &mut self,
-        raw_path: &[u8],
-        entry: Option<&Rc<Entry>>,
-        resolving: LookupMode,
-        requester: Requester,
-        now: &Now,
-    ) -> Asked {
-        let since = self.since();
-        if let Some(job) = self.lookups.join(raw_path, requester.id, since) {
-            return Asked::Waiting(job);
-        }
-        let (resolve, watched_path) = match self.resolve(raw_path, entry, resolving, now) {
-            Ok(resolve) => resolve,
-            Err(status) => return Asked::Fixed(Fixed::Error(status)),
-        };
-        let purpose = match resolving {
-            LookupMode::Revalidate => Purpose::Check,
-            LookupMode::Full => Purpose::Asked,
-        };
-        let submitted = self.disk.submit(
-            requester.owner,
-            Job::Resolve(Box::new(resolve)),
-            now.monotonic,
-        );
-        match submitted {
-            Ok(job) => {
-                let pending = PendingLookup {
-                    raw_path: raw_path.into(),
-                    entry: entry.map(Rc::clone),
-                    waiters: Waiters::of(requester.id, since.sequence),
-                    since,
-                    watched_path,
-                    purpose,
-                    begun: now.monotonic,
-                };
-                if purpose == Purpose::Check {
-                    self.staleness.check_began(job, now);
-                }
-                self.lookups.begin(job, pending);
-                Asked::Waiting(job)
-            }
-            Err(Saturated(_)) => Asked::Fixed(Fixed::Error(Status::ServiceUnavailable)),
-        }
+    /// Whether somebody is to be told.
+    pub(crate) fn has_deliveries(&self) -> bool {
+        !self.deliveries.is_empty()
     }
 
     /// A request no longer waits for a job: its time is over, or its connection.

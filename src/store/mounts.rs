@@ -4,11 +4,10 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use super::Store;
-use crate::clock::Now;
 use crate::disk;
 use crate::job::{Job, OneShot};
 use crate::site::mounts::Table;
-use crate::store::disk_queue::Owner;
+use crate::store::queue::Owner;
 use crate::sys::beneath::Root;
 use crate::sys::mounts::MountEvents;
 
@@ -58,19 +57,19 @@ impl Store {
     }
 
     /// Something was mounted, moved or unmounted somewhere: a job finds out where.
-    pub(crate) fn mounts_changed(&mut self, now: &Now) {
+    pub(crate) fn mounts_changed(&mut self) {
         if self.served_root.mounts.reading != Reading::No {
             self.served_root.mounts.reading = Reading::Outdated;
             return;
         }
         self.served_root.mounts.reading = Reading::UnderWay;
         let once = OneShot::Mounts(Arc::clone(&self.served_root.root));
-        self.disk
-            .submit_unbounded(Owner::Server, Job::OneShot(once, None), now.monotonic);
+        self.queue
+            .submit_unbounded(Owner::Server, Job::OneShot(once, None));
     }
 
     /// Takes the table in. Changes that concern the site are rare, so everything is looked up again then.
-    pub(super) fn mounts_seen(&mut self, table: Option<Table>, now: &Now) {
+    pub(super) fn mounts_seen(&mut self, table: Option<Table>) {
         let mounts = &mut self.served_root.mounts;
         let has_changed = match (&table, &mounts.table) {
             (Some(table), Some(earlier)) => table.has_changed_near_root(earlier),
@@ -83,7 +82,7 @@ impl Store {
             self.distrust_all();
         }
         if reading == Reading::Outdated {
-            self.mounts_changed(now);
+            self.mounts_changed();
         }
     }
 }

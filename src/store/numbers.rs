@@ -74,14 +74,14 @@ impl Store {
 
     fn disk_numbers(&self) -> DiskNumbers {
         DiskNumbers {
-            engine: self.disk.engine.name(),
-            reason: self.engine_reason.clone(),
-            depth: self.disk.engine.depth(),
-            waiting: self.disk.waiting_count(),
-            waiting_capacity: self.disk.waiting_count_max(),
-            refused: self.disk.refused(),
-            job_us: self.disk.latency().to_vec(),
-            job_us_total: micros(self.disk.latency().total()),
+            engine: self.engine.name,
+            reason: self.engine.reason.clone(),
+            depth: self.queue.depth(),
+            waiting: self.queue.waiting_count(),
+            waiting_capacity: self.queue.waiting_count_max(),
+            refused: self.queue.refused(),
+            job_us: self.queue.latency().to_vec(),
+            job_us_total: micros(self.queue.latency().total()),
             look_ups: self.lookups.count(),
             windows: self.residency.pending_count(),
             mappings_gone: self.mappings_gone,

@@ -22,8 +22,7 @@ use crate::job::{Compared, Job, OneShot, Recheck, Remembered};
 use crate::memory::lru_bytes;
 use crate::site::representation::Representation;
 use crate::site::resolve;
-use crate::store::deliveries::Deliveries;
-use crate::store::disk_queue::Owner;
+use crate::store::queue::Owner;
 use crate::store::waiters::Waiters;
 use crate::sys::allocator::block_length;
 use crate::sys::file::FileVersion;
@@ -209,7 +208,7 @@ impl Store {
         let remembered = self.remembered(raw_path, entry)?;
         let recheck = Recheck::new(Arc::clone(&self.served_root.root), vec![remembered]);
         let job = Job::OneShot(OneShot::Recheck(recheck), None);
-        let job = self.disk.submit(requester.owner, job, now.monotonic).ok()?;
+        let job = self.queue.submit(requester.owner, job).ok()?;
         let awaited = Awaited {
             raw_path: raw_path.into(),
             entry: Rc::clone(entry),
@@ -230,7 +229,7 @@ impl Store {
     }
 
     /// Begins to compare what waits for it.
-    pub(crate) fn recheck_waiting(&mut self, now: &Now) {
+    pub(crate) fn recheck_waiting(&mut self) {
         for told in [ChangeNotice::ByEvents, ChangeNotice::Never] {
             let lane = self.rechecks.lane(told);
             if lane.under_way.is_some() || lane.waiting.is_empty() {
@@ -247,9 +246,7 @@ impl Store {
             }
             let recheck = Recheck::new(Arc::clone(&self.served_root.root), remembered);
             let job = Job::OneShot(OneShot::Recheck(recheck), None);
-            let job = self
-                .disk
-                .submit_unbounded(Owner::Server, job, now.monotonic);
+            let job = self.queue.submit_unbounded(Owner::Server, job);
             self.rechecks.lane(told).under_way = Some((job, entries));
         }
     }
@@ -267,13 +264,7 @@ impl Store {
     }
 
     /// Takes in how a batch compared.
-    pub(super) fn rechecked(
-        &mut self,
-        job: JobId,
-        compared: &[Compared],
-        now: &Now,
-        deliveries: &mut Deliveries,
-    ) {
+    pub(super) fn rechecked(&mut self, job: JobId, compared: &[Compared], now: &Now) {
         if let Some(awaited) = self.rechecks.awaited.remove(&job) {
             self.rechecks.awaited_by_path.remove(&awaited.raw_path);
             if let Some(compared) = compared.first() {
@@ -283,7 +274,7 @@ impl Store {
             awaited.entry.confirm(now, self.paths.generation());
             self.plan_recheck(&awaited.entry);
             let waiters = awaited.waiters.in_order().into_iter().map(|(id, ())| id);
-            return deliveries.answer(CompletedJob::again(job), waiters);
+            return self.deliveries.answer(CompletedJob::again(job), waiters);
         }
         for told in [ChangeNotice::ByEvents, ChangeNotice::Never] {
             let lane = self.rechecks.lane(told);

@@ -29,9 +29,8 @@ use crate::job::JobId;
 use crate::job::{Dependencies, Job, Outcome};
 use crate::settings::Settings;
 use crate::site::response::Fixed;
-use crate::store::deliveries::Deliveries;
-use crate::store::disk_queue::Owner;
 use crate::store::lookups::{PendingLookup, Purpose};
+use crate::store::queue::Owner;
 use crate::store::waiters::Waiters;
 
 /// How long a request waits for the check of an entry that could be answered from. Longer than a healthy disk or
@@ -287,9 +286,7 @@ impl Store {
         self.recheck_content(raw_path, entry, now);
         self.staleness.checks_ahead += 1;
         let job = Job::Resolve(Box::new(resolve));
-        let job = self
-            .disk
-            .submit_unbounded(Owner::Server, job, now.monotonic);
+        let job = self.queue.submit_unbounded(Owner::Server, job);
         let pending = PendingLookup {
             raw_path: raw_path.into(),
             entry: Some(Rc::clone(entry)),
@@ -323,11 +320,10 @@ impl Store {
         job: JobId,
         pending: PendingLookup,
         dependencies: &Dependencies,
-        deliveries: &mut Deliveries,
     ) {
         self.forget(dependencies, pending.since);
         let waiters = pending.waiters.in_order();
-        deliveries.answer(
+        self.deliveries.answer(
             CompletedJob::again(job),
             waiters.into_iter().map(|(id, _)| id),
         );
@@ -343,7 +339,7 @@ impl Store {
     }
 
     /// Has those ask once more whose check takes longer than they wait for it.
-    pub(crate) fn expire_patience(&mut self, now: &Now, deliveries: &mut Deliveries) {
+    pub(crate) fn expire_patience(&mut self, now: &Now) {
         while let Some((begun, job)) = self.staleness.young.front().copied() {
             let generation = self.paths.generation();
             let is_awaited = self.is_awaited(job);
@@ -355,7 +351,7 @@ impl Store {
             self.staleness.young.pop_front();
             if is_awaited {
                 let waiters = self.impatient_of(job);
-                deliveries.answer(CompletedJob::again(job), waiters);
+                self.deliveries.answer(CompletedJob::again(job), waiters);
                 continue;
             }
             let Some(pending) = pending else {
@@ -370,12 +366,12 @@ impl Store {
                 continue;
             }
             let waiters = std::mem::take(&mut pending.waiters).in_order();
-            deliveries.answer(
+            self.deliveries.answer(
                 CompletedJob::again(job),
                 waiters.into_iter().map(|(id, _)| id),
             );
         }
-        self.expire_root_patience(now, deliveries);
+        self.expire_root_patience(now);
         self.look_through_stale(now);
     }
 

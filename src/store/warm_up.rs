@@ -11,8 +11,8 @@ use crate::cache::entry::Resolution;
 use crate::clock::Now;
 use crate::job::{Job, OneShot, Opened, Resolve, Save};
 use crate::site::resolve;
-use crate::store::disk_queue::Owner;
 use crate::store::lookups::{PendingLookup, Purpose};
+use crate::store::queue::Owner;
 use crate::store::waiters::Waiters;
 use crate::store::warming::{self, Next};
 use crate::sys::output::OutputError;
@@ -49,8 +49,8 @@ impl Store {
     /// Whether something could be warmed now.
     pub(crate) fn may_warm(&self) -> bool {
         self.warming.is_wanting()
-            && self.disk.waiting_count() == 0
-            && self.disk.engine.depth() < self.warming_depth_max
+            && self.queue.waiting_count() == 0
+            && self.queue.depth() < self.warming_depth_max
             && !self.watch.directories.is_root_stale()
     }
 
@@ -59,10 +59,10 @@ impl Store {
         while self.may_warm() {
             match self.warming.next() {
                 Next::Path(path) => self.warm_path(&path, now),
-                Next::Load(path) => self.once(OneShot::Load(path), now),
+                Next::Load(path) => self.once(OneShot::Load(path)),
                 Next::Names(directory) => {
                     let root = Arc::clone(&self.served_root.root);
-                    self.once(OneShot::Names(root, directory), now);
+                    self.once(OneShot::Names(root, directory));
                 }
                 Next::Say(line) => self.notices.push(line),
                 Next::Wait | Next::Over => return,
@@ -70,9 +70,9 @@ impl Store {
         }
     }
 
-    fn once(&mut self, once: OneShot, now: &Now) {
-        self.disk
-            .submit_unbounded(Owner::Server, Job::OneShot(once, None), now.monotonic);
+    fn once(&mut self, once: OneShot) {
+        self.queue
+            .submit_unbounded(Owner::Server, Job::OneShot(once, None));
     }
 
     fn warm_path(&mut self, raw_path: &[u8], now: &Now) {
@@ -89,9 +89,7 @@ impl Store {
         let since = self.since();
         let (site, watched_path) = self.site(&lookup, now);
         let job = Job::Resolve(Box::new(Resolve::new(lookup, site)));
-        let job = self
-            .disk
-            .submit_unbounded(Owner::Server, job, now.monotonic);
+        let job = self.queue.submit_unbounded(Owner::Server, job);
         let pending = PendingLookup {
             raw_path: raw_path.into(),
             entry: None,
@@ -129,7 +127,7 @@ impl Store {
 
     /// Has the paths written down that are asked for most. What an earlier run has left stays where
     /// it is as long as this one has not taken all of it in, or knows nothing.
-    pub(crate) fn save_state(&mut self, now: &Now) {
+    pub(crate) fn save_state(&mut self) {
         let hottest = self.paths.hottest();
         if let Some(path) = &self.state.path
             && !self.warming.numbers().under_way
@@ -141,7 +139,7 @@ impl Store {
                 may_replace: warming::is_list,
             };
             self.state.saving = Saving::Writing;
-            self.once(OneShot::Save(save), now);
+            self.once(OneShot::Save(save));
         }
     }
 

@@ -136,7 +136,7 @@ impl EventLoop {
         }
         self.say_what_was_lost(cut);
         let began = Instant::now();
-        self.store.save_state(&self.now);
+        self.store.save_state();
         let mut has_given_up = false;
         loop {
             self.give_out_results();
@@ -155,7 +155,9 @@ impl EventLoop {
             self.submit_output();
             let has_state = self.store.is_saving() && waited < STATE_WAIT;
             let has_notices = self.notices.is_writing() && waited < LAST_NOTICES_WAIT;
-            if !(has_lines || has_state || has_notices) || self.store.disk.flush().is_err() {
+            let is_done = !(has_lines || has_state || has_notices);
+            self.hand_over_jobs();
+            if is_done || self.engine.flush().is_err() {
                 return;
             }
             let _ = self.poll.poll(events, Some(Duration::from_millis(1)));

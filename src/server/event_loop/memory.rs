@@ -11,7 +11,7 @@ use crate::observe::iterations::Work;
 use crate::observe::status::MemoryNumbers;
 use crate::server::memory::{Holders, MemoryControl, gather};
 use crate::server::places::Oldest;
-use crate::store::disk_queue::Owner;
+use crate::store::queue::Owner;
 use crate::sys::allocator;
 use crate::sys::memory::{copied_bytes, set_page_bytes_max};
 
@@ -118,10 +118,9 @@ impl EventLoop {
 
     /// Has limits and residence looked at, once in a while.
     pub(super) fn measure_memory(&mut self) {
-        let now = self.now.monotonic;
-        if let Some(job) = self.memory.measure(now) {
+        if let Some(job) = self.memory.measure(self.now.monotonic) {
             set_page_bytes_max(self.memory.budget() / PAGE_SHARE);
-            self.store.disk.submit_unbounded(Owner::Server, job, now);
+            self.store.queue.submit_unbounded(Owner::Server, job);
         }
     }
 

@@ -28,8 +28,8 @@ use super::memory::MemoryControl;
 use super::signals::Signals;
 use crate::clock::Now;
 use crate::conn::{ConnectionId, RequestId};
-use crate::job::Done;
-use crate::job::JobId;
+use crate::disk::Disk;
+use crate::job::{Done, JobId};
 use crate::observe::access_log::{LogWriter, Waiting};
 use crate::observe::iterations::{Iterations, Wait, Work};
 use crate::observe::notices::Notices;
@@ -37,8 +37,7 @@ use crate::observe::status::{
     Asked, ConnectionNumbers, IterationNumbers, LoopNumbers, SentNumbers, SharedPages, Snapshot,
 };
 use crate::store::Store;
-use crate::store::deliveries::Deliveries;
-use crate::store::disk_queue::Owner;
+use crate::store::queue::Owner;
 use crate::sys::file::FileTime;
 
 /// Events taken from the kernel in one wait. More wait there, and come in the next.
@@ -102,6 +101,13 @@ enum Phase {
     Over,
 }
 
+/// What answers come from.
+pub(super) struct Storage {
+    pub(super) store: Store,
+    /// What carries its jobs out.
+    pub(super) engine: Box<dyn Disk>,
+}
+
 /// Everything that the loop owns.
 pub(super) struct EventLoop {
     // It owns each part of the server once; what belongs together is a type of its own.
@@ -112,6 +118,7 @@ pub(super) struct EventLoop {
     deadlines: Deadlines,
     driver: Driver,
     store: Store,
+    engine: Box<dyn Disk>,
     log: LogWriter,
     notices: Notices,
     memory: MemoryControl,
@@ -126,8 +133,6 @@ pub(super) struct EventLoop {
     ready: Vec<ConnectionId>,
     /// Whose deadline may have passed, and was not yet looked at.
     due: VecDeque<(ConnectionId, Armed)>,
-    /// Results of the disk that were not yet given out.
-    deliveries: Deliveries,
     /// What is shown of all this.
     pages: SharedPages,
     /// Kept between turns for their memory.
@@ -150,7 +155,7 @@ impl EventLoop {
         mut signals: Signals,
         acceptor: Acceptor,
         driver: Driver,
-        store: Store,
+        Storage { store, engine }: Storage,
         log: LogWriter,
         memory: MemoryControl,
         grace: Duration,
@@ -164,7 +169,7 @@ impl EventLoop {
             registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
         }
         let watch = store.watch.descriptor().map(|watch| (watch, TOKEN_WATCH));
-        let disk = store.disk.engine.wake_sources();
+        let disk = engine.wake_sources();
         let disk = disk
             .into_iter()
             .map(|source| (source.as_raw_fd(), TOKEN_DISK));
@@ -188,6 +193,7 @@ impl EventLoop {
             deadlines: Deadlines::new(started),
             driver,
             store,
+            engine,
             log,
             notices: Notices::new(),
             memory,
@@ -199,7 +205,6 @@ impl EventLoop {
             accepted_before_end: 0,
             ready: Vec::new(),
             due: VecDeque::new(),
-            deliveries: Deliveries::default(),
             pages: SharedPages::default(),
             scratch: Scratch::default(),
         })
@@ -237,13 +242,14 @@ impl EventLoop {
 
     /// How long the loop may sleep; `None`: until an event.
     fn timeout(&self, now: Instant) -> Option<Duration> {
-        let is_told = self.ready.is_empty() && self.due.is_empty() && self.deliveries.is_empty();
+        let is_told = self.ready.is_empty() && self.due.is_empty() && !self.store.has_deliveries();
         let is_warming = self.phase == Phase::Serving && self.store.may_warm();
         let is_giving_way = self.memory.is_giving_way();
         if !is_told
             || is_warming
             || is_giving_way
-            || self.store.disk.has_results()
+            || self.store.queue.has_given_up()
+            || self.engine.has_results()
             || self.acceptor.is_ready()
         {
             return Some(Duration::ZERO);
@@ -274,7 +280,7 @@ impl EventLoop {
             match EventSource::from(event.token()) {
                 EventSource::Signals => signals = true,
                 EventSource::Watch => watch = true,
-                EventSource::Mounts => self.store.mounts_changed(&self.now),
+                EventSource::Mounts => self.store.mounts_changed(),
                 EventSource::Disk => {}
                 EventSource::Pressure => self.memory.pressed(),
                 EventSource::Listener(index) => self.acceptor.note(index),
@@ -301,7 +307,7 @@ impl EventLoop {
         }
         self.accept();
         self.drive_ready();
-        self.store.expire_patience(&self.now, &mut self.deliveries);
+        self.store.expire_patience(&self.now);
         self.give_out_results();
         self.warm();
         self.look_at_deadlines();
@@ -309,9 +315,10 @@ impl EventLoop {
         self.keep_within_budget();
         self.measure_memory();
         self.go_on_draining();
-        self.store.recheck_waiting(&self.now);
+        self.store.recheck_waiting();
         self.submit_output();
-        if self.store.disk.flush()? > 0 {
+        self.hand_over_jobs();
+        if self.engine.flush()? > 0 {
             self.iterations.mark(Work::HandingOver);
         }
         Ok(())
@@ -492,16 +499,13 @@ impl EventLoop {
             log,
             notices,
             store,
-            now,
             ..
         } = self;
         for line in log.notices().chain(store.notices()) {
             notices.push(&line);
         }
         for job in log.jobs().chain(notices.next_job()) {
-            store
-                .disk
-                .submit_unbounded(Owner::Server, job, now.monotonic);
+            store.queue.submit_unbounded(Owner::Server, job);
         }
     }
 }

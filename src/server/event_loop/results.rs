@@ -4,30 +4,39 @@ use std::io;
 
 use super::EventLoop;
 use crate::conn::{BlockedOn, Input, RequestId};
-use crate::job::Done;
+use crate::job::{Done, JobId};
 use crate::observe::iterations::Work;
-use crate::store::Store;
 use crate::store::deliveries::{DELIVERY_COUNT_MAX, Delivery};
 
 /// Deadlines looked at in one turn.
 const DEADLINE_COUNT_MAX: usize = 256;
 
 impl EventLoop {
+    /// Hands jobs to the engine, as many as it has room for.
+    pub(super) fn hand_over_jobs(&mut self) {
+        while let Some((id, job)) = self.store.next_job(&self.now) {
+            self.engine.submit(id, job);
+        }
+    }
+
     /// Takes in what jobs have found out, and tells some of those who waited.
     pub(super) fn give_out_results(&mut self) {
-        let done = &mut self.scratch.done;
-        let Store {
-            disk,
-            lookups,
-            residency,
-            ..
-        } = &mut self.store;
-        let is_wanted = |job| lookups.is_wanted(job) || residency.is_wanted(job);
-        disk.reap(self.now.monotonic, is_wanted, done);
-        if done.is_empty() && self.deliveries.is_empty() {
-            return;
+        self.hand_over_jobs();
+        let mut done = std::mem::take(&mut self.scratch.done);
+        self.engine.reap(&mut done);
+        self.store.ended(&mut done, &self.now);
+        // Those that waited get the places before the results lead to new jobs.
+        self.hand_over_jobs();
+        if !done.is_empty() || self.store.has_deliveries() {
+            self.iterations.mark(Work::Connections);
+            self.take_in(&mut done);
+            self.tell_waiters();
+            self.iterations.mark(Work::Results);
         }
-        self.iterations.mark(Work::Connections);
+        self.scratch.done = done;
+    }
+
+    fn take_in(&mut self, done: &mut Vec<(JobId, Done)>) {
         let mut measured = None;
         for (job, done) in done.drain(..) {
             match done {
@@ -45,22 +54,22 @@ impl EventLoop {
                     self.log.reopened(file, now);
                 }
                 Done::Measured(result) => measured = Some(result),
-                done => self
-                    .store
-                    .complete(job, done, &self.now, &mut self.deliveries),
+                done => self.store.complete(job, done, &self.now),
             }
         }
         if let Some(measured) = measured {
             self.measured(measured);
         }
         self.log.release();
+    }
+
+    fn tell_waiters(&mut self) {
         for _ in 0..DELIVERY_COUNT_MAX {
-            let Some(delivery) = self.deliveries.pop() else {
+            let Some(delivery) = self.store.next_delivery() else {
                 break;
             };
             self.deliver(&delivery);
         }
-        self.iterations.mark(Work::Results);
     }
 
     /// Gives a request that waited what it waited for.

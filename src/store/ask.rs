@@ -1,0 +1,196 @@
+//! What a request leads to: answered from the caches, or a job that finds it out.
+
+use std::rc::Rc;
+
+use super::content::Requester;
+use super::lookups::{PendingLookup, Purpose};
+use super::queue::QueueFull;
+use super::waiters::Waiters;
+use super::watch::directories::WatchedPath;
+use super::{Asked, ContentSource, LookupMode, Store};
+use crate::cache::entry::{Entry, Resolution};
+use crate::cache::path::Known;
+use crate::clock::Now;
+use crate::conn::CacheResult;
+use crate::http::content_coding::{self, Coding};
+use crate::http::request::{Field, Request};
+use crate::http::status::Status;
+use crate::job::{Job, Opened, Resolve};
+use crate::site::resolve;
+use crate::site::response::{self, Content, Fixed};
+
+impl Store {
+    /// What a request leads to, by the caches first.
+    pub(super) fn find(&mut self, request: &Request<'_>, requester: Requester, now: &Now) -> Asked {
+        let raw_path = request.path();
+        let looked = requester.looked;
+        if let Some(waiting) = self.wait_for_root(requester, now) {
+            return waiting;
+        }
+        let known = match looked.path {
+            true => self.paths.look_up_again(raw_path, now),
+            false => self.paths.look_up(raw_path, now),
+        };
+        let (said, entry) = match &known {
+            Known::Fresh(entry) | Known::Due(entry) => (CacheResult::Hit, Some(entry)),
+            Known::Expired(entry) => (CacheResult::Expired, Some(entry)),
+            Known::Unknown => (CacheResult::Miss, None),
+        };
+        if !looked.path {
+            self.cache_report.path = Some(said);
+            if let Some(entry) = entry {
+                entry.count_request();
+            }
+        }
+        match known {
+            Known::Fresh(entry) => self.answer_from(&entry, request, &[], requester, now),
+            Known::Due(entry) => {
+                self.check_ahead(raw_path, &entry, now);
+                self.answer_from(&entry, request, &[], requester, now)
+            }
+            Known::Expired(entry) => self.answer_expired(raw_path, &entry, request, requester, now),
+            Known::Unknown => self.find_unknown(request, requester, now),
+        }
+    }
+
+    /// Answers from an entry, or asks the disk for its bytes.
+    pub(super) fn answer_from(
+        &mut self,
+        entry: &Rc<Entry>,
+        request: &Request<'_>,
+        opened: &[Opened],
+        requester: Requester,
+        now: &Now,
+    ) -> Asked {
+        let variants = match &entry.resolution {
+            Resolution::File { variants, .. } => variants,
+            Resolution::Moved(path) => return Asked::Fixed(Fixed::Moved(path.clone())),
+            Resolution::Refused(status) => return Asked::Fixed(Fixed::Error(*status)),
+            Resolution::Listed => return self.answer_checked(request, requester, now),
+        };
+        let coding = match variants.coded.is_empty() {
+            true => Coding::Identity,
+            false => {
+                content_coding::choose(request.lines(Field::AcceptEncoding), variants.codings())
+            }
+        };
+        let representation = variants.in_coding(coding);
+        if self.rechecks.is_outdated(representation) {
+            return self.fetch_again(entry, request, requester, now);
+        }
+        let selected = response::select(request, representation, self.ranges, now);
+        let content = Content::of(request.head().method);
+        let source = match selected.first_byte(content, representation.version.length) {
+            None if self.is_rewritten(&representation.version, opened) => {
+                return self.fetch_again(entry, request, requester, now);
+            }
+            None => None,
+            Some(first) => {
+                match self.supply(entry, representation, first, opened, requester, now) {
+                    ContentSource::Source(source) => Some(source),
+                    ContentSource::Later(job) => return Asked::Waiting(job),
+                    ContentSource::Never => {
+                        return Asked::Fixed(Fixed::Error(Status::ServiceUnavailable));
+                    }
+                    ContentSource::Nothing => {
+                        return self.fetch_again(entry, request, requester, now);
+                    }
+                }
+            }
+        };
+        let bytes = selected.length(content, representation.version.length);
+        self.top.answered(request.path(), entry, bytes);
+        Asked::Selected {
+            entry: Rc::clone(entry),
+            coding,
+            selected,
+            source,
+        }
+    }
+
+    /// Looks a path up at the disk though its entry is trusted: its file has to be opened.
+    pub(super) fn fetch_again(
+        &mut self,
+        entry: &Rc<Entry>,
+        request: &Request<'_>,
+        requester: Requester,
+        now: &Now,
+    ) -> Asked {
+        self.fetch(
+            request.path(),
+            Some(entry),
+            LookupMode::Full,
+            requester,
+            now,
+        )
+    }
+
+    /// The job of a look-up, and the way to its directory if that is watched already.
+    pub(super) fn resolve(
+        &mut self,
+        raw_path: &[u8],
+        entry: Option<&Rc<Entry>>,
+        resolving: LookupMode,
+        now: &Now,
+    ) -> Result<(Resolve, Option<Rc<WatchedPath>>), Status> {
+        let lookup = resolve::plan(raw_path, &self.naming)?;
+        let expected = match (resolving, entry.map(|entry| &entry.resolution)) {
+            (LookupMode::Revalidate, Some(Resolution::File { variants, seen }))
+                if variants.is_settled() =>
+            {
+                seen.expectations(&lookup, variants)
+            }
+            _ => Vec::new(),
+        };
+        let (site, watched_path) = self.site(&lookup, now);
+        let is_listed = |entry: &&Rc<Entry>| matches!(entry.resolution, Resolution::Listed);
+        let listed = entry.filter(is_listed).and(Some(lookup.directory()));
+        let page = listed.and_then(|directory| self.pages.digest(directory));
+        let resolve = Resolve::checking(lookup, expected, site).expecting_page(page);
+        Ok((resolve, watched_path))
+    }
+
+    pub(super) fn fetch(
+        &mut self,
+        raw_path: &[u8],
+        entry: Option<&Rc<Entry>>,
+        resolving: LookupMode,
+        requester: Requester,
+        now: &Now,
+    ) -> Asked {
+        let since = self.since();
+        if let Some(job) = self.lookups.join(raw_path, requester.id, since) {
+            return Asked::Waiting(job);
+        }
+        let (resolve, watched_path) = match self.resolve(raw_path, entry, resolving, now) {
+            Ok(resolve) => resolve,
+            Err(status) => return Asked::Fixed(Fixed::Error(status)),
+        };
+        let purpose = match resolving {
+            LookupMode::Revalidate => Purpose::Check,
+            LookupMode::Full => Purpose::Asked,
+        };
+        let submitted = self
+            .queue
+            .submit(requester.owner, Job::Resolve(Box::new(resolve)));
+        match submitted {
+            Ok(job) => {
+                let pending = PendingLookup {
+                    raw_path: raw_path.into(),
+                    entry: entry.map(Rc::clone),
+                    waiters: Waiters::of(requester.id, since.sequence),
+                    since,
+                    watched_path,
+                    purpose,
+                    begun: now.monotonic,
+                };
+                if purpose == Purpose::Check {
+                    self.staleness.check_began(job, now);
+                }
+                self.lookups.begin(job, pending);
+                Asked::Waiting(job)
+            }
+            Err(QueueFull) => Asked::Fixed(Fixed::Error(Status::ServiceUnavailable)),
+        }
+    }
+}
