@@ -5,9 +5,10 @@
 use std::io::Write as _;
 use std::net::IpAddr;
 
+use jiff::Timestamp;
+
 use super::explanation::Explanation;
 use super::response_stats::Logging;
-use crate::http::date::HttpDate;
 use crate::http::status::Status;
 
 /// Bytes of a request line or field that a log line keeps, before they are escaped.
@@ -146,16 +147,13 @@ fn number(lines: &mut Vec<u8>, number: u64) {
     lines.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// `23/Nov/2026:16:00:00 +0000`.
+/// `23/Nov/2026:16:00:00 +0000`. Does not allocate.
 fn common_log_time(seconds: i64) -> [u8; 26] {
-    // `Mon, 23 Nov 2026 16:00:00 GMT`
-    let date = HttpDate::from_unix_seconds(seconds).render();
-    let mut time = *b"DD/Mon/YYYY:hh:mm:ss +0000";
-    time[0..2].copy_from_slice(&date[5..7]);
-    time[3..6].copy_from_slice(&date[8..11]);
-    time[7..11].copy_from_slice(&date[12..16]);
-    time[12..20].copy_from_slice(&date[17..25]);
-    time
+    let time = Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
+    let mut text = *b"01/Jan/1970:00:00:00 +0000";
+    let written = write!(&mut text[..], "{}", time.strftime("%d/%b/%Y:%H:%M:%S %z"));
+    debug_assert!(written.is_ok(), "years have four digits");
+    text
 }
 
 const HEXADECIMAL: &[u8; 16] = b"0123456789abcdef";
