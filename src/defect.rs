@@ -31,7 +31,7 @@ fn line(panic: &PanicHookInfo<'_>) -> String {
     let place = panic.location().map(ToString::to_string);
     let thread = thread::current();
     format!(
-        "spede: ended by a defect of its own, please report it: {} ({}, thread {})\n",
+        "spede: internal error, please report it: {} ({}, thread {})\n",
         message.replace('\n', " "),
         place.as_deref().unwrap_or("somewhere"),
         thread.name().unwrap_or("without a name"),

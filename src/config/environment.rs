@@ -63,9 +63,9 @@ fn line(rest: &str, known: &[String]) -> String {
     let name = quote(&format!("{PREFIX}{rest}"));
     match nearest(rest, known) {
         Some(nearest) => {
-            format!("{name} in the environment means nothing; did you mean {PREFIX}{nearest}?")
+            format!("{name} in the environment is unknown; did you mean {PREFIX}{nearest}?")
         }
-        None => format!("{name} in the environment means nothing; see spede --help"),
+        None => format!("{name} in the environment is unknown; see spede --help"),
     }
 }
 

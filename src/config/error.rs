@@ -27,7 +27,7 @@ pub enum ValueError {
     #[error("is not a time; write seconds or a number with ms, s, m or h, such as 1.5s")]
     NotDuration,
     /// More bytes or nanoseconds than 64 bits count.
-    #[error("is more than 64 bits can count")]
+    #[error("exceeds 64 bits")]
     Uncountable,
     /// A size, but not one that this flag takes.
     #[error("is out of range; write {} to {}", render_size(*.min), render_size(*.max))]
@@ -77,7 +77,7 @@ pub enum ValueError {
         max: usize,
     },
     /// Nobody who could see the status page.
-    #[error("is not loopback, off, all or an ADDR:PORT of its own")]
+    #[error("is not loopback, off, all or ADDR:PORT")]
     NotStatusAccess,
     /// Neither an address nor a network.
     #[error("is not an address or a network; write ADDR or ADDR/LEN, as in 10.0.0.0/8, or none")]
@@ -149,7 +149,7 @@ pub(super) fn one_line(error: &clap::Error, command: &Command, words: &[OsString
         ErrorKind::UnknownArgument => {
             let word = context(error, ContextKind::InvalidArg).unwrap_or_default();
             format!(
-                "ROOT: {} is one too many; one directory is served",
+                "ROOT: {} is one too many; spede serves one directory",
                 quote(word)
             )
         }

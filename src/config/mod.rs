@@ -287,7 +287,7 @@ fn status_conflict(status: StatusAccess, listen: &[ListenAddress]) -> Option<Str
     let wanted = ListenAddress::Tcp(address);
     let taken = Written(listen.iter().find(|taken| is_overlap(taken, &wanted))?);
     Some(format!(
-        "--status: {address} is taken by --listen {taken}; give it another port"
+        "--status: {address} is in use by --listen {taken}; choose another port"
     ))
 }
 

@@ -272,16 +272,16 @@ pub fn warnings(sizes: &Sizes) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(asked) = sizes.memory.filter(|asked| *asked > limit.bytes) {
         lines.push(format!(
-            "--memory: {of_limit}, less than the {} asked for; caches cannot give way before the kernel \
-             does: choose at most {}",
+            "--memory: {of_limit}, less than the requested {}; the kernel kills before caches can \
+             shrink: choose at most {}",
             mebibytes(asked),
             mebibytes(limit.bytes / BUDGET_SHARE),
         ));
     }
     if let Some(asked) = sizes.map_bytes_max.filter(|asked| *asked > limit.bytes) {
         lines.push(format!(
-            "--map-cache: {of_limit}, less than the {} asked for; the kernel will take pages away that are \
-             to be kept: choose at most {}",
+            "--map-cache: {of_limit}, less than the requested {}; the kernel will reclaim pages of \
+             cached files: choose at most {}",
             mebibytes(asked),
             mebibytes(limit.bytes / BUDGET_SHARE),
         ));
@@ -292,8 +292,8 @@ pub fn warnings(sizes: &Sizes) -> Vec<String> {
         .filter(|count| path_bytes(*count) > budget)
     {
         lines.push(format!(
-            "--path-cache: {asked} paths take at least {}, more than the budget of {}; fewer will be \
-             remembered: raise --memory or choose at most {}",
+            "--path-cache: {asked} entries take at least {}, more than the budget of {}; fewer will be \
+             cached: raise --memory or choose at most {}",
             mebibytes(path_bytes(asked)),
             mebibytes(budget),
             budget / PATH_BYTES_MIN,
@@ -302,8 +302,8 @@ pub fn warnings(sizes: &Sizes) -> Vec<String> {
     let fitting = connection_count_fitting(budget);
     if let Some(asked) = sizes.connection_count_max.filter(|asked| *asked > fitting) {
         lines.push(format!(
-            "--connections: the budget of {} has room for {fitting} of the {asked} asked for, which is the most \
-             that will be taken: raise --memory",
+            "--connections: the budget of {} has room for {fitting} of the {asked} requested; further ones \
+             are not accepted: raise --memory",
             mebibytes(budget),
         ));
     }
@@ -489,10 +489,10 @@ mod tests {
             ..fits
         };
         let want = [
-            "--memory: cgroup allows 128 MiB, less than the 129 MiB",
-            "--map-cache: cgroup allows 128 MiB, less than the 512000 MiB",
-            "--path-cache: 16777216 paths take at least 2400 MiB, more than the budget of 129 MiB",
-            "--connections: the budget of 129 MiB has room for 14090 of the 14091 asked for",
+            "--memory: cgroup allows 128 MiB, less than the requested 129 MiB",
+            "--map-cache: cgroup allows 128 MiB, less than the requested 512000 MiB",
+            "--path-cache: 16777216 entries take at least 2400 MiB, more than the budget of 129 MiB",
+            "--connections: the budget of 129 MiB has room for 14090 of the 14091 requested",
         ];
         check(over, &want, "each has a line");
     }

@@ -198,7 +198,7 @@ impl LogWriter {
             Err(error) => {
                 let name = self.name();
                 self.notices.push(format!(
-                    "cannot open the access log {name} again: {error}; lines go where they went before"
+                    "cannot reopen the access log {name}: {error}; lines go to the old one"
                 ));
             }
         }
@@ -360,7 +360,7 @@ impl LogWriter {
                 let (name, lost) = (self.name(), self.lost.lines - self.told_lost);
                 self.told_lost = self.lost.lines;
                 self.notices.push(format!(
-                    "the access log {name} is written again; lines lost meanwhile: {lost}"
+                    "the access log {name} is written again; lost lines: {lost}"
                 ));
             }
         }
@@ -369,7 +369,7 @@ impl LogWriter {
 
     fn no_reader(&self) -> String {
         format!(
-            "nobody reads the access log {}, a FIFO; up to {} MiB of lines wait for a reader",
+            "nobody reads the access log {}, a FIFO; up to {} MiB of lines are queued",
             self.name(),
             BACKLOG_LENGTH_MAX >> 20
         )
@@ -416,11 +416,11 @@ impl LogWriter {
         self.lost.bytes += left.bytes;
         self.lost.lines += left.lines;
         let also = match self.in_flight {
-            Some(_) => ", and those that are being written may be",
+            Some(_) => ", and possibly those being written",
             None => "",
         };
         self.notices.push(format!(
-            "the access log {} did not take its last lines in time: {} lines are lost{also}",
+            "the access log {} did not accept its last lines in time: {} lines are lost{also}",
             self.name(),
             left.lines
         ));

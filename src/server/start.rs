@@ -88,7 +88,7 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
         && settings.cache.watched_directory_count_max > 0
     {
         warn(&format!(
-            "changes are not told here: {cause}; everything is looked at every --revalidate instead"
+            "no file system events: {cause}; every entry is polled at --revalidate instead"
         ));
     }
     store.begin_following();
@@ -121,12 +121,12 @@ fn check_access(access: &FileAccess) -> Result<(), StartError> {
     match (access.walking(), access.descriptors()) {
         (Walking::Steps(error), Err(cause)) => return Err(StartError::NoWayIn(error, cause)),
         (Walking::Steps(error), Ok(_)) => warn(&format!(
-            "openat2 is refused here ({error}): paths are walked beneath the root step by step instead, which is as \
-             safe and takes longer; allow it in the seccomp profile of the container"
+            "openat2 is refused ({error}): paths are resolved step by step instead, equally safe but slower; allow it in \
+             the seccomp profile of the container"
         )),
         (Walking::Kernel, Err(cause)) => warn(&format!(
-            "/proc/self/fd cannot be used ({cause}): a FIFO or device that takes the place of a file in the moment in \
-             which that is opened may be opened; mount /proc where others may write below the root"
+            "/proc/self/fd is unusable ({cause}): a FIFO or device that replaces a file during its open may be opened; \
+             mount /proc if other users can write below the root"
         )),
         (Walking::Kernel, Ok(_)) => {}
     }
@@ -142,7 +142,7 @@ fn choose_engine(
     let deferred_drops = root.deferred_drops();
     let threads = || Threads::new(deferred_drops.clone(), depth).map_err(StartError::Helpers);
     let uring = |ring, aside| Box::new(Uring::new(ring, aside, deferred_drops.clone(), depth));
-    let asked = String::from("as asked for");
+    let asked = String::from("selected by --disk");
     let (disk, reason): (Box<dyn Disk>, String) = match settings.engine {
         EngineChoice::Blocking => (Box::new(Blocking::new(deferred_drops.clone())), asked),
         EngineChoice::Threads => (Box::new(threads()?), asked),
@@ -155,7 +155,7 @@ fn choose_engine(
         EngineChoice::Auto => {
             let helpers = threads()?;
             match Uring::ring(root, depth) {
-                Ok(ring) => (uring(ring, helpers), String::from("io_uring works here")),
+                Ok(ring) => (uring(ring, helpers), String::from("io_uring is available")),
                 Err(error) => (Box::new(helpers), format!("no io_uring: {error}")),
             }
         }
@@ -177,7 +177,7 @@ fn prepare_lock(settings: &Settings) {
         && allowed < wanted
     {
         warn(&format!(
-            "--lock: RLIMIT_MEMLOCK allows {} of the map cache of {}; the rest is not locked; raise \
+            "--lock: RLIMIT_MEMLOCK allows {} of the file cache of {}; the rest is not locked; raise \
              it with ulimit -l or LimitMEMLOCK=",
             size(allowed),
             size(wanted)
@@ -271,8 +271,8 @@ fn access(settings: &Settings) -> Access {
         Ok(owners) => owners,
         Err(cause) => {
             warn(&format!(
-                "no status page over TCP: the kernel does not say who asks for it (sock_diag: {cause}); \
-                 give it a listener of its own with --status ADDR:PORT"
+                "no status page over TCP: the kernel does not report owners of connections (sock_diag: {cause}); \
+                 use a separate listener with --status ADDR:PORT"
             ));
             None
         }
@@ -333,8 +333,8 @@ fn start_lines(
     }
     let cache = &settings.cache;
     text.push_str(&format!(
-        "disk engine {} ({}), {} jobs at once; map cache {} (files up to {}, {} of them); path cache {} entries, \
-         checked after {} ms where no changes are told; up to {} open files, {} connections; \
+        "disk engine {} ({}), {} jobs in flight at most; file cache {} (files up to {}, {} at most); path cache {} \
+         entries, revalidated after {} ms without watches; at most {} open files, {} connections; \
          memory {} MiB of {} MiB ({})\n",
         engine.name,
         engine.reason,

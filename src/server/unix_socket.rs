@@ -29,13 +29,13 @@ pub enum ListenError {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// Something is there that is not for us to remove.
-    #[error("{0} is there, and no socket; it is left as it is")]
+    #[error("the path is {0}, not a socket; it is left alone")]
     Occupied(&'static str),
     /// No group of this name.
     #[error("there is no group {0}")]
     NoGroup(String),
     /// The socket may not be given to the group.
-    #[error("cannot give it to the group {0}: {1}")]
+    #[error("cannot set the group {0}: {1}")]
     Group(String, io::Error),
 }
 

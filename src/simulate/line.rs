@@ -40,13 +40,13 @@ pub(super) enum LineError {
     #[error("no length after the status")]
     NoLength,
     /// Starts like an object and is none.
-    #[error("not an object of JSON: {0}")]
+    #[error("not a JSON object: {0}")]
     NotJson(String),
     /// An object without one of its members.
     #[error("no usable member {0}")]
     NoMember(&'static str),
     /// Neither this one nor those after it can be unpacked.
-    #[error("the rest of this gzip file cannot be unpacked ({0}); what comes before it is used")]
+    #[error("the rest of this gzip file cannot be decompressed ({0}); the part before it is used")]
     NotUnpacked(String),
     /// Longer than is read.
     #[error("longer than {max} bytes")]

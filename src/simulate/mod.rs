@@ -101,7 +101,7 @@ pub enum SimulateError {
         why: String,
     },
     /// More than is kept in memory.
-    #[error("more than {max} requests; give fewer logs at once")]
+    #[error("more than {max} requests; use fewer logs at once")]
     TooMany {
         /// The most.
         max: usize,

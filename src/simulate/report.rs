@@ -139,10 +139,10 @@ impl Report {
         match (self.line_count, self.bad.first()) {
             (0, _) => "the logs are empty".to_owned(),
             (lines, Some(bad)) => format!(
-                "{} of {lines} lines are not of an access log, the first is {}: {}",
+                "{} of {lines} lines are invalid, the first is {}: {}",
                 self.bad_count, bad.place, bad.why
             ),
-            (lines, None) => format!("none of {lines} lines asks for a file by GET or HEAD"),
+            (lines, None) => format!("none of {lines} lines is a GET or HEAD of a file"),
         }
     }
 
@@ -160,26 +160,26 @@ impl Report {
         let notes = [
             (
                 facts.passed_over,
-                "lines that ask the caches for nothing (other methods, errors, malformed requests)",
+                "lines without a cache lookup (other methods, errors, malformed requests)",
             ),
             (
                 facts.of_status_page,
-                "requests for /status, which is answered without the caches",
+                "requests for /status, which uses no cache",
             ),
             (
                 facts.out_of_order,
-                "logs that start before the end of the one before (give them in order of time)",
+                "logs that begin before the end of the previous one (give them in chronological order)",
             ),
             (
                 facts.unknown_files,
-                "files with only partial answers (206), of unknown length and so left out of the map \
-                 cache (--root DIR tells it)",
+                "files with only partial responses (206), of unknown length, omitted from the file \
+                 cache (--root DIR gives it)",
             ),
             (
                 facts.not_below_root,
-                "files that are not below --root, as long as the largest answer in the log",
+                "files missing below --root, with the length of the largest response in the log",
             ),
-            (self.bad_count, "not lines of an access log, passed over"),
+            (self.bad_count, "invalid lines, skipped"),
         ];
         for (count, text) in notes.iter().filter(|(count, _)| *count > 0) {
             writeln!(out, "note: {text}: {}", number(*count))?;
@@ -198,7 +198,7 @@ impl Report {
         let longest = exact_bytes(self.map_file_length_max);
         writeln!(
             out,
-            "\nMap cache, of requests for content of files up to --map-max {longest}:"
+            "\nFile cache, of requests for content of files up to --map-max {longest}:"
         )?;
         writeln!(
             out,
@@ -220,7 +220,7 @@ impl Report {
         }
         let (files, bytes) = self.facts.mappable;
         let mut all = format!(
-            "the log's {} files that may be mapped are {} in all",
+            "the log's {} files up to --map-max total {}",
             number(files),
             approximately(bytes)
         );
@@ -228,14 +228,14 @@ impl Report {
             && last.stats.evictions > 0
             && last.entry_count >= self.map_count_max
         {
-            all += &format!(", and --map-count {} is what binds", self.map_count_max);
+            all += &format!(", and --map-count {} is the limit", self.map_count_max);
         }
         let words = advice(&self.map, self.today.0, &all, exact_bytes, "--map-cache");
         writeln!(out, "{words}")?;
         if self.facts.long_bytes > 0 {
             writeln!(
                 out,
-                "{:.1} % of the bytes are in longer files, which are sent by sendfile at any size.",
+                "{:.1} % of the bytes belong to longer files, which are sent by sendfile at any size.",
                 100.0 * ratio(self.facts.long_bytes, self.facts.bytes)
             )?;
         }
@@ -245,7 +245,7 @@ impl Report {
     fn write_path(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             out,
-            "\nPath cache, of all requests (found, also if checked first):"
+            "\nPath cache, of all requests (hits include revalidations):"
         )?;
         writeln!(
             out,
@@ -282,7 +282,7 @@ impl fmt::Display for Report {
         self.write_head(out)?;
         self.write_map(out)?;
         self.write_path(out)?;
-        writeln!(out, "\n* today's size")
+        writeln!(out, "\n* current size")
     }
 }
 
@@ -307,13 +307,13 @@ fn advice(rows: &[Row], today: u64, all: &str, text: impl Fn(u64) -> String, fla
         return String::new();
     };
     if now.requests == 0 {
-        return format!("No request of this log is one for this cache; {all}.");
+        return format!("No request in this log uses this cache; {all}.");
     }
     let percent = |row: &Row| format!("{:.1} %", 100.0 * row.hit_ratio());
-    let mut words = format!("{} (today): {} of requests", text(today), percent(now));
+    let mut words = format!("{} (current): {} of requests", text(today), percent(now));
     if best == 0.0 {
         return format!(
-            "{words}, and no size gives more: {all}, and none was asked for often enough."
+            "{words}, and no size gives more: {all}, and none was requested often enough."
         );
     }
     let between = rows.iter().find(|row| row.size > today);
@@ -326,14 +326,17 @@ fn advice(rows: &[Row], today: u64, all: &str, text: impl Fn(u64) -> String, fla
     let is_open =
         rows.last().is_some_and(|last| last.size == enough.size) && enough.stats.evictions > 0;
     if is_open {
-        words += &format!("; no larger size was tried, and {all}.");
+        words += &format!("; no larger size was simulated, and {all}.");
     } else if enough.size < today {
         words += &format!("; {} would give the same: {all}.", text(enough.size));
     } else {
-        words += &format!("; beyond {} nothing is gained: {all}.", text(enough.size));
+        words += &format!(
+            "; larger sizes than {} gain nothing: {all}.",
+            text(enough.size)
+        );
     }
     if enough.size < today {
-        words += " Today's size is enough.";
+        words += " The current size is enough.";
     } else if enough.size > today {
         let value: String = text(enough.size).replace(' ', "");
         words += &format!(" Choose {flag} {value}.");

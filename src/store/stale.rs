@@ -261,7 +261,7 @@ impl Store {
             staleness.said = NoticeState::Since(now.monotonic, staleness.answers - 1);
             let limit = staleness.limit.as_secs_f64();
             let line = format!(
-                "the storage below the root does not answer; what is cached is served as it was last confirmed, \
+                "the storage of the root does not answer; cached content is served as last confirmed, \
                  for up to {limit} s (--stale)"
             );
             self.notices.push(line);
@@ -397,7 +397,7 @@ impl Store {
             let lasted = now.monotonic.saturating_duration_since(begun).as_secs_f64();
             let count = staleness.answers - before;
             let line = format!(
-                "no answer is older than --revalidate any more; {count} were in the last {lasted:.1} s"
+                "answers are fresh again; {count} were older than --revalidate in the last {lasted:.1} s"
             );
             self.notices.push(line);
         }

@@ -288,11 +288,11 @@ fn is_path_byte(byte: &u8) -> bool {
 fn complaint(origin: &Path, wrong: u64) -> Option<String> {
     let lines = match wrong {
         0 => return None,
-        1 => String::from("1 line is no path"),
-        more => format!("{more} lines are no paths"),
+        1 => String::from("1 line is not a path and is omitted"),
+        more => format!("{more} lines are not paths and are omitted"),
     };
     Some(format!(
-        "{}: {lines} and left out; a line is a path as clients ask for it, like /css/site.css",
+        "{}: {lines}; a line is a path as clients request it, like /css/site.css",
         origin.display()
     ))
 }
@@ -339,7 +339,7 @@ mod tests {
         let Next::Say(line) = then else {
             panic!("three lines are wrong: {then:?}");
         };
-        assert!(line.starts_with("list: 3 lines are no paths"), "{line}");
+        assert!(line.starts_with("list: 3 lines are not paths"), "{line}");
         assert_eq!(warming.next(), Next::Over);
     }
 

@@ -38,21 +38,19 @@ pub enum OutputError {
     #[error("it is a symbolic link made by another user (uid {0})")]
     ForeignLink(u32),
     /// More links than anybody needs, or a file that changes all the time.
-    #[error("it leads from link to link, {STEP_COUNT_MAX} times")]
+    #[error("it leads through {STEP_COUNT_MAX} symbolic links")]
     TooManyLinks,
     /// Something that another user may have put there.
-    #[error("it was put by another user (uid {0}) into a directory that everybody may write")]
+    #[error("it was created by another user (uid {0}) in a world-writable directory")]
     Planted(u32),
     /// Perhaps a second name of a file that is somebody's.
-    #[error("it has {0} names (hard links), in a directory that others may write")]
+    #[error("it has {0} names (hard links) in a directory that others can write")]
     SeveralNames(u64),
     /// A FIFO that nobody has opened for reading.
     #[error("it is a FIFO that nobody reads")]
     NoReader,
     /// A socket cannot be opened.
-    #[error(
-        "it is a socket, which cannot be opened; - writes to standard output, whatever that is"
-    )]
+    #[error("it is a socket, which cannot be opened; - writes to standard output of any kind")]
     Socket,
     /// A whole disk.
     #[error("it is a block device")]

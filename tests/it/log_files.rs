@@ -251,7 +251,7 @@ fn a_limit_on_the_length_of_files_loses_lines_until_it_is_raised() {
             text()
         );
         let said = server.errors();
-        let lost = format!("lines lost meanwhile: {}", lost_lines(&server));
+        let lost = format!("lost lines: {}", lost_lines(&server));
         assert!(said.contains(&lost), "{engine}: {lost}, not {said}");
     }
 }

@@ -74,15 +74,15 @@ fn sizes_that_cannot_be_kept_are_said_at_the_start() {
             .any(|line| line.starts_with("spede: ") && line.contains(words))
     };
     assert!(
-        said("--map-cache: ") && said("less than the 8192000 MiB asked for"),
+        said("--map-cache: ") && said("less than the requested 8192000 MiB"),
         "{errors}"
     );
     assert!(
-        said("--path-cache: 16777216 paths take at least 2400 MiB"),
+        said("--path-cache: 16777216 entries take at least 2400 MiB"),
         "{errors}"
     );
     assert!(
-        said("--connections: the budget of 64 MiB has room for 6990 of the 10000 asked for"),
+        said("--connections: the budget of 64 MiB has room for 6990 of the 10000 requested"),
         "{errors}"
     );
     assert_eq!(errors.lines().count(), 3, "{errors}");

@@ -102,10 +102,10 @@ fn a_start_line_names_the_call_that_is_refused_and_what_to_do() {
     let site = site();
     #[rustfmt::skip]
     let cases = [
-        (libc::SYS_inotify_init1,     "changes are not told here: inotify_init1 is refused (", "seccomp"),
-        (libc::SYS_inotify_add_watch, "changes are not told here: inotify_add_watch is refused (", "seccomp"),
-        (libc::SYS_fstatfs,           "/proc/self/fd cannot be used (", "mount /proc"),
-        (libc::SYS_openat2,           "openat2 is refused here (", "seccomp"),
+        (libc::SYS_inotify_init1,     "no file system events: inotify_init1 is refused (", "seccomp"),
+        (libc::SYS_inotify_add_watch, "no file system events: inotify_add_watch is refused (", "seccomp"),
+        (libc::SYS_fstatfs,           "/proc/self/fd is unusable (", "mount /proc"),
+        (libc::SYS_openat2,           "openat2 is refused (",      "seccomp"),
     ];
     for (call, begin, advice) in cases {
         for errno in [libc::EPERM, libc::ENOSYS] {
@@ -169,7 +169,7 @@ fn where_openat2_is_refused_one_line_says_so() {
         let said = lines.iter().filter(|line| line.contains("openat2"));
         let said: Vec<_> = said.collect();
         assert!(
-            matches!(said[..], [line] if line.starts_with("spede: openat2 is refused here (")),
+            matches!(said[..], [line] if line.starts_with("spede: openat2 is refused (")),
             "{lines:?}"
         );
     }

@@ -355,7 +355,7 @@ fn a_root_tells_lengths_that_the_log_does_not() {
     assert!(
         report
             .to_string()
-            .contains("left out of the map cache (--root DIR tells it): 1\n")
+            .contains("omitted from the file cache (--root DIR gives it): 1\n")
     );
     settings.root = Some(site.root());
     let report = simulate::run(&settings).unwrap();
@@ -393,7 +393,7 @@ fn gzip_plain_and_standard_input_say_the_same() {
     encoder.write_all(text.as_bytes()).unwrap();
     fs::write(&packed, encoder.finish().unwrap()).unwrap();
     let want = text_of(&run(&[plain.to_str().unwrap()], b""));
-    assert!(want.contains("256 MiB (today)"), "{want}");
+    assert!(want.contains("256 MiB (current)"), "{want}");
     assert_eq!(text_of(&run(&[packed.to_str().unwrap()], b"")), want);
     assert_eq!(text_of(&run(&["-"], text.as_bytes())), want);
     assert_eq!(text_of(&run(&["-"], &fs::read(&packed).unwrap())), want);
@@ -429,7 +429,7 @@ fn a_broken_gzip_is_used_as_far_as_it_goes() {
                 .ends_with(&format!("log.gz:{}", report.line_count))
         );
         assert!(
-            bad.why.contains("what comes before it is used"),
+            bad.why.contains("the part before it is used"),
             "{}",
             bad.why
         );
@@ -449,7 +449,7 @@ fn bad_lines_are_counted_and_named() {
     let text = text_of(&run(&[name], b""));
     for words in [
         "13 lines, 2 requests replayed".to_owned(),
-        "not lines of an access log, passed over: 11\n".to_owned(),
+        "invalid lines, skipped: 11\n".to_owned(),
         format!("{name}:2: no time such as ["),
         format!("{name}:4: no usable member time"),
         "and 6 more".to_owned(),
@@ -566,5 +566,9 @@ fn logs_that_go_back_in_time_are_named() {
     let mut settings = settings(&one, 1_000, 10);
     settings.logs.push(LogSource::File(two));
     let report: Report = simulate::run(&settings).unwrap();
-    assert!(report.to_string().contains("give them in order of time"));
+    assert!(
+        report
+            .to_string()
+            .contains("give them in chronological order")
+    );
 }

@@ -74,23 +74,23 @@ fn only_an_abandoned_socket_is_replaced() {
     abandoned(&remote);
 
     fs::write(&socket, "mine").unwrap();
-    assert!(refused(&site, &socket, &[]).contains("a file is there"));
+    assert!(refused(&site, &socket, &[]).contains("the path is a file"));
     assert_eq!(fs::read_to_string(&socket).unwrap(), "mine");
     fs::remove_file(&socket).unwrap();
 
     fs::create_dir(&socket).unwrap();
-    assert!(refused(&site, &socket, &[]).contains("a directory is there"));
+    assert!(refused(&site, &socket, &[]).contains("the path is a directory"));
     fs::remove_dir(&socket).unwrap();
 
     let mode = Mode::from_raw_mode(0o600);
     rustix::fs::mknodat(CWD, &socket, FileType::Fifo, mode, 0).unwrap();
-    assert!(refused(&site, &socket, &[]).contains("a FIFO is there"));
+    assert!(refused(&site, &socket, &[]).contains("the path is a FIFO"));
     assert!(fs::metadata(&socket).unwrap().file_type().is_fifo());
     fs::remove_file(&socket).unwrap();
 
     for target in [&precious, &remote, &site.beside("none")] {
         symlink(target, &socket).unwrap();
-        assert!(refused(&site, &socket, &[]).contains("a symbolic link is there"));
+        assert!(refused(&site, &socket, &[]).contains("the path is a symbolic link"));
         assert_eq!(&fs::read_link(&socket).unwrap(), target);
         fs::remove_file(&socket).unwrap();
     }

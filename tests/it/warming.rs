@@ -77,7 +77,7 @@ fn what_was_warmed_is_hit_by_the_first_request() {
         assert_eq!(numbers["warming"]["files"], 6, "{engine}");
         assert_eq!(server.get("/other").body, b"other");
         let said = server.errors();
-        let line = "list: 1 line is no path and left out";
+        let line = "list: 1 line is not a path and is omitted";
         assert!(said.contains(line) && said.lines().count() == 1, "{said}");
     }
 }

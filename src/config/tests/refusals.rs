@@ -27,7 +27,7 @@ fn a_wrong_value_is_said_in_one_line() {
         (&["--map-cache", ""],        "--map-cache: '' is not a size"),
         (&["--map-cache", "a\nb"],    r"--map-cache: 'a\nb' is not a size"),
         (&["--map-cache", "65537GiB"], "--map-cache: '65537GiB' is out of range; write 0 B to"),
-        (&["--body-max", "20000000000GiB"], "--body-max: '20000000000GiB' is more than 64"),
+        (&["--body-max", "20000000000GiB"], "--body-max: '20000000000GiB' exceeds 64"),
         (&["--map-cache"],            "--map-cache: needs a value; see spede --help"),
         (&["--map-cache", "1", "--map-cache", "2"], "--map-cache: is given more than once"),
         (&["--map-cach", "1"],        "--map-cach: is not an option; did you mean --map-cache?"),
@@ -61,7 +61,7 @@ fn a_wrong_value_is_said_in_one_line() {
         (&["--access-log-format", "xml"], "--access-log-format: 'xml' is not combined or json"),
         (&["--server-timing=maybe"], "--server-timing: 'maybe' is not on or off"),
         (&["--access-log", ""],       "--access-log: '' is not off, - or the path of a file"),
-        (&["--status", "me"],         "--status: 'me' is not loopback, off, all or an ADDR:PORT"),
+        (&["--status", "me"],         "--status: 'me' is not loopback, off, all or ADDR:PORT"),
         (&["--status", "unix:/x"],    "--status: 'unix:/x' is not loopback, off, all or"),
         (&["--status", "::1"],        "--status: '::1' has no port; write it as"),
         (&["--index", ""],            "--index: '' is not the name of a visible file"),
@@ -100,7 +100,7 @@ fn a_wrong_address_or_word_is_said_in_one_line() {
         (&["-q"],                     "-q: is not an option; see spede --help"),
         (&["--q\nr"],                 r"--q\nr: is not an option; see spede --help"),
         (&[""],                       "ROOT: '' is not a path; name the directory to serve"),
-        (&["a", "b"],                 "ROOT: 'b' is one too many; one directory is served"),
+        (&["a", "b"],                 "ROOT: 'b' is one too many; spede serves one directory"),
     ];
     check_refusals(cases);
 }
@@ -121,8 +121,8 @@ fn values_that_rule_each_other_out_are_refused() {
         (&["-l", &many],                          "--listen: at most 64 addresses can be given"),
         (&["--socket-mode", "0660"],              "--socket-mode: there is no unix:PATH in --listen"),
         (&["--socket-group", "a"],                "--socket-group: there is no unix:PATH"),
-        (&["--status", "8080"],                   "--status: 127.0.0.1:8080 is taken by --listen"),
-        (&["-l", ":80", "--status", "[::1]:80"],  "--status: [::1]:80 is taken by --listen"),
+        (&["--status", "8080"],                   "--status: 127.0.0.1:8080 is in use by --listen"),
+        (&["-l", ":80", "--status", "[::1]:80"],  "--status: [::1]:80 is in use by --listen"),
         (&["--map-cache", "1M", "--map-max", "2M"], "--map-max: 2 MiB does not fit into"),
         (&["--map-cache", "1", "--map-max", "2"], "--map-max: "),
         (&["--head-max", "8KiB", "--target-max", "8KiB"], "--head-max: 8 KiB is too short for"),

@@ -33,7 +33,7 @@ impl EventLoop {
                 }
                 (Order::ReopenLog, _) => self.reopen_log(),
                 (Order::Reserved, _) => {
-                    let line = "SIGUSR2 means nothing to this version and is ignored";
+                    let line = "SIGUSR2 has no function in this version and is ignored";
                     self.notices.push(line);
                 }
                 (Order::End | Order::EndOfTime, Phase::Serving) => self.begin_drain(),
@@ -169,8 +169,8 @@ impl EventLoop {
         let crossed = self.driver.response_stats.crossed;
         if cut + crossed > 0 {
             let line = format!(
-                "stopped with {cut} requests cut off at the end of --grace, and {crossed} that came while their \
-                 idle connections were ended"
+                "stopped with {cut} requests cut off at the end of --grace, and {crossed} received while their \
+                 idle connections were closed"
             );
             // Nobody may be reading: a job writes it.
             self.notices.push(&line);

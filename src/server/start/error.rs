@@ -42,7 +42,7 @@ pub enum StartError {
         cause: OutputError,
     },
     /// Nothing can be warmed from there.
-    #[error("cannot warm from {}: {cause}; name a list of paths, or a directory below the root, with --warm", path.display())]
+    #[error("cannot prefetch from {}: {cause}; name a list of paths, or a directory below the root, with --warm", path.display())]
     Warm {
         /// As it was given.
         path: PathBuf,
@@ -58,7 +58,9 @@ pub enum StartError {
         cause: io::Error,
     },
     /// The disk engine that was asked for cannot be had.
-    #[error("cannot use --disk uring: {0}; choose --disk threads, or auto, which takes what works")]
+    #[error(
+        "cannot use --disk uring: {0}; choose --disk threads, or auto, which selects an available engine"
+    )]
     Uring(RingError),
     /// A call that every server needs is refused.
     #[error("cannot serve here: {0}; allow it in the seccomp profile of the container")]
@@ -98,10 +100,10 @@ fn helper_advice(cause: &io::Error) -> &'static str {
 fn listen_advice(cause: &ListenError) -> &'static str {
     let cause = match cause {
         ListenError::Io(cause) => cause,
-        ListenError::Occupied(_) => return "remove it if nobody needs it, or choose another path",
+        ListenError::Occupied(_) => return "remove it if it is unused, or choose another path",
         ListenError::NoGroup(_) => return "choose another with --socket-group",
         ListenError::Group(..) => {
-            return "a group can be given by its members and by root; choose another with --socket-group";
+            return "only root and members can set a group; choose another with --socket-group";
         }
     };
     match cause.raw_os_error() {
@@ -115,7 +117,9 @@ fn listen_advice(cause: &ListenError) -> &'static str {
         _ => {}
     }
     match cause.kind() {
-        io::ErrorKind::AddrInUse => "stop what listens there, or choose another with --listen",
+        io::ErrorKind::AddrInUse => {
+            "stop the process that listens there, or choose another with --listen"
+        }
         io::ErrorKind::PermissionDenied => {
             "ports below 1024 need CAP_NET_BIND_SERVICE; choose another with --listen"
         }
@@ -153,7 +157,7 @@ mod tests {
             (listen(libc::ENOSYS),       "allow it in the seccomp profile"),
             (listen(libc::EACCES),       "ports below 1024 need CAP_NET_BIND_SERVICE"),
             (listen(libc::EAFNOSUPPORT), "this machine has no IPv6"),
-            (listen(libc::EADDRINUSE),   "stop what listens there"),
+            (listen(libc::EADDRINUSE),   "stop the process that listens there"),
         ];
         for (error, advice) in cases {
             let line = error.to_string();

@@ -430,7 +430,7 @@ impl Directories {
         }
         let (why, advice) = match why {
             None => (
-                format!("{} are watched already", self.count_max),
+                format!("{} are already watched", self.count_max),
                 "raise --watch-directories",
             ),
             Some(error) => (
@@ -443,7 +443,7 @@ impl Directories {
             ),
         };
         Some(format!(
-            "a directory cannot be watched: {why}; {advice}; what is in it is looked at every --revalidate instead"
+            "a directory cannot be watched: {why}; {advice}; its files are polled at --revalidate instead"
         ))
     }
 
