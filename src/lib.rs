@@ -31,3 +31,4 @@ pub mod simulate;
 pub mod site;
 pub mod store;
 pub mod sys;
+mod transport;

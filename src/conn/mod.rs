@@ -28,3 +28,5 @@ pub use state::Connection;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod wire_cases;

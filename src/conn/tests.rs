@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::outbox::{Next, Outbox, Pool, Source};
 use super::response_stats::{Logging, ResponseStats};
+use super::wire_cases::WIRE_CASES;
 use super::*;
 use crate::clock::Now;
 use crate::http::request::{HeadLimits, Request};
@@ -196,20 +197,7 @@ fn a_peer_that_wants_the_end_is_not_waited_for() {
 /// Each conversation gives the same answers in whatever pieces it arrives.
 #[test]
 fn answers_do_not_depend_on_how_bytes_arrive() {
-    #[rustfmt::skip]
-    let cases: &[(&str, &[u16], bool, &str)] = &[
-        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n",                                   &[404], false, "kept"),
-        ("GET / HTTP/1.0\r\n\r\n",                                              &[404], true,  "HTTP/1.0 ends"),
-        ("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET",            &[404], true,  "and so it does where more comes"),
-        ("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",  &[404, 404], false, "pipelined"),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhelloGET / HTTP/1.1\r\nHost: a\r\n\r\n", &[405, 404], false, "a body is passed over"),
-        ("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", &[404, 404], false, "chunks too"),
-        ("BREW / HTTP/1.1\r\nHost: a\r\n\r\nOPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", &[501, 200], false, "no look-up needed"),
-        ("GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",             &[400], true, "lingers; what follows is dropped"),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n",          &[413], true, "too long"),
-        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloX", &[400], true, "a broken chunk is no request"),
-    ];
-    for (bytes, statuses, end, because) in cases {
+    for (bytes, statuses, end, because) in WIRE_CASES {
         for step in [1, 2, 5, 17, 4_096] {
             let mut peer = Peerless::new();
             peer.receive(bytes.as_bytes(), step);

@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 use mio::Registry;
 use mio::unix::SourceFd;
 
-use super::connections::{Connected, Flow};
+use super::connections::Connected;
 use super::listeners::{Listener, Origin};
 use super::places::Shares;
 use crate::clock::Now;
 use crate::conn::Connection;
 use crate::store::Store;
+use crate::transport::{Flow, Transport};
 
 /// How long a pause lasts if no connection is closed.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -184,7 +185,7 @@ impl Acceptor {
             match listener.accept() {
                 Ok((socket, peer)) => {
                     return Accepted::Connection(Connected::new(
-                        socket,
+                        Transport::plain(socket),
                         Connection::new(peer, now),
                         listener.role,
                     ));

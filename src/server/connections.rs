@@ -1,6 +1,5 @@
 //! The table of open connections.
 
-use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use slab::Slab;
@@ -12,35 +11,15 @@ use crate::job::JobId;
 use crate::observe::status::ByActivity;
 use crate::observe::status::PeerUser;
 use crate::settings::Role;
+use crate::store::event_sync::EventSync;
 use crate::store::request::{RequestState, SendState};
 use crate::sys::allocator::block_length;
+use crate::transport::Transport;
 
 /// The table grows by one part in so many, and by so many places at least: twice as many would be more than
 /// a small budget has.
 const GROWTH_SHARE: usize = 4;
 const GROWTH_COUNT_MIN: usize = 64;
-
-/// Whether the last thing known of a direction is that it moves. Edge-triggered: true until
-/// a call says `WouldBlock`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Flow {
-    /// A call may succeed.
-    Ready,
-    /// An event will come.
-    Blocked,
-}
-
-/// What is known of the changes that were made before the bytes of a connection were sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum EventSync {
-    /// One whole request may be answered: it was there when the loop woke, before changes were
-    /// taken in.
-    OneShot,
-    /// They may not all have been taken in.
-    No,
-    /// They have been taken in.
-    Yes,
-}
 
 /// Whether a connection stands in an order of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,30 +30,29 @@ enum Listing {
     Unlisted,
 }
 
-/// A connection and its socket.
+/// Who asks on a connection, as far as answers depend on it.
 #[derive(Debug)]
-pub(super) struct Connected {
-    // The socket, its connection, and what the loop has noted of both since it last drove them.
-    /// The socket; closed when this is dropped.
-    pub socket: OwnedFd,
-    /// The protocol.
-    pub connection: Connection,
+pub(super) struct Client {
     /// What it may ask for.
     pub role: Role,
-    /// Who is at the other end.
-    pub peer_user: PeerUser,
-    /// Whether bytes may be received.
-    pub input: Flow,
-    /// The turn in which bytes were said to be there, until they are received.
-    pub noted_in: Option<u64>,
+    /// The user at the other end.
+    pub user: PeerUser,
     /// Whether the changes are known that were made before its bytes were sent.
     pub event_sync: EventSync,
-    /// Whether the peer has finished sending; bytes may still be there before the end.
-    pub input_ended: bool,
-    /// Whether the connection is gone in both directions: nobody would receive an answer.
-    pub hung_up: bool,
-    /// Whether bytes may be sent.
-    pub output: Flow,
+}
+
+/// A connection, and all that goes with it. Its protocol, its transport, what it asks and what is answered are
+/// each one field; the others say where it stands in the lists of the loop.
+#[derive(Debug)]
+pub(super) struct Connected {
+    /// The way to the peer; closed when this is dropped.
+    pub transport: Transport,
+    /// The protocol.
+    pub connection: Connection,
+    /// Who asks.
+    pub client: Client,
+    /// The turn in which bytes were said to be there, until they are received.
+    pub noted_in: Option<u64>,
     /// Whether it stands in the list of those that have something to do.
     pub queued: bool,
     /// The request for which an answer is looked for.
@@ -104,18 +82,16 @@ impl Connected {
     }
 
     /// A connection just accepted: there may be bytes already.
-    pub(super) fn new(socket: OwnedFd, connection: Connection, role: Role) -> Connected {
+    pub(super) fn new(transport: Transport, connection: Connection, role: Role) -> Connected {
         Connected {
-            socket,
+            transport,
             connection,
-            role,
-            peer_user: PeerUser::NotAsked,
-            input: Flow::Ready,
+            client: Client {
+                role,
+                user: PeerUser::NotAsked,
+                event_sync: EventSync::default(),
+            },
             noted_in: None,
-            event_sync: EventSync::No,
-            input_ended: false,
-            hung_up: false,
-            output: Flow::Ready,
             queued: false,
             request: RequestState::default(),
             sending: SendState::default(),

@@ -1,31 +1,31 @@
-//! Moves one connection as far as its socket and its share of a turn allow.
+//! Moves the bytes of one connection as far as its transport and its share of a turn allow.
+//!
+//! It knows neither what is cached nor who may see what: [`Answers`] does.
+
+#[cfg(test)]
+mod tests;
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::net::Shutdown;
-
-use super::connections::{Connected, EventSync, Flow};
+use super::answers::{Answers, Reply};
+use super::connections::Connected;
 use crate::cache::entry::Resolution;
 use crate::clock::Now;
-use crate::conn::outbox::{FileSegment, Next, Pool};
+use crate::conn::outbox::{Next, Pool};
 use crate::conn::response_stats::ResponseStats;
 use crate::conn::{
     BlockedOn, CloseReason, Connection, ConnectionId, Context, Document, Explanation, Found, Input,
     Policy, RequestId, Stage, Unread, Want,
 };
-use crate::http::status::Status;
-use crate::observe::status::{Access, Decision};
-use crate::site::response::Fixed;
-use crate::store::{Asked, CompletedJob, Ready, Requester, Store};
-use crate::sys::socket::{self, More, Piece, Pieces};
+use crate::store::event_sync::Arrival;
+use crate::store::{Asked, CompletedJob, Ready, Requester};
+use crate::sys::socket::Pieces;
+use crate::transport::{Flow, Received};
 
 /// Kernel calls that one connection may make in one turn before the others have theirs.
 const CALL_COUNT_MAX: u32 = 16;
 /// Bytes that one connection may send in one turn.
 const TURN_LENGTH_MAX: u64 = 2 << 20;
-/// Bytes that one `sendfile` call is asked for.
-const SENDFILE_LENGTH_MAX: u64 = 1 << 20;
 
 /// What a connection needs of its driver afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +47,6 @@ pub(super) struct Driver {
     pub turn: u64,
     /// The rules.
     pub policy: Policy,
-    /// Who may see the status page.
-    pub access: Access,
     /// Whether the server goes on.
     pub stage: Stage,
     /// What is reported.
@@ -67,17 +65,44 @@ struct Quota {
     bytes: u64,
 }
 
+/// What came of an attempt to send.
+enum Sent {
+    /// So many bytes went.
+    Bytes(u64),
+    /// None did; the next call may succeed.
+    Nothing,
+    /// None did, and an event will come.
+    Blocked,
+    /// What comes next is not there before a job is done.
+    Later,
+    /// The transport or the file failed.
+    Broken(io::ErrorKind),
+}
+
+impl From<io::Result<usize>> for Sent {
+    fn from(result: io::Result<usize>) -> Sent {
+        match result {
+            Ok(count) => Sent::Bytes(count as u64),
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => Sent::Blocked,
+                io::ErrorKind::Interrupted => Sent::Nothing,
+                kind => Sent::Broken(kind),
+            },
+        }
+    }
+}
+
 impl Driver {
     /// Gives a connection its turn.
     pub(super) fn drive(
         &mut self,
         connected: &mut Connected,
         id: ConnectionId,
-        store: &mut Store,
+        answers: &mut impl Answers,
         now: &Now,
     ) -> Driven {
         connected.connection.lend(&mut self.pool);
-        let after = self.turn(connected, id, store, now);
+        let after = self.turn(connected, RequestId::http1(id), answers, now);
         connected.connection.reclaim(&mut self.pool);
         after
     }
@@ -85,8 +110,8 @@ impl Driver {
     fn turn(
         &mut self,
         connected: &mut Connected,
-        id: ConnectionId,
-        store: &mut Store,
+        id: RequestId,
+        answers: &mut impl Answers,
         now: &Now,
     ) -> Driven {
         let mut share = Quota {
@@ -96,7 +121,7 @@ impl Driver {
         loop {
             match connected.connection.want() {
                 Want::Read | Want::Discard => {
-                    if connected.input == Flow::Blocked {
+                    if connected.transport.input() == Flow::Blocked {
                         return Driven::Wait;
                     }
                     if share.calls == 0 {
@@ -105,69 +130,37 @@ impl Driver {
                     share.calls -= 1;
                     self.receive(connected, now);
                 }
-                Want::Resolve(_) => match self.find(connected, id, store, now) {
-                    Some(answer) => self.answer(connected, &answer, now),
-                    None => {
+                Want::Resolve(_) => match answers.ask(connected, id, now) {
+                    Some(Reply::Asked(asked)) => self.answer(connected, &asked, now),
+                    Some(Reply::Status) | None => {
                         self.handle(&mut connected.connection, Input::Waiting, now);
                         return Driven::Status;
                     }
                 },
-                Want::Wait if connected.hung_up => {
+                Want::Wait if connected.transport.is_hung_up() => {
                     let gone = Input::Broken(io::ErrorKind::ConnectionReset);
                     self.handle(&mut connected.connection, gone, now);
                 }
                 Want::Wait => return Driven::Wait,
                 Want::Write => {
-                    if connected.output == Flow::Blocked {
+                    if connected.transport.output() == Flow::Blocked {
                         return Driven::Wait;
                     }
                     if share.calls == 0 || share.bytes == 0 {
                         return Driven::Again;
                     }
                     share.calls -= 1;
-                    match self.send(connected, id, store, now) {
+                    match self.send(connected, id, answers, now) {
                         Some(sent) => share.bytes = share.bytes.saturating_sub(sent),
                         None => return Driven::Wait,
                     }
                 }
                 Want::CloseWrite => {
-                    // ENOTCONN when the peer is gone: the next read says so.
-                    let _ = rustix::net::shutdown(&connected.socket, Shutdown::Write);
+                    connected.transport.finish();
                     self.handle(&mut connected.connection, Input::WriteClosed, now);
                 }
                 Want::Close(reason) => return Driven::Close(reason),
             }
-        }
-    }
-
-    /// What the request of a connection leads to; `None` where it is the status page.
-    fn find(
-        &mut self,
-        connected: &mut Connected,
-        id: ConnectionId,
-        store: &mut Store,
-        now: &Now,
-    ) -> Option<Asked> {
-        connected.event_sync = match connected.event_sync {
-            EventSync::OneShot => EventSync::No,
-            EventSync::No | EventSync::Yes => {
-                if connected.event_sync == EventSync::No {
-                    store.drop_changed();
-                }
-                EventSync::Yes
-            }
-        };
-        let request = connected.connection.resolving()?;
-        let peer = connected.connection.peer();
-        let (role, socket) = (connected.role, &connected.socket);
-        let user = &mut connected.peer_user;
-        match self.access.decide(&request, role, peer, socket, user) {
-            Decision::Site => {
-                let requester = Requester::new(RequestId::http1(id), peer);
-                Some(store.ask(&request, requester, &mut connected.request, now))
-            }
-            Decision::Missing => Some(Asked::Fixed(Fixed::Error(Status::NotFound))),
-            Decision::Page => None,
         }
     }
 
@@ -200,9 +193,9 @@ impl Driver {
         );
     }
 
-    fn answer(&mut self, connected: &mut Connected, answer: &Asked, now: &Now) {
+    fn answer(&mut self, connected: &mut Connected, asked: &Asked, now: &Now) {
         self.look_for_more(connected);
-        let found = match answer {
+        let found = match asked {
             Asked::Waiting(_) => {
                 return self.handle(&mut connected.connection, Input::Waiting, now);
             }
@@ -234,51 +227,33 @@ impl Driver {
         connected: &mut Connected,
         id: RequestId,
         completed: &CompletedJob,
-        store: &mut Store,
+        answers: &mut impl Answers,
         now: &Now,
     ) {
-        if connected.request.job() != Some(completed.job) {
-            return;
+        if let Some(asked) = answers.resume(connected, id, completed, now) {
+            connected.connection.lend(&mut self.pool);
+            self.answer(connected, &asked, now);
+            connected.connection.reclaim(&mut self.pool);
         }
-        let connection = &connected.connection;
-        let Some(request) = connection.resolving() else {
-            return;
-        };
-        let requester = Requester::new(id, connection.peer());
-        let state = &mut connected.request;
-        let answer = store.resume(completed, &request, requester, state, now);
-        connected.connection.lend(&mut self.pool);
-        self.answer(connected, &answer, now);
-        connected.connection.reclaim(&mut self.pool);
     }
 
-    /// Receives once. A read that fills less than the buffer has emptied the socket, so nobody
-    /// asks again only to hear `WouldBlock`; the next bytes raise an event.
+    /// Receives once.
     ///
-    /// Bytes that were there when the loop woke were sent before changes were taken in. Of others, and
-    /// of all but the first request among them, that is not known: see [`EventSync`].
+    /// Bytes that were there when the loop woke were sent before changes were taken in, as far as they are the first
+    /// that are received after it.
     fn receive(&mut self, connected: &mut Connected, now: &Now) {
         let is_first = connected.noted_in.take() == Some(self.turn);
-        connected.event_sync = match is_first && connected.connection.is_idle() {
-            true => EventSync::OneShot,
-            false => EventSync::No,
+        let arrival = match is_first && connected.connection.is_idle() {
+            true => Arrival::BeforeEvents,
+            false => Arrival::Unknown,
         };
+        connected.client.event_sync.received(arrival);
         let space = connected.connection.space();
-        let room = space.len();
-        let input = match socket::receive(connected.socket.as_fd(), space) {
-            Ok(0) => Input::EndOfStream,
-            Ok(count) => {
-                if count < room && !connected.input_ended {
-                    connected.input = Flow::Blocked;
-                }
-                Input::Received(count)
-            }
+        let input = match connected.transport.receive(space) {
+            Ok(Received::End) => Input::EndOfStream,
+            Ok(Received::Bytes(count)) => Input::Received(count),
             Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock => {
-                    connected.input = Flow::Blocked;
-                    return;
-                }
-                io::ErrorKind::Interrupted => return,
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => return,
                 kind => Input::Broken(kind),
             },
         };
@@ -290,7 +265,7 @@ impl Driver {
     pub(super) fn deadline_passed(&mut self, connected: &mut Connected, now: &Now) {
         let input = match connected.connection.awaits_acknowledgement() {
             None => Input::DeadlinePassed,
-            Some(handed_over) => match socket::unacknowledged(connected.socket.as_fd()) {
+            Some(handed_over) => match connected.transport.unacknowledged() {
                 Ok(left) => Input::Acknowledged(handed_over.saturating_sub(left)),
                 Err(error) => Input::Broken(error.kind()),
             },
@@ -302,7 +277,7 @@ impl Driver {
     /// last.
     fn look_for_more(&self, connected: &mut Connected) {
         if self.stage == Stage::Draining {
-            let unread = match socket::has_unread(connected.socket.as_fd()) {
+            let unread = match connected.transport.has_unread() {
                 true => Unread::Some,
                 false => Unread::None,
             };
@@ -314,115 +289,70 @@ impl Driver {
     fn send(
         &mut self,
         connected: &mut Connected,
-        id: ConnectionId,
-        store: &mut Store,
+        id: RequestId,
+        answers: &mut impl Answers,
         now: &Now,
     ) -> Option<u64> {
-        let Some(outcome) = self.hand_over(connected, id, store, now) else {
-            let held = Input::Blocked(BlockedOn::Disk);
-            self.handle(&mut connected.connection, held, now);
-            return None;
-        };
-        let input = match outcome {
-            Ok(count) => Input::Sent(count as u64),
-            Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock => {
-                    connected.output = Flow::Blocked;
-                    connected.sending.held(now);
-                    return Some(0);
-                }
-                io::ErrorKind::Interrupted => return Some(0),
-                kind => Input::Broken(kind),
-            },
+        let (input, sent) = match self.hand_over(connected, id, answers, now) {
+            Sent::Bytes(count) => (Input::Sent(count), Some(count)),
+            Sent::Nothing => return Some(0),
+            Sent::Blocked => {
+                connected.sending.held(now);
+                return Some(0);
+            }
+            Sent::Later => (Input::Blocked(BlockedOn::Disk), None),
+            Sent::Broken(kind) => (Input::Broken(kind), Some(0)),
         };
         self.handle(&mut connected.connection, input, now);
-        match input {
-            Input::Sent(count) => Some(count),
-            _ => Some(0),
-        }
+        sent
     }
 
-    /// Hands what goes out next to the socket; nothing while a job makes it resident, whatever else happens
+    /// Hands what goes out next to the transport; nothing while a job makes it resident, whatever else happens
     /// on the connection meanwhile.
     fn hand_over(
         &mut self,
         connected: &mut Connected,
-        id: ConnectionId,
-        store: &mut Store,
+        id: RequestId,
+        answers: &mut impl Answers,
         now: &Now,
-    ) -> Option<io::Result<usize>> {
-        if connected.sending.job().is_some() {
-            return None;
+    ) -> Sent {
+        let Connected {
+            connection,
+            transport,
+            sending,
+            ..
+        } = connected;
+        if sending.job().is_some() {
+            return Sent::Later;
         }
-        let requester = Requester::new(RequestId::http1(id), connected.connection.peer());
-        let sending = &mut connected.sending;
+        let requester = Requester::new(id, connection.peer());
         let mut pieces = Pieces::new();
-        let descriptor = connected.socket.as_fd();
-        match connected.connection.outbox().next(&mut pieces) {
-            Next::Nothing => Some(Ok(0)),
+        match connection.outbox().next(&mut pieces) {
+            Next::Nothing => Sent::Bytes(0),
             Next::Pieces(more) => {
-                let mapped = connected.connection.outbox().mapped();
-                if store.prepare_mapped(mapped, sending, requester, now) == Ready::Later {
-                    return None;
+                let mapped = connection.outbox().mapped();
+                match answers.prepare_mapped(mapped, sending, requester, now) {
+                    Ready::Bytes(_) => {}
+                    Ready::Later => return Sent::Later,
+                    Ready::Never(kind) => return Sent::Broken(kind),
                 }
-                let sent = socket::send(descriptor, &pieces, more);
-                let sent = match sent {
-                    Err(error) if is_fault(&error) => send_singly(descriptor, &pieces),
-                    sent => sent,
-                };
-                Some(sent.inspect(|count| self.gathered_bytes += *count as u64))
+                let sent = transport.send(&pieces, more);
+                Sent::from(sent.inspect(|count| self.gathered_bytes += *count as u64))
             }
             Next::File(segment) => {
-                let ready = match store.prepare(segment, sending, requester, now) {
+                let ready = match answers.prepare(segment, sending, requester, now) {
                     Ready::Bytes(ready) => ready,
-                    Ready::Later => return None,
+                    Ready::Later => return Sent::Later,
+                    Ready::Never(kind) => return Sent::Broken(kind),
                 };
-                let sent = send_file(descriptor, segment, ready);
+                let start = segment.bytes.start;
+                let sent = transport.send_file(&segment.file, start..start + ready);
                 if let Ok(count) = sent {
-                    store.note_sent(segment, count as u64, now);
+                    answers.note_sent(segment, count as u64, now);
                     self.sendfile_bytes += count as u64;
                 }
-                Some(sent)
+                Sent::from(sent)
             }
         }
     }
-}
-
-/// Sends part of a file that is ready. The last part of a long answer goes only if the file was not
-/// written over since the first: an answer made of two versions is not completed.
-fn send_file(descriptor: BorrowedFd<'_>, segment: &FileSegment, ready: u64) -> io::Result<usize> {
-    let asked = ready.min(SENDFILE_LENGTH_MAX);
-    let bytes = &segment.bytes;
-    if bytes.start > segment.start && bytes.start + asked == bytes.end {
-        let now = segment.file.describe()?.version;
-        if segment.version.was_rewritten(&now) {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-    }
-    let asked = usize::try_from(asked).unwrap_or(usize::MAX);
-    match segment.file.send_to(descriptor, bytes.start, asked) {
-        // The file ends before the length that was announced: it was cut.
-        Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-        sent => sent,
-    }
-}
-
-/// A page of a mapping is gone. The kernel then sends nothing of a gathered call, not even the
-/// answers before it; piece by piece they go out, and the error comes where it belongs.
-fn send_singly(descriptor: BorrowedFd<'_>, pieces: &[Piece<'_>]) -> io::Result<usize> {
-    let mut total = 0;
-    for piece in pieces {
-        match socket::send(descriptor, std::slice::from_ref(piece), More::Follows) {
-            Ok(count) if count == piece.length() => total += count,
-            Ok(count) => return Ok(total + count),
-            Err(_) if total > 0 => return Ok(total),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(total)
-}
-
-/// Whether a send failed with EFAULT, the only way in which a cut mapping shows.
-fn is_fault(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::EFAULT)
 }

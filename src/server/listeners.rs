@@ -9,13 +9,13 @@ use rustix::net::SocketFlags;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::addresses::{self, Families};
-use super::connections::Flow;
 use super::start::warn;
 use super::unix_socket::{self, ListenError, OwnPath};
 use crate::conn::Peer;
 use crate::settings::Role;
 use crate::settings::{ListenAddress, SocketAccess};
 use crate::sys::socket::{defer_accept, limit_unsent};
+use crate::transport::Flow;
 
 /// Connections that the kernel completes while the loop is busy; `net.core.somaxconn` may be less.
 const BACKLOG: i32 = 4_096;

@@ -3,6 +3,7 @@
 
 mod accept;
 mod addresses;
+mod answers;
 mod connections;
 mod deadlines;
 mod draining;

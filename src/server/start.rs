@@ -11,7 +11,7 @@ pub use error::StartError;
 
 use super::accept::Acceptor;
 use super::driver::Driver;
-use super::event_loop::{EventLoop, Storage};
+use super::event_loop::{EventLoop, LoopParts};
 use super::listeners::Listener;
 use super::memory::MemoryControl;
 use super::places::Shares;
@@ -99,15 +99,17 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     );
     let acceptor = Acceptor::new(listeners, descriptors.connections, shares);
     let driver = driver(settings);
-    let event_loop = EventLoop::new(
+    let event_loop = EventLoop::new(LoopParts {
         signals,
         acceptor,
         driver,
-        Storage { store, engine },
+        access: access(settings),
+        store,
+        engine,
         log,
         memory,
-        settings.grace,
-    )?;
+        grace: settings.grace,
+    })?;
     for line in log_notices {
         warn(&line);
     }
@@ -215,7 +217,6 @@ fn driver(settings: &Settings) -> Driver {
     Driver {
         turn: 0,
         policy,
-        access: access(settings),
         stage: Stage::Serving,
         response_stats: ResponseStats::new(logging),
         pool,

@@ -1,5 +1,6 @@
 //! Where the bytes of an answer come from, and that they are there before they are sent.
 
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ use crate::sys::mapping::Addresses;
 use crate::sys::memory::Memory;
 use crate::sys::pagemap::Presence;
 
-/// Bytes that may be handed to one `sendfile` call.
+/// Bytes of a file that are given free to be sent at once.
 const READY_LENGTH_MAX: u64 = 1 << 20;
 
 /// For which request bytes are looked for.
@@ -66,6 +67,8 @@ pub(crate) enum Ready {
     Bytes(u64),
     /// Nothing before a job is done; the request is told.
     Later,
+    /// Nothing any more: the file cannot be looked at, or is no longer of the version that was announced.
+    Never(io::ErrorKind),
 }
 
 impl Store {
@@ -287,8 +290,34 @@ impl Store {
     }
 
     /// What of a file may be sent now. What is not known to be resident is made so by a job, and the
-    /// window after it as well.
+    /// window after it as well. The last part of a long answer goes only if the file was not written over since the
+    /// first: an answer made of two versions is not completed.
     pub(crate) fn prepare(
+        &mut self,
+        segment: &FileSegment,
+        sending: &mut SendState,
+        requester: Requester,
+        now: &Now,
+    ) -> Ready {
+        let ready = self.resident(segment, sending, requester, now);
+        let Ready::Bytes(count) = ready else {
+            return ready;
+        };
+        let (bytes, count) = (&segment.bytes, count.min(READY_LENGTH_MAX));
+        if bytes.start > segment.start && bytes.start + count == bytes.end {
+            match segment.file.describe() {
+                Ok(now) if segment.version.was_rewritten(&now.version) => {
+                    return Ready::Never(io::ErrorKind::InvalidData);
+                }
+                Ok(_) => {}
+                Err(error) => return Ready::Never(error.kind()),
+            }
+        }
+        Ready::Bytes(count)
+    }
+
+    /// What of a file is resident.
+    fn resident(
         &mut self,
         segment: &FileSegment,
         sending: &mut SendState,

@@ -10,6 +10,7 @@ pub(crate) mod deliveries;
 mod departures;
 #[cfg(test)]
 mod entry_cost;
+pub(crate) mod event_sync;
 mod freshness;
 mod listings;
 pub(crate) mod lookups;

@@ -15,6 +15,7 @@ use crate::conn::{CacheResult, Explanation};
 use crate::http::request::Request;
 use crate::job::JobId;
 use crate::site::response::{Fixed, Selected};
+use crate::store::event_sync::EventSync;
 use crate::store::residency::TRUST_MAPPED;
 
 /// A request for which an answer is looked for.
@@ -149,9 +150,13 @@ impl Store {
         &mut self,
         request: &Request<'_>,
         requester: Requester,
+        event_sync: &mut EventSync,
         state: &mut RequestState,
         now: &Now,
     ) -> Asked {
+        if event_sync.is_drain_due() {
+            self.drop_changed();
+        }
         *state = RequestState::default();
         let asked = self.find(request, requester, now);
         state.note(mem::take(&mut self.cache_report));
@@ -159,7 +164,7 @@ impl Store {
         asked
     }
 
-    /// What a request leads to whose job is done.
+    /// What a request leads to whose job is done; nothing if it does not wait for that job.
     pub(crate) fn resume(
         &mut self,
         completed: &CompletedJob,
@@ -167,7 +172,10 @@ impl Store {
         requester: Requester,
         state: &mut RequestState,
         now: &Now,
-    ) -> Asked {
+    ) -> Option<Asked> {
+        if state.job() != Some(completed.job) {
+            return None;
+        }
         let requester = Requester {
             looked: state.counted(),
             ..requester
@@ -182,7 +190,7 @@ impl Store {
         };
         state.note(mem::take(&mut self.cache_report));
         state.settle(&asked, now);
-        asked
+        Some(asked)
     }
 }
 

@@ -64,6 +64,17 @@ impl<'a> Piece<'a> {
         }
     }
 
+    /// The first bytes of it, at most `count`.
+    #[cfg(test)]
+    pub fn first(&self, count: usize) -> Piece<'a> {
+        let mut raw = self.raw;
+        raw.iov_len = raw.iov_len.min(count);
+        Piece {
+            raw,
+            source: PhantomData,
+        }
+    }
+
     /// Bytes in this piece.
     pub fn length(&self) -> usize {
         self.raw.iov_len

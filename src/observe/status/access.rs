@@ -6,7 +6,6 @@
 //! follows from that.
 
 use std::net::IpAddr;
-use std::os::fd::AsFd;
 use std::path::Path;
 
 use crate::conn::Peer;
@@ -14,7 +13,7 @@ use crate::http::forwarding::{is_forwarded, names_this_machine};
 use crate::http::request::Request;
 use crate::settings::Role;
 use crate::settings::StatusAccess;
-use crate::sys::sock_diag::{SocketOwners, UserId, unix_peer};
+use crate::sys::sock_diag::{SocketOwners, UserId};
 
 /// The path of the status page.
 pub const STATUS_PATH: &[u8] = b"/status";
@@ -82,13 +81,14 @@ impl Access {
     }
 
     /// What a request leads to that came from `peer` through a listener of this `role`. The first one of a
-    /// connection that may be for the page asks the kernel; `user` remembers what it said.
+    /// connection that may be for the page has `ask_user` ask the kernel for the user at the other end, over TCP with
+    /// these owners; `user` remembers what it said.
     pub(crate) fn decide(
         &mut self,
         request: &Request<'_>,
         role: Role,
         peer: Peer,
-        socket: impl AsFd,
+        ask_user: impl FnOnce(Option<&mut SocketOwners>) -> Option<UserId>,
         user: &mut PeerUser,
     ) -> Decision {
         let is_status = [STATUS_PATH, METRICS_PATH].contains(&request.path());
@@ -111,7 +111,7 @@ impl Access {
                 is_local(peer)
                     && names_this_machine(request)
                     && !is_forwarded(request)
-                    && self.is_user_allowed(peer, socket, user)
+                    && self.is_user_allowed(peer, ask_user, user)
             }
             (Role::Site, _) => false,
         };
@@ -121,17 +121,19 @@ impl Access {
         }
     }
 
-    fn is_user_allowed(&mut self, peer: Peer, socket: impl AsFd, user: &mut PeerUser) -> bool {
+    fn is_user_allowed(
+        &mut self,
+        peer: Peer,
+        ask_user: impl FnOnce(Option<&mut SocketOwners>) -> Option<UserId>,
+        user: &mut PeerUser,
+    ) -> bool {
         if *user == PeerUser::NotAsked {
             let asked = match (peer, &mut self.owners) {
-                (Peer::Local, _) => unix_peer(socket.as_fd()).map(Some),
-                (Peer::Address(_), Some(owners)) => owners.peer(socket.as_fd()),
-                (Peer::Address(_), None) => Ok(None),
+                (Peer::Local, _) => ask_user(None),
+                (Peer::Address(_), Some(owners)) => ask_user(Some(owners)),
+                (Peer::Address(_), None) => None,
             };
-            *user = asked
-                .ok()
-                .flatten()
-                .map_or(PeerUser::Unknown, PeerUser::Known);
+            *user = asked.map_or(PeerUser::Unknown, PeerUser::Known);
         }
         match *user {
             PeerUser::Known(user) => user == 0 || Some(user) == self.own || is_person(user),

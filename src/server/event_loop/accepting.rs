@@ -4,8 +4,9 @@ use super::EventLoop;
 use crate::conn::ConnectionId;
 use crate::observe::iterations::Work;
 use crate::server::accept::Accepted;
-use crate::server::connections::{Connected, Flow};
+use crate::server::connections::Connected;
 use crate::server::places::Oldest;
+use crate::transport::Noted;
 
 /// Connections accepted in one turn before the open ones have theirs.
 const ACCEPT_COUNT_MAX: usize = 256;
@@ -73,7 +74,7 @@ impl EventLoop {
     /// Closes a connection that rests, unless a request has just come. Whether it is closed.
     fn give_up(&mut self, id: ConnectionId) -> bool {
         if let Some(connected) = self.connections.find(id) {
-            connected.input = Flow::Ready;
+            connected.transport.note(Noted::INPUT);
         }
         self.drive(id);
         let rests = |connected: &mut Connected| connected.connection.rests_since().is_some();

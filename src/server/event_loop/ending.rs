@@ -9,10 +9,10 @@ use mio::Events;
 use super::{EventLoop, Phase};
 use crate::conn::{Input, Stage};
 use crate::observe::access_log::Waiting;
-use crate::server::connections::Flow;
 use crate::server::draining::{Draining, Due};
 use crate::server::listeners::Origin;
 use crate::server::signals::Order;
+use crate::transport::Noted;
 
 /// How long the end of the process waits for a log that does not take its last lines.
 const LAST_LINES_WAIT: Duration = Duration::from_secs(1);
@@ -80,7 +80,7 @@ impl EventLoop {
         idle.sort_unstable_by_key(|(since, _)| *since);
         for (_, id) in idle.into_iter().take(due.count) {
             if let Some(connected) = self.connections.find(id) {
-                connected.input = Flow::Ready;
+                connected.transport.note(Noted::INPUT);
             }
             self.drive(id);
             let Some(connected) = self.connections.find(id) else {

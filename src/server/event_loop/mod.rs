@@ -12,7 +12,7 @@ mod results;
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -20,7 +20,8 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use super::accept::Acceptor;
-use super::connections::{Connections, Flow};
+use super::answers::ServerAnswers;
+use super::connections::Connections;
 use super::deadlines::{Armed, Deadlines};
 use super::draining::Draining;
 use super::driver::{Driven, Driver};
@@ -34,11 +35,13 @@ use crate::observe::access_log::{LogWriter, Waiting};
 use crate::observe::iterations::{Iterations, Wait, Work};
 use crate::observe::notices::Notices;
 use crate::observe::status::{
-    Asked, ConnectionNumbers, IterationNumbers, LoopNumbers, SentNumbers, SharedPages, Snapshot,
+    Access, Asked, ConnectionNumbers, IterationNumbers, LoopNumbers, SentNumbers, SharedPages,
+    Snapshot,
 };
 use crate::store::Store;
 use crate::store::queue::Owner;
 use crate::sys::file::FileTime;
+use crate::transport::Noted;
 
 /// Events taken from the kernel in one wait. More wait there, and come in the next.
 const EVENT_COUNT_MAX: usize = 1_024;
@@ -80,18 +83,6 @@ impl From<Token> for EventSource {
     }
 }
 
-/// What an event says of a connection.
-#[derive(Clone, Copy, Debug)]
-struct Noted {
-    readable: bool,
-    /// A socket that has failed counts as well: the next call says how.
-    writable: bool,
-    /// The peer has finished sending.
-    ended: bool,
-    /// Both directions are over.
-    hung_up: bool,
-}
-
 /// How far the server is from its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -101,11 +92,19 @@ enum Phase {
     Over,
 }
 
-/// What answers come from.
-pub(super) struct Storage {
+/// What a loop is made of.
+pub(super) struct LoopParts {
+    pub(super) signals: Signals,
+    pub(super) acceptor: Acceptor,
+    pub(super) driver: Driver,
+    pub(super) access: Access,
     pub(super) store: Store,
-    /// What carries its jobs out.
+    /// What carries the jobs of the store out.
     pub(super) engine: Box<dyn Disk>,
+    pub(super) log: LogWriter,
+    pub(super) memory: MemoryControl,
+    /// How long answers under way may take when the server stops.
+    pub(super) grace: Duration,
 }
 
 /// Everything that the loop owns.
@@ -117,6 +116,8 @@ pub(super) struct EventLoop {
     connections: Connections,
     deadlines: Deadlines,
     driver: Driver,
+    /// Who may see the status page.
+    access: Access,
     store: Store,
     engine: Box<dyn Disk>,
     log: LogWriter,
@@ -151,15 +152,18 @@ impl EventLoop {
     ///
     /// # Errors
     /// When the kernel gives no epoll instance or no signal pipe.
-    pub(super) fn new(
-        mut signals: Signals,
-        acceptor: Acceptor,
-        driver: Driver,
-        Storage { store, engine }: Storage,
-        log: LogWriter,
-        memory: MemoryControl,
-        grace: Duration,
-    ) -> io::Result<EventLoop> {
+    pub(super) fn new(parts: LoopParts) -> io::Result<EventLoop> {
+        let LoopParts {
+            mut signals,
+            acceptor,
+            driver,
+            access,
+            store,
+            engine,
+            log,
+            memory,
+            grace,
+        } = parts;
         let poll = Poll::new()?;
         let registry = poll.registry();
         signals.register(registry, TOKEN_SIGNALS)?;
@@ -176,13 +180,11 @@ impl EventLoop {
         for (descriptor, token) in watch.into_iter().chain(disk) {
             registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
         }
-        if let Some(descriptor) = memory.pressure_descriptor() {
-            let interest = Interest::PRIORITY;
-            registry.register(&mut SourceFd(&descriptor), TOKEN_PRESSURE, interest)?;
-        }
-        if let Some(mounts) = store.mount_events() {
-            let mounts = &mut SourceFd(&mounts);
-            registry.register(mounts, TOKEN_MOUNTS, Interest::PRIORITY)?;
+        let pressure = memory.pressure_descriptor();
+        let pressure = pressure.map(|it| (it, TOKEN_PRESSURE));
+        let mounts = store.mount_events().map(|it| (it, TOKEN_MOUNTS));
+        for (descriptor, token) in pressure.into_iter().chain(mounts) {
+            registry.register(&mut SourceFd(&descriptor), token, Interest::PRIORITY)?;
         }
         let started = Instant::now();
         Ok(EventLoop {
@@ -192,6 +194,7 @@ impl EventLoop {
             connections: Connections::default(),
             deadlines: Deadlines::new(started),
             driver,
+            access,
             store,
             engine,
             log,
@@ -330,14 +333,9 @@ impl EventLoop {
             return;
         };
         if noted.readable {
-            connected.input = Flow::Ready;
             connected.noted_in = Some(self.driver.turn);
         }
-        if noted.writable {
-            connected.output = Flow::Ready;
-        }
-        connected.input_ended |= noted.ended;
-        connected.hung_up |= noted.hung_up;
+        connected.transport.note(noted);
         if !connected.queued {
             connected.queued = true;
             self.ready.push(id);
@@ -349,14 +347,8 @@ impl EventLoop {
         let Some(connected) = self.connections.find(id) else {
             return;
         };
-        let descriptor: RawFd = connected.socket.as_raw_fd();
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let token = Token(id.index as usize);
-        let registered = self
-            .poll
-            .registry()
-            .register(&mut SourceFd(&descriptor), token, interest);
-        if registered.is_err() {
+        let (registry, token) = (self.poll.registry(), Token(id.index as usize));
+        if connected.transport.register(registry, token).is_err() {
             // ENOMEM, or max_user_watches reached: this one cannot be served.
             self.close(id);
             self.acceptor.pause(&self.now);
@@ -381,9 +373,14 @@ impl EventLoop {
             return;
         };
         let EventLoop {
-            driver, store, now, ..
+            driver,
+            store,
+            access,
+            now,
+            ..
         } = self;
-        let mut after = driver.drive(connected, id, store, now);
+        let answers = &mut ServerAnswers { store, access };
+        let mut after = driver.drive(connected, id, answers, now);
         if after == Driven::Status {
             self.show_status(id);
             after = Driven::Again;

@@ -6,6 +6,7 @@ use super::EventLoop;
 use crate::conn::{BlockedOn, Input, RequestId};
 use crate::job::{Done, JobId};
 use crate::observe::iterations::Work;
+use crate::server::answers::ServerAnswers;
 use crate::store::deliveries::{DELIVERY_COUNT_MAX, Delivery};
 
 /// Deadlines looked at in one turn.
@@ -79,11 +80,16 @@ impl EventLoop {
             return;
         };
         let EventLoop {
-            driver, store, now, ..
+            driver,
+            store,
+            access,
+            now,
+            ..
         } = self;
         match delivery {
             Delivery::Answer(_, completed) => {
-                driver.deliver(connected, *id, completed, store, now);
+                let answers = &mut ServerAnswers { store, access };
+                driver.deliver(connected, *id, completed, answers, now);
             }
             Delivery::More(_, job, _) if !connected.sending.completed(*job) => return,
             Delivery::More(_, _, result) => {

@@ -1,0 +1,138 @@
+//! Who answers what: the status page is the loop's, everything else the store's.
+
+use super::connections::{Client, Connected};
+use crate::clock::Now;
+use crate::conn::RequestId;
+use crate::conn::outbox::FileSegment;
+use crate::http::status::Status;
+use crate::observe::status::{Access, Decision};
+use crate::site::response::Fixed;
+use crate::store::request::SendState;
+use crate::store::{Asked, CompletedJob, Ready, Requester, Store};
+use crate::sys::mapping::Addresses;
+
+/// What a request leads to.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// An answer, or a job to wait for.
+    Asked(Asked),
+    /// The status page: only the loop has all its numbers.
+    Status,
+}
+
+/// What a driver asks of whoever knows the answers.
+pub(super) trait Answers {
+    /// What the request leads to that a connection has received.
+    fn ask(&mut self, connected: &mut Connected, id: RequestId, now: &Now) -> Option<Reply>;
+
+    /// What a request leads to whose job is done; nothing if it does not wait for that job.
+    fn resume(
+        &mut self,
+        connected: &mut Connected,
+        id: RequestId,
+        completed: &CompletedJob,
+        now: &Now,
+    ) -> Option<Asked>;
+
+    /// Whether these pieces of mappings may be sent now.
+    fn prepare_mapped(
+        &mut self,
+        pieces: impl Iterator<Item = Addresses>,
+        sending: &mut SendState,
+        requester: Requester,
+        now: &Now,
+    ) -> Ready;
+
+    /// What of a file may be sent now.
+    fn prepare(
+        &mut self,
+        segment: &FileSegment,
+        sending: &mut SendState,
+        requester: Requester,
+        now: &Now,
+    ) -> Ready;
+
+    /// So many bytes of a file were sent.
+    fn note_sent(&mut self, segment: &FileSegment, count: u64, now: &Now);
+}
+
+/// Those of the server.
+#[derive(Debug)]
+pub(super) struct ServerAnswers<'a> {
+    /// What requests for the site lead to.
+    pub store: &'a mut Store,
+    /// Who may see the status page.
+    pub access: &'a mut Access,
+}
+
+impl Answers for ServerAnswers<'_> {
+    fn ask(&mut self, connected: &mut Connected, id: RequestId, now: &Now) -> Option<Reply> {
+        let Connected {
+            connection,
+            transport,
+            client,
+            request: state,
+            ..
+        } = connected;
+        let request = connection.resolving()?;
+        let peer = connection.peer();
+        let Client {
+            role,
+            user,
+            event_sync,
+        } = client;
+        let ask_user = |owners: Option<&mut _>| transport.peer_user(owners);
+        Some(
+            match self.access.decide(&request, *role, peer, ask_user, user) {
+                Decision::Page => Reply::Status,
+                Decision::Missing => Reply::Asked(Asked::Fixed(Fixed::Error(Status::NotFound))),
+                Decision::Site => {
+                    let requester = Requester::new(id, peer);
+                    Reply::Asked(self.store.ask(&request, requester, event_sync, state, now))
+                }
+            },
+        )
+    }
+
+    fn resume(
+        &mut self,
+        connected: &mut Connected,
+        id: RequestId,
+        completed: &CompletedJob,
+        now: &Now,
+    ) -> Option<Asked> {
+        let Connected {
+            connection,
+            request: state,
+            ..
+        } = connected;
+        let request = connection.resolving()?;
+        let requester = Requester::new(id, connection.peer());
+        self.store
+            .resume(completed, &request, requester, state, now)
+    }
+
+    fn prepare_mapped(
+        &mut self,
+        pieces: impl Iterator<Item = Addresses>,
+        sending: &mut SendState,
+        requester: Requester,
+        now: &Now,
+    ) -> Ready {
+        self.store.prepare_mapped(pieces, sending, requester, now)
+    }
+
+    fn prepare(
+        &mut self,
+        segment: &FileSegment,
+        sending: &mut SendState,
+        requester: Requester,
+        now: &Now,
+    ) -> Ready {
+        self.store.prepare(segment, sending, requester, now)
+    }
+
+    fn note_sent(&mut self, segment: &FileSegment, count: u64, now: &Now) {
+        self.store.note_sent(segment, count, now);
+    }
+}
