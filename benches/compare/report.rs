@@ -87,8 +87,8 @@ fn short(value: f64) -> String {
     }
 }
 
-const HEAD: &str = "| workload | server | requests/s | p99 ms | server CPU µs/request (min – max) | against spede | \
-     server and client CPU | against spede |\n| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n";
+const HEAD: &str = "| workload | server | requests/s | p99 ms | server CPU µs/request (min – max) | relative to spede | \
+     server and client CPU | relative to spede |\n| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n";
 
 /// The whole table.
 pub(crate) fn table(parts: &[Part]) -> String {
@@ -99,8 +99,8 @@ pub(crate) fn table(parts: &[Part]) -> String {
 /// What the best of the others costs against spede, workload by workload. The floor is no server.
 pub(crate) fn summary(parts: &[Part]) -> String {
     let mut text = String::from(
-        "| workload | server CPU against the floor's | best of the others by server CPU | its CPU against spede's | \
-         best by requests/s | its rate against spede's | best by CPU of both sides | its CPU against spede's |\n\
+        "| workload | spede's server CPU / floor | best other server by server CPU | its CPU / spede's | \
+         best by requests/s | its rate / spede's | best by CPU of both sides | its CPU / spede's |\n\
          | --- | ---: | --- | ---: | --- | ---: | --- | ---: |\n",
     );
     for part in parts {
@@ -145,7 +145,7 @@ pub(crate) fn write(directory: &Path, parts: &[Part], how: &str) -> Result<(), S
         let _ = writeln!(versions, "- {version}");
     }
     let text = format!(
-        "# Against other servers\n\n{INTRODUCTION}\n{how}\n\n- {}\n{versions}\n## In short\n\n{}\n## All figures\n\n{}",
+        "# Comparison with other servers\n\n{INTRODUCTION}\n{how}\n\n- {}\n{versions}\n## Summary\n\n{}\n## All figures\n\n{}",
         machine(),
         summary(parts),
         table(parts),
@@ -156,12 +156,12 @@ pub(crate) fn write(directory: &Path, parts: &[Part], how: &str) -> Result<(), S
 }
 
 const INTRODUCTION: &str = "\
-Written by `cargo bench --bench compare`. Each server runs on processor 0 and wrk on processor 1, in turn, round by \
-round. CPU is user and system time over requests; *against spede* is the median of the ratios of neighbouring \
-rounds: above 1, spede needs less. Where requests a second are alike, the processor of wrk is the limit, and the CPU \
-columns tell the servers apart. The *floor* is a raw epoll loop that receives whatever comes and sends one fixed \
-response of 1 KiB. Configurations are in `benches/compare/servers.rs`: one event loop each where that can be \
-chosen, caches of open files on, no log.
+Written by `cargo bench --bench compare`. Each server runs on processor 0 and wrk on processor 1, \
+interleaved round by round. CPU is user and system time a request; *relative to spede* is the median of the \
+ratios of neighbouring rounds: above 1, spede needs less. If requests a second are equal, the processor of \
+wrk is the bottleneck, and only the CPU columns distinguish the servers. The *floor* is a bare epoll loop \
+that receives any input and sends one fixed response of 1 KiB. Configurations are in \
+`benches/compare/servers.rs`: one event loop each if that is configurable, open-file caches on, no log.
 ";
 
 /// The kernel and the processors, in one line.

@@ -82,7 +82,7 @@ pub(crate) const ALL: &[Workload] = &[
     small("1 KiB, 512 connections", 512),
     Workload {
         fields: BROWSER,
-        ..small("1 KiB, browser's fields", 64)
+        ..small("1 KiB, browser header fields", 64)
     },
     Workload {
         shape: Shape::Zipf,
@@ -101,7 +101,7 @@ pub(crate) const ALL: &[Workload] = &[
     Workload {
         shape: Shape::Once,
         fields: &["Connection: close"],
-        ..small("a connection each", 64)
+        ..small("one connection per request", 64)
     },
     Workload {
         shape: Shape::Unchanged,
@@ -111,7 +111,7 @@ pub(crate) const ALL: &[Workload] = &[
     Workload {
         fields: &["Range: bytes=1000-1999"],
         status: 206,
-        ..with_floor(get("a range of 1,000 bytes", "/16k.bin", 64))
+        ..with_floor(get("one range of 1,000 bytes", "/16k.bin", 64))
     },
     Workload {
         status: 404,

@@ -128,7 +128,7 @@ impl Outcome {
 }
 
 const COLUMNS: &str = "| server | hot p50 ms | p99 | p99.9 | max | hot in time | cold files/s \
-    | cold p50 ms | threads | deepest disk queue | sleeps outside poll | major faults | sent late ms | errors |\n\
+    | cold p50 ms | threads | deepest disk queue | blocking calls | major faults | sent late ms | errors |\n\
     | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n";
 
 fn cell(value: Option<f64>, show: impl Fn(f64) -> String) -> String {
@@ -240,7 +240,7 @@ impl Report {
         }
         let _ = writeln!(
             text,
-            "### {}: nothing but cold files of 4 KiB\n\nFiles/s (p50 in ms; deepest disk queue; \
+            "### {}: only cold files of 4 KiB\n\nFiles/s (p50 in ms; deepest disk queue; \
              threads; errors) by the number of clients.\n\n| server | {} |\n| --- |{}",
             bed.name(),
             DEPTHS.map(|clients| clients.to_string()).join(" | "),
@@ -281,7 +281,7 @@ impl Report {
         let mut versions: Vec<&str> = versions.iter().map(String::as_str).collect();
         versions.dedup();
         let text = format!(
-            "# While the disk crawls\n\n{INTRODUCTION}\n{} seconds (half of that for the hot load \
+            "# Latency with a slow disk\n\n{INTRODUCTION}\n{} seconds (half of that for the hot load \
              alone and for cold clients alone), {} round(s), {}.\n\n- {}\n- {}\n\n{}",
             options.seconds,
             options.rounds,
@@ -302,14 +302,14 @@ impl Report {
 }
 
 const INTRODUCTION: &str = "\
-Written by `cargo bench --bench stall`. A disk of 20 ms a request, whatever its size, 32 at a time: \
-`fuse` is a tree below which each look-up, open and read is such a request, `ext4` a file system on a \
-block device whose reads are. One hot file of 1 KiB is asked for 1,000 times a second over 32 \
-connections; latency counts from the moment a request was due, so a stall is charged to all that it \
-delays. *In time* are answers that were there when the load ended. A measurement ends early when \
-there are no cold files left. *Sent late* is the worst delay of the bench itself, which is within the \
-latencies. *Elsewhere*: the hot load goes to a second process on the same bed, so \
-that what is seen is the machine's.
+Written by `cargo bench --bench stall`. The disk takes 20 ms a request of any size and handles 32 at a time: \
+`fuse` is a tree below which each lookup, open and read is such a request, `ext4` a file system on a block \
+device whose reads are such requests. One hot file of 1 KiB is requested 1,000 times a second over 32 \
+connections; latency counts from the scheduled time of a request, so a stall delays every request scheduled \
+during it. *In time* counts responses received before the load ended. A measurement ends early when no cold \
+files are left. *Sent late* is the largest delay caused by the bench itself, which the latencies include. \
+*Elsewhere*: the hot load goes to a second process on the same machine and disk, to show the effect of the \
+machine alone.
 ";
 
 /// The server's name in a row of this kind.

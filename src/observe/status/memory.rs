@@ -47,8 +47,8 @@ pub(super) fn section(memory: &MemoryNumbers) -> Markup {
             h2 id="memory" { "Memory" }
             dl {
                 div { dt { "budget" } dd { (bytes(memory.budget_bytes)) } }
-                div { dt { "may be used now" } dd { (bytes(memory.target_bytes)) } }
-                div { dt { "kept by the kernel, about" } dd { (bytes(memory.kernel_bytes)) } }
+                div { dt { "target" } dd { (bytes(memory.target_bytes)) } }
+                div { dt { "kernel memory (estimate)" } dd { (bytes(memory.kernel_bytes)) } }
                 div { dt { "allocated" } dd { (bytes(memory.allocated_bytes)) } }
                 @for (name, length) in parts {
                     div { dt { (name.replace('_', " ")) } dd { (bytes(*length)) } }
@@ -58,12 +58,12 @@ pub(super) fn section(memory: &MemoryNumbers) -> Markup {
                     dd { (bytes(memory.limit_bytes)) }
                 }
                 div { dt { "resident" } dd { (bytes(memory.resident_bytes)) } }
-                div { dt { "without mapped files" } dd { (bytes(memory.resident_own_bytes)) } }
-                div { dt { "entries that gave way" } dd { (number(memory.given_way)) } }
+                div { dt { "resident without file pages" } dd { (bytes(memory.resident_own_bytes)) } }
+                div { dt { "entries dropped" } dd { (number(memory.given_way)) } }
                 @if let Some(pressures) = memory.pressures {
-                    div { dt { "times of memory pressure" } dd { (number(pressures)) } }
+                    div { dt { "memory pressure events" } dd { (number(pressures)) } }
                 }
-                div { dt { "allocations refused" } dd { (number(memory.allocation_failures)) } }
+                div { dt { "refused allocations" } dd { (number(memory.allocation_failures)) } }
             }
         }
     }
@@ -74,16 +74,16 @@ pub(super) fn metrics(writer: &mut Writer<'_, '_>, memory: &MemoryNumbers) -> fm
     let unit = Some(&Unit::Bytes);
     let one = |value| [(Vec::new(), value)];
     let parts: Vec<_> = memory.parts.iter().map(|(name, length)| (vec![("part", *name)], *length)).collect();
-    writer.gauges("memory_budget", "Memory that may be allocated", unit, &one(memory.budget_bytes))?;
-    writer.gauges("memory_allocated", "Memory that is allocated", unit, &one(memory.allocated_bytes))?;
-    writer.gauges("memory_used", "Memory in use, by what it is used for", unit, &parts)?;
+    writer.gauges("memory_budget", "Budget of allocated memory", unit, &one(memory.budget_bytes))?;
+    writer.gauges("memory_allocated", "Allocated memory", unit, &one(memory.allocated_bytes))?;
+    writer.gauges("memory_used", "Allocated memory by use", unit, &parts)?;
     let limit = [(vec![("source", memory.limit_source)], memory.limit_bytes)];
-    writer.gauges("memory_limit", "The smallest limit on memory, and what sets it", unit, &limit)?;
+    writer.gauges("memory_limit", "Smallest memory limit and its source", unit, &limit)?;
     writer.gauges("memory_resident", "Resident memory, mapped files included", unit, &one(memory.resident_bytes))?;
     writer.gauges("memory_resident_own", "Resident memory of this process alone", unit, &one(memory.resident_own_bytes))?;
     writer.gauges("memory_target", "Memory that may be used now", unit, &one(memory.target_bytes))?;
-    writer.gauges("memory_kernel", "Memory that the kernel keeps for what is held, about", unit, &one(memory.kernel_bytes))?;
-    writer.counters("memory_given_way", "Entries of caches that gave way because memory was short", None, &one(memory.given_way))?;
-    writer.counters("memory_pressures", "Times that the kernel told of memory pressure", None, &one(memory.pressures.unwrap_or(0)))?;
-    writer.counters("memory_allocation_failures", "Times that the system refused memory", None, &one(memory.allocation_failures))
+    writer.gauges("memory_kernel", "Estimated kernel memory for watches, open files and connections", unit, &one(memory.kernel_bytes))?;
+    writer.counters("memory_given_way", "Cache entries dropped because memory was short", None, &one(memory.given_way))?;
+    writer.counters("memory_pressures", "Reports of memory pressure by the kernel", None, &one(memory.pressures.unwrap_or(0)))?;
+    writer.counters("memory_allocation_failures", "Allocations refused by the system", None, &one(memory.allocation_failures))
 }

@@ -127,25 +127,25 @@ fn caches(writer: &mut Writer<'_, '_>, caches: &[CacheNumbers]) -> fmt::Result {
         [("bytes", by.bytes), ("count", by.count), ("share", by.share), ("shed", by.shed), ("memory", by.memory), ("budget", by.budget)]
     });
     let bytes = Some(&Unit::Bytes);
-    writer.counters("cache_hits", "Look-ups answered from a cache", None, &each(caches, |cache| cache.stats.hits))?;
-    writer.counters("cache_misses", "Look-ups that a cache did not answer", None, &misses)?;
-    writer.counters("cache_hit", "Content that look-ups answered were about", bytes, &each(caches, |cache| cache.stats.hit_bytes))?;
-    writer.counters("cache_miss", "Content that look-ups not answered were about", bytes, &each(caches, |cache| cache.stats.miss_bytes))?;
-    writer.counters("cache_insertions", "Entries put in", None, &each(caches, |cache| cache.stats.insertions))?;
-    writer.counters("cache_rejections", "Entries not kept, because others are asked for more often", None, &each(caches, |cache| cache.stats.rejected))?;
-    writer.counters("cache_evictions", "Entries pushed out", None, &evictions)?;
-    writer.counters("cache_changes", "Entries dropped because the file had changed", None, &each(caches, |cache| cache.stats.changed))?;
-    writer.counters("cache_releases", "Entries let go because nobody will ask for them", None, &each(caches, |cache| cache.stats.released))?;
-    writer.gauges("cache_entries", "Entries now", None, &each(caches, |cache| cache.entries as u64))?;
+    writer.counters("cache_hits", "Cache hits", None, &each(caches, |cache| cache.stats.hits))?;
+    writer.counters("cache_misses", "Cache misses by reason", None, &misses)?;
+    writer.counters("cache_hit", "Content bytes of cache hits", bytes, &each(caches, |cache| cache.stats.hit_bytes))?;
+    writer.counters("cache_miss", "Content bytes of cache misses", bytes, &each(caches, |cache| cache.stats.miss_bytes))?;
+    writer.counters("cache_insertions", "Cache insertions", None, &each(caches, |cache| cache.stats.insertions))?;
+    writer.counters("cache_rejections", "Insertions rejected by the admission policy", None, &each(caches, |cache| cache.stats.rejected))?;
+    writer.counters("cache_evictions", "Cache evictions by cause", None, &evictions)?;
+    writer.counters("cache_changes", "Cache entries invalidated by a change of the file", None, &each(caches, |cache| cache.stats.changed))?;
+    writer.counters("cache_releases", "Cache entries released because they are no longer needed", None, &each(caches, |cache| cache.stats.released))?;
+    writer.gauges("cache_entries", "Cache entries", None, &each(caches, |cache| cache.entries as u64))?;
     let negative = |cache: &CacheNumbers| cache.negative_entries.map(|count| count as u64);
-    writer.gauges("cache_negative_entries", "Entries now that lead to no file", None, &sizes(caches, negative))?;
-    writer.gauges("cache_entries_limit", "Entries at most", None, &each(caches, |cache| cache.capacity as u64))?;
-    writer.gauges("cache_size", "Content held now", bytes, &sizes(caches, |cache| cache.bytes))?;
-    writer.gauges("cache_size_limit", "Content held at most", bytes, &sizes(caches, |cache| cache.capacity_bytes))?;
+    writer.gauges("cache_negative_entries", "Negative cache entries", None, &sizes(caches, negative))?;
+    writer.gauges("cache_entries_limit", "Capacity in entries", None, &each(caches, |cache| cache.capacity as u64))?;
+    writer.gauges("cache_size", "Content bytes in the cache", bytes, &sizes(caches, |cache| cache.bytes))?;
+    writer.gauges("cache_size_limit", "Capacity in content bytes", bytes, &sizes(caches, |cache| cache.capacity_bytes))?;
     writer.eviction_ages(caches)?;
-    let by_requests = "Hits in all look-ups that a cache of another size would give, estimated";
+    let by_requests = "Estimated hit ratio by cache size";
     writer.estimates("cache_estimated_hit_ratio", by_requests, caches, |point| point.hit_ratio)?;
-    let by_bytes = "The same in bytes of content";
+    let by_bytes = "Estimated byte hit ratio by cache size";
     writer.estimates("cache_estimated_byte_hit_ratio", by_bytes, caches, |point| point.hit_ratio_bytes)
 }
 
@@ -154,7 +154,7 @@ fn traffic(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
     let codes: Vec<String> = shown.requests.by_status.keys().map(u16::to_string).collect();
     let responses = codes.iter().zip(shown.requests.by_status.values());
     let responses: Vec<Sample<'_>> = responses.map(|(code, count)| (vec![("code", code.as_str())], *count)).collect();
-    writer.counters("responses", "Requests answered, by their status", None, &responses)?;
+    writer.counters("responses", "Responses by status code", None, &responses)?;
     let sent = [
         ("gathered", shown.bytes_sent.gathered),
         ("sendfile", shown.bytes_sent.sendfile),
@@ -162,7 +162,7 @@ fn traffic(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
     let sent = sent.map(|(way, count)| (vec![("way", way)], count));
     writer.counters(
         "sent",
-        "Bytes sent, by way of sending",
+        "Bytes sent by system call",
         Some(&Unit::Bytes),
         &sent,
     )?;
@@ -170,13 +170,13 @@ fn traffic(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
     let lost = [(Vec::new(), shown.access_log_lost_bytes)];
     writer.counters(
         "access_log_lost",
-        "Log lines that could not be written",
+        "Bytes of log lines that could not be written",
         Some(&Unit::Bytes),
         &lost,
     )?;
     writer.counter(
         "access_log_lost_lines",
-        "Log lines that could not be written, or only in part",
+        "Log lines that were not written completely",
         shown.access_log_lost_lines,
     )
 }
@@ -191,12 +191,7 @@ fn connections(writer: &mut Writer<'_, '_>, connections: ConnectionNumbers) -> f
         ("lingering", connections.by_state.lingering),
     ];
     let states = states.map(|(state, count)| (vec![("state", state)], count as u64));
-    writer.gauges(
-        "connections",
-        "Open connections by what they are doing",
-        None,
-        &states,
-    )?;
+    writer.gauges("connections", "Open connections by state", None, &states)?;
     writer.gauge(
         "connections_open",
         "Open connections",
@@ -204,17 +199,17 @@ fn connections(writer: &mut Writer<'_, '_>, connections: ConnectionNumbers) -> f
     )?;
     writer.gauge(
         "connections_limit",
-        "Connections at most",
+        "Connection limit",
         connections.capacity as u64,
     )?;
     writer.counter(
         "connections_accepted",
-        "Connections taken",
+        "Connections accepted",
         connections.accepted,
     )?;
     writer.counter(
         "accept_pauses",
-        "Times that accepting had to pause",
+        "Pauses of accepting",
         connections.accept_pauses,
     )?;
     places(writer, connections)
@@ -224,17 +219,17 @@ fn connections(writer: &mut Writer<'_, '_>, connections: ConnectionNumbers) -> f
 fn places(writer: &mut Writer<'_, '_>, connections: ConnectionNumbers) -> fmt::Result {
     writer.counter(
         "connections_given_up",
-        "Idle connections closed because another needed the place",
+        "Idle connections closed to free a slot",
         connections.idle_given_up,
     )?;
     writer.counter(
         "connections_refused",
-        "Connections closed at once because their address had its share",
+        "Connections refused by the address share",
         connections.refused_by_share,
     )?;
     writer.counter(
         "connections_closed_for_memory",
-        "Connections closed because buffers took more than their share of memory",
+        "Connections closed because of buffer memory",
         connections.closed_for_memory,
     )
 }
@@ -245,83 +240,83 @@ fn disk(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
     let engine = [(vec![("engine", disk.engine)], 1)];
     writer.gauges(
         "disk_engine",
-        "The engine that waits for the disk",
+        "Disk engine",
         None,
         &engine,
     )?;
-    writer.gauge("disk_jobs", "Jobs under way", disk.depth as u64)?;
+    writer.gauge("disk_jobs", "Disk jobs in flight", disk.depth as u64)?;
     writer.gauge(
         "disk_jobs_waiting",
-        "Jobs that wait for their turn",
+        "Queued disk jobs",
         disk.waiting as u64,
     )?;
     writer.gauge(
         "disk_jobs_waiting_limit",
-        "Jobs that may wait",
+        "Capacity of the disk queue",
         disk.waiting_capacity as u64,
     )?;
     writer.counter(
         "disk_jobs_refused",
-        "Jobs refused because too many waited",
+        "Disk jobs refused because the queue was full",
         disk.refused,
     )?;
     writer.counter(
         "mappings_gone",
-        "Mappings dropped because the kernel had taken their pages",
+        "Mappings dropped because the kernel reclaimed their pages",
         disk.mappings_gone,
     )?;
-    writer.durations("disk_job_duration", "How long jobs were at the engine", &disk.job_us, disk.job_us_total)?;
-    writer.gauge("disk_look_ups", "Look-ups that connections wait for", disk.look_ups as u64)?;
-    writer.gauge("disk_windows", "Parts of long files that are being read", disk.windows as u64)?;
-    writer.gauge("warming", "Whether the caches are being filled before anybody asks", u64::from(shown.store.warming.under_way))?;
-    writer.counter("warmed_paths", "Paths looked up before anybody asked", shown.store.warming.paths)?;
-    writer.counter("warmed_files", "Those of them that led to files", shown.store.warming.files)?;
-    writer.gauge("variants_outdated", "Precompressed files not used because they are older than their files", shown.store.variants.outdated as u64)
+    writer.durations("disk_job_duration", "Duration of disk jobs at the engine", &disk.job_us, disk.job_us_total)?;
+    writer.gauge("disk_look_ups", "Path lookups in flight", disk.look_ups as u64)?;
+    writer.gauge("disk_windows", "Windows of long files being read", disk.windows as u64)?;
+    writer.gauge("warming", "Whether prefetching is in progress", u64::from(shown.store.warming.under_way))?;
+    writer.counter("warmed_paths", "Prefetched paths", shown.store.warming.paths)?;
+    writer.counter("warmed_files", "Prefetched paths that led to files", shown.store.warming.files)?;
+    writer.gauge("variants_outdated", "Precompressed variants unused because they are older than their files", shown.store.variants.outdated as u64)
 }
 
 #[rustfmt::skip]
 fn freshness(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
     let fresh = &shown.store.freshness;
-    writer.gauge("watched_directories", "Directories whose changes are told", fresh.watched_directories as u64)?;
-    writer.gauge("watched_files", "Mapped files whose changes are told", fresh.watched_files as u64)?;
-    writer.gauge("polled_directories", "Directories that are looked at again and again", fresh.polled_directories as u64)?;
-    writer.gauge("polled_entries", "Entries that are looked at again and again", fresh.polled_entries as u64)?;
-    writer.seconds("staleness_limit", "The longest that a change may go unnoticed now", fresh.worst_staleness_ms as f64 / 1e3)?;
-    writer.seconds("revalidate", "How often it is looked at what nobody tells of", fresh.revalidate_ms as f64 / 1e3)?;
-    writer.seconds("recheck", "How often what is in use is compared though nothing told of a change", fresh.recheck_ms as f64 / 1e3)?;
-    writer.counter("rechecked_entries", "Entries so compared", fresh.rechecked)?;
-    writer.counter("rechecks_changed", "Those of them that had changed", fresh.rechecks_changed)?;
-    writer.counter("checks_ahead", "Checks of polled entries begun before their time was over", fresh.checks_ahead)?;
-    writer.seconds("stale_limit", "The age up to which entries are answered from that the storage does not confirm", fresh.stale_limit_ms as f64 / 1e3)?;
-    writer.counter("stale_answers", "Answers that were not confirmed in time", fresh.stale_answers)?;
-    writer.gauge("stale_entries", "Entries that are answered from so now", fresh.stale_entries as u64)?;
-    writer.seconds("stale_oldest", "How long ago the oldest of them was confirmed", fresh.stale_oldest_ms as f64 / 1e3)?;
-    writer.gauge("root_watched", "Whether changes of the way to the root are told", u64::from(fresh.root_watched))?;
-    writer.counter("root_switches", "Times that another directory became the root", fresh.root_switches)?;
-    writer.counter("watch_overflows", "Times that the kernel lost events", fresh.overflows)?;
-    writer.counter("mount_changes", "Times that mounts at, below or above the root have changed", fresh.mount_changes)?;
-    writer.counter("watches_refused", "Watches that were refused", fresh.watches_refused)
+    writer.gauge("watched_directories", "Watched directories", fresh.watched_directories as u64)?;
+    writer.gauge("watched_files", "Watched files in the file cache", fresh.watched_files as u64)?;
+    writer.gauge("polled_directories", "Polled directories", fresh.polled_directories as u64)?;
+    writer.gauge("polled_entries", "Polled entries", fresh.polled_entries as u64)?;
+    writer.seconds("staleness_limit", "Longest time for which a change can go unnoticed", fresh.worst_staleness_ms as f64 / 1e3)?;
+    writer.seconds("revalidate", "Revalidation interval of polled entries", fresh.revalidate_ms as f64 / 1e3)?;
+    writer.seconds("recheck", "Comparison interval of entries in use", fresh.recheck_ms as f64 / 1e3)?;
+    writer.counter("rechecked_entries", "Entries compared without an event", fresh.rechecked)?;
+    writer.counter("rechecks_changed", "Compared entries that had changed", fresh.rechecks_changed)?;
+    writer.counter("checks_ahead", "Background revalidations of polled entries", fresh.checks_ahead)?;
+    writer.seconds("stale_limit", "Age limit of stale answers", fresh.stale_limit_ms as f64 / 1e3)?;
+    writer.counter("stale_answers", "Stale answers", fresh.stale_answers)?;
+    writer.gauge("stale_entries", "Stale entries in use", fresh.stale_entries as u64)?;
+    writer.seconds("stale_oldest", "Age of the oldest stale entry", fresh.stale_oldest_ms as f64 / 1e3)?;
+    writer.gauge("root_watched", "Whether the path of the root is watched", u64::from(fresh.root_watched))?;
+    writer.counter("root_switches", "Switches of the root", fresh.root_switches)?;
+    writer.counter("watch_overflows", "Event queue overflows", fresh.overflows)?;
+    writer.counter("mount_changes", "Changes of mounts at, below or above the root", fresh.mount_changes)?;
+    writer.counter("watches_refused", "Refused watches", fresh.watches_refused)
 }
 
 #[rustfmt::skip]
 fn process(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
     let version = [(vec![("version", shown.version)], 1)];
-    writer.gauges("build_info", "The version that runs", None, &version)?;
+    writer.gauges("build_info", "Running version", None, &version)?;
     writer.seconds("uptime", "Time since the start", shown.uptime_seconds as f64)
 }
 
 #[rustfmt::skip]
 fn turns(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
     let turns = &shown.turns;
-    writer.durations("loop_turn_duration", "How long turns of the event loop were", &turns.turn_us, turns.turn_us_total)?;
+    writer.durations("loop_turn_duration", "Duration of event loop iterations", &turns.turn_us, turns.turn_us_total)?;
     writer.counter(
         "loop_sleeps_outside_poll",
-        "Times that the loop slept where it must not",
+        "Blocking calls on the loop, a lower bound",
         turns.sleeps_outside_poll,
     )?;
     writer.counter(
         "loop_major_faults",
-        "Pages that the loop waited for",
+        "Major page faults of the loop",
         turns.major_faults,
     )?;
     let switches = [
@@ -336,6 +331,6 @@ fn turns(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
         &switches,
     )?;
     let cause = vec![("cause", turns.longest_turn_cause.unwrap_or("none yet"))];
-    let mut family = writer.0.encode_descriptor("loop_longest_turn", "The longest turn of the loop, and what took most of it", Some(&Unit::Seconds), MetricType::Gauge)?;
+    let mut family = writer.0.encode_descriptor("loop_longest_turn", "Longest iteration of the loop, by its main cause", Some(&Unit::Seconds), MetricType::Gauge)?;
     ConstGauge::new(turns.longest_turn_us as f64 / 1e6).encode(family.encode_family(&cause)?)
 }

@@ -66,13 +66,13 @@ fn content(snapshot: &Snapshot) -> Markup {
             @if let Some(line) = outdated(snapshot) { p.note { (line) } }
             @if snapshot.access_log_lost_bytes > 0 {
                 p.note {
-                    "Of the access log " (number(snapshot.access_log_lost_lines)) " lines ("
+                    "Access log: " (number(snapshot.access_log_lost_lines)) " lines ("
                     (bytes(snapshot.access_log_lost_bytes)) ") could not be written."
                 }
             }
         }
         section aria-labelledby="sizes" {
-            h2 id="sizes" { "What another size would give" }
+            h2 id="sizes" { "Hit ratio by cache size (estimate)" }
             div.pair {
                 @for cache in curves { (curve(cache)) }
             }
@@ -84,7 +84,7 @@ fn content(snapshot: &Snapshot) -> Markup {
             (super::memory::section(&snapshot.memory))
             (section("disk", "Disk", &disk_figures(snapshot)))
             (section("sent", "Sent", &[
-                ("from mappings and memory", bytes(snapshot.bytes_sent.gathered)),
+                ("from memory", bytes(snapshot.bytes_sent.gathered)),
                 ("by sendfile", bytes(snapshot.bytes_sent.sendfile)),
             ]))
         }
@@ -97,7 +97,7 @@ fn content(snapshot: &Snapshot) -> Markup {
     }
 }
 
-/// The files that most goes to.
+/// The top files by bytes and by waiting requests.
 fn top_files(snapshot: &Snapshot) -> Markup {
     let top = &snapshot.store.top;
     let has_missed = snapshot
@@ -106,7 +106,7 @@ fn top_files(snapshot: &Snapshot) -> Markup {
         .iter()
         .any(|cache| cache.stats.misses > 0);
     let none = match has_missed {
-        true => "No file stands out: the waiting is spread over many.",
+        true => "No file stands out: waiting requests are spread over many.",
         false => "None yet.",
     };
     let by_bytes = top.by_bytes.iter().map(|one| (&one.path, bytes(one.bytes)));
@@ -116,10 +116,10 @@ fn top_files(snapshot: &Snapshot) -> Markup {
         .map(|one| (&one.path, number(one.misses)));
     html! {
         section aria-labelledby="top" {
-            h2 id="top" { "Files that most goes to" }
+            h2 id="top" { "Top files" }
             div.pair {
                 (top_table("top-bytes", "Bytes of content", "None yet.", by_bytes))
-                (top_table("top-misses", "Requests that waited for a look-up", none, by_misses))
+                (top_table("top-misses", "Requests that waited for a lookup", none, by_misses))
             }
         }
     }
@@ -149,42 +149,42 @@ fn top_table<'a>(
     }
 }
 
-/// How often something took how long.
+/// Distributions of durations and of ages at eviction.
 fn times(snapshot: &Snapshot) -> Markup {
     let turns = bars::of_micros(&snapshot.turns.turn_us);
     let jobs = bars::of_micros(&snapshot.store.disk.job_us);
     html! {
         section aria-labelledby="times" {
-            h2 id="times" { "How often it took how long" }
+            h2 id="times" { "Latency distributions" }
             div.pair {
-                (bars::drawn("turn-times", "Turns of the loop", "None yet.", &turns))
-                (bars::drawn("job-times", "Jobs at the disk engine", "None yet.", &jobs))
+                (bars::drawn("turn-times", "Iterations of the loop", "None yet.", &turns))
+                (bars::drawn("job-times", "Disk jobs", "None yet.", &jobs))
                 @for cache in &snapshot.store.caches {
-                    @let title = format!("Age at which {} were pushed out", plural(cache.name));
+                    @let title = format!("Age at eviction: {}", title(cache.name));
                     @let ages = bars::of_ages(&cache.stats.age_at_eviction_s);
-                    (bars::drawn(&format!("ages-{}", cache.name), &title, "None were.", &ages))
+                    (bars::drawn(&format!("ages-{}", cache.name), &title, "None yet.", &ages))
                 }
             }
         }
     }
 }
 
-/// What a cache holds, in words.
-fn plural(name: &str) -> &'static str {
+/// The name of a cache on the page.
+fn title(name: &str) -> &'static str {
     match name {
-        "path" => "paths",
-        "map" => "mapped files",
-        _ => "open files",
+        "path" => "path cache",
+        "map" => "file cache",
+        _ => "open-file cache",
     }
 }
 
-/// What was promised of the loop, and whether it was held.
+/// Whether the loop has made blocking calls.
 fn promise(snapshot: &Snapshot) -> Markup {
     let turns = &snapshot.turns;
     let last = match (turns.last_sleep_cause, turns.last_sleep_seconds_ago) {
         (Some(cause), Some(ago)) => {
             format!(
-                ", the last time noticed {} ago in a turn of {cause}",
+                ", most recently {} ago, in an iteration of {cause}",
                 duration(ago)
             )
         }
@@ -192,13 +192,13 @@ fn promise(snapshot: &Snapshot) -> Markup {
     };
     html! {
         @match (turns.sleeps_outside_poll, snapshot.store.disk.engine) {
-            (0, _) => p.note { "The loop has slept in its wait only, as promised." },
+            (0, _) => p.note { "No blocking calls on the loop, as promised." },
             (count, "blocking") => p.note {
-                "The loop has slept " (number(count)) " times outside its wait" (last)
-                ": this engine waits for the disk there."
+                "Blocking calls on the loop: " (number(count)) (last)
+                "; expected with the blocking engine."
             },
             (count, _) => p.promise {
-                "The loop has slept " (number(count)) " times where it must not" (last) "."
+                "Blocking calls on the loop: " (number(count)) (last) ". Apart from rare page reclaim this is a defect."
             },
         }
     }
@@ -208,8 +208,8 @@ fn promise(snapshot: &Snapshot) -> Markup {
 fn curve(cache: &CacheNumbers) -> Markup {
     let today = cache.capacity_bytes.unwrap_or(cache.capacity as u64);
     let (title, flag) = match cache.name {
-        "map" => ("Mapped files", "--map-cache"),
-        _ => ("Paths", "--path-cache"),
+        "map" => ("File cache", "--map-cache"),
+        _ => ("Path cache", "--path-cache"),
     };
     html! {
         div {
@@ -220,26 +220,26 @@ fn curve(cache: &CacheNumbers) -> Markup {
                     p.note { (plot::words(curve, today)) }
                 }
                 None => p.note {
-                    "Not enough was asked for yet to tell, or the cache is very small."
+                    "Too few requests for an estimate yet, or the cache is very small."
                 },
             }
         }
     }
 }
 
-/// How the caches follow the disk, in words.
+/// How the caches follow the disk.
 fn freshness(snapshot: &Snapshot) -> String {
     let fresh = &snapshot.store.freshness;
     let noticed = match fresh.worst_staleness_ms {
-        0 => String::from("Every change is noticed by the next request"),
-        ms => format!("A change is noticed within {} ms", number(ms)),
+        0 => String::from("The next request sees every change"),
+        ms => format!("A change is seen within {} ms", number(ms)),
     };
     format!(
-        "{noticed}: {} directories and {} mapped files are watched, {} entries in {} directories are \
-         looked at again after {} ms, {} times so early that nobody waited. \
-         {} of {} entries compared every {} ms had changed without an event. The way to the root is {}; it has led elsewhere {} times. Events \
-         were lost {} times, mounts near the root have changed {} times, watches refused {} times. {} answers were older than that because the storage \
-         did not confirm them in time; {} entries are now, the oldest by {} ms, and none by more than {} ms.",
+        "{noticed}: {} directories and {} cached files are watched; {} entries in {} directories are \
+         polled every {} ms ({} revalidations in the background). \
+         Comparisons without an event: {} of {} entries had changed (interval {} ms). Path of the root: {}, switched {} times. \
+         Event queue overflows: {}. Mount changes near the root: {}. Refused watches: {}. \
+         Stale answers: {}; stale entries now: {}, the oldest {} ms old, at most {} ms allowed.",
         number(fresh.watched_directories as u64),
         number(fresh.watched_files as u64),
         number(fresh.polled_entries as u64),
@@ -252,7 +252,7 @@ fn freshness(snapshot: &Snapshot) -> String {
         if fresh.root_watched {
             "watched"
         } else {
-            "looked at again as well"
+            "polled"
         },
         number(fresh.root_switches),
         number(fresh.overflows),
@@ -265,27 +265,27 @@ fn freshness(snapshot: &Snapshot) -> String {
     )
 }
 
-/// What the caches were filled with, in words.
+/// Progress of prefetching.
 fn warming(snapshot: &Snapshot) -> Option<String> {
     let warming = snapshot.store.warming;
-    let verb = match (warming.under_way, warming.paths) {
-        (true, _) => "are being",
+    let progress = match (warming.under_way, warming.paths) {
+        (true, _) => "in progress",
         (false, 0) => return None,
-        (false, _) => "were",
+        (false, _) => "complete",
     };
     Some(format!(
-        "The caches {verb} filled before anybody asks: {} paths looked up, {} of them lead to files.",
+        "Prefetching {progress}: {} paths looked up, {} of them lead to files.",
         number(warming.paths),
         number(warming.files),
     ))
 }
 
-/// Which precompressed files go unused, in words.
+/// Precompressed variants that are older than their files.
 fn outdated(snapshot: &Snapshot) -> Option<String> {
     let variants = &snapshot.store.variants;
     let example = variants.outdated_example.as_ref()?;
     Some(format!(
-        "{} precompressed files are not used because they are older than their files, {example} for one.",
+        "{} precompressed variants are unused because they are older than their files, such as {example}.",
         number(variants.outdated as u64),
     ))
 }
@@ -317,16 +317,16 @@ fn connection_figures(snapshot: &Snapshot) -> [(&'static str, String); 12] {
         ("waiting for the disk", number(by.waiting as u64)),
         ("sending", number(by.sending as u64)),
         ("lingering", number(by.lingering as u64)),
-        ("at most", number(connections.capacity as u64)),
+        ("capacity", number(connections.capacity as u64)),
         ("accepted", number(connections.accepted)),
         ("accept pauses", number(connections.accept_pauses)),
-        ("idle, gave way", number(connections.idle_given_up)),
+        ("closed: idle", number(connections.idle_given_up)),
         (
             "refused: address share",
             number(connections.refused_by_share),
         ),
         (
-            "closed for their buffers",
+            "closed: buffer memory",
             number(connections.closed_for_memory),
         ),
     ]
@@ -335,27 +335,33 @@ fn connection_figures(snapshot: &Snapshot) -> [(&'static str, String); 12] {
 fn disk_figures(snapshot: &Snapshot) -> [(&'static str, String); 8] {
     let disk = &snapshot.store.disk;
     [
-        ("jobs under way", number(disk.depth as u64)),
-        ("jobs waiting", number(disk.waiting as u64)),
+        ("jobs in flight", number(disk.depth as u64)),
+        ("jobs queued", number(disk.waiting as u64)),
         ("jobs refused", number(disk.refused)),
-        ("half of the jobs below", below(&disk.job_us, 0.5)),
-        ("99 % of them below", below(&disk.job_us, 0.99)),
-        ("look-ups under way", number(disk.look_ups as u64)),
+        ("job duration, p50", below(&disk.job_us, 0.5)),
+        ("job duration, p99", below(&disk.job_us, 0.99)),
+        ("lookups in flight", number(disk.look_ups as u64)),
         ("windows being read", number(disk.windows as u64)),
-        ("mappings whose pages had gone", number(disk.mappings_gone)),
+        ("mappings with reclaimed pages", number(disk.mappings_gone)),
     ]
 }
 
 fn loop_figures(turns: &IterationNumbers) -> [(&'static str, String); 8] {
     [
-        ("turns", number(turns.turns)),
-        ("half of the turns below", below(&turns.turn_us, 0.5)),
-        ("99 % of turns below", below(&turns.turn_us, 0.99)),
-        ("longest turn", longest_turn(turns)),
-        ("gave the processor up", number(turns.voluntary_switches)),
-        ("had it taken away", number(turns.involuntary_switches)),
-        ("sleeps outside its wait", number(turns.sleeps_outside_poll)),
-        ("pages waited for", number(turns.major_faults)),
+        ("iterations", number(turns.turns)),
+        ("duration, p50", below(&turns.turn_us, 0.5)),
+        ("duration, p99", below(&turns.turn_us, 0.99)),
+        ("longest iteration", longest_turn(turns)),
+        (
+            "voluntary context switches",
+            number(turns.voluntary_switches),
+        ),
+        (
+            "involuntary context switches",
+            number(turns.involuntary_switches),
+        ),
+        ("blocking calls", number(turns.sleeps_outside_poll)),
+        ("major page faults", number(turns.major_faults)),
     ]
 }
 
@@ -393,34 +399,34 @@ type Row = (&'static str, fn(&CacheNumbers) -> String);
 
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
-    ("hits, last minute",        |cache| percent(cache.minute.hit_ratio)),
-    ("of the bytes, last minute", |cache| percent(cache.minute.hit_ratio_bytes)),
-    ("look-ups, last minute",    |cache| number(cache.minute.look_ups)),
-    ("hits, since the start",    |cache| percent(cache.hit_ratio)),
-    ("of the bytes, since the start", |cache| percent(cache.hit_ratio_bytes)),
+    ("hit ratio (1 min)",        |cache| percent(cache.minute.hit_ratio)),
+    ("byte hit ratio (1 min)", |cache| percent(cache.minute.hit_ratio_bytes)),
+    ("lookups (1 min)",    |cache| number(cache.minute.look_ups)),
+    ("hit ratio (total)",    |cache| percent(cache.hit_ratio)),
+    ("byte hit ratio (total)", |cache| percent(cache.hit_ratio_bytes)),
     ("entries",                  |cache| number(cache.entries as u64)),
-    ("leading to no file",       |cache| cache.negative_entries.map_or("–".into(), |count| number(count as u64))),
-    ("at most",                  |cache| number(cache.capacity as u64)),
+    ("negative entries",       |cache| cache.negative_entries.map_or("–".into(), |count| number(count as u64))),
+    ("capacity (entries)",        |cache| number(cache.capacity as u64)),
     ("bytes",                    |cache| cache.bytes.map_or("–".into(), bytes)),
-    ("at most",                  |cache| cache.capacity_bytes.map_or("–".into(), bytes)),
+    ("capacity (bytes)",          |cache| cache.capacity_bytes.map_or("–".into(), bytes)),
     ("hits",                     |cache| number(cache.stats.hits)),
-    ("misses: never seen",       |cache| number(cache.stats.misses_by.cold)),
-    ("misses: pushed out before", |cache| number(cache.stats.misses_by.evicted)),
-    ("misses: changed before",   |cache| number(cache.stats.misses_by.changed)),
-    ("misses: path looked up",   |cache| number(cache.stats.misses_by.path)),
-    ("checked with the disk",    |cache| number(cache.stats.expired)),
-    ("put in",                   |cache| number(cache.stats.insertions)),
-    ("pushed out",               |cache| number(cache.stats.evictions)),
-    ("for want of bytes",        |cache| number(cache.stats.evictions_by.bytes)),
-    ("for want of places",       |cache| number(cache.stats.evictions_by.count)),
-    ("beyond the share of those that lead to no file", |cache| number(cache.stats.evictions_by.share)),
-    ("for the sake of connections", |cache| number(cache.stats.evictions_by.shed)),
-    ("the kernel took their pages", |cache| number(cache.stats.evictions_by.memory)),
-    ("for the budget of memory", |cache| number(cache.stats.evictions_by.budget)),
-    ("half of them within",      |cache| median_age(&cache.stats)),
-    ("not kept, asked for less", |cache| number(cache.stats.rejected)),
-    ("dropped, changed",         |cache| number(cache.stats.changed)),
-    ("let go, not needed",       |cache| number(cache.stats.released)),
+    ("misses: cold",       |cache| number(cache.stats.misses_by.cold)),
+    ("misses: capacity", |cache| number(cache.stats.misses_by.evicted)),
+    ("misses: invalidated",   |cache| number(cache.stats.misses_by.changed)),
+    ("opened during path lookup",   |cache| number(cache.stats.misses_by.path)),
+    ("revalidated",    |cache| number(cache.stats.expired)),
+    ("insertions",                   |cache| number(cache.stats.insertions)),
+    ("evictions",               |cache| number(cache.stats.evictions)),
+    ("evicted: size limit",        |cache| number(cache.stats.evictions_by.bytes)),
+    ("evicted: entry limit",       |cache| number(cache.stats.evictions_by.count)),
+    ("evicted: negative-entry quota", |cache| number(cache.stats.evictions_by.share)),
+    ("evicted: descriptor pressure", |cache| number(cache.stats.evictions_by.shed)),
+    ("evicted: page reclaim", |cache| number(cache.stats.evictions_by.memory)),
+    ("evicted: memory budget", |cache| number(cache.stats.evictions_by.budget)),
+    ("median age at eviction",      |cache| median_age(&cache.stats)),
+    ("rejected by admission policy", |cache| number(cache.stats.rejected)),
+    ("invalidated",         |cache| number(cache.stats.changed)),
+    ("released",       |cache| number(cache.stats.released)),
 ];
 
 fn cache_table(caches: &[CacheNumbers]) -> Markup {
@@ -431,7 +437,7 @@ fn cache_table(caches: &[CacheNumbers]) -> Markup {
                     tr {
                         td {}
                         @for cache in caches {
-                            th scope="col" { (plural(cache.name)) }
+                            th scope="col" { (title(cache.name)) }
                         }
                     }
                 }
