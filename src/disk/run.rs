@@ -14,8 +14,10 @@ use super::list::list;
 use crate::job::{
     CHECK_LENGTH_MAX, Done, Job, LOAD_LENGTH_MAX, OneShot, Save, Syscall, SyscallResult,
 };
+use crate::memory::slack::{self, FreeMemory};
 use crate::site::listing::Name;
 use crate::site::mounts::Table;
+use crate::sys::allocator;
 use crate::sys::beneath::{Links, Located, Root};
 use crate::sys::file::{Description, OpenFile};
 use crate::sys::mapping::populate;
@@ -103,7 +105,14 @@ fn once(what: &OneShot) -> Done {
             Done::Populated
         }
         OneShot::Reopen(path) => Done::Reopened(output::open_appending(path)),
-        OneShot::Measure(places) => Done::Measured(Some(places.measure())),
+        OneShot::Measure(places, free) => {
+            if *free == FreeMemory::GivenBack {
+                allocator::give_back();
+            }
+            let measured = places.measure();
+            allocator::set_huge_pages(slack::huge_pages(measured.limit));
+            Done::Measured(Some(measured))
+        }
         OneShot::Load(path) => Done::Loaded(load(path)),
         OneShot::Save(what) => Done::Saved(save(what)),
         OneShot::Recheck(recheck) => Done::Rechecked(recheck.compare()),

@@ -306,7 +306,7 @@ impl Job {
             Job::Append(append) => Some(append.internal_job()),
             Job::OneShot(OneShot::Reopen(_), _) => Some(InternalJob::Reopen),
             Job::OneShot(OneShot::Save(..), _) => Some(InternalJob::Save),
-            Job::OneShot(OneShot::Measure(_), _) => Some(InternalJob::Measure),
+            Job::OneShot(OneShot::Measure(..), _) => Some(InternalJob::Measure),
             Job::OneShot(OneShot::Mounts(_), _) => Some(InternalJob::Mounts),
             _ => None,
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::{Done, Recheck};
 use crate::memory::measured::MemoryFiles;
+use crate::memory::slack::FreeMemory;
 use crate::sys::beneath::Root;
 use crate::sys::mapping::Addresses;
 
@@ -21,8 +22,8 @@ pub enum OneShot {
     Load(PathBuf),
     /// Write one, in place of what it was.
     Save(Save),
-    /// See how much memory there is.
-    Measure(Arc<MemoryFiles>),
+    /// See how much memory there is, once what is free has gone back or not.
+    Measure(Arc<MemoryFiles>, FreeMemory),
     /// Compare files with what is remembered of them.
     Recheck(Recheck),
     /// Read the names in a directory below the root.
@@ -57,7 +58,7 @@ impl OneShot {
             OneShot::Reopen(_) => Done::Reopened(Err(error().into())),
             OneShot::Load(_) => Done::Loaded(Err(error())),
             OneShot::Save(..) => Done::Saved(Err(error().into())),
-            OneShot::Measure(_) => Done::Measured(None),
+            OneShot::Measure(..) => Done::Measured(None),
             OneShot::Recheck(_) => Done::Rechecked(Vec::new()),
             OneShot::Names(..) => Done::Named(Err(error())),
             OneShot::Mounts(_) => Done::Mounts(None),

@@ -1,11 +1,13 @@
 //! One budget for all memory that the server allocates: its parts, and the arithmetic of it.
 //!
 //! Nothing here allocates, reads a file or knows who holds what. `limits` says how much memory there is,
-//! from the texts that the kernel gives; `plan` says who gives way when it becomes short.
+//! from the texts that the kernel gives; `plan` says who gives way when it becomes short;
+//! `slack` says when free memory goes back to the kernel.
 
 pub mod limits;
 pub mod measured;
 pub mod plan;
+pub mod slack;
 
 /// What memory is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::ptr;
-use std::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use libmimalloc_sys as mi;
 use rustix::event::Timespec;
@@ -43,8 +43,31 @@ const RETRY_COUNT_MAX: usize = 100;
 
 /// Address space that mimalloc takes at a time, in KiB. Its own 1 GiB is more than a limit may leave.
 const ARENA_LENGTH_KIB: std::ffi::c_long = 64 << 10;
-/// `mi_option_arena_reserve` of mimalloc 3.
+/// Milliseconds until free memory goes back to the kernel in an allocation, on whichever thread makes it: never,
+/// because the loop is such a thread. A helper does it ([`give_back`]).
+const PURGE_DELAY_MS: std::ffi::c_long = 1 << 40;
+
+/// `mi_option_purge_delay` and `mi_option_arena_reserve` of this version of mimalloc.
+const OPTION_PURGE_DELAY: mi::mi_option_t = 15;
 const OPTION_ARENA_RESERVE: mi::mi_option_t = 23;
+
+/// What mimalloc is told before the first allocation.
+const OPTIONS: [(mi::mi_option_t, std::ffi::c_long); 2] = [
+    (OPTION_ARENA_RESERVE, ARENA_LENGTH_KIB),
+    (OPTION_PURGE_DELAY, PURGE_DELAY_MS),
+];
+
+/// Whether memory may be resident in pages of 2 MiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HugePages {
+    /// Fewer misses of the processor's address translation.
+    Allowed,
+    /// Less resident memory: a heap of many size classes uses a fraction of each such page.
+    Refused,
+}
+
+/// Whether huge pages are allowed now.
+static HAS_HUGE_PAGES: AtomicBool = AtomicBool::new(true);
 
 /// Bytes allocated less bytes freed, by the threads that count here. Alone in its line of the cache.
 #[repr(align(128))]
@@ -80,10 +103,30 @@ pub fn block_length(length: usize) -> u64 {
     (unsafe { mi::mi_good_size(length) }) as u64
 }
 
-/// Gives free memory of the calling thread back to the kernel. O(its pages).
+/// Gives memory that is free back to the kernel: all that no thread keeps for itself, and what the calling thread
+/// does. O(pages of the calling thread and pages that are free).
+///
+/// # Blocking
+/// `madvise(2)` takes about 0.1 ms for each MiB that goes back.
 pub fn give_back() {
     // SAFETY: may be called at any time from any thread.
     unsafe { mi::mi_collect(true) };
+}
+
+/// Allows huge pages or refuses them, for memory that is touched from now on. mimalloc asks for them, so this holds
+/// whether the kernel gives them to all or to those who ask.
+///
+/// # Blocking
+/// Waits for other changes of the address space, if the setting changes.
+pub fn set_huge_pages(wanted: HugePages) {
+    let is_allowed = wanted == HugePages::Allowed;
+    if HAS_HUGE_PAGES.swap(is_allowed, Ordering::Relaxed) == is_allowed {
+        return;
+    }
+    let is_refused = libc::c_ulong::from(!is_allowed);
+    // Where the kernel knows no huge pages, the call fails and nothing is to be done.
+    // SAFETY: a setting of the process; the unused arguments are 0, as prctl(2) demands.
+    unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, is_refused, 0, 0, 0) };
 }
 
 /// How often the system has refused memory since the start.
@@ -142,14 +185,22 @@ fn shard() -> usize {
 fn begin_thread() -> usize {
     let own = match THREADS.fetch_add(1, Ordering::Relaxed) {
         0 => {
-            // SAFETY: sets a number; the option is known to mimalloc.
-            unsafe { mi::mi_option_set(OPTION_ARENA_RESERVE, ARENA_LENGTH_KIB) };
+            begin_process();
             0
         }
         number => 1 + number % (SHARD_COUNT - 1),
     };
     OWN.set(own);
     own
+}
+
+fn begin_process() {
+    for (option, value) in OPTIONS {
+        // SAFETY: sets a number; the option is known to mimalloc.
+        unsafe { mi::mi_option_set(option, value) };
+    }
+    // Until it is known how much memory there is.
+    set_huge_pages(HugePages::Refused);
 }
 
 fn count(change: isize) {
@@ -256,13 +307,30 @@ mod tests {
 
     #[test]
     fn the_options_are_those_that_are_meant() {
-        shard();
         // SAFETY: reads a number.
-        let kib = unsafe { mi::mi_option_get(OPTION_ARENA_RESERVE) };
-        assert!(
-            kib == ARENA_LENGTH_KIB || kib == 1 << 20,
-            "1 GiB is the default of this option: {kib} KiB"
+        let version = unsafe { mi::mi_version() };
+        assert_eq!(
+            version, 30_302,
+            "another version may number its options otherwise"
         );
+        shard();
+        for (option, value) in OPTIONS {
+            // SAFETY: reads a number.
+            let set = unsafe { mi::mi_option_get(option) };
+            assert_eq!(set, value, "option {option}");
+        }
+    }
+
+    #[test]
+    fn huge_pages_are_refused_until_they_are_allowed() {
+        // SAFETY: reads a setting of the process.
+        let refused = || unsafe { libc::prctl(libc::PR_GET_THP_DISABLE, 0, 0, 0, 0) };
+        shard();
+        assert_eq!(refused(), 1);
+        set_huge_pages(HugePages::Allowed);
+        assert_eq!(refused(), 0);
+        set_huge_pages(HugePages::Refused);
+        assert_eq!(refused(), 1);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use serde_json::Value;
@@ -224,6 +225,13 @@ impl Group {
         Err(reason)
     }
 
+    /// Sets another limit. Version 1 refuses one that is below what the kernel cannot take back (EBUSY).
+    pub fn limit(&self, bytes: u64) -> std::io::Result<()> {
+        let files = ["memory.limit_in_bytes", "memory.max"].map(|file| self.0.join(file));
+        let file = files.iter().find(|file| file.exists()).unwrap();
+        fs::write(file, bytes.to_string())
+    }
+
     /// Starts a server in it.
     pub fn serve(&self, site: &Site, words: &[&str]) -> Server {
         let mut command = Command::new("sh");
@@ -271,5 +279,103 @@ fn a_small_container_answers_everything_and_nobody_is_killed() {
             assert!(used(&numbers) <= (mib << 19) + (1 << 20), "{numbers}");
             drop(server);
         }
+    }
+}
+
+/// Resident memory of a process that is no file's, in bytes.
+fn resident_own(server: &Server) -> u64 {
+    let statm = fs::read_to_string(format!("/proc/{}/statm", server.pid())).unwrap();
+    let pages: Vec<u64> = statm.split(' ').flat_map(str::parse).collect();
+    (pages[1] - pages[2]) * 4_096
+}
+
+#[test]
+fn an_idle_server_has_little_resident_that_it_does_not_use() {
+    let _alone = not_beside_others();
+    let group = match Group::limited(256 << 20) {
+        Ok(group) => group,
+        Err(reason) => return skip(&reason),
+    };
+    let server = group.serve(&Site::new(), &[]);
+    wait_until("residence is measured", || {
+        count(&memory(&server), "resident_own_bytes") > 0
+    });
+    let allocated = count(&memory(&server), "allocated_bytes");
+    let resident = resident_own(&server);
+    assert!(
+        resident < allocated + (3 << 20),
+        "{resident} of {allocated}"
+    );
+}
+
+#[test]
+fn free_memory_goes_back_to_the_system() {
+    let _alone = not_beside_others();
+    for engine in ["uring", "threads"] {
+        let site = site_of(12_000, 4_096);
+        let group = match Group::limited(128 << 20) {
+            Ok(group) => group,
+            Err(reason) => return skip(&reason),
+        };
+        let server = group.serve(&site, &["--disk", engine]);
+        ask_for_all(&server, 12_000, 4_096, 2);
+        let full = memory(&server);
+        assert!(used(&full) > 50 << 20, "{engine}: {full}");
+        for directory in 0..12 {
+            let path = site.path(&directory.to_string());
+            fs::remove_dir_all(path).unwrap();
+        }
+        wait_until("the entries are gone", || {
+            count(&memory(&server), "allocated_bytes") < 30 << 20
+        });
+        wait_until("free memory is gone", || {
+            let numbers = memory(&server);
+            resident_own(&server) < count(&numbers, "allocated_bytes") + (6 << 20)
+        });
+        assert_eq!(group.kills(), 0, "{engine}");
+    }
+}
+
+/// Sets a flag when it is dropped.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Lowered as an operator would who finds that the kernel refuses: step by step, each as soon as it is taken.
+#[test]
+fn caches_give_way_when_the_limit_of_a_running_server_is_lowered() {
+    let _alone = not_beside_others();
+    let site = site_of(12_000, 4_096);
+    for engine in ["uring", "threads"] {
+        let group = match Group::limited(256 << 20) {
+            Ok(group) => group,
+            Err(reason) => return skip(&reason),
+        };
+        let server = group.serve(&site, &["--disk", engine]);
+        ask_for_all(&server, 12_000, 4_096, 2);
+        assert!(used(&memory(&server)) > 50 << 20, "{engine}");
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    ask_for_all(&server, 12_000, 4_096, 1);
+                }
+            });
+            // Ended also where a wait is in vain.
+            let _over = Over(&is_over);
+            for mib in [128, 96, 80, 64, 48] {
+                wait_until("the limit is taken", || group.limit(mib << 20).is_ok());
+                wait_until("the caches have given way", || {
+                    let numbers = memory(&server);
+                    count(&numbers, "limit_bytes") == mib << 20
+                        && used(&numbers) <= (mib << 19) + (1 << 20)
+                });
+            }
+        });
+        assert_eq!(group.kills(), 0, "{engine}");
     }
 }

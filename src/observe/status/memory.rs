@@ -13,6 +13,7 @@ use crate::observe::text::{bytes, number};
 /// Memory. All lengths are in bytes.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct MemoryNumbers {
+    // One row of the page each; nothing else has them.
     /// What may be allocated.
     pub budget_bytes: u64,
     /// What may be used now; less than the budget while memory is short.
@@ -31,6 +32,10 @@ pub(crate) struct MemoryNumbers {
     pub resident_bytes: u64,
     /// What of it belongs to this process alone.
     pub resident_own_bytes: u64,
+    /// What of that is free memory, kept by the allocator.
+    pub unreturned_bytes: u64,
+    /// Times that free memory was given back to the kernel.
+    pub given_back: u64,
     /// Entries of caches that gave way because memory was short.
     pub given_way: u64,
     /// Times that the kernel told of memory pressure; `null` where it does not.
@@ -59,6 +64,8 @@ pub(super) fn section(memory: &MemoryNumbers) -> Markup {
                 }
                 div { dt { "resident" } dd { (bytes(memory.resident_bytes)) } }
                 div { dt { "resident without file pages" } dd { (bytes(memory.resident_own_bytes)) } }
+                div { dt { "free but resident" } dd { (bytes(memory.unreturned_bytes)) } }
+                div { dt { "returns of free memory" } dd { (number(memory.given_back)) } }
                 div { dt { "entries dropped" } dd { (number(memory.given_way)) } }
                 @if let Some(pressures) = memory.pressures {
                     div { dt { "memory pressure events" } dd { (number(pressures)) } }
@@ -81,6 +88,8 @@ pub(super) fn metrics(writer: &mut Writer<'_, '_>, memory: &MemoryNumbers) -> fm
     writer.gauges("memory_limit", "Smallest memory limit and its source", unit, &limit)?;
     writer.gauges("memory_resident", "Resident memory, mapped files included", unit, &one(memory.resident_bytes))?;
     writer.gauges("memory_resident_own", "Resident memory of this process alone", unit, &one(memory.resident_own_bytes))?;
+    writer.gauges("memory_unreturned", "Free memory of the allocator that is resident", unit, &one(memory.unreturned_bytes))?;
+    writer.counters("memory_given_back", "Returns of free memory to the kernel", None, &one(memory.given_back))?;
     writer.gauges("memory_target", "Memory that may be used now", unit, &one(memory.target_bytes))?;
     writer.gauges("memory_kernel", "Estimated kernel memory for watches, open files and connections", unit, &one(memory.kernel_bytes))?;
     writer.counters("memory_given_way", "Cache entries dropped because memory was short", None, &one(memory.given_way))?;

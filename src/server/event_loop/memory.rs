@@ -144,6 +144,8 @@ fn numbers(memory: &MemoryControl, parts: Parts, kept: Kept) -> MemoryNumbers {
         limit_source: measured.limit.source.name(),
         resident_bytes: measured.resident.all,
         resident_own_bytes: measured.resident.own,
+        unreturned_bytes: memory.slack().bytes(),
+        given_back: memory.slack().count(),
         given_way: memory.given_way(),
         pressures: memory.pressures(),
         allocation_failures: allocator::failures(),

@@ -14,6 +14,7 @@ use crate::job::{Job, OneShot};
 use crate::memory::limits::Limit;
 use crate::memory::measured::{Measured, MemoryFiles};
 use crate::memory::plan::{self, Kept, Measurement, Plan};
+use crate::memory::slack::{self, FreeMemory, Slack};
 use crate::memory::{Part, Parts};
 use crate::server::start::warn;
 use crate::settings::Settings;
@@ -55,8 +56,12 @@ pub(super) struct MemoryControl {
     given_way: u64,
     /// Whether more are to give way in the next turn.
     is_giving_way: bool,
-    /// Entries that have given way since free memory was last given back to the kernel.
-    unreturned: usize,
+    /// Entries that have given way since the last look at limits and residence.
+    newly_given_way: usize,
+    /// Free memory that is resident.
+    slack: Slack,
+    /// What the next look does about it.
+    free_memory: FreeMemory,
     /// What was allocated when the loop began, without what is counted as another part.
     program_bytes: u64,
 }
@@ -66,6 +71,7 @@ impl MemoryControl {
     pub(super) fn new(settings: &Settings) -> MemoryControl {
         let places = MemoryFiles::find();
         let measured = places.measure();
+        allocator::set_huge_pages(slack::huge_pages(measured.limit));
         let files = places.pressure_files();
         MemoryControl {
             pressure: files.iter().find_map(|file| Pressure::watch(file).ok()),
@@ -79,7 +85,9 @@ impl MemoryControl {
             failures: 0,
             given_way: 0,
             is_giving_way: false,
-            unreturned: 0,
+            newly_given_way: 0,
+            slack: Slack::default(),
+            free_memory: FreeMemory::Kept,
             program_bytes: 0,
         }
     }
@@ -106,7 +114,7 @@ impl MemoryControl {
         self.measured_at = Some(now);
         self.is_measuring = true;
         Some(Job::OneShot(
-            OneShot::Measure(Arc::clone(&self.places)),
+            OneShot::Measure(Arc::clone(&self.places), self.free_memory),
             None,
         ))
     }
@@ -186,7 +194,7 @@ impl MemoryControl {
     /// So many entries have given way; unless it is done, more are to.
     pub(super) fn has_given_way(&mut self, count: usize, is_done: bool) {
         self.given_way += count as u64;
-        self.unreturned += count;
+        self.newly_given_way += count;
         self.is_giving_way = !is_done;
     }
 
@@ -198,6 +206,11 @@ impl MemoryControl {
     /// Entries that gave way since the start.
     pub(super) fn given_way(&self) -> u64 {
         self.given_way
+    }
+
+    /// Free memory that is resident.
+    pub(super) fn slack(&self) -> &Slack {
+        &self.slack
     }
 
     /// Times that the kernel told of memory pressure; `None` where it does not.
@@ -232,6 +245,16 @@ impl MemoryControl {
             },
         };
         let allocated = self.used();
+        let newly_given_way = std::mem::take(&mut self.newly_given_way);
+        self.free_memory = self.slack.measured(
+            measured.limit,
+            measured.resident.own,
+            allocated,
+            newly_given_way,
+        );
+        if self.free_memory == FreeMemory::GivenBack {
+            self.measured_at = None;
+        }
         self.plan
             .measured(measurement, allocated, allocated + kept.bytes());
     }
