@@ -22,10 +22,10 @@ use crate::settings::{
     MapLock, Network, OwnType, StatusAccess,
 };
 
-/// Longest file that is mapped: where `writev` of a mapping and `sendfile` cost the same.
+/// Default of the longest cached file: the length at which `writev` of a mapping and `sendfile` cost the same.
 pub(super) const MAP_FILE_LENGTH_DEFAULT: &str = "16KiB";
 
-/// Sizes and times that `spede simulate` takes for today's as well.
+/// Defaults shared with `spede simulate`.
 pub(super) const MAP_CACHE_DEFAULT: &str = "256MiB";
 pub(super) const MAP_COUNT_DEFAULT: &str = "32768";
 pub(super) const PATH_CACHE_DEFAULT: &str = "65536";
@@ -35,33 +35,33 @@ pub(super) const STALE_DEFAULT: &str = "60s";
 pub(super) const WATCH_DIRECTORIES_DEFAULT: &str = "16384";
 pub(super) const INDEX_DEFAULT: &str = "index.html";
 
-/// Most disk jobs at once: each may take a thread.
+/// Most disk jobs in flight: each may need a thread.
 const DISK_DEPTH_MAX: usize = 1_024;
 
 /// Columns of the help.
 pub(super) const HELP_WIDTH: usize = 80;
 
-/// Most of anything that is counted, 16 Mi: far past what a machine holds, far below overflow.
+/// Limit of every count, 16 Mi: far beyond the capacity of a machine, far below overflow.
 pub(super) const COUNT_MAX: usize = 1 << 24;
-/// Most bytes of mappings: half of the address space of a process on x86-64.
+/// Limit of mapped bytes: half of the address space of a process on x86-64.
 pub(super) const MAP_BYTES_MAX: u64 = 1 << 46;
-/// Least budget of memory, 16 MiB: tables of fixed size take a few of them.
+/// Smallest memory budget, 16 MiB: tables of fixed size take a few MiB.
 const MEMORY_BYTES_MIN: u64 = 16 << 20;
 /// Longest head, and so longest target: a connection buffers one in memory.
 const HEAD_LENGTH_MAX: u32 = 1 << 20;
-/// Shortest head: room for a request line and the fields that no client leaves out.
+/// Smallest `--head-max`: room for a request line and the fields that every client sends.
 const HEAD_LENGTH_MIN: u32 = 1 << 10;
-/// Longest body, 1 TiB: bodies are read and thrown away, so the time-out bounds them too.
+/// Longest body, 1 TiB: bodies are discarded, and the time-out limits them too.
 const BODY_LENGTH_MAX: u64 = 1 << 40;
 /// Most ranges in one request: each costs a part with a head of its own.
 const RANGE_COUNT_MAX: usize = 1 << 10;
 
-/// Highest least rate, 1 GiB a second: more than most lines have.
+/// Highest minimum rate, 1 GiB a second: more than most network links have.
 const SEND_RATE_MAX: u64 = 1 << 30;
 
-/// Shortest time-out of a peer: none at all would close every connection.
+/// Shortest time-out of a peer: zero would close every connection.
 const TIMEOUT_MIN: Duration = Duration::from_millis(1);
-/// Longest of all times: a mistyped unit should be seen.
+/// Limit of every duration, so that a mistyped unit is detected.
 pub(super) const TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 const SERVE: &str = "What to serve";

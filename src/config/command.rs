@@ -15,7 +15,7 @@ pub(super) fn command() -> Command {
         .long("version")
         .action(ArgAction::Version);
     Args::command()
-        // One sentence below the options says what a line in each would.
+        // One sentence below the options replaces a line in each.
         .mut_args(|argument| argument.hide_env(true))
         .mut_args(in_order())
         .arg(
@@ -25,7 +25,7 @@ pub(super) fn command() -> Command {
         .arg(version.help_heading(HELP).help("Print the version"))
 }
 
-/// Keeps arguments in the order in which they stand here; clap would put ROOT last.
+/// Keeps arguments in their declared order; clap would put ROOT last.
 pub(super) fn in_order() -> impl FnMut(Arg) -> Arg {
     let mut order = 0;
     move |argument| {

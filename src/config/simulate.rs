@@ -22,12 +22,12 @@ use crate::simulate::{LogSource, Settings};
 use crate::site::media_type::MediaTypes;
 use crate::site::resolve::{Directories, Naming};
 
-/// The first word that makes a simulation of it; a root of this name is `./simulate`.
+/// The first argument that selects the simulation; a root of this name is `./simulate`.
 pub(super) const WORD: &str = "simulate";
 
-/// Most sizes of one cache: each is a run over the whole log.
+/// Most sizes of one cache: each is one pass over the whole log.
 const SIZE_COUNT_MAX: usize = 64;
-/// Without a list of sizes: today's, and so many halves and doubles of it.
+/// Without a list of sizes: the current one, and this many halvings and doublings of it.
 const DOUBLINGS: u32 = 3;
 
 const LOGS: &str = "What to replay";
@@ -149,7 +149,7 @@ pub(super) fn command() -> Command {
         )
 }
 
-/// Makes settings of words, the first of which stands for the name of the program.
+/// Parses arguments, of which the first is the name of the program, into settings.
 ///
 /// # Errors
 /// [`Usage`], as for the server.
@@ -222,7 +222,7 @@ fn settings(args: Args) -> Settings {
     }
 }
 
-/// The sizes asked for, or halves and doubles of today's as far as the server would take them.
+/// The requested sizes, or halvings and doublings of the current one within the server's limits.
 fn or_around(asked: Vec<u64>, today: u64, max: u64) -> Vec<u64> {
     if !asked.is_empty() {
         return asked;

@@ -2,7 +2,7 @@
 //!
 //! A tag must not change while the bytes do not, and must change when they do. The metadata of a file
 //! says so once its times can no longer be given to another change; before that, and where they never
-//! tell, its content does ([`Identity`]). Why it is so stands in docs/design.md.
+//! tell, its content does ([`Identity`]). Rationale: docs/design.md.
 
 use std::num::NonZeroU64;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What another size of a cache would give, as a plot and in words.
+//! The estimated hit ratio by cache size, as a plot and in words.
 
 use maud::{Markup, html};
 
@@ -13,8 +13,8 @@ const RIGHT: f64 = 14.0;
 const TOP: f64 = 26.0;
 const BOTTOM: f64 = 40.0;
 
-/// A plot of both hit ratios by size, with today's size marked.
-pub(super) fn plot(curve: &Curve, today: u64, name: &str) -> Markup {
+/// A plot of both hit ratios by size, with the current size marked.
+pub(super) fn plot(curve: &Curve, current: u64, name: &str) -> Markup {
     let title = format!("Hit ratio of the {name} cache by its size");
     let requests = line(curve, |point| point.hit_ratio);
     let sizes = line(curve, |point| point.hit_ratio_bytes);
@@ -22,7 +22,7 @@ pub(super) fn plot(curve: &Curve, today: u64, name: &str) -> Markup {
     html! {
         svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label=(title) {
             title { (title) }
-            desc { (words(curve, today)) }
+            desc { (words(curve, current)) }
             @for percent in [0, 25, 50, 75, 100] {
                 @let y = y_of(f64::from(percent) / 100.0);
                 line.grid x1=(LEFT) x2=(right) y1=(y) y2=(y) {}
@@ -34,9 +34,9 @@ pub(super) fn plot(curve: &Curve, today: u64, name: &str) -> Markup {
                     @let anchor = if index + 1 == curve.points.len() { "end" } else { "middle" };
                     text x=(x) y=(HEIGHT - BOTTOM + 20.0) text-anchor=(anchor) { (size(point.capacity, curve.unit)) }
                 }
-                @if point.capacity == today {
-                    line.today x1=(x) x2=(x) y1=(TOP) y2=(HEIGHT - BOTTOM) {}
-                    text x=(x) y=(TOP - 10.0) text-anchor="middle" { "today" }
+                @if point.capacity == current {
+                    line.current x1=(x) x2=(x) y1=(TOP) y2=(HEIGHT - BOTTOM) {}
+                    text x=(x) y=(TOP - 10.0) text-anchor="middle" { "current" }
                 }
             }
             polyline.curve.requests points=(requests) {}
@@ -47,13 +47,13 @@ pub(super) fn plot(curve: &Curve, today: u64, name: &str) -> Markup {
     }
 }
 
-/// What today's size gives, and what others would: `256 MiB give 83 % of requests; 512 MiB would
+/// The hit ratio at the current size and at others: `256 MiB give 83 % of requests; 512 MiB would
 /// give 91 %.`
-pub(super) fn words(curve: &Curve, today: u64) -> String {
+pub(super) fn words(curve: &Curve, current: u64) -> String {
     let Some(at) = curve
         .points
         .iter()
-        .position(|point| point.capacity == today)
+        .position(|point| point.capacity == current)
     else {
         return String::new();
     };
@@ -80,7 +80,7 @@ pub(super) fn words(curve: &Curve, today: u64) -> String {
     text
 }
 
-/// The smallest size that gives nearly as much as the largest, if that is another than today's.
+/// The smallest size that gives nearly as much as the largest, if that is another than the current one.
 fn advice(points: &[CurvePoint], at: usize, unit: Unit) -> String {
     /// Less than this more is not worth another doubling.
     const WORTH: f64 = 0.01;
@@ -161,6 +161,6 @@ mod tests {
         let text = plot(&curve, 128 << 20, "map").into_string();
         let points = "52.0,210.0 339.0,118.0 626.0,26.0";
         assert!(text.contains(points), "{text}");
-        assert_eq!(text.matches("today").count(), 2, "its class and its word");
+        assert_eq!(text.matches("current").count(), 2, "its class and its word");
     }
 }
