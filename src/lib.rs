@@ -8,7 +8,7 @@
 //! file or a clock:
 //!
 //! ```text
-//! config → simulate, server → observe → store → disk → conn → cache → job → site, clock, memory → http, sys
+//! config → simulate, server → observe → disk → store → conn → cache → job → site, clock, memory → http, sys
 //! ```
 
 #[cfg(not(target_os = "linux"))]

@@ -18,7 +18,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use crate::job::{Done, Job, JobId, ResidencyPolicy};
-pub use run::mounts;
+pub use run::{find_root, mounts};
 
 /// An engine for disk jobs.
 ///

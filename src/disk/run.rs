@@ -23,7 +23,7 @@ use crate::sys::file::{Description, OpenFile};
 use crate::sys::mapping::populate;
 use crate::sys::mounts as mount_table;
 use crate::sys::output::{self, OutputError};
-use crate::sys::watches::Watches;
+use crate::sys::watches::{Walk, Watches};
 
 /// Makes the calls of a job, from where it stands to its end, waiting for the disk as long as it
 /// takes.
@@ -41,7 +41,10 @@ pub(super) fn run(mut job: Job) -> Done {
                 SyscallResult::Described(root.describe(path, links))
             }
             Syscall::Walk(resolve) => SyscallResult::Walked(resolve.walk()),
-            Syscall::FindRoot(root, watches) => find_root(root, watches),
+            Syscall::FindRoot(root, watches) => {
+                let (walk, root) = find_root(root, watches);
+                SyscallResult::RootFound(walk, root)
+            }
             Syscall::Read(file, bytes) => SyscallResult::Read(file.read_through(&bytes)),
             Syscall::Map(map) => SyscallResult::Mapped(map.map()),
             Syscall::Examine(opened) => SyscallResult::Examined(examine(opened)),
@@ -89,10 +92,13 @@ pub(super) fn opened(file: OpenFile) -> rustix::io::Result<(OpenFile, Descriptio
 }
 
 /// Opens the path of a root again, watched first if it is to be.
-fn find_root(root: &Root, watches: Option<&Arc<Watches>>) -> SyscallResult {
+///
+/// # Blocking
+/// Waits for the disk.
+pub fn find_root(root: &Root, watches: Option<&Arc<Watches>>) -> (Walk, io::Result<Root>) {
     let path = root.path();
     let walk = watches.map(|watches| watches.walk_to_root(path.to_bytes()));
-    SyscallResult::RootFound(walk.unwrap_or_default(), root.open_again())
+    (walk.unwrap_or_default(), root.open_again())
 }
 
 fn once(what: &OneShot) -> Done {

@@ -35,13 +35,6 @@ impl Opened {
             content: None,
         }
     }
-
-    /// Whether its content was written over since: a `statx` of the descriptor. What can no longer be
-    /// described counts as written over.
-    pub fn is_rewritten(&self) -> bool {
-        let now = self.file.describe();
-        now.map_or(true, |now| self.version.was_rewritten(&now.version))
-    }
 }
 
 /// What a look-up leads to.

@@ -11,18 +11,20 @@ pub use error::StartError;
 
 use super::accept::Acceptor;
 use super::driver::Driver;
-use super::event_loop::{EventLoop, LoopParts};
+use super::event_loop::{EventLoop, LoopParts, Storage};
 use super::listeners::Listener;
 use super::memory::MemoryControl;
+use super::origins;
 use super::places::Shares;
+use super::probe::KernelProbe;
 use super::signals::{self, Signals};
 use crate::conn::outbox::Pool;
 use crate::conn::response_stats::{Logging, ResponseStats};
 use crate::conn::{Policy, Stage};
-use crate::disk::Disk;
 use crate::disk::blocking::Blocking;
 use crate::disk::threads::Threads;
 use crate::disk::uring::Uring;
+use crate::disk::{self, Disk};
 use crate::http::request::HeadLimits;
 use crate::memory::plan::{connection_count_fitting, connection_count_max};
 use crate::observe::access_log::LogWriter;
@@ -32,8 +34,8 @@ use crate::settings::{
     AccessLog, EngineChoice, ListenAddress, LogFormat, MapLock, Settings, StatusAccess,
 };
 use crate::site::resolve::Directories;
-use crate::store::warming;
-use crate::store::{EngineProfile, Store};
+use crate::store::warming::Origin;
+use crate::store::{EngineProfile, FoundRoot, Store, Surroundings};
 use crate::sys::access::{FileAccess, Walking};
 use crate::sys::beneath::Root;
 use crate::sys::deferred_drops::DeferredDrops;
@@ -69,7 +71,7 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     }
     let mut log = open_log(&settings.access_log)?;
     let log_notices: Vec<String> = log.notices().collect();
-    let origins = warming::origins(settings)?;
+    let origins = origins::origins(settings)?;
     let listeners = inherited
         .into_iter()
         .chain(bind_all(settings)?)
@@ -83,15 +85,13 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     let (engine, profile) = choose_engine(settings, &root)?;
     let start_lines = start_lines(settings, &listeners, &profile, &descriptors, &memory);
     memory.warn_of_sizes(settings);
-    let mut store = Store::new(settings, descriptors.files, profile, root, origins);
-    if let Some(cause) = store.watch.missing()
-        && settings.cache.watched_directory_count_max > 0
-    {
-        warn(&format!(
-            "no file system events: {cause}; every entry is polled at --revalidate instead"
-        ));
-    }
-    store.begin_following();
+    let storage = storage(
+        settings,
+        descriptors.files,
+        root,
+        (engine, profile),
+        origins,
+    );
     let shares = Shares::new(
         descriptors.connections,
         settings.limits.address_share_percent,
@@ -104,8 +104,7 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
         acceptor,
         driver,
         access: access(settings),
-        store,
-        engine,
+        storage,
         log,
         memory,
         grace: settings.grace,
@@ -116,6 +115,54 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     // Whoever reads these may send a signal at once.
     announce(settings, &start_lines);
     Ok(event_loop.run()?)
+}
+
+/// The store and its engine, following a root from now on.
+fn storage(
+    settings: &Settings,
+    open_file_count_max: usize,
+    root: Arc<Root>,
+    (engine, profile): (Box<dyn Disk>, EngineProfile),
+    origins: Vec<Origin>,
+) -> Storage {
+    let probe = KernelProbe::new(profile.residency_policy);
+    if let Some(cause) = probe.missing()
+        && settings.cache.watched_directory_count_max > 0
+    {
+        warn(&format!(
+            "no file system events: {cause}; every entry is polled at --revalidate instead"
+        ));
+    }
+    let (watch, mount_events) = (probe.descriptor(), probe.mount_events());
+    let surroundings = Surroundings {
+        mounts: mount_events.and_then(|_| disk::mounts(&root)),
+        watches: probe.watches(root.deferred_drops()),
+        probe: Box::new(probe),
+        root: Arc::clone(&root),
+    };
+    let mut store = Store::new(
+        settings,
+        open_file_count_max,
+        profile,
+        surroundings,
+        origins,
+    );
+    let found = match store.root_watches() {
+        Some(watches) => {
+            let (walk, root) = disk::find_root(&root, Some(watches));
+            FoundRoot::Watched(walk, root)
+        }
+        None => FoundRoot::Unwatched {
+            since: root.linked_since(),
+        },
+    };
+    store.begin_following(found);
+    Storage {
+        store,
+        engine,
+        watch,
+        mount_events,
+    }
 }
 
 /// Says how files are found and opened, where that is not as usual.

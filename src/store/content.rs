@@ -103,9 +103,13 @@ impl Store {
         };
         let window = Window::at(version, first);
         if self.engine.residency_policy == ResidencyPolicy::ResidentOnly
-            && !self
-                .residency
-                .is_resident(window, &file, WindowUse::Start, now.monotonic)
+            && !self.residency.is_resident(
+                window,
+                &file,
+                WindowUse::Start,
+                &*self.probe,
+                now.monotonic,
+            )
         {
             let waiter = Waiter {
                 id: requester.id,
@@ -128,7 +132,7 @@ impl Store {
     fn is_to_be_mapped(&self, entry: &Entry, file: &OpenFile) -> bool {
         entry.request_count() >= MAP_AFTER_REQUEST_COUNT
             || (self.engine.residency_policy == ResidencyPolicy::ResidentOnly
-                && !Residency::is_told_of(file))
+                && !Residency::is_told_of(file, &*self.probe))
     }
 
     /// So many bytes of a file were sent.
@@ -160,7 +164,7 @@ impl Store {
                 self.descriptors.note_opened(&version);
             }
             // It may have been opened long ago: its job waited for others, and its bytes for the disk.
-            return (!fresh.is_rewritten()).then(|| Arc::clone(&fresh.file));
+            return (!self.was_written_to(fresh)).then(|| Arc::clone(&fresh.file));
         }
         let held = match is_first {
             true => self.descriptors.look_up(&version),
@@ -220,8 +224,8 @@ impl Store {
         {
             return Some(Rc::clone(&held.memory));
         }
-        let presence = match &self.pagemap {
-            Some(pagemap) => pagemap.presence(&held.memory.addresses()),
+        let presence = match self.probe.presence(&held.memory.addresses()) {
+            Some(presence) => presence,
             None if idle <= residency::TRUST => Presence::Present,
             None => Presence::Absent,
         };
@@ -275,10 +279,8 @@ impl Store {
         if self.engine.residency_policy == ResidencyPolicy::Any {
             return None;
         }
-        let is_absent = |piece: &Addresses| match &self.pagemap {
-            Some(pagemap) => pagemap.presence(piece) != Presence::Present,
-            None => true,
-        };
+        let probe = &*self.probe;
+        let is_absent = |piece: &Addresses| probe.presence(piece) != Some(Presence::Present);
         let absent: Vec<Addresses> = pieces.filter(is_absent).collect();
         if absent.is_empty() {
             return None;
@@ -336,7 +338,7 @@ impl Store {
         };
         if !self
             .residency
-            .is_resident(window, file, place, now.monotonic)
+            .is_resident(window, file, place, &*self.probe, now.monotonic)
         {
             let job = self.wait_for(window, segment, requester);
             self.read_ahead(window, segment, requester, now);
@@ -354,6 +356,7 @@ impl Store {
                             next,
                             file,
                             WindowUse::Start,
+                            &*self.probe,
                             now.monotonic,
                         ) =>
                 {
@@ -395,9 +398,13 @@ impl Store {
         if let Some(next) = window.next_before(segment.bytes.end)
             && self.residency.may_read_ahead()
             && !self.residency.is_pending(next)
-            && !self
-                .residency
-                .is_resident(next, &segment.file, WindowUse::Ahead, now.monotonic)
+            && !self.residency.is_resident(
+                next,
+                &segment.file,
+                WindowUse::Ahead,
+                &*self.probe,
+                now.monotonic,
+            )
         {
             self.warm(&segment.file, next, None, requester.owner);
         }

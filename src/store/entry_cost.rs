@@ -1,5 +1,7 @@
 //! What an entry of the path cache makes the server allocate, all that goes with it included.
 
+#![cfg(test)]
+
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::time::{Duration, Instant};

@@ -1,6 +1,7 @@
 //! Following the disk: what changes do to what is remembered, how long a result is trusted, and
 //! which directory is the root.
 
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use crate::clock::Now;
 use crate::conn::RequestId;
 use crate::job::JobId;
 use crate::job::{self, Follow, Job, LookupSite, Opened, WatchCoverage};
+use crate::site::mounts::Table;
 use crate::site::resolve::{self, LookupPlan};
 use crate::store::lookups::{Epoch, PendingLookup};
 use crate::store::queue::Owner;
@@ -21,7 +23,7 @@ use crate::store::watch::Change;
 use crate::store::watch::directories::{EventSequence, WatchState, WatchedPath};
 use crate::sys::beneath::Root;
 use crate::sys::file::{FileVersion, OpenFile};
-use crate::sys::watches::{Unwatched, Walk};
+use crate::sys::watches::{Unwatched, Walk, Watches};
 
 /// The directory that is served, and whether another takes its place.
 #[derive(Debug)]
@@ -40,6 +42,17 @@ pub(super) struct ServedRoot {
     pub(super) idle_sweep_at: Option<Instant>,
 }
 
+/// How the root was found at the start.
+pub(crate) enum FoundRoot {
+    /// Its path was watched, then it was opened once more.
+    Watched(Walk, io::Result<Root>),
+    /// Nothing will tell of another.
+    Unwatched {
+        /// When the way to it was last made to lead there, in seconds since 1970.
+        since: i64,
+    },
+}
+
 /// The path of the root is being looked at.
 #[derive(Debug)]
 struct Following {
@@ -50,9 +63,9 @@ struct Following {
 }
 
 impl ServedRoot {
-    pub(super) fn new(root: Arc<Root>) -> ServedRoot {
+    pub(super) fn new(root: Arc<Root>, mounts: Option<Table>) -> ServedRoot {
         ServedRoot {
-            mounts: Mounts::begin(&root),
+            mounts: Mounts::new(mounts),
             root,
             number: 0,
             since: i64::MIN,
@@ -68,7 +81,7 @@ impl Store {
     /// whoever has seen his change return is answered from what it made.
     pub(crate) fn drop_changed(&mut self) {
         let mut changes = std::mem::take(&mut self.changes);
-        self.watch.drain(&mut changes);
+        self.watch.drain(&mut *self.probe, &mut changes);
         self.drop_renamed();
         for number in self.watch.directories.take_missing() {
             self.paths.distrust(number);
@@ -95,7 +108,7 @@ impl Store {
     pub(super) fn is_rewritten(&mut self, version: &FileVersion, opened: &[Opened]) -> bool {
         if let Some(fresh) = opened.iter().find(|opened| opened.version == *version) {
             // Where clocks are coarse a write may leave the version what it was.
-            let is_rewritten = fresh.is_rewritten();
+            let is_rewritten = self.was_written_to(fresh);
             if !is_rewritten {
                 self.rewritten.pop(version);
             }
@@ -108,9 +121,16 @@ impl Store {
         kept.is_some_and(|file| !self.is_still(&file, version))
     }
 
+    /// Whether the content of a file was written over since it was opened. What can no longer be described counts as
+    /// written over.
+    pub(super) fn was_written_to(&self, opened: &Opened) -> bool {
+        let now = self.probe.describe(&opened.file);
+        now.map_or(true, |now| opened.version.was_rewritten(&now.version))
+    }
+
     /// Whether a kept file is still of its version; if it is known not to be, it is kept no longer.
     pub(super) fn is_still(&mut self, file: &OpenFile, version: &FileVersion) -> bool {
-        let Ok(now) = file.describe() else {
+        let Ok(now) = self.probe.describe(file) else {
             return false;
         };
         let is_still = now.version == *version;
@@ -389,22 +409,25 @@ impl Store {
             .answer(again, waiters.into_iter().map(|(id, ())| id));
     }
 
-    /// Watches the way to the root from the start on.
-    pub(crate) fn begin_following(&mut self) {
+    /// What the way to the root is to be watched through, if it is.
+    pub(crate) fn root_watches(&self) -> Option<&Arc<Watches>> {
+        self.watch.directories.watches()
+    }
+
+    /// Follows the root from the start on.
+    pub(crate) fn begin_following(&mut self, found: FoundRoot) {
         let directories = &mut self.watch.directories;
-        let path = self.served_root.root.path();
-        let Some(watches) = directories.watches().map(Arc::clone) else {
-            self.served_root.since = self.served_root.root.linked_since();
-            return;
-        };
-        let since = directories.sequence();
-        let walk = watches.walk_to_root(path.to_bytes());
-        self.served_root.since = walk.since;
-        directories.watch_root(&walk, since);
-        // It was opened before it was watched.
-        match self.served_root.root.open_again() {
-            Ok(root) => self.served_root.root = Arc::new(root),
-            Err(_) => directories.check_root(),
+        match found {
+            FoundRoot::Unwatched { since } => self.served_root.since = since,
+            FoundRoot::Watched(walk, root) => {
+                self.served_root.since = walk.since;
+                directories.watch_root(&walk, directories.sequence());
+                // It was opened before it was watched.
+                match root {
+                    Ok(root) => self.served_root.root = Arc::new(root),
+                    Err(_) => directories.check_root(),
+                }
+            }
         }
     }
 

@@ -8,7 +8,6 @@ mod complete;
 mod content;
 pub(crate) mod deliveries;
 mod departures;
-#[cfg(test)]
 mod entry_cost;
 pub(crate) mod event_sync;
 mod freshness;
@@ -18,6 +17,7 @@ mod memory;
 mod mounts;
 pub(crate) mod numbers;
 mod outdated;
+pub(crate) mod probe;
 pub(crate) mod queue;
 mod recheck;
 pub(crate) mod request;
@@ -58,9 +58,11 @@ use crate::http::status::Status;
 use crate::job::{Done, Job, Locking, Opened};
 use crate::job::{JobId, ResidencyPolicy};
 use crate::settings::Settings;
+use crate::site::mounts::Table;
 use crate::site::resolve::Naming;
 use crate::site::response::{Fixed, Selected};
 use crate::site::validators::EntityTags;
+use crate::store::probe::Probe;
 use crate::store::queue::JobQueue;
 use crate::store::residency::Residency;
 use crate::store::warming::{Origin, Warming};
@@ -69,8 +71,9 @@ use crate::store::watch::{Change, Watch};
 use crate::sys::beneath::Root;
 use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::memory::Memory;
-use crate::sys::pagemap::Pagemap;
+use crate::sys::watches::Watches;
 use deliveries::{Deliveries, Delivery};
+pub(crate) use freshness::FoundRoot;
 use freshness::ServedRoot;
 use listings::Pages;
 use lookups::Lookups;
@@ -251,7 +254,7 @@ pub(crate) struct Store {
     /// Jobs of that under way at once.
     warming_depth_max: usize,
     state: State,
-    pagemap: Option<Pagemap>,
+    probe: Box<dyn Probe>,
     locking: Locking,
     naming: Naming,
     tags: EntityTags,
@@ -273,6 +276,19 @@ pub(crate) struct EngineProfile {
     pub residency_policy: ResidencyPolicy,
 }
 
+/// What the store works on.
+#[derive(Debug)]
+pub(crate) struct Surroundings {
+    /// The directory that is served.
+    pub root: Arc<Root>,
+    /// What is mounted where. `None`: that is not known, so any change may concern the site.
+    pub mounts: Option<Table>,
+    /// What jobs add watches through; `None`: the kernel gives no events.
+    pub watches: Option<Arc<Watches>>,
+    /// What can be asked at once.
+    pub probe: Box<dyn Probe>,
+}
+
 fn rewritten() -> LruCache<FileVersion, (), RandomState> {
     LruCache::with_hasher(REWRITTEN_COUNT_MAX, RandomState::default())
 }
@@ -292,9 +308,15 @@ impl Store {
         settings: &Settings,
         descriptor_count_max: usize,
         engine: EngineProfile,
-        root: Arc<Root>,
+        surroundings: Surroundings,
         origins: Vec<Origin>,
     ) -> Store {
+        let Surroundings {
+            root,
+            mounts,
+            watches,
+            probe,
+        } = surroundings;
         let cache = &settings.cache;
         let path_count_max = NonZeroUsize::new(cache.path_count_max).unwrap_or(NonZeroUsize::MIN);
         let maps = Budget {
@@ -305,15 +327,10 @@ impl Store {
             bytes_max: u64::MAX,
             count_max: descriptor_count_max,
         };
-        let deferred_drops = root.deferred_drops().clone();
-        let watch = Watch::new(cache.watched_directory_count_max, deferred_drops);
+        let watch = Watch::new(cache.watched_directory_count_max, watches);
         let warming_depth_max = match engine.residency_policy {
             ResidencyPolicy::ResidentOnly => (settings.disk_depth / warm_up::PLACE_SHARE).max(1),
             ResidencyPolicy::Any => 1,
-        };
-        let pagemap = match engine.residency_policy {
-            ResidencyPolicy::ResidentOnly => Pagemap::open().ok(),
-            ResidencyPolicy::Any => None,
         };
         Store {
             queue: JobQueue::new(engine.depth_max, settings.disk_queue),
@@ -331,7 +348,7 @@ impl Store {
             roots_served: 0,
             notices: Vec::new(),
             changes: Vec::new(),
-            served_root: ServedRoot::new(root),
+            served_root: ServedRoot::new(root, mounts),
             staleness: Staleness::new(settings),
             rechecks: Rechecks::new(settings.recheck),
             lookups: Lookups::default(),
@@ -344,7 +361,7 @@ impl Store {
             warming: Warming::new(origins, settings.index.clone(), settings.dot_files),
             warming_depth_max,
             state: State::of(settings.cache_state.clone()),
-            pagemap,
+            probe,
             locking: Store::locking_of(settings.map_lock),
             naming: naming(settings),
             tags: settings.entity_tags,

@@ -1,15 +1,11 @@
 //! Following what is mounted: where that may make paths below the root lead elsewhere, they are looked up again.
 
-use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use super::Store;
-use crate::disk;
 use crate::job::{Job, OneShot};
 use crate::site::mounts::Table;
 use crate::store::queue::Owner;
-use crate::sys::beneath::Root;
-use crate::sys::mounts::MountEvents;
 
 /// Whether the table is being read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +19,6 @@ enum Reading {
 /// What is known of mounts.
 #[derive(Debug)]
 pub(super) struct Mounts {
-    /// `None` without /proc.
-    events: Option<MountEvents>,
     /// As it was last read. `None`: it could not be read, so any change may concern the site.
     table: Option<Table>,
     reading: Reading,
@@ -32,12 +26,10 @@ pub(super) struct Mounts {
 }
 
 impl Mounts {
-    /// Reads the table for the first time, at the start. What changes from now on is told.
-    pub(super) fn begin(root: &Root) -> Mounts {
-        let events = MountEvents::open().ok();
+    /// With the table as it was read at the start.
+    pub(super) fn new(table: Option<Table>) -> Mounts {
         Mounts {
-            table: events.as_ref().and_then(|_| disk::mounts(root)),
-            events,
+            table,
             reading: Reading::No,
             changes: 0,
         }
@@ -45,12 +37,6 @@ impl Mounts {
 }
 
 impl Store {
-    /// What becomes ready when mounts have changed.
-    pub(crate) fn mount_events(&self) -> Option<RawFd> {
-        let events = self.served_root.mounts.events.as_ref();
-        events.map(MountEvents::descriptor)
-    }
-
     /// Times that mounts at, below or above the root have changed.
     pub(crate) fn mount_changes(&self) -> u64 {
         self.served_root.mounts.changes

@@ -21,8 +21,8 @@ use crate::cache::entry::Entry;
 use crate::conn::RequestId;
 use crate::job::JobId;
 use crate::job::Opened;
+use crate::store::probe::Probe;
 use crate::store::waiters::Waiters;
-use crate::sys::cachestat::is_cached;
 use crate::sys::file::{FileVersion, OpenFile};
 
 /// Length of a window in bytes: what one job reads, and what one connection has ready to be sent.
@@ -170,6 +170,7 @@ impl Residency {
         window: Window,
         file: &OpenFile,
         place: WindowUse,
+        probe: &dyn Probe,
         now: Instant,
     ) -> bool {
         let Some(used) = self.used.get_mut(&window) else {
@@ -178,7 +179,7 @@ impl Residency {
         let idle = now.saturating_duration_since(used.last);
         let told = match idle <= TRUST_UNASKED {
             true => Some(true),
-            false => is_cached(file, &window.bytes()),
+            false => probe.is_cached(file, &window.bytes()),
         };
         let is_trusted = idle <= TRUST && (place != WindowUse::Start || used.is_new);
         let is_there =
@@ -199,8 +200,8 @@ impl Residency {
 
     /// Whether the kernel tells what of a file is in memory: to its owner, to those who may write it, and
     /// from Linux 6.5 on.
-    pub(crate) fn is_told_of(file: &OpenFile) -> bool {
-        is_cached(file, &(0..1)).is_some()
+    pub(crate) fn is_told_of(file: &OpenFile, probe: &dyn Probe) -> bool {
+        probe.is_cached(file, &(0..1)).is_some()
     }
 
     /// Nothing is known any more of a version: its pages were seen to be gone. O(windows).
@@ -293,5 +294,98 @@ impl Residency {
             opened: Opened::new(pending.file, window.version),
             waiters: pending.waiters,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::probe::FakeProbe;
+    use crate::sys::beneath::Root;
+    use crate::sys::deferred_drops::DeferredDrops;
+
+    fn file() -> (tempfile::TempDir, Arc<OpenFile>, FileVersion) {
+        let directory = tempfile::tempdir().expect("a directory");
+        std::fs::write(directory.path().join("a"), "x").expect("a file");
+        let root = Root::open(directory.path(), DeferredDrops::default()).expect("a root");
+        let file = root.open_file(c"a").expect("a file");
+        let version = file.describe().expect("a description").version;
+        (directory, Arc::new(file), version)
+    }
+
+    #[test]
+    fn a_window_is_sent_as_long_as_it_was_just_used_or_the_kernel_has_it() {
+        use WindowUse::{Ahead, Midst, Start};
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        let ms = Duration::from_millis;
+        let (_directory, file, version) = file();
+        let window = Window::at(version, 0);
+        #[rustfmt::skip]
+        let cases = [
+            // read ago, sent,  use,   kernel says, resident, because
+            (ms(0),     false, Start, None,        true,  "it was just read"),
+            (ms(20),    false, Start, Some(false), true,  "used a moment ago: nobody is asked"),
+            (ms(21),    false, Start, Some(false), false, "the kernel has taken it"),
+            (ms(21),    true,  Start, Some(true),  true,  "the kernel has it"),
+            (ms(5_000), false, Start, None,        true,  "it was read for this answer"),
+            (ms(5_001), false, Start, None,        false, "too long ago to be trusted"),
+            (ms(21),    true,  Start, None,        false, "it was read for an earlier answer"),
+            (ms(21),    true,  Midst, None,        true,  "the answer is in the midst of it"),
+            (ms(21),    true,  Ahead, None,        true,  "it is not needed yet"),
+            (DAY,       true,  Midst, Some(true),  false, "the access time is to be written by a job"),
+        ];
+        for (ago, is_sent, place, cached, want, because) in cases {
+            let (read, mut residency) = (Instant::now(), Residency::new());
+            residency.begin(window, JobId(1), Arc::clone(&file), None);
+            assert!(residency.finish(JobId(1), true, read).is_some());
+            if is_sent {
+                residency.note_sent(window, read);
+            }
+            let probe = FakeProbe {
+                cached,
+                ..FakeProbe::default()
+            };
+            let got = residency.is_resident(window, &file, place, &probe, read + ago);
+            assert_eq!(got, want, "{because}");
+        }
+    }
+
+    #[test]
+    fn a_window_that_is_being_read_or_could_not_be_is_not_sent() {
+        let (_directory, file, version) = file();
+        let (now, mut residency) = (Instant::now(), Residency::new());
+        let (window, probe) = (Window::at(version, 0), FakeProbe::default());
+        residency.begin(window, JobId(1), Arc::clone(&file), None);
+        assert!(residency.is_pending(window) && residency.is_wanted(JobId(1)));
+        assert!(!residency.is_resident(window, &file, WindowUse::Start, &probe, now));
+        assert!(residency.finish(JobId(1), false, now).is_some());
+        assert!(!residency.is_resident(window, &file, WindowUse::Start, &probe, now));
+        assert!(
+            residency.finish(JobId(1), true, now).is_none(),
+            "it is over"
+        );
+    }
+
+    #[test]
+    fn a_read_that_everybody_has_left_is_not_wanted() {
+        let (_directory, file, version) = file();
+        let id = |index| {
+            RequestId::http1(crate::conn::ConnectionId {
+                index,
+                generation: 1,
+            })
+        };
+        let waiter = |index| Waiter {
+            id: id(index),
+            entry: None,
+        };
+        let mut residency = Residency::new();
+        let window = Window::at(version, 0);
+        residency.begin(window, JobId(1), file, Some(waiter(1)));
+        assert_eq!(residency.join(window, Some(waiter(2))), Some(JobId(1)));
+        residency.leave(JobId(1), id(1));
+        assert!(residency.is_wanted(JobId(1)));
+        residency.leave(JobId(1), id(2));
+        assert!(!residency.is_wanted(JobId(1)));
     }
 }

@@ -1,14 +1,10 @@
 //! What the caches are filled with before anybody asks: lists of paths, directories, and what was
 //! asked for most before the last stop. Says what is to be looked at next; looks at nothing itself.
 
-mod origins;
-
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::CString;
 use std::io;
 use std::path::{Path, PathBuf};
-
-pub(crate) use origins::{Origin, OriginError, origins};
 
 use percent_encoding::percent_encode;
 use serde::Serialize;
@@ -24,6 +20,17 @@ const STATE_HEAD: &str = "# spede cache state 1: paths, the one asked for most f
 const STATE_HEAD_START: &[u8] = b"# spede cache state ";
 /// Endings of precompressed precompressed variants, which come with their files.
 const TWIN_ENDINGS: [&[u8]; 3] = [b".br", b".zst", b".gz"];
+
+/// Where paths to warm come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A file with a path on each line.
+    List(PathBuf),
+    /// The same, written by an earlier run; it need not be there.
+    State(PathBuf),
+    /// A directory below the root, relative to it, with all that is below.
+    Tree(CString),
+}
 
 /// An origin, as far as it has been read.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ mod results;
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -92,15 +92,24 @@ enum Phase {
     Over,
 }
 
+/// What answers come from.
+pub(super) struct Storage {
+    pub(super) store: Store,
+    /// What carries the jobs of the store out.
+    pub(super) engine: Box<dyn Disk>,
+    /// What becomes readable when files were changed.
+    pub(super) watch: Option<RawFd>,
+    /// What becomes ready when mounts have changed.
+    pub(super) mount_events: Option<RawFd>,
+}
+
 /// What a loop is made of.
 pub(super) struct LoopParts {
     pub(super) signals: Signals,
     pub(super) acceptor: Acceptor,
     pub(super) driver: Driver,
     pub(super) access: Access,
-    pub(super) store: Store,
-    /// What carries the jobs of the store out.
-    pub(super) engine: Box<dyn Disk>,
+    pub(super) storage: Storage,
     pub(super) log: LogWriter,
     pub(super) memory: MemoryControl,
     /// How long answers under way may take when the server stops.
@@ -158,8 +167,7 @@ impl EventLoop {
             acceptor,
             driver,
             access,
-            store,
-            engine,
+            storage,
             log,
             memory,
             grace,
@@ -172,8 +180,8 @@ impl EventLoop {
             let descriptor = listener.descriptor();
             registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
         }
-        let watch = store.watch.descriptor().map(|watch| (watch, TOKEN_WATCH));
-        let disk = engine.wake_sources();
+        let watch = storage.watch.map(|watch| (watch, TOKEN_WATCH));
+        let disk = storage.engine.wake_sources();
         let disk = disk
             .into_iter()
             .map(|source| (source.as_raw_fd(), TOKEN_DISK));
@@ -182,7 +190,7 @@ impl EventLoop {
         }
         let pressure = memory.pressure_descriptor();
         let pressure = pressure.map(|it| (it, TOKEN_PRESSURE));
-        let mounts = store.mount_events().map(|it| (it, TOKEN_MOUNTS));
+        let mounts = storage.mount_events.map(|it| (it, TOKEN_MOUNTS));
         for (descriptor, token) in pressure.into_iter().chain(mounts) {
             registry.register(&mut SourceFd(&descriptor), token, Interest::PRIORITY)?;
         }
@@ -195,8 +203,8 @@ impl EventLoop {
             deadlines: Deadlines::new(started),
             driver,
             access,
-            store,
-            engine,
+            store: storage.store,
+            engine: storage.engine,
             log,
             notices: Notices::new(),
             memory,

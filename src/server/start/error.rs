@@ -3,8 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::server::origins::OriginError;
 use crate::server::unix_socket::ListenError;
-use crate::store::warming::OriginError;
 use crate::sys::needed::Refused;
 use crate::sys::output::OutputError;
 use crate::sys::ring::RingError;

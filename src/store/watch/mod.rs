@@ -13,20 +13,17 @@ pub(crate) mod directories;
 mod files;
 mod recent;
 
-use std::io;
-use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use inotify::{EventMask, Inotify, WatchMask};
+use inotify::EventMask;
 
 use directories::{Directories, EventSequence};
 use files::Files;
 
 use crate::clock::Now;
 use crate::job::{Mapped, Unmapped};
-use crate::sys::deferred_drops::DeferredDrops;
+use crate::store::probe::Probe;
 use crate::sys::file::FileVersion;
 use crate::sys::memory::Memory;
 use crate::sys::watches::Watches;
@@ -49,59 +46,26 @@ pub(crate) enum Watched {
     No,
 }
 
-/// Why the kernel gives no events.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum NoEvents {
-    /// A filter refuses a call, or the kernel does not have it.
-    #[error("{call} is refused ({cause}); allow it in the seccomp profile of the container")]
-    Refused {
-        /// Its name.
-        call: &'static str,
-        /// What the kernel said.
-        cause: io::Error,
-    },
-    /// This user has too many instances.
-    #[error("no inotify instance is left ({0}); raise fs.inotify.max_user_instances (sysctl)")]
-    NoneLeft(io::Error),
-    /// Another error of `inotify_init1`.
-    #[error("no inotify instance ({0})")]
-    Failed(io::Error),
-}
-
 /// Watches on the inodes of mapped files, and on directories.
 #[derive(Debug)]
 pub(crate) struct Watch {
     /// Directories.
     pub directories: Directories,
     files: Files,
-    inotify: Result<Inotify, NoEvents>,
-    buffer: Vec<u8>,
     refused: u64,
     /// When the kernel last refused to watch a file.
     refused_at: Option<Instant>,
 }
 
-/// Bytes of events read at a time: a thousand without names, sixty with the longest names.
-const BUFFER_LENGTH: usize = 16 << 10;
-/// Bytes of one event at most, with the longest name and its padding. A read leaves no more room than that.
-const EVENT_LENGTH_MAX: usize = 16 + 256;
 /// How long no file is mapped after the kernel has refused to watch one.
 const REFUSED_WAIT: Duration = Duration::from_secs(1);
 
 impl Watch {
-    /// Starts watching nothing, and no more than so many directories later. Where the kernel refuses, nothing is
-    /// watched ever.
-    pub(crate) fn new(directory_count_max: usize, deferred_drops: DeferredDrops) -> Watch {
-        let inotify = begin();
-        let watches = inotify
-            .as_ref()
-            .ok()
-            .map(|inotify| Arc::new(Watches::new(inotify, deferred_drops)));
+    /// Watches nothing, and no more than so many directories later. Without watches nothing is watched ever.
+    pub(crate) fn new(directory_count_max: usize, watches: Option<Arc<Watches>>) -> Watch {
         Watch {
             directories: Directories::new(watches.clone(), directory_count_max),
             files: Files::new(watches),
-            inotify,
-            buffer: vec![0; BUFFER_LENGTH],
             refused: 0,
             refused_at: None,
         }
@@ -110,11 +74,6 @@ impl Watch {
     /// Bytes of what is kept of watched files.
     pub(crate) fn file_bytes(&self) -> u64 {
         self.files.memory_bytes()
-    }
-
-    /// What becomes readable when there are events.
-    pub(crate) fn descriptor(&self) -> Option<RawFd> {
-        self.inotify.as_ref().ok().map(AsRawFd::as_raw_fd)
     }
 
     /// What a job that maps a file watches it through; `None` where it could not, for all that is
@@ -173,34 +132,22 @@ impl Watch {
     }
 
     /// Takes in all events that are there now: entries that one is about are distrusted at once, what
-    /// else is to be done is appended to `changes`. Those that come meanwhile wait for the next turn, so that
-    /// whoever makes them without end does not hold the loop.
-    pub(crate) fn drain(&mut self, changes: &mut Vec<Change>) {
-        let Ok(inotify) = &mut self.inotify else {
-            return;
-        };
-        let there = rustix::io::ioctl_fionread(&*inotify).unwrap_or(u64::MAX);
-        let reads = there.div_ceil((BUFFER_LENGTH - EVENT_LENGTH_MAX) as u64);
-        for _ in 0..reads {
-            let Ok(events) = inotify.read_events(&mut self.buffer) else {
+    /// else is to be done is appended to `changes`.
+    pub(crate) fn drain(&mut self, probe: &mut dyn Probe, changes: &mut Vec<Change>) {
+        probe.drain_events(&mut |event| {
+            if event.mask.contains(EventMask::Q_OVERFLOW) {
+                self.directories.overflowed();
+                self.files.overflowed();
+                changes.push(Change::OfAnything);
                 return;
-            };
-            for event in events {
-                if event.mask.contains(EventMask::Q_OVERFLOW) {
-                    self.directories.overflowed();
-                    self.files.overflowed();
-                    changes.push(Change::OfAnything);
-                    continue;
-                }
-                let watch = event.wd.get_watch_descriptor_id();
-                changes.extend(self.files.version_of(watch).map(Change::Of));
-                if event.mask.contains(EventMask::IGNORED) {
-                    self.files.removed(watch);
-                }
-                let name = event.name.map(OsStrExt::as_bytes);
-                self.directories.happened(watch, event.mask, name);
             }
-        }
+            changes.extend(self.files.version_of(event.watch).map(Change::Of));
+            if event.mask.contains(EventMask::IGNORED) {
+                self.files.removed(event.watch);
+            }
+            self.directories
+                .happened(event.watch, event.mask, event.name);
+        });
     }
 
     /// Inodes watched now.
@@ -212,31 +159,4 @@ impl Watch {
     pub(crate) fn refused(&self) -> u64 {
         self.refused + self.directories.refused()
     }
-
-    /// Why the kernel gives no events at all, if so.
-    pub(crate) fn missing(&self) -> Option<&NoEvents> {
-        self.inotify.as_ref().err()
-    }
-}
-
-/// Makes an instance, and tries whether it may be used: with a path that leads nowhere.
-fn begin() -> Result<Inotify, NoEvents> {
-    let refused = |call, cause: io::Error| match cause.raw_os_error() {
-        Some(libc::EPERM | libc::ENOSYS) => Err(NoEvents::Refused { call, cause }),
-        _ => Ok(cause),
-    };
-    let inotify = match Inotify::init() {
-        Ok(inotify) => inotify,
-        Err(cause) => {
-            let cause = refused("inotify_init1", cause)?;
-            return match cause.raw_os_error() {
-                Some(libc::EMFILE) => Err(NoEvents::NoneLeft(cause)),
-                _ => Err(NoEvents::Failed(cause)),
-            };
-        }
-    };
-    if let Err(cause) = inotify.watches().add("", WatchMask::MODIFY) {
-        refused("inotify_add_watch", cause)?;
-    }
-    Ok(inotify)
 }

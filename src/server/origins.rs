@@ -6,14 +6,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use super::is_list;
 use crate::job::CHECK_LENGTH_MAX;
 use crate::settings::Settings;
+use crate::store::warming::{Origin, is_list};
 use crate::sys::output;
 
 /// Why a source of paths cannot be used.
 #[derive(Debug)]
-pub(crate) enum OriginError {
+pub(super) enum OriginError {
     /// A list or a directory is not there, or is not below the root.
     Warm {
         /// As it was given.
@@ -30,23 +30,12 @@ pub(crate) enum OriginError {
     },
 }
 
-/// Where paths to warm come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
-    /// A file with a path on each line.
-    List(PathBuf),
-    /// The same, written by an earlier run; it need not be there.
-    State(PathBuf),
-    /// A directory below the root, relative to it, with all that is below.
-    Tree(CString),
-}
-
 /// Where the caches are filled from, as far as that can be told at the start.
 ///
 /// # Errors
 /// When a list or a directory is not there, a directory is not below the root, or no state can be
 /// written where it was asked for.
-pub(crate) fn origins(settings: &Settings) -> Result<Vec<Origin>, OriginError> {
+pub(super) fn origins(settings: &Settings) -> Result<Vec<Origin>, OriginError> {
     let mut origins = Vec::new();
     for path in &settings.warm {
         let origin = origin(path, &settings.root);
