@@ -1,6 +1,7 @@
 //! The states of a connection and all that moves it from one to the next.
 
 mod ending;
+mod inquiry;
 mod uptake;
 
 use std::mem;
@@ -11,9 +12,9 @@ use super::answer::{self, Exchange};
 use super::explanation::{Explanation, ServerTiming};
 use super::inbox::Inbox;
 use super::interface::{
-    Activity, BlockedOn, CloseReason, Context, Found, Input, Peer, Timeouts, Unread, Want,
+    BlockedOn, CloseReason, Context, Found, Input, Peer, Timeouts, Unread, Want,
 };
-use super::outbox::{Outbox, Pool};
+use super::outbox::Outbox;
 use super::pending_log::{Answered, PendingLogLines, Received};
 use crate::clock::Now;
 use crate::http::chunked::ChunkedBody;
@@ -132,75 +133,6 @@ impl Connection {
             hold_up: BlockedOn::Peer,
             uptake: Uptake::new(now.monotonic),
             since: now.monotonic,
-        }
-    }
-
-    /// Who is at the other end.
-    pub fn peer(&self) -> Peer {
-        self.peer
-    }
-
-    /// Lends buffers for the time that something happens on the connection.
-    pub fn lend(&mut self, pool: &mut Pool) {
-        self.inbox.lend(pool);
-        self.outbox.lend(pool);
-    }
-
-    /// Gives the buffers back; what they hold is kept in shorter ones.
-    pub fn reclaim(&mut self, pool: &mut Pool) {
-        self.inbox.reclaim(pool);
-        self.outbox.reclaim(pool);
-    }
-
-    /// Bytes of the buffers that it holds.
-    pub fn buffer_bytes(&self) -> u64 {
-        self.inbox.memory_bytes() + self.outbox.memory_bytes()
-    }
-
-    /// All of these.
-    pub fn held_bytes(&self) -> u64 {
-        self.buffer_bytes() + self.log_bytes()
-    }
-
-    /// When what is waited for began, in whatever state; see [`Timeouts`].
-    pub fn since(&self) -> Instant {
-        self.since
-    }
-
-    /// Bytes of log lines of answers that are not completely sent.
-    pub fn log_bytes(&self) -> u64 {
-        self.pending_log.memory_bytes()
-    }
-
-    /// Where received bytes go, after [`lend`](Connection::lend). Never empty while
-    /// [`want`](Connection::want) is `Read` or `Discard`.
-    pub fn space(&mut self) -> &mut [u8] {
-        self.inbox.space()
-    }
-
-    /// What is to be sent.
-    pub fn outbox(&self) -> &Outbox {
-        &self.outbox
-    }
-
-    /// Whether no request is under way and nothing is being sent.
-    pub fn is_idle(&self) -> bool {
-        matches!(self.state, State::ReadingHead) && self.is_at_rest()
-    }
-
-    /// Since when it is idle; nothing if it is not.
-    pub fn idle_since(&self) -> Option<Instant> {
-        self.is_idle().then_some(self.since)
-    }
-
-    /// What it is doing.
-    pub fn activity(&self) -> Activity {
-        match self.state {
-            _ if self.is_idle() => Activity::Idle,
-            _ if !self.outbox.is_empty() => Activity::Sending,
-            State::Resolving { .. } => Activity::Waiting,
-            State::ReadingHead | State::Discarding { .. } => Activity::Receiving,
-            State::Flushing(_) | State::Lingering(_) | State::Closed(_) => Activity::Lingering,
         }
     }
 
@@ -510,24 +442,6 @@ impl Connection {
         self.since = context.now.monotonic;
         self.inbox.clear();
         State::Flushing(Ending::Linger(Last::Answer))
-    }
-
-    /// Since when it holds its place without a need: it is idle, or its last answer was sent.
-    pub fn rests_since(&self) -> Option<Instant> {
-        match self.state {
-            State::Lingering(_) => Some(self.since),
-            _ => self.idle_since(),
-        }
-    }
-
-    /// Whether a request has begun whose answer was not sent to its end.
-    pub fn is_under_way(&self) -> bool {
-        match self.state {
-            State::Lingering(_) | State::Closed(_) => false,
-            State::ReadingHead => !self.is_at_rest(),
-            State::Flushing(_) => !self.outbox.is_empty(),
-            State::Discarding { .. } | State::Resolving { .. } => true,
-        }
     }
 
     /// Whether nothing has begun and nothing is left to be sent.

@@ -1,185 +1,21 @@
 //! Conversations with a connection, without any socket.
 
-use std::rc::Rc;
-use std::time::{Duration, Instant};
+mod peerless;
 
+use std::rc::Rc;
+use std::time::Duration;
+
+use self::peerless::Peerless;
 use super::outbox::{Next, Outbox, Pool, Source};
-use super::response_stats::{Logging, ResponseStats};
 use super::wire_cases::WIRE_CASES;
 use super::*;
-use crate::clock::Now;
-use crate::http::request::{HeadLimits, Request};
+use crate::http::request::Request;
 use crate::http::status::Status;
 use crate::site::response::Fixed;
 use crate::sys::allocator::block_length;
 use crate::sys::file::{FileTime, FileVersion};
 use crate::sys::memory::Memory;
 use crate::sys::socket::{More, Piece, Pieces};
-
-const POLICY: Policy = Policy {
-    head: HeadLimits {
-        target_length_max: 1_000,
-        head_length_max: 4_000,
-        field_count_max: 50,
-    },
-    body_length_max: 1_000,
-    timeouts: Timeouts {
-        head: Duration::from_secs(10),
-        body: Duration::from_secs(30),
-        idle: Duration::from_secs(60),
-        disk: Duration::from_secs(40),
-        send: Duration::from_secs(20),
-        linger: Duration::from_secs(2),
-        linger_total: Duration::from_secs(10),
-    },
-    send_rate_min: 0,
-    server_timing: ServerTiming::Hidden,
-};
-
-/// A driver that answers every look-up with 404, except paths that start with `/later`, which wait.
-struct Peerless {
-    connection: Connection,
-    pool: Pool,
-    response_stats: ResponseStats,
-    now: Now,
-    stage: Stage,
-    acknowledged: u64,
-    sent_length: u64,
-    end: Option<CloseReason>,
-    half_closed: bool,
-}
-
-impl Peerless {
-    fn new() -> Peerless {
-        let now = Now::at(
-            Instant::now(),
-            FileTime {
-                seconds: 1_800_000_000,
-                nanoseconds: 0,
-            },
-        );
-        Peerless {
-            connection: Connection::new(Peer::Local, &now),
-            pool: Pool::new(5_000),
-            response_stats: ResponseStats::new(Logging::Combined),
-            now,
-            stage: Stage::Serving,
-            acknowledged: 0,
-            sent_length: 0,
-            end: None,
-            half_closed: false,
-        }
-    }
-
-    fn tell(&mut self, input: Input<'_>) {
-        let Peerless {
-            connection,
-            response_stats,
-            now,
-            stage,
-            ..
-        } = self;
-        connection.handle(
-            input,
-            &mut Context {
-                now,
-                policy: &POLICY,
-                stage: *stage,
-                response_stats,
-            },
-        );
-    }
-
-    /// Does what the connection wants until it wants bytes, or to wait.
-    fn settle(&mut self) {
-        loop {
-            self.connection.lend(&mut self.pool);
-            let later = Input::Waiting;
-            let missing = Fixed::Error(Status::NotFound);
-            match self.connection.want() {
-                Want::Read | Want::Wait | Want::Discard => break,
-                Want::Resolve(request) if request.path().starts_with(b"/later") => self.tell(later),
-                Want::Resolve(_) => self.tell(Input::Resolved(
-                    Found::Fixed(&missing),
-                    Explanation::default(),
-                )),
-                Want::Write => {
-                    let mut pieces = Pieces::new();
-                    let length = match self.connection.outbox().next(&mut pieces) {
-                        Next::Pieces(_) => pieces.iter().map(|piece| piece.length() as u64).sum(),
-                        next => panic!("only memory is sent here: {next:?}"),
-                    };
-                    drop(pieces);
-                    self.sent_length += length;
-                    self.tell(Input::Sent(length));
-                }
-                Want::CloseWrite => {
-                    self.half_closed = true;
-                    self.tell(Input::WriteClosed);
-                }
-                Want::Close(reason) => {
-                    self.end = Some(reason);
-                    break;
-                }
-            }
-        }
-        self.connection.reclaim(&mut self.pool);
-    }
-
-    /// Gives the connection bytes in pieces of at most `step`.
-    fn receive(&mut self, bytes: &[u8], step: usize) {
-        self.settle();
-        let mut rest = bytes;
-        while !rest.is_empty() && matches!(self.connection.want(), Want::Read | Want::Discard) {
-            self.connection.lend(&mut self.pool);
-            let space = self.connection.space();
-            let count = rest.len().min(step).min(space.len());
-            assert!(count > 0, "room is never empty while bytes are wanted");
-            space[..count].copy_from_slice(&rest[..count]);
-            rest = &rest[count..];
-            self.tell(Input::Received(count));
-            self.settle();
-        }
-    }
-
-    fn pass(&mut self, time: Duration) {
-        self.now.monotonic += time;
-        let due = self.connection.deadline(&POLICY.timeouts);
-        if due.is_some_and(|due| due <= self.now.monotonic) {
-            if self.connection.awaits_acknowledgement().is_some() {
-                self.tell(Input::Acknowledged(self.acknowledged));
-            } else {
-                self.tell(Input::DeadlinePassed);
-                self.settle();
-            }
-        }
-    }
-
-    /// An answer that is to be sent, and nobody takes.
-    fn answer_untaken(&mut self) {
-        self.receive(b"GET /later HTTP/1.1\r\nHost: a\r\n\r\n", 5_000);
-        self.connection.lend(&mut self.pool);
-        let missing = Fixed::Error(Status::NotFound);
-        self.tell(Input::Resolved(
-            Found::Fixed(&missing),
-            Explanation::default(),
-        ));
-    }
-
-    fn close_reason(&self) -> Option<CloseReason> {
-        match self.connection.want() {
-            Want::Close(reason) => Some(reason),
-            _ => None,
-        }
-    }
-
-    /// The statuses answered so far, from the log.
-    fn statuses(&self) -> Vec<u16> {
-        let lines = String::from_utf8_lossy(&self.response_stats.lines);
-        let status = |line: &str| line.split("\" ").nth(1)?.split(' ').next()?.parse().ok();
-        lines.lines().filter_map(status).collect()
-    }
-}
 
 /// Whoever asks for the end sends nothing more, and is not waited for; whoever has sent more is.
 #[test]

@@ -9,11 +9,11 @@ mod accepting;
 mod ending;
 mod memory;
 mod results;
+mod status;
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
-use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::unix::SourceFd;
@@ -34,10 +34,7 @@ use crate::job::{Done, JobId};
 use crate::observe::access_log::{LogWriter, Waiting};
 use crate::observe::iterations::{Iterations, Wait, Work};
 use crate::observe::notices::Notices;
-use crate::observe::status::{
-    Access, Asked, ConnectionNumbers, IterationNumbers, LoopNumbers, SentNumbers, SharedPages,
-    Snapshot,
-};
+use crate::observe::status::{Access, SharedPages};
 use crate::store::Store;
 use crate::store::queue::Owner;
 use crate::sys::file::FileTime;
@@ -427,57 +424,6 @@ impl EventLoop {
             }
         }
         self.acceptor.resume();
-    }
-
-    /// Answers a connection that wanted the status page.
-    fn show_status(&mut self, id: ConnectionId) {
-        let now = self.now.monotonic;
-        let asked = match self.connections.find(id) {
-            Some(connected) => connected.connection.resolving().map(|it| Asked::by(&it)),
-            None => return,
-        };
-        let document = match asked {
-            Some(Asked::Part(document)) => Rc::new(document),
-            Some(Asked::Numbers(face)) => match self.pages.latest(face, now) {
-                Some(latest) => Rc::clone(latest),
-                None => {
-                    let rendered = self.snapshot().render(face);
-                    self.pages.share(face, rendered, now)
-                }
-            },
-            None => return,
-        };
-        if let Some(connected) = self.connections.find(id) {
-            self.driver
-                .show(&mut connected.connection, &document, &self.now);
-        }
-    }
-
-    /// The numbers as they are now. O(connections).
-    fn snapshot(&mut self) -> Snapshot {
-        let numbers = LoopNumbers {
-            uptime_seconds: (self.now.monotonic - self.started).as_secs(),
-            connections: ConnectionNumbers {
-                open: self.connections.count(),
-                by_state: self.connections.by_activity(),
-                capacity: self.acceptor.connection_count_max,
-                accepted: self.connections.accepted(),
-                accept_pauses: self.acceptor.pauses(),
-                idle_given_up: self.connections.given_up(),
-                refused_by_share: self.acceptor.shares.refused(),
-                closed_for_memory: self.connections.holders_given_up(),
-            },
-            bytes_sent: SentNumbers {
-                gathered: self.driver.gathered_bytes,
-                sendfile: self.driver.sendfile_bytes,
-            },
-            memory: self.memory_numbers(),
-            access_log_lost_bytes: self.log.lost().bytes,
-            access_log_lost_lines: self.log.lost().lines,
-            turns: IterationNumbers::take(&self.iterations, self.now.monotonic),
-        };
-        let store = self.store.numbers(&self.now);
-        Snapshot::take(store, &self.driver.response_stats, numbers)
     }
 
     /// Fills the caches, as far as nobody waits for it.
