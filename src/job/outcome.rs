@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::error::LookupFailure;
 use super::{Examined, JobError, Listing, Refusal};
 use crate::http::content_coding::Coding;
-use crate::site::resolve::Expectation;
+use crate::site::resolve::{Expectation, LookupPlan};
 use crate::site::validators::{EntityTags, Identity};
 use crate::sys::beneath::Root;
 use crate::sys::file::{FileTime, FileVersion, OpenFile};
@@ -85,6 +85,8 @@ pub struct LookupSite {
 /// What a look-up rests on.
 #[derive(Debug)]
 pub struct Dependencies {
+    /// Where it looked.
+    pub plan: LookupPlan,
     /// What was walked, if a walk was needed.
     pub walk: Option<Walk>,
     /// Whether one of the files has another name, through which it may be changed unseen.

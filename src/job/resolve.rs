@@ -72,7 +72,6 @@ enum OpenProgress {
 /// The look-up of one path: candidates in order, then the precompressed variants of the first that is a file.
 #[derive(Debug)]
 pub struct Resolve {
-    lookup: LookupPlan,
     expected: Option<Vec<Expectation>>,
     /// The digest of the page that is known of the directory.
     expected_page: Option<u64>,
@@ -107,13 +106,13 @@ impl Resolve {
     fn with(lookup: LookupPlan, expected: Option<Vec<Expectation>>, site: LookupSite) -> Resolve {
         let mut resolve = Resolve {
             stage: Stage::ComparingRoot,
-            lookup,
             expected,
             expected_page: None,
             seen: Vec::new(),
             outdated: Vec::new(),
             walks: 0,
             dependencies: Dependencies {
+                plan: lookup,
                 walk: None,
                 is_linked: false,
             },
@@ -135,7 +134,7 @@ impl Resolve {
     fn after_walk(&self) -> Stage {
         match &self.expected {
             Some(expected) if !expected.is_empty() => Stage::Checking(0),
-            _ => first_stage(&self.lookup),
+            _ => first_stage(&self.dependencies.plan),
         }
     }
 
@@ -165,8 +164,10 @@ impl Resolve {
         let WatchCoverage::Unknown(watches) = &self.site.coverage else {
             return Walk::default();
         };
-        let names = self.lookup.names();
-        self.site.root.walk(watches, self.lookup.directory(), names)
+        let names = self.dependencies.plan.names();
+        self.site
+            .root
+            .walk(watches, self.dependencies.plan.directory(), names)
     }
 
     /// What came of [`Syscall::Walk`].
@@ -200,7 +201,7 @@ impl Resolve {
                 None => Syscall::Finished,
             },
             Stage::Candidate { candidate, reach } => {
-                reach_for(&self.lookup.candidates[*candidate].path, reach)
+                reach_for(&self.dependencies.plan.candidates[*candidate].path, reach)
             }
             Stage::Twins {
                 candidate,
@@ -208,14 +209,14 @@ impl Resolve {
                 reach,
                 ..
             } => reach_for(
-                &self.lookup.candidates[*candidate].precompressed[*variant].1,
+                &self.dependencies.plan.candidates[*candidate].precompressed[*variant].1,
                 reach,
             ),
             Stage::Examining(found) => match found.unexamined() {
                 Some(opened) => Syscall::Examine(opened),
                 None => Syscall::Finished,
             },
-            Stage::Listing => match &self.lookup.listing {
+            Stage::Listing => match &self.dependencies.plan.listing {
                 Some(listed) => Syscall::List(root, listed, links),
                 None => Syscall::Finished,
             },
@@ -251,7 +252,7 @@ impl Resolve {
             Some(expectation) if expectation.version != version => {
                 self.expected = None;
                 self.dependencies.is_linked = false;
-                first_stage(&self.lookup)
+                first_stage(&self.dependencies.plan)
             }
             _ if at + 1 < expected.len() => Stage::Checking(at + 1),
             _ => Stage::Finished(Outcome::Unchanged),

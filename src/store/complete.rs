@@ -12,7 +12,6 @@ use crate::http::status::Status;
 use crate::job::JobId;
 use crate::job::{Dependencies, Done, FoundFile, JobError, Mapped, Opened, Outcome};
 use crate::site::representation::{Representation, Variants, Vary};
-use crate::site::resolve;
 use crate::site::validators::{Identity, Sighting};
 use crate::store::lookups::{PendingLookup, Purpose};
 use crate::store::watch::Watched;
@@ -186,7 +185,7 @@ impl Store {
         let result = match resolution {
             Ok(resolution) => {
                 if resolution.is_some() {
-                    self.not_listed(&pending);
+                    self.not_listed(&pending, &dependencies);
                 }
                 let result = self.remember(&pending, resolution, &dependencies, is_remembered, now);
                 if is_prefetch {
@@ -195,7 +194,7 @@ impl Store {
                 result
             }
             Err(result) => {
-                self.not_listed(&pending);
+                self.not_listed(&pending, &dependencies);
                 if is_remembered {
                     self.drop_path(&pending.raw_path);
                 }
@@ -272,10 +271,6 @@ impl Store {
         is_remembered: bool,
         now: &Now,
     ) -> LookupResult {
-        let lookup = match resolve::plan(&pending.raw_path, &self.naming) {
-            Ok(lookup) => lookup,
-            Err(status) => return LookupResult::Failed(status),
-        };
         let is_known = news.is_none();
         let entry = match (news, &pending.entry) {
             (None, Some(entry)) => Rc::clone(entry),
@@ -295,7 +290,7 @@ impl Store {
         };
         match is_remembered {
             true => {
-                self.trust(&entry, &lookup, dependencies, pending, now);
+                self.trust(&entry, dependencies, pending, now);
                 if is_known {
                     self.recheck_soon(&entry);
                 }

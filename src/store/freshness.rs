@@ -15,7 +15,7 @@ use crate::conn::RequestId;
 use crate::job::JobId;
 use crate::job::{self, Follow, Job, LookupSite, Opened, WatchCoverage};
 use crate::site::mounts::Table;
-use crate::site::resolve::{self, LookupPlan};
+use crate::site::resolve::LookupPlan;
 use crate::store::lookups::{Epoch, PendingLookup};
 use crate::store::queue::Owner;
 use crate::store::waiters::Waiters;
@@ -195,29 +195,22 @@ impl Store {
         if let Some(walk) = &dependencies.walk {
             return directories.has_invalidated(walk, since);
         }
-        match (
-            &pending.watched_path,
-            resolve::plan(&pending.raw_path, &self.naming),
-        ) {
-            (Some(watched_path), Ok(lookup)) => {
-                matches!(
-                    directories.known(watched_path, &lookup, since),
-                    WatchState::Invalidated
-                )
-            }
-            _ => false,
-        }
+        let Some(watched_path) = &pending.watched_path else {
+            return false;
+        };
+        let found = directories.known(watched_path, &dependencies.plan, since);
+        matches!(found, WatchState::Invalidated)
     }
 
     /// Trusts an entry as far as what it rests on allows.
     pub(super) fn trust(
         &mut self,
         entry: &Rc<Entry>,
-        lookup: &LookupPlan,
         dependencies: &job::Dependencies,
         pending: &PendingLookup,
         now: &Now,
     ) {
+        let lookup = &dependencies.plan;
         let directory = lookup.directory();
         let (since, watched_path) = (pending.since, pending.watched_path.as_deref());
         let directories = &mut self.watch.directories;

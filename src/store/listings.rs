@@ -191,26 +191,24 @@ impl Store {
     ) -> LookupResult {
         let bytes = Rc::new(Memory::Copied(Copied::page(listing.page)));
         self.drop_path(&pending.raw_path);
-        let lookup = resolve::plan(&pending.raw_path, &self.naming);
-        match lookup {
-            Ok(lookup) if is_remembered => {
+        match is_remembered {
+            true => {
                 let entry = Rc::new(Entry::new(Resolution::Listed));
-                self.trust(&entry, &lookup, dependencies, pending, now);
-                let directory = lookup.directory();
+                self.trust(&entry, dependencies, pending, now);
+                let directory = dependencies.plan.directory();
                 self.pages.insert(directory, entry, listing.digest, &bytes);
             }
-            _ => self.forget(dependencies, pending.since),
+            false => self.forget(dependencies, pending.since),
         }
         LookupResult::Document(document(bytes))
     }
 
     /// A directory leads to something else than a page.
-    pub(super) fn not_listed(&mut self, pending: &PendingLookup) {
+    pub(super) fn not_listed(&mut self, pending: &PendingLookup, dependencies: &Dependencies) {
         if let Some(entry) = &pending.entry
             && let Resolution::Listed = entry.resolution
-            && let Ok(lookup) = resolve::plan(&pending.raw_path, &self.naming)
         {
-            self.pages.remove(lookup.directory());
+            self.pages.remove(dependencies.plan.directory());
         }
     }
 }

@@ -30,7 +30,7 @@ impl Resolve {
                     candidate,
                     reach: OpenProgress::Opening(Some(located)),
                 },
-                FileKind::Directory => match &self.lookup.on_directory {
+                FileKind::Directory => match &self.dependencies.plan.on_directory {
                     OnDirectory::Redirect(path) => Stage::Finished(Outcome::Moved(path.clone())),
                     OnDirectory::Missing => self.not_here(candidate),
                 },
@@ -51,7 +51,7 @@ impl Resolve {
         };
         let identity = self.open_file(file, what);
         self.seen.push(Expectation {
-            path: self.lookup.candidates[candidate].path.clone(),
+            path: self.dependencies.plan.candidates[candidate].path.clone(),
             version: Some(what.version),
         });
         self.next_variant(candidate, 0, identity, Vec::new())
@@ -74,14 +74,14 @@ impl Resolve {
 
     /// A candidate is no file: on to the next.
     pub(super) fn not_here(&mut self, candidate: usize) -> Stage {
-        let path = self.lookup.candidates[candidate].path.clone();
+        let path = self.dependencies.plan.candidates[candidate].path.clone();
         self.seen.push(Expectation {
             path,
             version: None,
         });
-        if candidate + 1 < self.lookup.candidates.len() {
+        if candidate + 1 < self.dependencies.plan.candidates.len() {
             look_for(candidate + 1)
-        } else if self.lookup.listing.is_some() {
+        } else if self.dependencies.plan.listing.is_some() {
             Stage::Listing
         } else {
             Stage::Finished(Outcome::Refused(Refusal::Missing))
@@ -98,7 +98,7 @@ impl Resolve {
     ) {
         let what = what.filter(|what| what.kind == FileKind::Regular);
         self.dependencies.is_linked |= what.is_some_and(|what| what.link_count > 1);
-        let (_, path) = &self.lookup.candidates[candidate].precompressed[variant];
+        let (_, path) = &self.dependencies.plan.candidates[candidate].precompressed[variant];
         if what.is_some_and(|what| is_outdated(&what.version, identity)) {
             self.outdated.push(path.clone());
         }
@@ -121,7 +121,7 @@ impl Resolve {
         if let Ok((file, what)) = opened
             && is_of_use(&what, &identity)
         {
-            let (coding, _) = self.lookup.candidates[candidate].precompressed[variant];
+            let (coding, _) = self.dependencies.plan.candidates[candidate].precompressed[variant];
             precompressed.push((coding, self.open_file(file, what)));
         }
         self.next_variant(candidate, variant + 1, identity, precompressed)
@@ -134,7 +134,7 @@ impl Resolve {
         identity: Opened,
         precompressed: Vec<(Coding, Opened)>,
     ) -> Stage {
-        let here: &Candidate = &self.lookup.candidates[candidate];
+        let here: &Candidate = &self.dependencies.plan.candidates[candidate];
         if variant < here.precompressed.len() {
             return Stage::Twins {
                 candidate,
