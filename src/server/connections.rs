@@ -250,6 +250,12 @@ impl Connections {
         (connected.generation == id.generation).then_some(connected)
     }
 
+    /// Whether an entry in the wheel of deadlines is that of an open connection.
+    pub(super) fn stands_at(&mut self, id: ConnectionId, armed: Armed) -> bool {
+        let connected = self.find(id);
+        connected.is_some_and(|connected| connected.armed == Some(armed))
+    }
+
     /// Who is at a place now.
     pub(super) fn at(&mut self, index: usize) -> Option<(ConnectionId, &mut Connected)> {
         let connected = self.table.get_mut(index)?;

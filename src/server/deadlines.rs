@@ -4,6 +4,9 @@
 //! The wheel is lazy. A connection stands in at most one slot that counts, at or before its
 //! deadline; when the slot comes up the loop looks at the real deadline and, if that is later, puts
 //! the connection in again. So a request on a busy connection touches no timer.
+//!
+//! An entry becomes stale when its connection is closed or is put in anew for an earlier deadline. Stale entries are
+//! swept out, a few with each connection that is closed, while there are more of them than of others.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -15,6 +18,14 @@ use crate::sys::allocator::block_length;
 const TICK_MS: u64 = 32;
 /// Slots: 2,048 of 32 ms are 65 s. A later deadline is looked at once a turn of the wheel.
 const SLOT_COUNT: u64 = 2_048;
+
+/// Entries that are looked at in a sweep with each connection that is closed. A sweep of all is over before as many
+/// connections are closed as an eighth of the entries.
+const SWEEP_COUNT: usize = 8;
+/// Slots that are left behind in one sweep at most.
+const SWEEP_SLOT_COUNT_MAX: usize = 64;
+/// Places for entries that an empty slot keeps: 2,048 slots with 16 of them take 512 KiB.
+const KEPT_CAPACITY_MAX: usize = 16;
 
 /// The slot in which a connection stands, for telling the entry that counts from older ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +40,12 @@ pub(super) struct Deadlines {
     current: u64,
     /// No slot before this tick holds anything; `None`: none does.
     earliest: Option<u64>,
+    /// Entries in all slots.
+    count: usize,
+    /// Entries, in slots or due, whose connection is closed or stands elsewhere.
+    stale_count: usize,
+    /// Where the next sweep begins: a slot and a place in it.
+    sweep: (usize, usize),
 }
 
 impl Deadlines {
@@ -40,6 +57,9 @@ impl Deadlines {
             start,
             current: 0,
             earliest: None,
+            count: 0,
+            stale_count: 0,
+            sweep: (0, 0),
         }
     }
 
@@ -65,6 +85,8 @@ impl Deadlines {
         match armed {
             Some(armed) if armed <= wanted => armed,
             _ => {
+                self.stale_count += usize::from(armed.is_some());
+                self.count += 1;
                 self.slot(wanted.0).push((id, wanted));
                 self.earliest = Some(self.earliest.map_or(wanted.0, |tick| tick.min(wanted.0)));
                 wanted
@@ -85,11 +107,54 @@ impl Deadlines {
         }
         let last = today.min(self.current + SLOT_COUNT - 1);
         for tick in earliest..=last {
-            due.extend(self.slot(tick).drain(..));
+            let slot = self.slot(tick);
+            let count = slot.len();
+            due.extend(slot.drain(..));
+            slot.shrink_to(KEPT_CAPACITY_MAX);
+            self.count -= count;
         }
         self.current = today + 1;
         self.earliest =
             (self.current..self.current + SLOT_COUNT).find(|tick| !self.slot(*tick).is_empty());
+    }
+
+    /// An entry that was due turned out to be stale.
+    pub(super) fn passed_over(&mut self) {
+        self.stale_count = self.stale_count.saturating_sub(1);
+    }
+
+    /// A connection that stood in a slot is closed. Sweeps a little if there are many stale entries, given whether
+    /// one counts. O(1).
+    pub(super) fn leave(&mut self, counts: impl FnMut(ConnectionId, Armed) -> bool) {
+        self.stale_count += 1;
+        if self.stale_count > self.count.saturating_sub(self.stale_count) {
+            self.sweep(counts);
+        }
+    }
+
+    fn sweep(&mut self, mut counts: impl FnMut(ConnectionId, Armed) -> bool) {
+        let (mut entries, mut slots) = (0, 0);
+        while entries < SWEEP_COUNT && slots < SWEEP_SLOT_COUNT_MAX {
+            let (index, place) = self.sweep;
+            let slot = &mut self.slots[index];
+            match slot.get(place) {
+                Some((id, armed)) if counts(*id, *armed) => self.sweep.1 += 1,
+                Some(_) => {
+                    slot.swap_remove(place);
+                    self.count -= 1;
+                    self.stale_count = self.stale_count.saturating_sub(1);
+                }
+                None => {
+                    if slot.len() < slot.capacity() / 4 {
+                        slot.shrink_to(KEPT_CAPACITY_MAX);
+                    }
+                    self.sweep = ((index + 1) % self.slots.len(), 0);
+                    slots += 1;
+                    continue;
+                }
+            }
+            entries += 1;
+        }
     }
 
     /// How long until [`expire`](Deadlines::expire) has something to do.
@@ -152,6 +217,44 @@ mod tests {
                 "at {at_ms} ms"
             );
         }
+    }
+
+    /// Connections come and go long before their deadlines, as with clients that ask once. One stays.
+    #[test]
+    fn entries_of_closed_connections_take_a_bounded_place() {
+        let start = Instant::now();
+        let mut wheel = Deadlines::new(start);
+        let empty = wheel.memory_bytes();
+        let far = start + Duration::from_secs(60);
+        let id = |index| ConnectionId {
+            index,
+            generation: 0,
+        };
+        let first = id(0);
+        let staying = wheel.arm(first, None, far);
+        let mut open = VecDeque::new();
+        let (mut open_count_max, mut count_max) = (0, 0);
+        for index in 1..100_000 {
+            let deadline = far - Duration::from_millis(u64::from(index % 1_000));
+            open.push_back((id(index), wheel.arm(id(index), None, deadline)));
+            if open.len() > 500 || index % 3 == 0 {
+                open.pop_front();
+                let counts =
+                    |id, armed| (id, armed) == (first, staying) || open.contains(&(id, armed));
+                wheel.leave(counts);
+            }
+            open_count_max = open_count_max.max(open.len());
+            count_max = count_max.max(wheel.count);
+        }
+        assert_eq!(open_count_max, 500);
+        assert!(count_max < 4 * 500, "{count_max}");
+        let bytes = wheel.memory_bytes() - empty;
+        assert!(bytes < 64 << 10, "{bytes}");
+        let mut due = VecDeque::new();
+        wheel.expire(far + Duration::from_secs(1), &mut due);
+        let is_due = |entry| due.contains(entry);
+        assert!(open.iter().all(is_due) && due.contains(&(first, staying)));
+        assert_eq!(wheel.count, 0);
     }
 
     #[test]

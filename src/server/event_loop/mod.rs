@@ -419,6 +419,11 @@ impl EventLoop {
         let closed = self.connections.remove(id);
         if let Some(closed) = closed {
             self.acceptor.shares.leave(closed.connection.peer());
+            if closed.armed.is_some() {
+                let connections = &mut self.connections;
+                self.deadlines
+                    .leave(|id, armed| connections.stands_at(id, armed));
+            }
             for job in closed.jobs() {
                 self.store.leave(job, RequestId::http1(id));
             }

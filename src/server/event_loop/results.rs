@@ -111,12 +111,11 @@ impl EventLoop {
             let Some((id, armed)) = self.due.pop_front() else {
                 break;
             };
-            let Some(connected) = self.connections.find(id) else {
+            let connected = self.connections.find(id);
+            let Some(connected) = connected.filter(|it| it.armed == Some(armed)) else {
+                self.deadlines.passed_over();
                 continue;
             };
-            if connected.armed != Some(armed) {
-                continue;
-            }
             connected.armed = None;
             let deadline = connected.connection.deadline(&self.driver.policy.timeouts);
             if deadline.is_some_and(|deadline| deadline <= self.now.monotonic) {
