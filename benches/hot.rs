@@ -25,7 +25,8 @@ use spede::site::media_type::MediaTypes;
 use spede::site::representation::{Representation, Variants, Vary};
 use spede::site::resolve::{self, Directories, DotFiles, LookupPlan, Naming};
 use spede::site::response::{self, Fixed};
-use spede::site::validators::Sighting;
+use spede::site::sites::{self, LastSite, Site, SiteId, Sites};
+use spede::site::validators::{EntityTags, Sighting};
 use spede::sys::deferred_drops::DeferredDrops;
 use spede::sys::file::{FileTime, OpenFile};
 use spede::sys::memory::Memory;
@@ -55,6 +56,9 @@ pub const KINDS: &[(&str, &str)] = &[
     ("404", "GET /none HTTP/1.1\r\nHost: a\r\n\r\n"),
 ];
 
+/// The site that is asked.
+pub const SITE: SiteId = SiteId::new(1);
+
 /// Bytes of the file.
 pub const FILE_LENGTH: usize = 1_024;
 
@@ -64,6 +68,8 @@ pub struct Hot {
     pub now: Now,
     pub policy: Policy,
     pub representation: Representation,
+    sites: Sites,
+    last_site: LastSite,
     connection: Connection,
     pool: Pool,
     response_stats: ResponseStats,
@@ -96,14 +102,35 @@ pub fn policy() -> Policy {
     }
 }
 
-pub fn lookup(raw_path: &[u8]) -> LookupPlan {
-    let naming = Naming {
+fn naming() -> Naming {
+    Naming {
         index: vec!["index.html".to_owned()],
         dot_files: DotFiles::Refused,
         directories: Directories::Hidden,
         media_types: MediaTypes::default(),
+    }
+}
+
+pub fn lookup(raw_path: &[u8]) -> LookupPlan {
+    resolve::plan(raw_path, &naming()).expect("a path")
+}
+
+/// Two sites; the second is asked for.
+fn two_sites() -> Sites {
+    let site = |id| {
+        Rc::new(Site {
+            id,
+            policy: sites::Policy {
+                naming: naming(),
+                entity_tags: EntityTags::File,
+                ranges: RangeLimits { count_max: 16 },
+                revalidate: Duration::from_secs(5),
+            },
+        })
     };
-    resolve::plan(raw_path, &naming).expect("a path")
+    let mut sites = Sites::new(site(SiteId::FIRST));
+    sites.add("a", site(SITE)).expect("a host");
+    sites
 }
 
 impl Hot {
@@ -159,6 +186,8 @@ impl Hot {
         Hot {
             paths,
             policy: policy(),
+            sites: two_sites(),
+            last_site: LastSite::default(),
             representation: describe(),
             connection: Connection::new(Peer::Local, &now),
             pool: Pool::new(17 << 10),
@@ -199,11 +228,12 @@ impl Hot {
         let Want::Resolve(request) = self.connection.want() else {
             return;
         };
+        let site = self.last_site.find(&self.sites, request.host());
         let Known::Fresh(entry) = self.paths.look_up(request.path(), &self.now) else {
             panic!("everything is known");
         };
         entry.count_request();
-        let ranges = RangeLimits { count_max: 16 };
+        let ranges = site.policy.ranges;
         match &entry.resolution {
             Resolution::File { variants, .. } => {
                 let representation = &variants.identity;

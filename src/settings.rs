@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::conn::ServerTiming;
+use crate::http::range::RangeLimits;
+use crate::site::resolve::Naming;
+use crate::site::sites::Policy;
 
 pub use crate::conn::Timeouts;
 pub use crate::site::media_type::{Charset, MediaTypes, OwnType};
@@ -232,6 +235,25 @@ pub struct Settings {
     pub server_timing: ServerTiming,
     /// Who sees the status page.
     pub status: StatusAccess,
+}
+
+impl Settings {
+    /// What they decide about the one site that they describe.
+    pub fn policy(&self) -> Policy {
+        Policy {
+            naming: Naming {
+                index: self.index.clone(),
+                dot_files: self.dot_files,
+                directories: self.directories,
+                media_types: self.media_types.clone(),
+            },
+            entity_tags: self.entity_tags,
+            ranges: RangeLimits {
+                count_max: self.limits.range_count_max,
+            },
+            revalidate: self.cache.revalidate,
+        }
+    }
 }
 
 /// What the listener that a connection came through serves.

@@ -104,14 +104,23 @@ fn short(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
 
-/// How often a field was there.
-#[derive(Clone, Copy, Debug, Default)]
-enum Occurrence {
-    #[default]
-    Absent,
-    Once(Span),
+/// How often a field was there, in eight bytes: a head has ten of them and is moved with each request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Occurrence(Span);
+
+impl Occurrence {
+    /// Not at all: no value begins where the head does.
+    const ABSENT: Occurrence = Occurrence(Span { start: 0, end: 0 });
     /// More than once: readers walk the head again.
-    Repeated,
+    const REPEATED: Occurrence = Occurrence(Span {
+        start: u32::MAX,
+        end: u32::MAX,
+    });
+
+    /// The place of its value, if it was there once.
+    fn once(self) -> Option<Span> {
+        (self != Occurrence::ABSENT && self != Occurrence::REPEATED).then_some(self.0)
+    }
 }
 
 /// The fields that answers depend on.
@@ -183,6 +192,7 @@ pub struct Head {
     /// The form of its target.
     pub form: Form,
     line: Span,
+    host: Span,
     path: Span,
     query: Option<Span>,
     fields: [Occurrence; FIELD_NAMES.len()],
@@ -211,6 +221,12 @@ impl<'a> Request<'a> {
         self.head.path.within(self.bytes)
     }
 
+    /// The host that it asks for, perhaps with a port, as it was sent: of the target where that names one, else
+    /// of the Host field. Empty where neither does.
+    pub fn host(&self) -> &'a [u8] {
+        self.head.host.within(self.bytes)
+    }
+
     /// The query as it was sent, without its `?`.
     pub fn query(&self) -> Option<&'a [u8]> {
         self.head.query.map(|span| span.within(self.bytes))
@@ -235,25 +251,21 @@ impl<'a> Request<'a> {
 
     /// Whether a field is there at all.
     pub fn has(&self, field: Field) -> bool {
-        !matches!(self.head.fields[field as usize], Occurrence::Absent)
+        self.head.fields[field as usize] != Occurrence::ABSENT
     }
 
     /// The value of a field that may stand only once; a repeated one counts as absent, because
     /// there is no one value.
     pub fn single(&self, field: Field) -> Option<&'a [u8]> {
-        match self.head.fields[field as usize] {
-            Occurrence::Once(span) => Some(span.within(self.bytes)),
-            Occurrence::Absent | Occurrence::Repeated => None,
-        }
+        let once = self.head.fields[field as usize].once();
+        once.map(|span| span.within(self.bytes))
     }
 
     /// The lines of a field that is a list, in order. O(head) when it is repeated, else O(1).
     pub fn lines(&self, field: Field) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let (once, repeated) = match self.head.fields[field as usize] {
-            Occurrence::Absent => (None, None),
-            Occurrence::Once(span) => (Some(span.within(self.bytes)), None),
-            Occurrence::Repeated => (None, Some(field_lines(&self.bytes[..self.head.length]))),
-        };
+        let once = self.single(field);
+        let is_repeated = self.head.fields[field as usize] == Occurrence::REPEATED;
+        let repeated = is_repeated.then(|| field_lines(&self.bytes[..self.head.length]));
         let name = FIELD_NAMES[field as usize].as_bytes();
         let again = repeated.into_iter().flatten();
         once.into_iter().chain(
@@ -430,7 +442,7 @@ impl Whole<'_> {
         for field in request.headers.iter() {
             fields.take(field, self.bytes)?;
         }
-        fields.host_holds(version, &target)?;
+        let host = fields.host_of(version, &target, self.bytes)?;
         Ok(Head {
             length: self.length,
             method: Method::of(method.as_bytes()),
@@ -443,6 +455,7 @@ impl Whole<'_> {
                 start: short(self.skipped),
                 end: short(self.skipped + line_length),
             },
+            host,
             path: self.place(target.path),
             query: target.query.map(|query| self.place(query)),
             fields: fields.occurrences,

@@ -7,8 +7,9 @@ use crate::conn::outbox::FileSegment;
 use crate::http::status::Status;
 use crate::observe::status::{Access, Decision};
 use crate::site::response::Fixed;
+use crate::site::sites::Sites;
 use crate::store::request::SendState;
-use crate::store::{Asked, CompletedJob, Ready, Requester, Store};
+use crate::store::{Asked, CompletedJob, Ready, RequestOwner, Requester, Store};
 use crate::sys::mapping::Addresses;
 
 /// What a request leads to.
@@ -39,7 +40,7 @@ pub(super) trait Answers {
         &mut self,
         pieces: impl Iterator<Item = Addresses>,
         sending: &mut SendState,
-        requester: Requester,
+        owner: RequestOwner,
         now: &Now,
     ) -> Ready;
 
@@ -48,7 +49,7 @@ pub(super) trait Answers {
         &mut self,
         segment: &FileSegment,
         sending: &mut SendState,
-        requester: Requester,
+        owner: RequestOwner,
         now: &Now,
     ) -> Ready;
 
@@ -59,7 +60,9 @@ pub(super) trait Answers {
 /// Those of the server.
 #[derive(Debug)]
 pub(super) struct ServerAnswers<'a> {
-    /// What requests for the site lead to.
+    /// Which site a request is for.
+    pub sites: &'a Sites,
+    /// What requests lead to.
     pub store: &'a mut Store,
     /// Who may see the status page.
     pub access: &'a mut Access,
@@ -78,6 +81,7 @@ impl Answers for ServerAnswers<'_> {
         let peer = connection.peer();
         let Client {
             role,
+            last_site,
             user,
             event_sync,
         } = client;
@@ -87,7 +91,8 @@ impl Answers for ServerAnswers<'_> {
                 Decision::Page => Reply::Status,
                 Decision::Missing => Reply::Asked(Asked::Fixed(Fixed::Error(Status::NotFound))),
                 Decision::Site => {
-                    let requester = Requester::new(id, peer);
+                    let site = last_site.find(self.sites, request.host());
+                    let requester = Requester::new(id, peer, site);
                     Reply::Asked(self.store.ask(&request, requester, event_sync, state, now))
                 }
             },
@@ -103,11 +108,14 @@ impl Answers for ServerAnswers<'_> {
     ) -> Option<Asked> {
         let Connected {
             connection,
+            client,
             request: state,
             ..
         } = connected;
         let request = connection.resolving()?;
-        let requester = Requester::new(id, connection.peer());
+        // It is the last one that the connection has asked.
+        let site = client.last_site.site()?;
+        let requester = Requester::new(id, connection.peer(), site);
         self.store
             .resume(completed, &request, requester, state, now)
     }
@@ -116,20 +124,20 @@ impl Answers for ServerAnswers<'_> {
         &mut self,
         pieces: impl Iterator<Item = Addresses>,
         sending: &mut SendState,
-        requester: Requester,
+        owner: RequestOwner,
         now: &Now,
     ) -> Ready {
-        self.store.prepare_mapped(pieces, sending, requester, now)
+        self.store.prepare_mapped(pieces, sending, owner, now)
     }
 
     fn prepare(
         &mut self,
         segment: &FileSegment,
         sending: &mut SendState,
-        requester: Requester,
+        owner: RequestOwner,
         now: &Now,
     ) -> Ready {
-        self.store.prepare(segment, sending, requester, now)
+        self.store.prepare(segment, sending, owner, now)
     }
 
     fn note_sent(&mut self, segment: &FileSegment, count: u64, now: &Now) {

@@ -11,6 +11,7 @@ use crate::job::JobId;
 use crate::observe::status::ByActivity;
 use crate::observe::status::PeerUser;
 use crate::settings::Role;
+use crate::site::sites::LastSite;
 use crate::store::event_sync::EventSync;
 use crate::store::request::{RequestState, SendState};
 use crate::sys::allocator::block_length;
@@ -35,6 +36,8 @@ enum Listing {
 pub(super) struct Client {
     /// What it may ask for.
     pub role: Role,
+    /// The site of its last request.
+    pub last_site: LastSite,
     /// The user at the other end.
     pub user: PeerUser,
     /// Whether the changes are known that were made before its bytes were sent.
@@ -88,6 +91,7 @@ impl Connected {
             connection,
             client: Client {
                 role,
+                last_site: LastSite::default(),
                 user: PeerUser::NotAsked,
                 event_sync: EventSync::default(),
             },

@@ -18,7 +18,7 @@ use crate::conn::{
     Policy, RequestId, Stage, Unread, Want,
 };
 use crate::store::event_sync::Arrival;
-use crate::store::{Asked, CompletedJob, Ready, Requester};
+use crate::store::{Asked, CompletedJob, Ready, RequestOwner};
 use crate::sys::socket::Pieces;
 use crate::transport::{Flow, Received};
 
@@ -325,13 +325,13 @@ impl Driver {
         if sending.job().is_some() {
             return Sent::Later;
         }
-        let requester = Requester::new(id, connection.peer());
+        let owner = RequestOwner::new(id, connection.peer());
         let mut pieces = Pieces::new();
         match connection.outbox().next(&mut pieces) {
             Next::Nothing => Sent::Bytes(0),
             Next::Pieces(more) => {
                 let mapped = connection.outbox().mapped();
-                match answers.prepare_mapped(mapped, sending, requester, now) {
+                match answers.prepare_mapped(mapped, sending, owner, now) {
                     Ready::Bytes(_) => {}
                     Ready::Later => return Sent::Later,
                     Ready::Never(kind) => return Sent::Broken(kind),
@@ -340,7 +340,7 @@ impl Driver {
                 Sent::from(sent.inspect(|count| self.gathered_bytes += *count as u64))
             }
             Next::File(segment) => {
-                let ready = match answers.prepare(segment, sending, requester, now) {
+                let ready = match answers.prepare(segment, sending, owner, now) {
                     Ready::Bytes(ready) => ready,
                     Ready::Later => return Sent::Later,
                     Ready::Never(kind) => return Sent::Broken(kind),

@@ -5,6 +5,7 @@ mod error;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
 pub use error::StartError;
@@ -34,6 +35,7 @@ use crate::settings::{
     AccessLog, EngineChoice, ListenAddress, LogFormat, MapLock, Settings, StatusAccess,
 };
 use crate::site::resolve::Directories;
+use crate::site::sites::{Site, SiteId, Sites};
 use crate::store::warming::Origin;
 use crate::store::{EngineProfile, FoundRoot, Store, Surroundings};
 use crate::sys::access::{FileAccess, Walking};
@@ -85,6 +87,8 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     let (engine, profile) = choose_engine(settings, &root)?;
     let start_lines = start_lines(settings, &listeners, &profile, &descriptors, &memory);
     memory.warn_of_sizes(settings);
+    let sites = sites(settings);
+    let root = (root, Rc::clone(sites.default()));
     let storage = storage(
         settings,
         descriptors.files,
@@ -104,6 +108,7 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
         acceptor,
         driver,
         access: access(settings),
+        sites,
         storage,
         log,
         memory,
@@ -121,7 +126,7 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
 fn storage(
     settings: &Settings,
     open_file_count_max: usize,
-    root: Arc<Root>,
+    (root, site): (Arc<Root>, Rc<Site>),
     (engine, profile): (Box<dyn Disk>, EngineProfile),
     origins: Vec<Origin>,
 ) -> Storage {
@@ -139,6 +144,7 @@ fn storage(
         watches: probe.watches(root.deferred_drops()),
         probe: Box::new(probe),
         root: Arc::clone(&root),
+        site,
     };
     let mut store = Store::new(
         settings,
@@ -163,6 +169,14 @@ fn storage(
         watch,
         mount_events,
     }
+}
+
+/// The one site that the flags describe, for all hosts.
+fn sites(settings: &Settings) -> Sites {
+    Sites::new(Rc::new(Site {
+        id: SiteId::FIRST,
+        policy: settings.policy(),
+    }))
 }
 
 /// Says how files are found and opened, where that is not as usual.

@@ -8,4 +8,5 @@ pub mod mounts;
 pub mod representation;
 pub mod resolve;
 pub mod response;
+pub mod sites;
 pub mod validators;

@@ -18,10 +18,16 @@ use crate::http::status::Status;
 use crate::job::{Job, Opened, Resolve};
 use crate::site::resolve;
 use crate::site::response::{self, Content, Fixed};
+use crate::site::sites::Site;
 
 impl Store {
     /// What a request leads to, by the caches first.
-    pub(super) fn find(&mut self, request: &Request<'_>, requester: Requester, now: &Now) -> Asked {
+    pub(super) fn find(
+        &mut self,
+        request: &Request<'_>,
+        requester: Requester<'_>,
+        now: &Now,
+    ) -> Asked {
         let raw_path = request.path();
         let looked = requester.looked;
         if let Some(waiting) = self.wait_for_root(requester, now) {
@@ -45,7 +51,7 @@ impl Store {
         match known {
             Known::Fresh(entry) => self.answer_from(&entry, request, &[], requester, now),
             Known::Due(entry) => {
-                self.check_ahead(raw_path, &entry, now);
+                self.check_ahead(raw_path, &entry, requester.site, now);
                 self.answer_from(&entry, request, &[], requester, now)
             }
             Known::Expired(entry) => self.answer_expired(raw_path, &entry, request, requester, now),
@@ -59,7 +65,7 @@ impl Store {
         entry: &Rc<Entry>,
         request: &Request<'_>,
         opened: &[Opened],
-        requester: Requester,
+        requester: Requester<'_>,
         now: &Now,
     ) -> Asked {
         let variants = match &entry.resolution {
@@ -78,7 +84,8 @@ impl Store {
         if self.rechecks.is_outdated(representation) {
             return self.fetch_again(entry, request, requester, now);
         }
-        let selected = response::select(request, representation, self.ranges, now);
+        let ranges = requester.site.policy.ranges;
+        let selected = response::select(request, representation, ranges, now);
         let content = Content::of(request.head().method);
         let source = match selected.first_byte(content, representation.version.length) {
             None if self.is_rewritten(&representation.version, opened) => {
@@ -113,7 +120,7 @@ impl Store {
         &mut self,
         entry: &Rc<Entry>,
         request: &Request<'_>,
-        requester: Requester,
+        requester: Requester<'_>,
         now: &Now,
     ) -> Asked {
         self.fetch(
@@ -131,9 +138,10 @@ impl Store {
         raw_path: &[u8],
         entry: Option<&Rc<Entry>>,
         resolving: LookupMode,
+        site: &Site,
         now: &Now,
     ) -> Result<(Resolve, Option<Rc<WatchedPath>>), Status> {
-        let lookup = resolve::plan(raw_path, &self.naming)?;
+        let lookup = resolve::plan(raw_path, &site.policy.naming)?;
         let expected = match (resolving, entry.map(|entry| &entry.resolution)) {
             (LookupMode::Revalidate, Some(Resolution::File { variants, seen }))
                 if variants.is_settled() =>
@@ -142,11 +150,11 @@ impl Store {
             }
             _ => Vec::new(),
         };
-        let (site, watched_path) = self.site(&lookup, now);
+        let (place, watched_path) = self.lookup_site(&lookup, site, now);
         let is_listed = |entry: &&Rc<Entry>| matches!(entry.resolution, Resolution::Listed);
         let listed = entry.filter(is_listed).and(Some(lookup.directory()));
         let page = listed.and_then(|directory| self.pages.digest(directory));
-        let resolve = Resolve::checking(lookup, expected, site).expecting_page(page);
+        let resolve = Resolve::checking(lookup, expected, place).expecting_page(page);
         Ok((resolve, watched_path))
     }
 
@@ -155,30 +163,32 @@ impl Store {
         raw_path: &[u8],
         entry: Option<&Rc<Entry>>,
         resolving: LookupMode,
-        requester: Requester,
+        requester: Requester<'_>,
         now: &Now,
     ) -> Asked {
         let since = self.since();
-        if let Some(job) = self.lookups.join(raw_path, requester.id, since) {
+        if let Some(job) = self.lookups.join(raw_path, requester.by.id, since) {
             return Asked::Waiting(job);
         }
-        let (resolve, watched_path) = match self.resolve(raw_path, entry, resolving, now) {
-            Ok(resolve) => resolve,
-            Err(status) => return Asked::Fixed(Fixed::Error(status)),
-        };
+        let (resolve, watched_path) =
+            match self.resolve(raw_path, entry, resolving, requester.site, now) {
+                Ok(resolve) => resolve,
+                Err(status) => return Asked::Fixed(Fixed::Error(status)),
+            };
         let purpose = match resolving {
             LookupMode::Revalidate => Purpose::Check,
             LookupMode::Full => Purpose::Asked,
         };
         let submitted = self
             .queue
-            .submit(requester.owner, Job::Resolve(Box::new(resolve)));
+            .submit(requester.by.owner, Job::Resolve(Box::new(resolve)));
         match submitted {
             Ok(job) => {
                 let pending = PendingLookup {
+                    site: Rc::clone(requester.site),
                     raw_path: raw_path.into(),
                     entry: entry.map(Rc::clone),
-                    waiters: Waiters::of(requester.id, since.sequence),
+                    waiters: Waiters::of(requester.by.id, since.sequence),
                     since,
                     watched_path,
                     purpose,

@@ -326,7 +326,13 @@ impl Store {
         };
         let used: Vec<Coding> = precompressed.iter().map(|(coding, _)| *coding).collect();
         let seen = Seen::of(&expectations, &path, &used);
-        let media_type = self.naming.media_types.of(path.as_bytes()).to_string();
+        let media_type = pending
+            .site
+            .policy
+            .naming
+            .media_types
+            .of(path.as_bytes())
+            .to_string();
         let since = self.since_when(dependencies, pending.watched_path.as_deref());
         let previous = pending.entry.as_ref().and_then(|entry| entry.variants());
         let describe = |opened: &Opened, coding| {
@@ -337,7 +343,7 @@ impl Store {
                     Some(digest) => known.of_edited(digest),
                     None => known,
                 },
-                tags: self.tags,
+                tags: pending.site.policy.entity_tags,
                 since,
                 newest_before: None,
             };

@@ -15,6 +15,7 @@ use crate::conn::{Peer, RequestId};
 use crate::job::{Job, Locking, Map, OneShot, Opened, Warm};
 use crate::job::{JobId, ResidencyPolicy};
 use crate::site::representation::Representation;
+use crate::site::sites::Site;
 use crate::site::validators::Identity;
 use crate::store::queue::Owner;
 use crate::store::request::SendState;
@@ -27,23 +28,42 @@ use crate::sys::pagemap::Presence;
 /// Bytes of a file that are given free to be sent at once.
 const READY_LENGTH_MAX: u64 = 1 << 20;
 
-/// For which request bytes are looked for.
+/// Whose request it is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Requester {
+pub(crate) struct RequestOwner {
     /// The request.
     pub(super) id: RequestId,
     /// Who has to wait in line for the disk.
     pub(super) owner: Owner,
+}
+
+impl RequestOwner {
+    /// A request of `peer`.
+    pub(crate) fn new(id: RequestId, peer: Peer) -> RequestOwner {
+        RequestOwner {
+            id,
+            owner: Owner::from(peer),
+        }
+    }
+}
+
+/// For which request bytes are looked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Requester<'a> {
+    /// Whose it is.
+    pub(super) by: RequestOwner,
+    /// The site that it is for.
+    pub(super) site: &'a Rc<Site>,
     /// What was looked for before, for the same request: that was counted.
     pub(super) looked: Counted,
 }
 
-impl Requester {
-    /// A request of `peer`.
-    pub(crate) fn new(id: RequestId, peer: Peer) -> Requester {
+impl Requester<'_> {
+    /// A request of `peer` to a site.
+    pub(crate) fn new(id: RequestId, peer: Peer, site: &Rc<Site>) -> Requester<'_> {
         Requester {
-            id,
-            owner: Owner::from(peer),
+            by: RequestOwner::new(id, peer),
+            site,
             looked: Counted::default(),
         }
     }
@@ -80,7 +100,7 @@ impl Store {
         representation: &Representation,
         first: u64,
         opened: &[Opened],
-        requester: Requester,
+        requester: Requester<'_>,
         now: &Now,
     ) -> ContentSource {
         let version = representation.version;
@@ -112,10 +132,10 @@ impl Store {
             )
         {
             let waiter = Waiter {
-                id: requester.id,
+                id: requester.by.id,
                 entry: Some(Rc::clone(entry)),
             };
-            return match self.warm(&file, window, Some(waiter), requester.owner) {
+            return match self.warm(&file, window, Some(waiter), requester.by.owner) {
                 Some(job) => ContentSource::Later(job),
                 None => ContentSource::Never,
             };
@@ -153,7 +173,7 @@ impl Store {
         &mut self,
         version: FileVersion,
         opened: &[Opened],
-        requester: Requester,
+        requester: Requester<'_>,
     ) -> Option<Arc<OpenFile>> {
         let is_first = !requester.looked.descriptor;
         if is_first {
@@ -193,7 +213,7 @@ impl Store {
         &mut self,
         entry: &Entry,
         version: &FileVersion,
-        requester: Requester,
+        requester: Requester<'_>,
         now: &Now,
     ) -> Option<Rc<Memory>> {
         let is_first = !requester.looked.mapping;
@@ -258,11 +278,11 @@ impl Store {
         &mut self,
         pieces: impl Iterator<Item = Addresses>,
         sending: &mut SendState,
-        requester: Requester,
+        owner: RequestOwner,
         now: &Now,
     ) -> Ready {
         if sending.was_held_long(now)
-            && let Some(job) = self.populate(pieces, requester)
+            && let Some(job) = self.populate(pieces, owner)
         {
             sending.waits_for(job);
             return Ready::Later;
@@ -274,7 +294,7 @@ impl Store {
     fn populate(
         &mut self,
         pieces: impl Iterator<Item = Addresses>,
-        requester: Requester,
+        owner: RequestOwner,
     ) -> Option<JobId> {
         if self.engine.residency_policy == ResidencyPolicy::Any {
             return None;
@@ -286,8 +306,8 @@ impl Store {
             return None;
         }
         let job = Job::OneShot(OneShot::Populate(absent), None);
-        let job = self.queue.submit_unbounded(requester.owner, job);
-        self.populating.insert(job, requester.id);
+        let job = self.queue.submit_unbounded(owner.owner, job);
+        self.populating.insert(job, owner.id);
         Some(job)
     }
 
@@ -298,10 +318,10 @@ impl Store {
         &mut self,
         segment: &FileSegment,
         sending: &mut SendState,
-        requester: Requester,
+        owner: RequestOwner,
         now: &Now,
     ) -> Ready {
-        let ready = self.resident(segment, sending, requester, now);
+        let ready = self.resident(segment, sending, owner, now);
         let Ready::Bytes(count) = ready else {
             return ready;
         };
@@ -323,7 +343,7 @@ impl Store {
         &mut self,
         segment: &FileSegment,
         sending: &mut SendState,
-        requester: Requester,
+        owner: RequestOwner,
         now: &Now,
     ) -> Ready {
         let left = segment.bytes.end - segment.bytes.start;
@@ -340,8 +360,8 @@ impl Store {
             .residency
             .is_resident(window, file, place, &*self.probe, now.monotonic)
         {
-            let job = self.wait_for(window, segment, requester);
-            self.read_ahead(window, segment, requester, now);
+            let job = self.wait_for(window, segment, owner);
+            self.read_ahead(window, segment, owner, now);
             sending.waits_for(job);
             sending.held(now);
             return Ready::Later;
@@ -363,7 +383,7 @@ impl Store {
                     window = next;
                 }
                 Some(_) => {
-                    self.read_ahead(window, segment, requester, now);
+                    self.read_ahead(window, segment, owner, now);
                     return Ready::Bytes(ready);
                 }
             }
@@ -372,9 +392,9 @@ impl Store {
 
     /// Has a window read that an answer cannot go on without. Where the queue is full this one is
     /// let in.
-    fn wait_for(&mut self, window: Window, segment: &FileSegment, requester: Requester) -> JobId {
+    fn wait_for(&mut self, window: Window, segment: &FileSegment, owner: RequestOwner) -> JobId {
         let waiter = || Waiter {
-            id: requester.id,
+            id: owner.id,
             entry: None,
         };
         if let Some(job) = self.residency.join(window, Some(waiter())) {
@@ -382,7 +402,7 @@ impl Store {
         }
         let file = Arc::clone(&segment.file);
         let job = Job::Warm(Warm::new(Arc::clone(&file), window.bytes()));
-        let job = self.queue.submit_unbounded(requester.owner, job);
+        let job = self.queue.submit_unbounded(owner.owner, job);
         self.residency.begin(window, job, file, Some(waiter()));
         job
     }
@@ -392,7 +412,7 @@ impl Store {
         &mut self,
         window: Window,
         segment: &FileSegment,
-        requester: Requester,
+        owner: RequestOwner,
         now: &Now,
     ) {
         if let Some(next) = window.next_before(segment.bytes.end)
@@ -406,7 +426,7 @@ impl Store {
                 now.monotonic,
             )
         {
-            self.warm(&segment.file, next, None, requester.owner);
+            self.warm(&segment.file, next, None, owner.owner);
         }
     }
 

@@ -16,6 +16,7 @@ use crate::job::JobId;
 use crate::job::{self, Follow, Job, LookupSite, Opened, WatchCoverage};
 use crate::site::mounts::Table;
 use crate::site::resolve::LookupPlan;
+use crate::site::sites::Site;
 use crate::store::lookups::{Epoch, PendingLookup};
 use crate::store::queue::Owner;
 use crate::store::waiters::Waiters;
@@ -28,6 +29,8 @@ use crate::sys::watches::{Unwatched, Walk, Watches};
 /// The directory that is served, and whether another takes its place.
 #[derive(Debug)]
 pub(super) struct ServedRoot {
+    /// Whose root it is.
+    pub(super) site: Rc<Site>,
     pub(super) root: Arc<Root>,
     /// Counts roots: a result from beneath another is not remembered.
     number: u32,
@@ -63,8 +66,9 @@ struct Following {
 }
 
 impl ServedRoot {
-    pub(super) fn new(root: Arc<Root>, mounts: Option<Table>) -> ServedRoot {
+    pub(super) fn new(root: Arc<Root>, site: Rc<Site>, mounts: Option<Table>) -> ServedRoot {
         ServedRoot {
+            site,
             mounts: Mounts::new(mounts),
             root,
             number: 0,
@@ -156,9 +160,10 @@ impl Store {
     }
 
     /// Where a look-up is made, and the way there if it is watched already.
-    pub(super) fn site(
+    pub(super) fn lookup_site(
         &mut self,
         lookup: &LookupPlan,
+        site: &Site,
         now: &Now,
     ) -> (LookupSite, Option<Rc<WatchedPath>>) {
         let directories = &mut self.watch.directories;
@@ -173,14 +178,14 @@ impl Store {
             }
             _ => WatchCoverage::Unwatched,
         };
-        let site = LookupSite {
+        let place = LookupSite {
             root: Arc::clone(&self.served_root.root),
             is_root_compared: !directories.is_root_watched(),
             coverage,
-            tags: self.tags,
+            tags: site.policy.entity_tags,
             asked: now.wall,
         };
-        (site, watched_path)
+        (place, watched_path)
     }
 
     /// Whether something that a look-up rests on has changed since it was submitted, as far as that is
@@ -219,7 +224,7 @@ impl Store {
             (None, Some(watched_path)) => directories.known(watched_path, lookup, since.sequence),
             (None, None) => WatchState::Unwatched(Unwatched::FileSystem, Vec::new()),
         };
-        let mut lifetime = self.revalidate;
+        let mut lifetime = pending.site.policy.revalidate;
         let (mut held, mut polled, mut refused) = (None, Some(Vec::new()), None);
         match found {
             WatchState::Stable(keys) => {
@@ -312,7 +317,7 @@ impl Store {
 
     /// Where the path of the root may lead elsewhere by now, requests wait until that is known. Where its storage
     /// does not say so for long, they go on without.
-    pub(super) fn wait_for_root(&mut self, requester: Requester, now: &Now) -> Option<Asked> {
+    pub(super) fn wait_for_root(&mut self, requester: Requester<'_>, now: &Now) -> Option<Asked> {
         if !self.watch.directories.is_root_stale() && self.served_root.following.is_none() {
             return None;
         }
@@ -322,10 +327,10 @@ impl Store {
         let following = self.served_root.following.as_mut()?;
         let taken = now.monotonic.saturating_duration_since(following.begun);
         if (ROOT_PATIENCE..self.staleness.limit()).contains(&taken) {
-            self.note_stale(None, taken, now);
+            self.note_stale(None, taken, requester.site, now);
             return None;
         }
-        following.waiters.join(requester.id, ());
+        following.waiters.join(requester.by.id, ());
         Some(Asked::Waiting(following.job))
     }
 
@@ -426,7 +431,7 @@ impl Store {
 
     /// The bound on staleness of what is not watched, in milliseconds.
     pub(crate) fn revalidate_ms(&self) -> u64 {
-        u64::try_from(self.revalidate.as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.served_root.site.policy.revalidate.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// The longest that a change may go unnoticed now, in milliseconds.

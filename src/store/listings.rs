@@ -118,11 +118,11 @@ impl Store {
     pub(super) fn find_unknown(
         &mut self,
         request: &Request<'_>,
-        requester: Requester,
+        requester: Requester<'_>,
         now: &Now,
     ) -> Asked {
         let raw_path = request.path();
-        let listed = match resolve::plan(raw_path, &self.naming) {
+        let listed = match resolve::plan(raw_path, &requester.site.policy.naming) {
             Ok(lookup) => lookup.listing,
             Err(_) => None,
         };
@@ -142,7 +142,7 @@ impl Store {
         };
         match entry.validity(now, self.paths.generation()) {
             Validity::Fresh => {}
-            Validity::Due => self.check_ahead(&plain, &entry, now),
+            Validity::Due => self.check_ahead(&plain, &entry, requester.site, now),
             Validity::Expired => {
                 return self.answer_expired(&plain, &entry, request, requester, now);
             }
@@ -154,10 +154,10 @@ impl Store {
     pub(super) fn answer_checked(
         &mut self,
         request: &Request<'_>,
-        requester: Requester,
+        requester: Requester<'_>,
         now: &Now,
     ) -> Asked {
-        match resolve::plan(request.path(), &self.naming) {
+        match resolve::plan(request.path(), &requester.site.policy.naming) {
             Ok(LookupPlan {
                 listing: Some(listed),
                 ..
@@ -171,7 +171,7 @@ impl Store {
         &mut self,
         raw_path: &[u8],
         listed: &Listed,
-        requester: Requester,
+        requester: Requester<'_>,
         now: &Now,
     ) -> Asked {
         match self.pages.page(listed.below_root()) {

@@ -13,6 +13,7 @@ use foldhash::fast::RandomState;
 use crate::cache::entry::Entry;
 use crate::conn::RequestId;
 use crate::job::JobId;
+use crate::site::sites::Site;
 use crate::store::waiters::Waiters;
 use crate::store::watch::directories::{EventSequence, WatchedPath};
 
@@ -30,6 +31,8 @@ pub(crate) enum Purpose {
 /// A look-up under way.
 #[derive(Debug)]
 pub(crate) struct PendingLookup {
+    /// The site that it is made for.
+    pub site: Rc<Site>,
     /// The raw path.
     pub raw_path: Box<[u8]>,
     /// The entry that is being checked, if there was one.

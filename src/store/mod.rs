@@ -40,7 +40,7 @@ use foldhash::fast::RandomState;
 use lru::LruCache;
 
 use content::Counted;
-pub(crate) use content::{Ready, Requester};
+pub(crate) use content::{Ready, RequestOwner, Requester};
 
 use crate::cache::content::{Budget, ContentCache};
 use crate::cache::curve::TakenIn;
@@ -53,15 +53,13 @@ use crate::conn::RequestId;
 use crate::conn::outbox::Source;
 use crate::conn::{CacheResult, Document};
 use crate::http::content_coding::Coding;
-use crate::http::range::RangeLimits;
 use crate::http::status::Status;
 use crate::job::{Done, Job, Locking, Opened};
 use crate::job::{JobId, ResidencyPolicy};
 use crate::settings::Settings;
 use crate::site::mounts::Table;
-use crate::site::resolve::Naming;
 use crate::site::response::{Fixed, Selected};
-use crate::site::validators::EntityTags;
+use crate::site::sites::Site;
 use crate::store::probe::Probe;
 use crate::store::queue::JobQueue;
 use crate::store::residency::Residency;
@@ -199,7 +197,7 @@ struct PendingMapping {
     is_prefetch: bool,
 }
 
-/// Caches, disk and policy of one site.
+/// Caches and disk of all sites.
 #[derive(Debug)]
 pub(crate) struct Store {
     // The caches, the disk and each part of freshness, once.
@@ -256,11 +254,7 @@ pub(crate) struct Store {
     state: State,
     probe: Box<dyn Probe>,
     locking: Locking,
-    naming: Naming,
-    tags: EntityTags,
-    ranges: RangeLimits,
     map_file_length_max: u64,
-    revalidate: Duration,
 }
 
 /// What is known of the engine that carries the jobs out.
@@ -279,6 +273,8 @@ pub(crate) struct EngineProfile {
 /// What the store works on.
 #[derive(Debug)]
 pub(crate) struct Surroundings {
+    /// Whose root it is.
+    pub site: Rc<Site>,
     /// The directory that is served.
     pub root: Arc<Root>,
     /// What is mounted where. `None`: that is not known, so any change may concern the site.
@@ -293,17 +289,9 @@ fn rewritten() -> LruCache<FileVersion, (), RandomState> {
     LruCache::with_hasher(REWRITTEN_COUNT_MAX, RandomState::default())
 }
 
-fn naming(settings: &Settings) -> Naming {
-    Naming {
-        index: settings.index.clone(),
-        dot_files: settings.dot_files,
-        directories: settings.directories,
-        media_types: settings.media_types.clone(),
-    }
-}
-
 impl Store {
-    /// A service with empty caches, at most `descriptor_count_max` files kept open.
+    /// A store with empty caches, at most `descriptor_count_max` files kept open. The root that was opened is that
+    /// of `site`.
     pub(crate) fn new(
         settings: &Settings,
         descriptor_count_max: usize,
@@ -313,10 +301,13 @@ impl Store {
     ) -> Store {
         let Surroundings {
             root,
+            site,
             mounts,
             watches,
             probe,
         } = surroundings;
+        let naming = &site.policy.naming;
+        let warming = Warming::new(origins, naming.index.clone(), naming.dot_files);
         let cache = &settings.cache;
         let path_count_max = NonZeroUsize::new(cache.path_count_max).unwrap_or(NonZeroUsize::MIN);
         let maps = Budget {
@@ -348,7 +339,7 @@ impl Store {
             roots_served: 0,
             notices: Vec::new(),
             changes: Vec::new(),
-            served_root: ServedRoot::new(root, mounts),
+            served_root: ServedRoot::new(root, site, mounts),
             staleness: Staleness::new(settings),
             rechecks: Rechecks::new(settings.recheck),
             lookups: Lookups::default(),
@@ -358,18 +349,12 @@ impl Store {
             residency: Residency::new(),
             mappings_gone: 0,
             populating: HashMap::default(),
-            warming: Warming::new(origins, settings.index.clone(), settings.dot_files),
+            warming,
             warming_depth_max,
             state: State::of(settings.cache_state.clone()),
             probe,
             locking: Store::locking_of(settings.map_lock),
-            naming: naming(settings),
-            tags: settings.entity_tags,
-            ranges: RangeLimits {
-                count_max: settings.limits.range_count_max,
-            },
             map_file_length_max: cache.map_file_length_max,
-            revalidate: cache.revalidate,
         }
     }
 

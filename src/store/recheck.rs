@@ -22,6 +22,7 @@ use crate::job::{Compared, Job, OneShot, Recheck, Remembered};
 use crate::memory::lru_bytes;
 use crate::site::representation::Representation;
 use crate::site::resolve;
+use crate::site::sites::Site;
 use crate::store::queue::Owner;
 use crate::store::waiters::Waiters;
 use crate::sys::allocator::block_length;
@@ -32,18 +33,26 @@ const BATCH_COUNT_MAX: usize = 64;
 /// Versions remembered whose content has changed while their times did not.
 const EDITED_COUNT_MAX: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
 
+/// An entry that is to be compared.
+#[derive(Debug)]
+struct DueEntry {
+    site: Rc<Site>,
+    raw_path: Box<[u8]>,
+    entry: Rc<Entry>,
+}
+
 /// Entries that are compared beside each other.
 #[derive(Debug, Default)]
 struct Lane {
-    waiting: Vec<(Box<[u8]>, Rc<Entry>)>,
+    waiting: Vec<DueEntry>,
     under_way: Option<(JobId, Vec<Rc<Entry>>)>,
 }
 
 impl Lane {
     fn memory_bytes(&self) -> u64 {
         let paths = self.waiting.iter();
-        let paths: u64 = paths.map(|(path, _)| block_length(path.len())).sum();
-        paths + block_length(self.waiting.capacity() * size_of::<(Box<[u8]>, Rc<Entry>)>())
+        let paths: u64 = paths.map(|due| block_length(due.raw_path.len())).sum();
+        paths + block_length(self.waiting.capacity() * size_of::<DueEntry>())
     }
 }
 
@@ -156,19 +165,35 @@ impl Store {
     }
 
     /// Notes that an entry is due.
-    pub(super) fn recheck(&mut self, raw_path: &[u8], entry: &Rc<Entry>, told: ChangeNotice) {
+    pub(super) fn recheck(
+        &mut self,
+        raw_path: &[u8],
+        entry: &Rc<Entry>,
+        site: &Rc<Site>,
+        told: ChangeNotice,
+    ) {
         if told == ChangeNotice::ByEvents {
             entry.begin_check();
         }
         let is_file = matches!(entry.resolution, Resolution::File { .. });
         if is_file && self.rechecks.every > Duration::ZERO {
             let waiting = &mut self.rechecks.lane(told).waiting;
-            waiting.push((raw_path.into(), Rc::clone(entry)));
+            waiting.push(DueEntry {
+                site: Rc::clone(site),
+                raw_path: raw_path.into(),
+                entry: Rc::clone(entry),
+            });
         }
     }
 
     /// The same for the content of an entry that is polled: its times are compared more often.
-    pub(super) fn recheck_content(&mut self, raw_path: &[u8], entry: &Rc<Entry>, now: &Now) {
+    pub(super) fn recheck_content(
+        &mut self,
+        raw_path: &[u8],
+        entry: &Rc<Entry>,
+        site: &Rc<Site>,
+        now: &Now,
+    ) {
         let every = self.rechecks.every;
         let Resolution::File { variants, .. } = &entry.resolution else {
             return;
@@ -183,7 +208,7 @@ impl Store {
                     held.compared.set(now.monotonic);
                 }
             }
-            self.recheck(raw_path, entry, ChangeNotice::Never);
+            self.recheck(raw_path, entry, site, ChangeNotice::Never);
         }
     }
 
@@ -192,7 +217,7 @@ impl Store {
         &mut self,
         raw_path: &[u8],
         entry: &Rc<Entry>,
-        requester: Requester,
+        requester: Requester<'_>,
         now: &Now,
     ) -> Option<Asked> {
         if let Some(job) = self.rechecks.awaited_by_path.get(raw_path)
@@ -202,17 +227,17 @@ impl Store {
             if taken >= PATIENCE {
                 return None;
             }
-            awaited.waiters.join(requester.id, ());
+            awaited.waiters.join(requester.by.id, ());
             return Some(Asked::Waiting(*job));
         }
-        let remembered = self.remembered(raw_path, entry)?;
+        let remembered = self.remembered(raw_path, entry, requester.site)?;
         let recheck = Recheck::new(Arc::clone(&self.served_root.root), vec![remembered]);
         let job = Job::OneShot(OneShot::Recheck(recheck), None);
-        let job = self.queue.submit(requester.owner, job).ok()?;
+        let job = self.queue.submit(requester.by.owner, job).ok()?;
         let awaited = Awaited {
             raw_path: raw_path.into(),
             entry: Rc::clone(entry),
-            waiters: Waiters::of(requester.id, ()),
+            waiters: Waiters::of(requester.by.id, ()),
             begun: now.monotonic,
         };
         self.rechecks.awaited.insert(job, awaited);
@@ -238,10 +263,10 @@ impl Store {
             let left = lane.waiting.len().saturating_sub(BATCH_COUNT_MAX);
             let batch = lane.waiting.split_off(left);
             let (mut entries, mut remembered) = (Vec::new(), Vec::new());
-            for (raw_path, entry) in batch {
-                if let Some(one) = self.remembered(&raw_path, &entry) {
+            for due in batch {
+                if let Some(one) = self.remembered(&due.raw_path, &due.entry, &due.site) {
                     remembered.push(one);
-                    entries.push(entry);
+                    entries.push(due.entry);
                 }
             }
             let recheck = Recheck::new(Arc::clone(&self.served_root.root), remembered);
@@ -251,11 +276,11 @@ impl Store {
         }
     }
 
-    fn remembered(&self, raw_path: &[u8], entry: &Entry) -> Option<Remembered> {
+    fn remembered(&self, raw_path: &[u8], entry: &Entry, site: &Site) -> Option<Remembered> {
         let Resolution::File { variants, seen } = &entry.resolution else {
             return None;
         };
-        let lookup = resolve::plan(raw_path, &self.naming).ok()?;
+        let lookup = resolve::plan(raw_path, &site.policy.naming).ok()?;
         let content = |version: FileVersion| Some((version, self.maps.get(&version)?.digest?));
         Some(Remembered {
             expectations: seen.expectations(&lookup, variants),

@@ -149,7 +149,7 @@ impl Store {
     pub(crate) fn ask(
         &mut self,
         request: &Request<'_>,
-        requester: Requester,
+        requester: Requester<'_>,
         event_sync: &mut EventSync,
         state: &mut RequestState,
         now: &Now,
@@ -169,7 +169,7 @@ impl Store {
         &mut self,
         completed: &CompletedJob,
         request: &Request<'_>,
-        requester: Requester,
+        requester: Requester<'_>,
         state: &mut RequestState,
         now: &Now,
     ) -> Option<Asked> {

@@ -29,6 +29,7 @@ use crate::job::JobId;
 use crate::job::{Dependencies, Job, Outcome};
 use crate::settings::Settings;
 use crate::site::response::Fixed;
+use crate::site::sites::Site;
 use crate::store::lookups::{PendingLookup, Purpose};
 use crate::store::queue::Owner;
 use crate::store::waiters::Waiters;
@@ -178,7 +179,7 @@ impl Store {
         raw_path: &[u8],
         entry: &Rc<Entry>,
         request: &Request<'_>,
-        requester: Requester,
+        requester: Requester<'_>,
         now: &Now,
     ) -> Asked {
         if entry.is_watched() && entry.age(now, self.paths.generation()).is_some() {
@@ -200,11 +201,11 @@ impl Store {
             StaleDecision::GivenUp => return Asked::Fixed(Fixed::Error(Status::GatewayTimeout)),
         };
         if !entry.is_check_postponed(now, self.paths.generation()) {
-            self.check_ahead(raw_path, entry, now);
+            self.check_ahead(raw_path, entry, requester.site, now);
         }
         let answer = self.answer_from(entry, request, &[], requester, now);
         if !matches!(answer, Asked::Waiting(_)) {
-            self.note_stale(Some(entry), age, now);
+            self.note_stale(Some(entry), age, requester.site, now);
         }
         answer
     }
@@ -247,7 +248,13 @@ impl Store {
     }
 
     /// Counts an answer that was not confirmed in time.
-    pub(super) fn note_stale(&mut self, entry: Option<&Rc<Entry>>, age: Duration, now: &Now) {
+    pub(super) fn note_stale(
+        &mut self,
+        entry: Option<&Rc<Entry>>,
+        age: Duration,
+        site: &Site,
+        now: &Now,
+    ) {
         self.cache_report.stale = Some(age);
         let staleness = &mut self.staleness;
         staleness.answers += 1;
@@ -257,7 +264,7 @@ impl Store {
         {
             staleness.followed.push(Rc::downgrade(entry));
         }
-        if staleness.said == NoticeState::No && age > self.revalidate + SAID_AFTER {
+        if staleness.said == NoticeState::No && age > site.policy.revalidate + SAID_AFTER {
             staleness.said = NoticeState::Since(now.monotonic, staleness.answers - 1);
             let limit = staleness.limit.as_secs_f64();
             let line = format!(
@@ -269,25 +276,32 @@ impl Store {
     }
 
     /// Has an entry checked for which nobody waits, unless it is being looked up or too many are.
-    pub(super) fn check_ahead(&mut self, raw_path: &[u8], entry: &Rc<Entry>, now: &Now) {
+    pub(super) fn check_ahead(
+        &mut self,
+        raw_path: &[u8],
+        entry: &Rc<Entry>,
+        site: &Rc<Site>,
+        now: &Now,
+    ) {
         if entry.is_watched() {
-            return self.recheck(raw_path, entry, ChangeNotice::ByEvents);
+            return self.recheck(raw_path, entry, site, ChangeNotice::ByEvents);
         }
         let has_room = self.staleness.check_count < self.staleness.check_count_max;
         if !has_room || self.lookups.is_pending(raw_path) {
             return;
         }
         let since = self.since();
-        let resolving = self.resolve(raw_path, Some(entry), LookupMode::Revalidate, now);
+        let resolving = self.resolve(raw_path, Some(entry), LookupMode::Revalidate, site, now);
         let Ok((resolve, watched_path)) = resolving else {
             return;
         };
         entry.begin_check();
-        self.recheck_content(raw_path, entry, now);
+        self.recheck_content(raw_path, entry, site, now);
         self.staleness.checks_ahead += 1;
         let job = Job::Resolve(Box::new(resolve));
         let job = self.queue.submit_unbounded(Owner::Server, job);
         let pending = PendingLookup {
+            site: Rc::clone(site),
             raw_path: raw_path.into(),
             entry: Some(Rc::clone(entry)),
             waiters: Waiters::default(),

@@ -4,6 +4,7 @@
 //! places at the engine is used. What there is no room for is left out, so nothing is pushed out.
 
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::{LookupResult, Store};
@@ -83,14 +84,16 @@ impl Store {
         if is_known {
             return;
         }
-        let Ok(lookup) = resolve::plan(raw_path, &self.naming) else {
+        let site = Rc::clone(&self.served_root.site);
+        let Ok(lookup) = resolve::plan(raw_path, &site.policy.naming) else {
             return;
         };
         let since = self.since();
-        let (site, watched_path) = self.site(&lookup, now);
-        let job = Job::Resolve(Box::new(Resolve::new(lookup, site)));
+        let (place, watched_path) = self.lookup_site(&lookup, &site, now);
+        let job = Job::Resolve(Box::new(Resolve::new(lookup, place)));
         let job = self.queue.submit_unbounded(Owner::Server, job);
         let pending = PendingLookup {
+            site,
             raw_path: raw_path.into(),
             entry: None,
             waiters: Waiters::default(),

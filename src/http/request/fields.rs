@@ -18,14 +18,14 @@ pub(super) struct Fields {
 /// What is known of the Host field.
 enum Host {
     Absent,
-    Valid,
+    Valid(Span),
     Invalid,
 }
 
 impl Fields {
     pub(super) fn new() -> Fields {
         Fields {
-            occurrences: [Occurrence::Absent; FIELD_NAMES.len()],
+            occurrences: [Occurrence::ABSENT; FIELD_NAMES.len()],
             framing: FramingFields::default(),
             host: Host::Absent,
             close: false,
@@ -39,7 +39,7 @@ impl Fields {
         let (name, value) = (line.name, line.value);
         let is = |other: &str| name.eq_ignore_ascii_case(other);
         match name.len() {
-            4 if is("host") => self.host(value),
+            4 if is("host") => self.host(value, bytes),
             5 if is("range") => self.note(Field::Range, value, bytes),
             6 if is("accept") => self.note(Field::Accept, value, bytes),
             6 if is("expect") => self.expect(value),
@@ -61,15 +61,15 @@ impl Fields {
 
     fn note(&mut self, field: Field, value: &[u8], bytes: &[u8]) {
         let occurrence = &mut self.occurrences[field as usize];
-        *occurrence = match occurrence {
-            Occurrence::Absent => Occurrence::Once(Span::of(value, bytes)),
-            Occurrence::Once(_) | Occurrence::Repeated => Occurrence::Repeated,
+        *occurrence = match *occurrence {
+            Occurrence::ABSENT => Occurrence(Span::of(value, bytes)),
+            _ => Occurrence::REPEATED,
         };
     }
 
-    fn host(&mut self, value: &[u8]) {
+    fn host(&mut self, value: &[u8], bytes: &[u8]) {
         self.host = match self.host {
-            Host::Absent if valid_host(value) => Host::Valid,
+            Host::Absent if valid_host(value) => Host::Valid(Span::of(value, bytes)),
             _ => Host::Invalid,
         };
     }
@@ -109,12 +109,24 @@ impl Fields {
         }
     }
 
-    /// RFC 9112 §3.2: one valid Host in HTTP/1.1; in HTTP/1.0 it may be absent.
-    pub(super) fn host_holds(&self, version: Version, target: &Target) -> Result<(), Refusal> {
-        let authority_holds = target.authority.is_none_or(valid_host);
-        match (&self.host, version) {
-            (Host::Valid, _) | (Host::Absent, Version::Http10) if authority_holds => Ok(()),
-            _ => Err(Refusal::Host),
+    /// The host that is asked for, empty where none is named: that of the target comes before the Host field,
+    /// which has to be valid all the same. RFC 9112 §3.2: there is one Host in HTTP/1.1; in HTTP/1.0 it may be
+    /// absent.
+    pub(super) fn host_of(
+        &self,
+        version: Version,
+        target: &Target,
+        bytes: &[u8],
+    ) -> Result<Span, Refusal> {
+        let field = match (&self.host, version) {
+            (Host::Valid(span), _) => *span,
+            (Host::Absent, Version::Http10) => Span::default(),
+            _ => return Err(Refusal::Host),
+        };
+        match target.authority {
+            None => Ok(field),
+            Some(authority) if valid_host(authority) => Ok(Span::of(authority, bytes)),
+            Some(_) => Err(Refusal::Host),
         }
     }
 }

@@ -156,6 +156,26 @@ fn an_absolute_target_without_a_path_has_the_root() {
 }
 
 #[test]
+fn the_host_is_that_of_the_target_or_else_of_the_field() {
+    let cases = [
+        ("GET / HTTP/1.1\r\nHost: a.example:80\r\n", "a.example:80"),
+        ("GET / HTTP/1.1\r\nAccept: b\r\nhOST:\tA \r\n", "A"),
+        ("GET http://b/ HTTP/1.1\r\nHost: a\r\n", "b"),
+        ("GET http://[::1]:8?q HTTP/1.1\r\nHost: a\r\n", "[::1]:8"),
+        ("GET http://b/ HTTP/1.0\r\n", "b"),
+        ("GET / HTTP/1.0\r\n", ""),
+        ("OPTIONS * HTTP/1.1\r\nHost: a\r\n", "a"),
+        ("CONNECT c:1 HTTP/1.1\r\nHost: a\r\n", "c:1"),
+    ];
+    for (text, want) in cases {
+        let text = format!("\r\n{text}\r\n");
+        let head = check(&text).expect(&text).expect("complete");
+        let host = Request::new(text.as_bytes(), &head).host();
+        assert_eq!(host, want.as_bytes(), "{text:?}");
+    }
+}
+
+#[test]
 fn persistence_follows_version_and_connection() {
     use Persistence::{Close, KeepAlive};
     #[rustfmt::skip]

@@ -169,7 +169,7 @@ impl Answers for Table {
         &mut self,
         _: impl Iterator<Item = Addresses>,
         _: &mut SendState,
-        _: Requester,
+        _: RequestOwner,
         _: &Now,
     ) -> Ready {
         Ready::Bytes(u64::MAX)
@@ -179,7 +179,7 @@ impl Answers for Table {
         &mut self,
         segment: &FileSegment,
         _: &mut SendState,
-        _: Requester,
+        _: RequestOwner,
         _: &Now,
     ) -> Ready {
         Ready::Bytes(READY_LENGTH.min(segment.bytes.end - segment.bytes.start))

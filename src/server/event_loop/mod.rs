@@ -35,6 +35,7 @@ use crate::observe::access_log::{LogWriter, Waiting};
 use crate::observe::iterations::{Iterations, Wait, Work};
 use crate::observe::notices::Notices;
 use crate::observe::status::{Access, SharedPages};
+use crate::site::sites::Sites;
 use crate::store::Store;
 use crate::store::queue::Owner;
 use crate::sys::file::FileTime;
@@ -106,6 +107,8 @@ pub(super) struct LoopParts {
     pub(super) acceptor: Acceptor,
     pub(super) driver: Driver,
     pub(super) access: Access,
+    /// Which site a request is for.
+    pub(super) sites: Sites,
     pub(super) storage: Storage,
     pub(super) log: LogWriter,
     pub(super) memory: MemoryControl,
@@ -124,6 +127,7 @@ pub(super) struct EventLoop {
     driver: Driver,
     /// Who may see the status page.
     access: Access,
+    sites: Sites,
     store: Store,
     engine: Box<dyn Disk>,
     log: LogWriter,
@@ -164,6 +168,7 @@ impl EventLoop {
             acceptor,
             driver,
             access,
+            sites,
             storage,
             log,
             memory,
@@ -200,6 +205,7 @@ impl EventLoop {
             deadlines: Deadlines::new(started),
             driver,
             access,
+            sites,
             store: storage.store,
             engine: storage.engine,
             log,
@@ -381,10 +387,15 @@ impl EventLoop {
             driver,
             store,
             access,
+            sites,
             now,
             ..
         } = self;
-        let answers = &mut ServerAnswers { store, access };
+        let answers = &mut ServerAnswers {
+            sites,
+            store,
+            access,
+        };
         let mut after = driver.drive(connected, id, answers, now);
         if after == Driven::Status {
             self.show_status(id);

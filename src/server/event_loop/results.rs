@@ -83,12 +83,17 @@ impl EventLoop {
             driver,
             store,
             access,
+            sites,
             now,
             ..
         } = self;
         match delivery {
             Delivery::Answer(_, completed) => {
-                let answers = &mut ServerAnswers { store, access };
+                let answers = &mut ServerAnswers {
+                    sites,
+                    store,
+                    access,
+                };
                 driver.deliver(connected, *id, completed, answers, now);
             }
             Delivery::More(_, job, _) if !connected.sending.completed(*job) => return,
