@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use spede::cache::entry::{Entry, Resolution, Seen, Trust};
+use spede::cache::key::PathKey;
 use spede::cache::path::{Known, PathCache};
 use spede::clock::Now;
 use spede::conn::outbox::{Next, Pool, Source};
@@ -133,6 +134,20 @@ fn two_sites() -> Sites {
     sites
 }
 
+/// Puts an entry for a path into the cache, as the server does.
+fn remember(paths: &mut PathCache, path: &[u8], resolution: Resolution, now: &Now) {
+    let entry = Rc::new(Entry::new(resolution));
+    let trust = Trust {
+        lifetime: Duration::from_secs(86_400),
+        generation: paths.generation(),
+    };
+    entry.trust(trust, None, now);
+    let path = PathKey::new(SITE, path);
+    paths.insert(path, Rc::clone(&entry), &mut |_, _| {});
+    // Of a path that leads nowhere little is kept.
+    paths.rest(path, &entry);
+}
+
 impl Hot {
     /// A file that is mapped, with its entry and that of a path that leads nowhere in the path cache.
     pub fn new() -> Hot {
@@ -171,18 +186,9 @@ impl Hot {
             variants,
             seen: Seen::default(),
         };
+        remember(&mut paths, b"/file", file, &now);
         let none = Resolution::Refused(Status::NotFound);
-        for (path, resolution) in [(&b"/file"[..], file), (b"/none", none)] {
-            let entry = Rc::new(Entry::new(resolution));
-            let trust = Trust {
-                lifetime: Duration::from_secs(86_400),
-                generation: paths.generation(),
-            };
-            entry.trust(trust, None, &now);
-            paths.insert(path, Rc::clone(&entry), &mut |_, _| {});
-            // As the server does: of a path that leads nowhere little is kept.
-            paths.rest(path, &entry);
-        }
+        remember(&mut paths, b"/none", none, &now);
         Hot {
             paths,
             policy: policy(),
@@ -229,7 +235,10 @@ impl Hot {
             return;
         };
         let site = self.last_site.find(&self.sites, request.host());
-        let Known::Fresh(entry) = self.paths.look_up(request.path(), &self.now) else {
+        let Known::Fresh(entry) = self
+            .paths
+            .look_up(PathKey::new(site.id, request.path()), &self.now)
+        else {
             panic!("everything is known");
         };
         entry.count_request();

@@ -10,6 +10,7 @@ mod hot;
 use divan::{AllocProfiler, Bencher, black_box};
 use hot::{Hot, KINDS};
 use spede::cache::content::{Budget, ContentCache};
+use spede::cache::key::PathKey;
 use spede::cache::path::{Known, PathCache};
 use spede::conn::outbox::Pool;
 use spede::http::content_coding::{self, Coding, CodingSet};
@@ -122,17 +123,21 @@ fn render_head(bencher: Bencher<'_, '_>) {
     });
 }
 
+fn key(path: &[u8]) -> PathKey<'_> {
+    PathKey::new(hot::SITE, path)
+}
+
 /// A cache of so many paths, all of which are asked for in turn.
 fn filled(hot: &mut Hot, count: usize) -> (PathCache, Vec<String>) {
     let mut cache = PathCache::new(count.try_into().expect("a size"));
-    let Known::Fresh(entry) = hot.paths.look_up(b"/file", &hot.now) else {
+    let Known::Fresh(entry) = hot.paths.look_up(key(b"/file"), &hot.now) else {
         panic!("it is known");
     };
     let paths: Vec<String> = (0..count)
         .map(|index| format!("/some/where/{index}.html"))
         .collect();
     for path in &paths {
-        cache.insert(path.as_bytes(), entry.clone(), &mut |_, _| {});
+        cache.insert(key(path.as_bytes()), entry.clone(), &mut |_, _| {});
     }
     (cache, paths)
 }
@@ -145,7 +150,7 @@ fn path_hit(bencher: Bencher<'_, '_>, count: usize) {
     bencher.bench_local(|| {
         at = (at + 7) % paths.len();
         matches!(
-            cache.look_up(paths[at].as_bytes(), &hot.now),
+            cache.look_up(key(paths[at].as_bytes()), &hot.now),
             Known::Fresh(_)
         )
     });
@@ -156,15 +161,15 @@ fn path_hit(bencher: Bencher<'_, '_>, count: usize) {
 fn path_miss_and_insert(bencher: Bencher<'_, '_>) {
     let mut hot = Hot::new();
     let (mut cache, paths) = filled(&mut hot, 4_096);
-    let Known::Fresh(entry) = cache.look_up(paths[0].as_bytes(), &hot.now) else {
+    let Known::Fresh(entry) = cache.look_up(key(paths[0].as_bytes()), &hot.now) else {
         panic!("it is known");
     };
     let mut number = 0_u64;
     bencher.bench_local(|| {
         number += 1;
         let path = number.to_le_bytes();
-        let _ = cache.look_up(&path, &hot.now);
-        cache.insert(&path, entry.clone(), &mut |_, _| {});
+        let _ = cache.look_up(key(&path), &hot.now);
+        cache.insert(key(&path), entry.clone(), &mut |_, _| {});
     });
 }
 

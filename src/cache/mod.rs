@@ -2,7 +2,7 @@
 //!
 //! Three tables with one rule each:
 //!
-//! - [`path::PathCache`]: a raw path leads to an [`entry::Entry`], which is facts only: versions,
+//! - [`path::PathCache`]: a site and a raw path of it lead to an [`entry::Entry`], which is facts only: versions,
 //!   rendered heads, or that there is nothing. It holds no file.
 //! - [`content::ContentCache`] of mappings and of descriptors: a [`FileVersion`](crate::sys::file::FileVersion)
 //!   leads to its bytes. A changed file is another key, so a length of one version can never be
@@ -20,6 +20,7 @@ pub mod curve;
 pub mod dependents;
 pub mod entry;
 mod ghost;
+pub mod key;
 pub mod past;
 pub mod path;
 mod ranked;

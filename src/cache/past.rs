@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use foldhash::fast::RandomState;
 use lru::LruCache;
 
+use super::key::PathKey;
 use crate::memory::lru_bytes;
 use crate::site::validators::{Predecessor, Sighting};
 use crate::sys::file::FileVersion;
@@ -52,7 +53,7 @@ impl PastDates {
     }
 
     /// Remembers what a path has led to.
-    pub fn note(&mut self, raw_path: &[u8], led_to: &Predecessor) {
+    pub fn note(&mut self, key: PathKey<'_>, led_to: &Predecessor) {
         if !self.has_room() {
             self.by_path.pop_lru();
         }
@@ -61,14 +62,14 @@ impl PastDates {
             newest: led_to.newest(),
             newest_before: led_to.newest_before,
         };
-        self.by_path.put(self.hasher.hash_one(raw_path), past);
+        self.by_path.put(self.hasher.hash_one(key), past);
     }
 
     /// What is found at a path, with what is remembered of it.
-    pub fn after(&self, raw_path: &[u8], sighting: Sighting) -> Sighting {
+    pub fn after(&self, key: PathKey<'_>, sighting: Sighting) -> Sighting {
         let past = match self.by_path.is_empty() {
             true => None,
-            false => self.by_path.peek(&self.hasher.hash_one(raw_path)),
+            false => self.by_path.peek(&self.hasher.hash_one(key)),
         };
         let Some(past) = past else {
             return sighting;
@@ -95,8 +96,13 @@ impl PastDates {
 mod tests {
     use super::*;
     use crate::http::content_coding::Coding;
+    use crate::site::sites::SiteId;
     use crate::site::validators::Identity;
     use crate::sys::file::FileTime;
+
+    fn key(path: &[u8]) -> PathKey<'_> {
+        PathKey::new(SiteId::FIRST, path)
+    }
 
     fn sighting(inode: u64, seconds: i64) -> Sighting {
         let time = FileTime {
@@ -124,19 +130,23 @@ mod tests {
     #[test]
     fn what_a_path_has_led_to_counts_for_that_path_until_others_need_the_room() {
         let mut past = PastDates::default();
-        past.note(b"/a", &predecessor(sighting(1, 100)));
-        let before = |past: &PastDates, path: &[u8], found| past.after(path, found).newest_before;
+        past.note(key(b"/a"), &predecessor(sighting(1, 100)));
+        let before =
+            |past: &PastDates, path: &[u8], found| past.after(key(path), found).newest_before;
         assert_eq!(before(&past, b"/a", sighting(2, 50)), Some(100));
         assert_eq!(before(&past, b"/a", sighting(1, 100)), None, "the same");
         assert_eq!(before(&past, b"/b", sighting(2, 50)), None, "another path");
+        let other = PathKey::new(SiteId::new(1), b"/a");
+        let found = past.after(other, sighting(2, 50));
+        assert_eq!(found.newest_before, None, "another site");
         for number in 1..COUNT_MAX.get() {
             past.note(
-                format!("/{number}").as_bytes(),
+                key(format!("/{number}").as_bytes()),
                 &predecessor(sighting(3, 7)),
             );
         }
         assert_eq!(before(&past, b"/a", sighting(2, 50)), Some(100));
-        past.note(b"/last", &predecessor(sighting(3, 7)));
+        past.note(key(b"/last"), &predecessor(sighting(3, 7)));
         assert_eq!(before(&past, b"/a", sighting(2, 50)), None);
         assert_eq!(past.by_path.len(), COUNT_MAX.get());
     }

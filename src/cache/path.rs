@@ -1,4 +1,4 @@
-//! The pathname cache: from the raw path of a request to what is known of it.
+//! The pathname cache: from the site and the raw path of a request to what is known of it.
 //!
 //! Keyed by the bytes as they were sent, so that a hit decodes and normalises nothing. Two
 //! spellings of one path are two places in the table that lead to one entry, where it is a file.
@@ -6,21 +6,22 @@
 //! Paths that lead to a file stand apart from those that lead to none (404, 403, 301): anybody can
 //! make up a million of the latter. They have an eighth of the room at most, in order of use.
 
-use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::num::NonZeroUsize;
 use std::rc::{Rc, Weak};
 use std::time::Instant;
 
 use foldhash::fast::{RandomState, SeedableRandomState};
+use hashbrown::HashMap;
 
 use super::TableBytes;
 use super::curve::{Curve, CurvePart, Holding, Key, Sampler, Space, TakenIn, Unit};
 use super::entry::{Entry, Resolution, Validity};
+use super::key::PathKey;
 use super::ranked::{self, Ranked, Room, Slot};
 use super::recency::Recency;
 use super::stats::{CacheStats, EvictionCause, Minute, MinuteStats, MissReason};
-use super::weight::PathKey;
+use super::weight::CountedKey;
 use crate::clock::Now;
 use crate::memory::table_bytes;
 use crate::site::resolve;
@@ -67,11 +68,11 @@ pub enum PathRemoval {
 /// Raw paths and what they lead to.
 #[derive(Debug)]
 pub struct PathCache {
-    files: Ranked<PathKey, Rc<Entry>>,
-    negatives: Recency<PathKey, Negative>,
+    files: Ranked<CountedKey, Rc<Entry>>,
+    negatives: Recency<CountedKey, Negative>,
     resting: negative::Common,
     /// What files lead to that are asked for by other spellings than the usual one, by that one.
-    spellings: HashMap<PathKey, Weak<Entry>, RandomState>,
+    spellings: HashMap<CountedKey, Weak<Entry>, RandomState>,
     /// So many of them are looked through for those that are remembered no more.
     spelling_count_max: usize,
     entry_count_max: usize,
@@ -118,21 +119,21 @@ impl PathCache {
     }
 
     /// Looks a raw path up and marks it as used.
-    pub fn look_up(&mut self, raw_path: &[u8], now: &Now) -> Known {
+    pub fn look_up(&mut self, key: PathKey<'_>, now: &Now) -> Known {
         let holding = self.holding();
-        let hash = self.hasher.hash_one(raw_path);
-        if let Some(slot) = self.files.look_up(raw_path, hash) {
+        let hash = self.hash(key);
+        if let Some(slot) = self.files.look_up(&key, hash) {
             let bytes = content_length(&slot.value);
             if let Some(sampler) = &mut self.sampler {
                 sampler.count_hit(bytes);
                 if sampler.look_ups() >= slot.due {
-                    slot.due = sampler.show(key(slot.hash, CurvePart::Main, bytes), holding);
+                    slot.due = sampler.show(curve_key(slot.hash, CurvePart::Main, bytes), holding);
                 }
             }
             let validity = slot.value.validity(now, self.generation);
             return known(&mut self.stats, &slot.value, bytes, validity);
         }
-        if let Some(negative) = self.negatives.look_up(raw_path, table_hash(hash)) {
+        if let Some(negative) = self.negatives.look_up(&key, table_hash(hash)) {
             if let Some(sampler) = &mut self.sampler {
                 sampler.count_hit(0);
                 negative.show(hash, sampler, holding);
@@ -149,18 +150,25 @@ impl PathCache {
     }
 
     /// The same for a request that was counted before: marks and counts nothing.
-    pub fn look_up_again(&mut self, raw_path: &[u8], now: &Now) -> Known {
-        let hash = self.hasher.hash_one(raw_path);
-        if let Some(entry) = self.files.get(raw_path, hash) {
+    pub fn look_up_again(&mut self, key: PathKey<'_>, now: &Now) -> Known {
+        let hash = self.hash(key);
+        if let Some(entry) = self.files.get(&key, hash) {
             return Known::of(entry, entry.validity(now, self.generation));
         }
-        match self.negatives.peek_mut(raw_path, table_hash(hash)) {
+        match self.negatives.peek_mut(&key, table_hash(hash)) {
             None => Known::Unknown,
             Some(negative) => {
                 let (entry, validity) = negative.entry(&mut self.resting, now, self.generation);
                 Known::of(&entry, validity)
             }
         }
+    }
+
+    /// By which a key is found. The number of the site is mixed in afterwards: hashed with the path it would cost
+    /// a hit 50 instructions more.
+    fn hash(&self, key: PathKey<'_>) -> u64 {
+        let site = u64::from(key.site.number()).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.hasher.hash_one(key.path) ^ site
     }
 
     /// Each entry counts for one.
@@ -174,34 +182,34 @@ impl PathCache {
 
     /// The entry for what was found for a path: one that says the same of the same file by another spelling of
     /// its path, or a new one. So `//a`, `/./a` and `/%61` cost a place in the table each, and no more.
-    pub fn share(&mut self, raw_path: &[u8], found: Resolution) -> Rc<Entry> {
+    pub fn share(&mut self, key: PathKey<'_>, found: Resolution) -> Rc<Entry> {
         let usual = match &found {
-            Resolution::File { .. } => resolve::usual_spelling(raw_path),
+            Resolution::File { .. } => resolve::usual_spelling(key.path),
             _ => None,
         };
         let Some(usual) = usual else {
             return Rc::new(Entry::new(found));
         };
-        let by_usual = self.files.get(&*usual, self.hasher.hash_one(&*usual));
-        let other = self.spellings.get(&*usual).and_then(Weak::upgrade);
+        let usual = PathKey::new(key.site, &usual);
+        let by_usual = self.files.get(&usual, self.hash(usual));
+        let other = self.spellings.get(&usual).and_then(Weak::upgrade);
         let known = by_usual.map(Rc::clone).into_iter().chain(other);
         let mut same = known.filter(|entry| entry.is_remembered() && entry.is_same(&found));
         let entry = same.next().unwrap_or_else(|| Rc::new(Entry::new(found)));
-        if *usual != *raw_path {
+        if usual != key {
             self.note_spelling(usual, &entry);
         }
         entry
     }
 
-    fn note_spelling(&mut self, usual: Vec<u8>, entry: &Rc<Entry>) {
+    fn note_spelling(&mut self, usual: PathKey<'_>, entry: &Rc<Entry>) {
         if self.spellings.len() >= self.spelling_count_max {
             let is_remembered = |entry: Rc<Entry>| entry.is_remembered();
             self.spellings
                 .retain(|_, entry| entry.upgrade().is_some_and(is_remembered));
             self.spelling_count_max = SPELLING_COUNT_MIN.max(2 * self.spellings.len());
         }
-        let usual = PathKey::from(&*usual);
-        self.spellings.insert(usual, Rc::downgrade(entry));
+        self.spellings.insert(usual.into(), Rc::downgrade(entry));
     }
 
     /// Remembers what a path leads to, in place of what was known. A path longer than
@@ -209,17 +217,17 @@ impl PathCache {
     /// for more often. Whatever goes for it is given to `gone`.
     pub fn insert(
         &mut self,
-        raw_path: &[u8],
+        key: PathKey<'_>,
         entry: Rc<Entry>,
         gone: &mut dyn FnMut(Rc<Entry>, PathRemoval),
     ) {
-        if raw_path.len() > PATH_LENGTH_MAX {
+        if key.path.len() > PATH_LENGTH_MAX {
             return;
         }
         match &entry.resolution {
-            Resolution::File { .. } => self.insert_file(raw_path, entry, gone),
+            Resolution::File { .. } => self.insert_file(key, entry, gone),
             Resolution::Moved(_) | Resolution::Refused(_) | Resolution::Listed => {
-                self.insert_negative(raw_path, entry, gone);
+                self.insert_negative(key, entry, gone);
             }
         }
     }
@@ -232,12 +240,12 @@ impl PathCache {
 
     fn insert_file(
         &mut self,
-        raw_path: &[u8],
+        key: PathKey<'_>,
         entry: Rc<Entry>,
         gone: &mut dyn FnMut(Rc<Entry>, PathRemoval),
     ) {
-        let hash = self.hasher.hash_one(raw_path);
-        if let Some(previous) = self.files.replace(raw_path, hash, Rc::clone(&entry)) {
+        let hash = self.hash(key);
+        if let Some(previous) = self.files.replace(&key, hash, Rc::clone(&entry)) {
             if leads_elsewhere(&entry, &previous) {
                 self.stats.note_change();
             }
@@ -245,7 +253,7 @@ impl PathCache {
             return;
         }
         self.stats.insertions += 1;
-        if let Some((_, negative)) = self.negatives.remove(raw_path, table_hash(hash)) {
+        if let Some((_, negative)) = self.negatives.remove(&key, table_hash(hash)) {
             self.stats.changed += 1;
             replace(negative.into_entry(&self.resting), &entry, gone);
         } else {
@@ -253,7 +261,7 @@ impl PathCache {
         }
         let (bytes, holding) = (content_length(&entry), self.holding());
         if let Some(sampler) = &mut self.sampler {
-            sampler.show_missed(key(hash, CurvePart::Main, bytes), holding);
+            sampler.show_missed(curve_key(hash, CurvePart::Main, bytes), holding);
         }
         let left = self.count_max_now.saturating_sub(self.negatives.len());
         self.files.set_room(room(left));
@@ -268,22 +276,22 @@ impl PathCache {
             forget(slot.value, gone);
         };
         self.files
-            .insert(raw_path.into(), hash, 1, entry, now_s, &mut pushed_out);
+            .insert(key.into(), hash, 1, entry, now_s, &mut pushed_out);
     }
 
     /// Remembers the file that a path leads to, which nobody has asked for, where it takes no room from
     /// others. Gives whether there was room.
-    pub fn fill(&mut self, raw_path: &[u8], entry: Rc<Entry>) -> bool {
+    pub fn fill(&mut self, key: PathKey<'_>, entry: Rc<Entry>) -> bool {
         let is_file = matches!(entry.resolution, Resolution::File { .. });
-        if !is_file || raw_path.len() > PATH_LENGTH_MAX || self.holds(raw_path) {
+        if !is_file || key.path.len() > PATH_LENGTH_MAX || self.holds(key) {
             return true;
         }
         let left = self.count_max_now - negative_count_max(self.count_max_now);
         self.files.set_room(room(left));
-        let hash = self.hasher.hash_one(raw_path);
+        let hash = self.hash(key);
         let now_s = self.minute.age_s();
         entry.add_spelling();
-        let filled = self.files.fill(raw_path.into(), hash, 1, entry, now_s);
+        let filled = self.files.fill(key.into(), hash, 1, entry, now_s);
         let is_in = filled.is_ok();
         if let Err(entry) = filled {
             entry.drop_spelling();
@@ -293,48 +301,47 @@ impl PathCache {
     }
 
     /// Whether a path is remembered; marks and counts nothing.
-    pub fn holds(&self, raw_path: &[u8]) -> bool {
-        let hash = self.hasher.hash_one(raw_path);
-        self.files.get(raw_path, hash).is_some()
-            || self.negatives.peek(raw_path, table_hash(hash)).is_some()
+    pub fn holds(&self, key: PathKey<'_>) -> bool {
+        let hash = self.hash(key);
+        self.files.get(&key, hash).is_some()
+            || self.negatives.peek(&key, table_hash(hash)).is_some()
     }
 
     /// The paths that lead to files, the one asked for most first.
-    pub fn hottest(&self) -> Vec<&[u8]> {
-        self.files
-            .hottest()
-            .into_iter()
-            .map(|path| &**path)
-            .collect()
+    pub fn hottest(&self) -> Vec<PathKey<'_>> {
+        let keys = self.files.hottest().into_iter();
+        keys.map(|key| key.as_key()).collect()
     }
 
     /// The paths that lead to files, and where they lead; those used last come first.
-    pub fn files(&self) -> impl Iterator<Item = (&[u8], &Rc<Entry>)> {
-        self.files.iter().map(|(path, entry)| (&**path, entry))
+    pub fn files(&self) -> impl Iterator<Item = (PathKey<'_>, &Rc<Entry>)> {
+        self.files.iter().map(|(key, entry)| (key.as_key(), entry))
     }
 
     fn insert_negative(
         &mut self,
-        raw_path: &[u8],
+        key: PathKey<'_>,
         entry: Rc<Entry>,
         gone: &mut dyn FnMut(Rc<Entry>, PathRemoval),
     ) {
-        let hash = self.hasher.hash_one(raw_path);
+        let hash = self.hash(key);
         let now_s = self.minute.age_s();
         let holding = self.holding();
-        let previous = match self.files.remove(raw_path, hash, MissReason::Changed) {
+        let previous = match self.files.remove(&key, hash, MissReason::Changed) {
             Some(slot) => Some(slot.value),
             None => {
-                let negative = self.negatives.remove(raw_path, table_hash(hash));
+                let negative = self.negatives.remove(&key, table_hash(hash));
                 negative.map(|(_, negative)| negative.into_entry(&self.resting))
             }
         };
         let due = match (&mut self.sampler, &previous) {
-            (Some(sampler), None) => sampler.show_missed(key(hash, CurvePart::Apart, 0), holding),
+            (Some(sampler), None) => {
+                sampler.show_missed(curve_key(hash, CurvePart::Apart, 0), holding)
+            }
             _ => 0,
         };
         let negative = Negative::new(Rc::clone(&entry), hash, due, now_s);
-        self.negatives.insert(raw_path.into(), negative);
+        self.negatives.insert(key.into(), negative);
         match previous {
             None => {
                 self.stats.insertions += 1;
@@ -350,7 +357,7 @@ impl PathCache {
         while self.negatives.len() > negative_count_max(self.count_max_now) {
             if let Some((path, negative)) = self.negatives.remove_oldest(0) {
                 let age_s = now_s - negative.since_s;
-                self.leave(&path, negative, MissReason::Evicted);
+                self.leave(path.as_key(), negative, MissReason::Evicted);
                 self.stats.note_eviction(EvictionCause::Share, age_s);
             }
         }
@@ -382,7 +389,10 @@ impl PathCache {
                     return false;
                 };
                 let since_s = negative.since_s;
-                (self.leave(&path, negative, MissReason::Evicted), since_s)
+                (
+                    self.leave(path.as_key(), negative, MissReason::Evicted),
+                    since_s,
+                )
             }
         };
         let age_s = self.minute.age_s() - since_s;
@@ -399,13 +409,13 @@ impl PathCache {
     }
 
     /// Forgets a path, and gives what it has led to if no other spelling of it is remembered.
-    pub fn remove(&mut self, raw_path: &[u8]) -> Option<Rc<Entry>> {
-        let hash = self.hasher.hash_one(raw_path);
-        let file = self.files.remove(raw_path, hash, MissReason::Changed);
+    pub fn remove(&mut self, key: PathKey<'_>) -> Option<Rc<Entry>> {
+        let hash = self.hash(key);
+        let file = self.files.remove(&key, hash, MissReason::Changed);
         let entry = match file {
             Some(slot) => slot.value,
             None => {
-                let (_, negative) = self.negatives.remove(raw_path, table_hash(hash))?;
+                let (_, negative) = self.negatives.remove(&key, table_hash(hash))?;
                 self.files.note_departure(hash, MissReason::Changed);
                 negative.into_entry(&self.resting)
             }
@@ -420,7 +430,7 @@ impl PathCache {
         self.spellings.clear();
         self.files.clear(MissReason::Changed);
         while let Some((path, negative)) = self.negatives.remove_oldest(0) {
-            self.leave(&path, negative, MissReason::Changed);
+            self.leave(path.as_key(), negative, MissReason::Changed);
         }
     }
 
@@ -457,7 +467,7 @@ impl PathCache {
     /// Bytes that are allocated for the cache itself.
     pub fn table_bytes(&self) -> TableBytes {
         let files = TableBytes::of(&self.files, self.sampler.as_deref());
-        let spelling = size_of::<(PathKey, Weak<Entry>)>();
+        let spelling = size_of::<(CountedKey, Weak<Entry>)>();
         TableBytes {
             table: files.table
                 + self.negatives.bytes() as u64
@@ -555,7 +565,7 @@ fn content_length(entry: &Entry) -> u64 {
 }
 
 /// What a path is to the curve.
-fn key(hash: u64, place: CurvePart, bytes: u64) -> Key {
+fn curve_key(hash: u64, place: CurvePart, bytes: u64) -> Key {
     Key {
         hash,
         place,

@@ -13,7 +13,7 @@
 //!
 //! docs/design.md has this compared with others.
 
-use std::borrow::Borrow;
+use hashbrown::Equivalent;
 
 use super::ghost::{Ghost, Ghosts, aged};
 use super::recency::{Member, Recency};
@@ -114,8 +114,7 @@ impl<K: Eq, V> Ranked<K, V> {
     /// The entry of a key with this hash, marked as used.
     pub(super) fn look_up<Q>(&mut self, key: &Q, hash: u64) -> Option<&mut Slot<V>>
     where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
+        Q: Equivalent<K> + ?Sized,
     {
         self.advance_to(self.look_ups + 1);
         let epoch = self.epoch;
@@ -372,8 +371,7 @@ impl<K: Eq, V> Ranked<K, V> {
     /// Takes an entry out and remembers why.
     pub(super) fn remove<Q>(&mut self, key: &Q, hash: u64, fate: MissReason) -> Option<Slot<V>>
     where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
+        Q: Equivalent<K> + ?Sized,
     {
         let (_, slot) = self.parts.remove(key, hash)?;
         if slot.list() == WINDOW {
@@ -406,8 +404,7 @@ impl<K: Eq, V> Ranked<K, V> {
     /// Gives an entry another value and keeps its rank. Gives the value that it had.
     pub(super) fn replace<Q>(&mut self, key: &Q, hash: u64, value: V) -> Option<V>
     where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
+        Q: Equivalent<K> + ?Sized,
     {
         let slot = self.parts.peek_mut(key, hash)?;
         Some(std::mem::replace(&mut slot.value, value))
@@ -439,8 +436,7 @@ impl<K: Eq, V> Ranked<K, V> {
     /// What is held of a key; marks nothing.
     pub(super) fn get<Q>(&self, key: &Q, hash: u64) -> Option<&V>
     where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
+        Q: Equivalent<K> + ?Sized,
     {
         Some(&self.parts.peek(key, hash)?.value)
     }

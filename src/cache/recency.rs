@@ -4,9 +4,7 @@
 //! is kept with the entry, so a table that grows reads no keys, and whoever looks up makes it once for all
 //! lists. A look-up allocates nothing.
 
-use std::borrow::Borrow;
-
-use hashbrown::HashTable;
+use hashbrown::{Equivalent, HashTable};
 
 use super::arena::Arena;
 use crate::sys::allocator::block_length;
@@ -70,12 +68,11 @@ fn spread(hash: u64) -> u64 {
 impl<K: Eq, T: Member, const LISTS: usize> Recency<K, T, LISTS> {
     fn find<Q>(&self, key: &Q, hash: u64) -> Option<u32>
     where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
+        Q: Equivalent<K> + ?Sized,
     {
         let is_it = |number: &u32| {
             let node = self.nodes.peek(*number);
-            node.is_some_and(|node| node.key.borrow() == key)
+            node.is_some_and(|node| key.equivalent(&node.key))
         };
         self.index.find(spread(hash), is_it).copied()
     }
@@ -83,8 +80,7 @@ impl<K: Eq, T: Member, const LISTS: usize> Recency<K, T, LISTS> {
     /// The entry of a key; marks nothing.
     pub(crate) fn peek<Q>(&self, key: &Q, hash: u64) -> Option<&T>
     where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
+        Q: Equivalent<K> + ?Sized,
     {
         let number = self.find(key, hash)?;
         Some(&self.nodes.peek(number)?.member)
@@ -93,8 +89,7 @@ impl<K: Eq, T: Member, const LISTS: usize> Recency<K, T, LISTS> {
     /// The number of the entry of a key, for as long as that is there.
     pub(crate) fn number<Q>(&self, key: &Q, hash: u64) -> Option<u32>
     where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
+        Q: Equivalent<K> + ?Sized,
     {
         self.find(key, hash)
     }
@@ -107,8 +102,7 @@ impl<K: Eq, T: Member, const LISTS: usize> Recency<K, T, LISTS> {
     /// The same, to be changed.
     pub(crate) fn peek_mut<Q>(&mut self, key: &Q, hash: u64) -> Option<&mut T>
     where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
+        Q: Equivalent<K> + ?Sized,
     {
         let number = self.find(key, hash)?;
         Some(&mut self.nodes.peek_mut(number)?.member)
@@ -117,8 +111,7 @@ impl<K: Eq, T: Member, const LISTS: usize> Recency<K, T, LISTS> {
     /// The entry of a key, which is the one of its list that was used last from now on.
     pub(crate) fn look_up<Q>(&mut self, key: &Q, hash: u64) -> Option<&mut T>
     where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
+        Q: Equivalent<K> + ?Sized,
     {
         let number = self.find(key, hash)?;
         let node = self.nodes.peek(number)?;
@@ -151,8 +144,7 @@ impl<K: Eq, T: Member, const LISTS: usize> Recency<K, T, LISTS> {
     /// Takes the entry of a key out.
     pub(crate) fn remove<Q>(&mut self, key: &Q, hash: u64) -> Option<(K, T)>
     where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
+        Q: Equivalent<K> + ?Sized,
     {
         let number = self.find(key, hash)?;
         self.take(number)

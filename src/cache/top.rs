@@ -10,12 +10,13 @@
 //! and top-k elements in data streams", ICDT 2005): a path that has no counter takes over the lowest,
 //! with its count, which is then the most by which the new count may be too high.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use foldhash::fast::RandomState;
+use hashbrown::{Equivalent, HashMap};
 
 use super::entry::Entry;
+use super::key::{PathKey, PathKeyBuf};
 use crate::memory::table_bytes;
 use crate::sys::allocator::block_length;
 
@@ -28,7 +29,7 @@ const COUNTER_COUNT: usize = 1_024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heavy {
     /// As it was asked for.
-    pub path: Box<[u8]>,
+    pub key: PathKeyBuf,
     /// Bytes of content.
     pub bytes: u64,
 }
@@ -37,7 +38,7 @@ pub struct Heavy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missed {
     /// As it was asked for.
-    pub path: Box<[u8]>,
+    pub key: PathKeyBuf,
     /// Requests that waited, or a few more.
     pub count: u64,
     /// How many more at most.
@@ -78,41 +79,41 @@ impl Listed {
 /// Both lists.
 #[derive(Debug, Default)]
 pub struct Top {
-    heavy: Vec<(Box<[u8]>, Listed)>,
+    heavy: Vec<(PathKeyBuf, Listed)>,
     /// Bytes from which on an entry is compared with the list.
     bytes_min: u64,
     missed: Vec<Missed>,
-    places: HashMap<Box<[u8]>, usize, RandomState>,
+    places: HashMap<PathKeyBuf, usize, RandomState>,
 }
 
 impl Top {
     /// Bytes that are allocated. O(paths that are counted).
     pub fn memory_bytes(&self) -> u64 {
-        let heavy = self.heavy.iter().map(|(path, _)| path.len());
+        let heavy = self.heavy.iter().map(|(key, _)| key.length());
         // A path that is counted is its own key as well.
-        let missed = self.missed.iter().map(|missed| missed.path.len());
+        let missed = self.missed.iter().map(|missed| missed.key.length());
         let paths: u64 = heavy
             .chain(missed.clone())
             .chain(missed)
             .map(block_length)
             .sum();
         paths
-            + block_length(self.heavy.capacity() * size_of::<(Box<[u8]>, Listed)>())
+            + block_length(self.heavy.capacity() * size_of::<(PathKeyBuf, Listed)>())
             + block_length(self.missed.capacity() * size_of::<Missed>())
-            + table_bytes(self.places.capacity(), size_of::<(Box<[u8]>, usize)>())
+            + table_bytes(self.places.capacity(), size_of::<(PathKeyBuf, usize)>())
     }
 
     /// Counts bytes of content that a path was answered with.
-    pub fn answered(&mut self, raw_path: &[u8], entry: &Rc<Entry>, bytes: u64) {
+    pub fn answered(&mut self, key: PathKey<'_>, entry: &Rc<Entry>, bytes: u64) {
         let total = entry.count_bytes(bytes);
         if total >= self.bytes_min && bytes > 0 && !entry.is_listed() {
-            self.compare(raw_path, entry, total);
+            self.compare(key, entry, total);
         }
     }
 
     #[cold]
-    fn compare(&mut self, raw_path: &[u8], entry: &Rc<Entry>, total: u64) {
-        if let Some(listed) = self.listed(raw_path) {
+    fn compare(&mut self, key: PathKey<'_>, entry: &Rc<Entry>, total: u64) {
+        if let Some(listed) = self.listed(key) {
             // Another entry that still counts stands for the path: this one belongs to an answer that was
             // under way when it was replaced.
             if let Listed::Left(before) = *listed {
@@ -122,7 +123,7 @@ impl Top {
             return;
         }
         if self.heavy.len() < TOP_COUNT {
-            self.heavy.push((raw_path.into(), Listed::of(entry)));
+            self.heavy.push((key.to_buf(), Listed::of(entry)));
             return;
         }
         let counted = self.heavy.iter_mut().map(|one| (one.1.bytes(), one));
@@ -131,14 +132,14 @@ impl Top {
         };
         self.bytes_min = least.saturating_add(least / 8).saturating_add(1);
         if total >= self.bytes_min {
-            last.0 = raw_path.into();
+            last.0 = key.to_buf();
             last.1.replace(Listed::of(entry));
         }
     }
 
     /// Another entry stands for a path from now on: it goes on counting where the listed one was.
-    pub fn replaced(&mut self, raw_path: &[u8], entry: &Rc<Entry>) {
-        if let Some(listed) = self.listed(raw_path)
+    pub fn replaced(&mut self, key: PathKey<'_>, entry: &Rc<Entry>) {
+        if let Some(listed) = self.listed(key)
             && !matches!(listed, Listed::Entry(one) if Rc::ptr_eq(one, entry))
         {
             entry.take_bytes(listed.bytes());
@@ -146,9 +147,9 @@ impl Top {
         }
     }
 
-    fn listed(&mut self, raw_path: &[u8]) -> Option<&mut Listed> {
+    fn listed(&mut self, key: PathKey<'_>) -> Option<&mut Listed> {
         let mut all = self.heavy.iter_mut();
-        let (_, listed) = all.find(|(path, _)| **path == *raw_path)?;
+        let (_, listed) = all.find(|(kept, _)| key.equivalent(kept))?;
         Some(listed)
     }
 
@@ -169,20 +170,20 @@ impl Top {
     }
 
     /// Counts requests for a path that waited for a look-up.
-    pub fn waited(&mut self, raw_path: &[u8], requests: u64) {
+    pub fn waited(&mut self, key: PathKey<'_>, requests: u64) {
         if requests == 0 {
             return;
         }
-        if let Some(place) = self.places.get(raw_path) {
+        if let Some(place) = self.places.get(&key) {
             self.missed[*place].count += requests;
             return;
         }
-        let path: Box<[u8]> = raw_path.into();
+        let key = key.to_buf();
         let place = self.missed.len();
         if place < COUNTER_COUNT {
-            self.places.insert(path.clone(), place);
+            self.places.insert(key.clone(), place);
             self.missed.push(Missed {
-                path,
+                key,
                 count: requests,
                 excess_max: 0,
             });
@@ -190,10 +191,10 @@ impl Top {
         }
         let counters = self.missed.iter_mut().enumerate();
         if let Some((place, lowest)) = counters.min_by_key(|(_, counter)| counter.count) {
-            self.places.remove(&lowest.path);
-            self.places.insert(path.clone(), place);
+            self.places.remove(&lowest.key);
+            self.places.insert(key.clone(), place);
             *lowest = Missed {
-                path,
+                key,
                 count: lowest.count + requests,
                 excess_max: lowest.count,
             };
@@ -202,8 +203,8 @@ impl Top {
 
     /// The paths with most bytes, the first with most of all.
     pub fn by_bytes(&self) -> Vec<Heavy> {
-        let heavy = self.heavy.iter().map(|(path, entry)| Heavy {
-            path: path.clone(),
+        let heavy = self.heavy.iter().map(|(key, entry)| Heavy {
+            key: key.clone(),
             bytes: entry.bytes(),
         });
         let mut all: Vec<Heavy> = heavy.collect();
@@ -231,6 +232,11 @@ mod tests {
     use crate::cache::entry::Resolution;
     use crate::cache::workload::Random;
     use crate::http::status::Status;
+    use crate::site::sites::SiteId;
+
+    fn key(path: &[u8]) -> PathKey<'_> {
+        PathKey::new(SiteId::FIRST, path)
+    }
 
     fn entry() -> Rc<Entry> {
         let any = Resolution::Refused(Status::NotFound);
@@ -249,18 +255,18 @@ mod tests {
             let index = (random.next() % 500).min(random.next() % 500) as usize;
             let bytes = random.next() % 100;
             let before = top.by_bytes();
-            top.answered(index.to_string().as_bytes(), &entries[index], bytes);
+            top.answered(key(index.to_string().as_bytes()), &entries[index], bytes);
             let is_same = before.len() == top.heavy.len()
                 && before
                     .iter()
-                    .all(|one| top.heavy.iter().any(|(path, _)| *path == one.path));
+                    .all(|one| top.heavy.iter().any(|(path, _)| *path == one.key));
             entered += usize::from(!is_same);
             truth[index] += bytes;
         }
         let listed = top.by_bytes();
         assert_eq!(listed.len(), TOP_COUNT);
         for one in &listed {
-            let index: usize = String::from_utf8_lossy(&one.path)
+            let index: usize = String::from_utf8_lossy(one.key.path())
                 .parse()
                 .expect("a number");
             assert_eq!(one.bytes, truth[index]);
@@ -275,7 +281,7 @@ mod tests {
         {
             let path = index.to_string();
             assert!(
-                listed.iter().any(|one| *one.path == *path.as_bytes()),
+                listed.iter().any(|one| one.key.path() == path.as_bytes()),
                 "{path}: {bytes}"
             );
         }
@@ -286,12 +292,12 @@ mod tests {
     fn a_path_goes_on_counting_when_its_entry_is_replaced() {
         let (first, second) = (entry(), entry());
         let mut top = Top::default();
-        top.answered(b"/a", &first, 100);
-        top.replaced(b"/a", &second);
-        top.answered(b"/a", &second, 10);
-        top.replaced(b"/b", &entry());
+        top.answered(key(b"/a"), &first, 100);
+        top.replaced(key(b"/a"), &second);
+        top.answered(key(b"/a"), &second, 10);
+        top.replaced(key(b"/b"), &entry());
         let expected = Heavy {
-            path: b"/a"[..].into(),
+            key: key(b"/a").to_buf(),
             bytes: 110,
         };
         assert_eq!(top.by_bytes(), [expected]);
@@ -301,11 +307,11 @@ mod tests {
     fn a_path_is_listed_once_and_its_entry_kept_only_while_it_is_remembered() {
         let (first, second, third) = (entry(), entry(), entry());
         let mut top = Top::default();
-        top.answered(b"/a", &first, 100);
-        top.replaced(b"/a", &second);
+        top.answered(key(b"/a"), &first, 100);
+        top.replaced(key(b"/a"), &second);
         // An answer that was under way.
-        top.answered(b"/a", &first, 5);
-        top.answered(b"/a", &second, 10);
+        top.answered(key(b"/a"), &first, 5);
+        top.answered(key(b"/a"), &second, 10);
         let bytes = |top: &Top| {
             top.by_bytes()
                 .iter()
@@ -316,7 +322,7 @@ mod tests {
         top.left(&second);
         assert_eq!(Rc::strong_count(&second), 1);
         assert_eq!(bytes(&top), [110]);
-        top.answered(b"/a", &third, 1);
+        top.answered(key(b"/a"), &third, 1);
         assert_eq!(bytes(&top), [111]);
         top.all_left();
         assert_eq!((bytes(&top), Rc::strong_count(&third)), (vec![111], 1));
@@ -325,19 +331,20 @@ mod tests {
     #[test]
     fn what_waits_most_is_listed_with_its_error() {
         let (mut top, mut random) = (Top::default(), Random(11));
-        let mut truth: HashMap<String, u64> = HashMap::new();
+        let mut truth: std::collections::HashMap<String, u64> =
+            std::collections::HashMap::default();
         for round in 0..100_000 {
             let path = match random.next() % 4 {
                 0 => format!("/often{}", random.next() % 8),
                 _ => format!("/once{round}"),
             };
             *truth.entry(path.clone()).or_default() += 1;
-            top.waited(path.as_bytes(), 1);
+            top.waited(key(path.as_bytes()), 1);
         }
         let listed = top.by_misses();
         assert_eq!(listed.len(), 8, "{listed:?}");
         for one in &listed {
-            let path = std::str::from_utf8(&one.path).expect("ASCII");
+            let path = std::str::from_utf8(one.key.path()).expect("ASCII");
             assert!(path.starts_with("/often"));
             let exact = truth[path];
             assert!(

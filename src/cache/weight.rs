@@ -1,9 +1,11 @@
 //! What the entries of the path cache and the paths themselves take, counted as long as they are there.
 
-use std::borrow::Borrow;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use hashbrown::Equivalent;
+
+use super::key::{PathKey, PathKeyBuf};
 use crate::sys::allocator::block_length;
 
 /// Bytes of all entries and of all paths that lead to them, wherever they are.
@@ -33,33 +35,34 @@ impl Drop for Weight {
     }
 }
 
-/// A raw path that something is remembered for.
+/// A key of the path cache, counted as long as it is there.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub(super) struct PathKey(Box<[u8]>);
+pub(super) struct CountedKey(PathKeyBuf);
 
-impl From<&[u8]> for PathKey {
-    fn from(path: &[u8]) -> PathKey {
-        BYTES.fetch_add(block_length(path.len()), Ordering::Relaxed);
-        PathKey(path.into())
+impl From<PathKey<'_>> for CountedKey {
+    fn from(key: PathKey<'_>) -> CountedKey {
+        let key = key.to_buf();
+        BYTES.fetch_add(block_length(key.length()), Ordering::Relaxed);
+        CountedKey(key)
     }
 }
 
-impl Drop for PathKey {
+impl Drop for CountedKey {
     fn drop(&mut self) {
-        BYTES.fetch_sub(block_length(self.0.len()), Ordering::Relaxed);
+        BYTES.fetch_sub(block_length(self.0.length()), Ordering::Relaxed);
     }
 }
 
-impl Deref for PathKey {
-    type Target = [u8];
+impl Deref for CountedKey {
+    type Target = PathKeyBuf;
 
-    fn deref(&self) -> &[u8] {
+    fn deref(&self) -> &PathKeyBuf {
         &self.0
     }
 }
 
-impl Borrow<[u8]> for PathKey {
-    fn borrow(&self) -> &[u8] {
-        &self.0
+impl Equivalent<CountedKey> for PathKey<'_> {
+    fn equivalent(&self, key: &CountedKey) -> bool {
+        self.equivalent(&key.0)
     }
 }

@@ -104,7 +104,7 @@ fn short(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
 
-/// How often a field was there, in eight bytes: a head has ten of them and is moved with each request.
+/// How often a field was there, in eight bytes, since a head has ten of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Occurrence(Span);
 
@@ -117,7 +117,7 @@ impl Occurrence {
         end: u32::MAX,
     });
 
-    /// The place of its value, if it was there once.
+    /// Its value, if it was there once.
     fn once(self) -> Option<Span> {
         (self != Occurrence::ABSENT && self != Occurrence::REPEATED).then_some(self.0)
     }
@@ -221,8 +221,7 @@ impl<'a> Request<'a> {
         self.head.path.within(self.bytes)
     }
 
-    /// The host that it asks for, perhaps with a port, as it was sent: of the target where that names one, else
-    /// of the Host field. Empty where neither does.
+    /// The host that it asks for as it was sent: of the target, else of the Host field, else empty.
     pub fn host(&self) -> &'a [u8] {
         self.head.host.within(self.bytes)
     }
@@ -254,8 +253,7 @@ impl<'a> Request<'a> {
         self.head.fields[field as usize] != Occurrence::ABSENT
     }
 
-    /// The value of a field that may stand only once; a repeated one counts as absent, because
-    /// there is no one value.
+    /// The value of a field that may stand only once; a repeated one counts as absent.
     pub fn single(&self, field: Field) -> Option<&'a [u8]> {
         let once = self.head.fields[field as usize].once();
         once.map(|span| span.within(self.bytes))

@@ -64,26 +64,22 @@ const INBOX_SLACK: usize = 1_024;
 pub fn run(settings: &Settings) -> Result<(), StartError> {
     signals::take_over();
     // Before anything else is opened.
-    let inherited = inherit(settings)?;
+    let mut listeners = inherit(settings)?;
     needed::try_out()?;
     let signals = Signals::keep()?;
-    let root = open_root(settings)?;
+    let root = Arc::new(open_root(settings)?);
     if settings.directories == Directories::Listed {
         needed::try_listing(&root)?;
     }
     let mut log = open_log(&settings.access_log)?;
     let log_notices: Vec<String> = log.notices().collect();
     let origins = origins::origins(settings)?;
-    let listeners = inherited
-        .into_iter()
-        .chain(bind_all(settings)?)
-        .collect::<Vec<_>>();
+    listeners.extend(bind_all(settings)?);
     let memory = MemoryControl::new(settings);
     let descriptors = Descriptors::share(settings, listeners.len(), &memory);
     let count = (descriptors.files + descriptors.connections + DESCRIPTORS_APART) as u64;
     reserve_descriptors(count.min(DESCRIPTORS_RESERVED_MAX));
     prepare_lock(settings);
-    let root = Arc::new(root);
     let (engine, profile) = choose_engine(settings, &root)?;
     let start_lines = start_lines(settings, &listeners, &profile, &descriptors, &memory);
     memory.warn_of_sizes(settings);
@@ -114,9 +110,7 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
         memory,
         grace: settings.grace,
     })?;
-    for line in log_notices {
-        warn(&line);
-    }
+    log_notices.iter().for_each(|line| warn(line));
     // Whoever reads these may send a signal at once.
     announce(settings, &start_lines);
     Ok(event_loop.run()?)

@@ -12,12 +12,14 @@ use super::replay::Row;
 use crate::cache::MAP_AFTER_REQUEST_COUNT;
 use crate::cache::content::{Budget, ContentCache};
 use crate::cache::entry::{Entry, Resolution, Seen, Trust};
+use crate::cache::key::PathKey;
 use crate::cache::path::{Known, PathCache};
 use crate::clock::Now;
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
 use crate::settings::CacheBudget;
 use crate::site::representation::{RenderedHead, Representation, Variants, Vary};
+use crate::site::sites::SiteId;
 use crate::site::validators::Sighting;
 use crate::sys::file::{FileTime, FileVersion};
 
@@ -199,7 +201,7 @@ impl Caches {
         };
         self.given.requests += 1;
         self.given.bytes += content;
-        let (known, is_fresh) = match self.paths.look_up(raw_path, now) {
+        let (known, is_fresh) = match self.paths.look_up(key(raw_path), now) {
             Known::Fresh(entry) => (Some(entry), true),
             // The server has it checked beside the requests, which do not wait for that.
             Known::Due(entry) => {
@@ -286,7 +288,8 @@ impl Caches {
                 }
             }
         };
-        self.paths.insert(raw_path, Rc::clone(&entry), &mut gone);
+        self.paths
+            .insert(key(raw_path), Rc::clone(&entry), &mut gone);
         Some(entry)
     }
 
@@ -305,6 +308,11 @@ impl Caches {
             stats: self.paths.stats(),
         }
     }
+}
+
+/// A path of the one site: logs do not name another.
+fn key(raw_path: &[u8]) -> PathKey<'_> {
+    PathKey::new(SiteId::FIRST, raw_path)
 }
 
 fn has_file(entry: &Entry) -> bool {

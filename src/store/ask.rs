@@ -9,6 +9,7 @@ use super::waiters::Waiters;
 use super::watch::directories::WatchedPath;
 use super::{Asked, ContentSource, LookupMode, Store};
 use crate::cache::entry::{Entry, Resolution};
+use crate::cache::key::PathKey;
 use crate::cache::path::Known;
 use crate::clock::Now;
 use crate::conn::CacheResult;
@@ -29,13 +30,14 @@ impl Store {
         now: &Now,
     ) -> Asked {
         let raw_path = request.path();
+        let key = requester.key(raw_path);
         let looked = requester.looked;
         if let Some(waiting) = self.wait_for_root(requester, now) {
             return waiting;
         }
         let known = match looked.path {
-            true => self.paths.look_up_again(raw_path, now),
-            false => self.paths.look_up(raw_path, now),
+            true => self.paths.look_up_again(key, now),
+            false => self.paths.look_up(key, now),
         };
         let (said, entry) = match &known {
             Known::Fresh(entry) | Known::Due(entry) => (CacheResult::Hit, Some(entry)),
@@ -106,7 +108,8 @@ impl Store {
             }
         };
         let bytes = selected.length(content, representation.version.length);
-        self.top.answered(request.path(), entry, bytes);
+        self.top
+            .answered(requester.key(request.path()), entry, bytes);
         Asked::Selected {
             entry: Rc::clone(entry),
             coding,
@@ -153,7 +156,7 @@ impl Store {
         let (place, watched_path) = self.lookup_site(&lookup, site, now);
         let is_listed = |entry: &&Rc<Entry>| matches!(entry.resolution, Resolution::Listed);
         let listed = entry.filter(is_listed).and(Some(lookup.directory()));
-        let page = listed.and_then(|directory| self.pages.digest(directory));
+        let page = listed.and_then(|directory| self.pages.digest(PathKey::new(site.id, directory)));
         let resolve = Resolve::checking(lookup, expected, place).expecting_page(page);
         Ok((resolve, watched_path))
     }
@@ -167,7 +170,10 @@ impl Store {
         now: &Now,
     ) -> Asked {
         let since = self.since();
-        if let Some(job) = self.lookups.join(raw_path, requester.by.id, since) {
+        if let Some(job) = self
+            .lookups
+            .join(requester.key(raw_path), requester.by.id, since)
+        {
             return Asked::Waiting(job);
         }
         let (resolve, watched_path) =

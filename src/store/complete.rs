@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::{CachedFile, CompletedJob, LookupResult, PendingMapping, Store};
-use crate::cache::entry::{Entry, Resolution, Seen};
+use crate::cache::entry::{Resolution, Seen};
 use crate::clock::Now;
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
@@ -196,7 +196,7 @@ impl Store {
             Err(result) => {
                 self.not_listed(&pending, &dependencies);
                 if is_remembered {
-                    self.drop_path(&pending.raw_path);
+                    self.drop_path(pending.key());
                 }
                 self.forget(&dependencies, since);
                 result
@@ -215,28 +215,18 @@ impl Store {
     /// beginning are to ask once more.
     fn tell(
         &mut self,
-        pending: PendingLookup,
+        mut pending: PendingLookup,
         completed: CompletedJob,
         shaken_since: Option<EventSequence>,
     ) {
-        let PendingLookup {
-            raw_path,
-            entry: previous,
-            waiters,
-            ..
-        } = pending;
+        let waiters = std::mem::take(&mut pending.waiters);
         let is_early = |began: EventSequence| shaken_since.is_none_or(|since| began == since);
         let (early, late): (Vec<_>, Vec<_>) = waiters
             .in_order()
             .into_iter()
             .partition(|(_, began)| is_early(*began));
         let job = completed.job;
-        self.count_waiting(
-            &raw_path,
-            previous.as_ref(),
-            &completed.result,
-            early.len() as u64,
-        );
+        self.count_waiting(&pending, &completed.result, early.len() as u64);
         self.deliveries
             .answer(completed, early.into_iter().map(|(id, _)| id));
         self.deliveries
@@ -244,19 +234,13 @@ impl Store {
     }
 
     /// Counts those who waited for a file and are answered now.
-    fn count_waiting(
-        &mut self,
-        raw_path: &[u8],
-        previous: Option<&Rc<Entry>>,
-        result: &LookupResult,
-        requests: u64,
-    ) {
+    fn count_waiting(&mut self, pending: &PendingLookup, result: &LookupResult, requests: u64) {
         if let LookupResult::Entry(entry) = result
             && let Resolution::File { .. } = entry.resolution
         {
-            self.top.replaced(raw_path, entry);
-            self.top.waited(raw_path, requests);
-            if previous.is_none() {
+            self.top.replaced(pending.key(), entry);
+            self.top.waited(pending.key(), requests);
+            if pending.entry.is_none() {
                 self.paths.note_missed_bytes(entry, requests);
             }
         }
@@ -275,13 +259,13 @@ impl Store {
         let entry = match (news, &pending.entry) {
             (None, Some(entry)) => Rc::clone(entry),
             (Some(news), _) => {
-                let entry = self.paths.share(&pending.raw_path, news);
+                let entry = self.paths.share(pending.key(), news);
                 if pending.purpose != Purpose::Ahead || !pending.waiters.is_empty() {
                     entry.count_request();
                     if is_remembered {
-                        self.put(&pending.raw_path, &entry);
+                        self.put(pending.key(), &entry);
                     }
-                } else if is_remembered && !self.paths.fill(&pending.raw_path, Rc::clone(&entry)) {
+                } else if is_remembered && !self.paths.fill(pending.key(), Rc::clone(&entry)) {
                     self.warming.end();
                 }
                 entry
@@ -294,7 +278,7 @@ impl Store {
                 if is_known {
                     self.recheck_soon(&entry);
                 }
-                if let Some((link, number)) = self.paths.rest(&pending.raw_path, &entry) {
+                if let Some((link, number)) = self.paths.rest(pending.key(), &entry) {
                     self.watch.directories.rest(link, number);
                 }
             }
@@ -318,7 +302,8 @@ impl Store {
             outdated,
             expectations,
         } = found;
-        self.outdated.note(path.as_bytes(), &outdated);
+        self.outdated
+            .note(pending.site.id, path.as_bytes(), &outdated);
         let vary = if precompressed.is_empty() {
             Vary::Nothing
         } else {
@@ -352,7 +337,7 @@ impl Store {
                     let previous = variants.in_coding(coding).as_predecessor();
                     sighting.after(&previous, coding)
                 }
-                None => self.past.after(&pending.raw_path, sighting),
+                None => self.past.after(pending.key(), sighting),
             };
             Representation::new(&media_type, sighting, coding, vary, now)
         };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::{ContentSource, PendingMapping, Store};
 use crate::cache::MAP_AFTER_REQUEST_COUNT;
 use crate::cache::entry::Entry;
+use crate::cache::key::PathKey;
 use crate::cache::stats::{EvictionCause, MissReason};
 use crate::clock::Now;
 use crate::conn::CacheResult;
@@ -59,6 +60,11 @@ pub(crate) struct Requester<'a> {
 }
 
 impl Requester<'_> {
+    /// The key of a path of its site.
+    pub(super) fn key<'p>(&self, path: &'p [u8]) -> PathKey<'p> {
+        PathKey::new(self.site.id, path)
+    }
+
     /// A request of `peer` to a site.
     pub(crate) fn new(id: RequestId, peer: Peer, site: &Rc<Site>) -> Requester<'_> {
         Requester {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::Store;
 use crate::cache::entry::Entry;
+use crate::cache::key::PathKey;
 use crate::cache::path::PathRemoval;
 use crate::clock::Now;
 use crate::site::representation::Variants;
@@ -22,16 +23,16 @@ const IDLE_SWEEP: Duration = Duration::from_secs(15);
 
 impl Store {
     /// Puts an entry into the path cache, and lets go of what the others held that went for it.
-    pub(super) fn put(&mut self, raw_path: &[u8], entry: &Rc<Entry>) {
+    pub(super) fn put(&mut self, key: PathKey<'_>, entry: &Rc<Entry>) {
         let mut gone = Vec::new();
         let mut note = |previous, departure| gone.push((previous, departure));
-        self.paths.insert(raw_path, Rc::clone(entry), &mut note);
+        self.paths.insert(key, Rc::clone(entry), &mut note);
         for (previous, departure) in gone {
             match departure {
                 PathRemoval::Forgotten => self.forgotten(&previous),
                 PathRemoval::Replaced => {
                     if entry.variants().is_none() {
-                        self.note_past(raw_path, &previous);
+                        self.note_past(key, &previous);
                     }
                     self.replaced(&previous, entry);
                 }
@@ -40,18 +41,17 @@ impl Store {
     }
 
     /// Forgets a path: what it leads to is not known now.
-    pub(super) fn drop_path(&mut self, raw_path: &[u8]) {
-        if let Some(previous) = self.paths.remove(raw_path) {
-            self.note_past(raw_path, &previous);
+    pub(super) fn drop_path(&mut self, key: PathKey<'_>) {
+        if let Some(previous) = self.paths.remove(key) {
+            self.note_past(key, &previous);
             self.forgotten(&previous);
         }
     }
 
     /// A path leads to no file for now. What is found there later may have the date of what was.
-    fn note_past(&mut self, raw_path: &[u8], entry: &Entry) {
+    fn note_past(&mut self, key: PathKey<'_>, entry: &Entry) {
         if let Some(variants) = entry.variants() {
-            self.past
-                .note(raw_path, &variants.identity.as_predecessor());
+            self.past.note(key, &variants.identity.as_predecessor());
         }
     }
 
@@ -143,11 +143,11 @@ impl Store {
     /// Drops all of a root that is served no more.
     pub(super) fn drop_all(&mut self) {
         let mut past = std::mem::take(&mut self.past);
-        for (path, entry) in self.paths.files() {
+        for (key, entry) in self.paths.files() {
             let Some(variants) = entry.variants().filter(|_| past.has_room()) else {
                 break;
             };
-            past.note(path, &variants.identity.as_predecessor());
+            past.note(key, &variants.identity.as_predecessor());
         }
         self.past = past;
         self.paths.clear();

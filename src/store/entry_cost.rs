@@ -11,12 +11,14 @@ use inotify::EventMask;
 
 use crate::cache::dependents::Key;
 use crate::cache::entry::{Resolution, Seen, Trust};
+use crate::cache::key::PathKey;
 use crate::cache::path::{Known, PathCache, PathRemoval};
 use crate::clock::Now;
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
 use crate::site::media_type::MediaTypes;
 use crate::site::representation::{Representation, Variants, Vary};
+use crate::site::sites::SiteId;
 use crate::site::validators::Sighting;
 use crate::store::watch::directories::Directories;
 use crate::sys::file::{FileTime, FileVersion};
@@ -29,6 +31,10 @@ fn now() -> Now {
         nanoseconds: 0,
     };
     Now::at(Instant::now(), wall)
+}
+
+fn key_of(path: &[u8]) -> PathKey<'_> {
+    PathKey::new(SiteId::new(7), path)
 }
 
 fn version(inode: u64) -> FileVersion {
@@ -77,8 +83,8 @@ fn filled(
         let mut forget = |_, _: PathRemoval| {};
         for index in 0..count {
             let path = path(index);
-            let entry = paths.share(path.as_bytes(), found(path.as_bytes()));
-            paths.insert(path.as_bytes(), Rc::clone(&entry), &mut forget);
+            let entry = paths.share(key_of(path.as_bytes()), found(path.as_bytes()));
+            paths.insert(key_of(path.as_bytes()), Rc::clone(&entry), &mut forget);
             let name = path.rsplit('/').next().expect("a name");
             let name = directories.hash(name.as_bytes());
             let key = |directory, name| Key { directory, name };
@@ -88,7 +94,7 @@ fn filled(
                 generation: 0,
             };
             entry.trust(trust, directories.hold(&entry, keys), &now);
-            if let Some((link, number)) = paths.rest(path.as_bytes(), &entry) {
+            if let Some((link, number)) = paths.rest(key_of(path.as_bytes()), &entry) {
                 directories.rest(link, number);
             }
             directories.collect();
@@ -125,7 +131,7 @@ fn an_entry_for_a_missing_path_takes_at_most_150_bytes() {
     let measured = measure(|| {
         for _ in 0..100 {
             assert!(matches!(
-                paths.look_up(asked.as_bytes(), &now),
+                paths.look_up(key_of(asked.as_bytes()), &now),
                 Known::Fresh(_)
             ));
         }
@@ -136,18 +142,18 @@ fn an_entry_for_a_missing_path_takes_at_most_150_bytes() {
         paths.distrust(number);
     }
     assert!(matches!(
-        paths.look_up(asked.as_bytes(), &now),
+        paths.look_up(key_of(asked.as_bytes()), &now),
         Known::Expired(_)
     ));
     assert!(matches!(
-        paths.look_up(path(78).as_bytes(), &now),
+        paths.look_up(key_of(path(78).as_bytes()), &now),
         Known::Fresh(_)
     ));
 }
 
 #[test]
 fn a_missing_path_keeps_its_check_and_its_place_though_little_is_kept_of_it() {
-    let (now, path) = (now(), b"/none.png");
+    let (now, path) = (now(), key_of(b"/none.png"));
     let after = |seconds| {
         let wall = FileTime {
             seconds: 1_800_000_000,
@@ -166,7 +172,7 @@ fn a_missing_path_keeps_its_check_and_its_place_though_little_is_kept_of_it() {
             lifetime: Duration::from_secs(100),
             generation: 0,
         };
-        let ticket = directories.poll(&entry, b"/", vec![key]);
+        let ticket = directories.poll(&entry, key_of(b"/"), vec![key]);
         entry.trust(trust, Some(ticket), &now);
         entry.postpone_check(Duration::from_secs(20), &now);
         let (link, number) = paths.rest(path, &entry).expect("it is remembered");
@@ -200,7 +206,7 @@ fn a_missing_path_keeps_its_check_and_its_place_though_little_is_kept_of_it() {
     // Where something else is found, and where it goes, its place goes with it.
     let entry = paths.share(path, Resolution::Refused(Status::NotFound));
     paths.insert(path, Rc::clone(&entry), &mut |_, _| {});
-    let ticket = directories.poll(&entry, b"/", vec![key]);
+    let ticket = directories.poll(&entry, key_of(b"/"), vec![key]);
     let trust = Trust {
         lifetime: Duration::from_secs(100),
         generation: 0,
@@ -232,7 +238,7 @@ fn spellings_of_one_path_share_what_is_known_of_the_file() {
     let (mut paths, _directories, bytes) = filled(SPELLINGS, path, |path| file(path, 7));
     let bytes = (bytes - key_bytes as u64) / SPELLINGS as u64;
     assert!(bytes <= 80, "{bytes} bytes each beside the path itself");
-    let mut look_up = |path: &str| match paths.look_up(path.as_bytes(), &now()) {
+    let mut look_up = |path: &str| match paths.look_up(key_of(path.as_bytes()), &now()) {
         Known::Fresh(entry) => entry,
         other => panic!("{path}: {other:?}"),
     };
@@ -240,6 +246,6 @@ fn spellings_of_one_path_share_what_is_known_of_the_file() {
     assert!(Rc::ptr_eq(&first, &look_up(&path(SPELLINGS - 1))));
     // What one of them learns all of them know.
     first.distrust();
-    let known = paths.look_up(path(12_345).as_bytes(), &now());
+    let known = paths.look_up(key_of(path(12_345).as_bytes()), &now());
     assert!(matches!(known, Known::Expired(_)));
 }

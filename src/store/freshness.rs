@@ -10,6 +10,7 @@ use super::mounts::Mounts;
 use super::stale::ROOT_PATIENCE;
 use super::{Asked, CompletedJob, Requester, Store};
 use crate::cache::entry::{Entry, Trust};
+use crate::cache::key::PathKey;
 use crate::clock::Now;
 use crate::conn::RequestId;
 use crate::job::JobId;
@@ -170,7 +171,7 @@ impl Store {
         let mut watched_path = None;
         let coverage = match directories.watches().map(Arc::clone) {
             Some(watches) if !self.served_root.is_untelling => {
-                watched_path = directories.watched_path(lookup.directory());
+                watched_path = directories.watched_path(PathKey::new(site.id, lookup.directory()));
                 match watched_path {
                     Some(_) => WatchCoverage::Watched(watches),
                     None => WatchCoverage::Unknown(watches),
@@ -216,7 +217,7 @@ impl Store {
         now: &Now,
     ) {
         let lookup = &dependencies.plan;
-        let directory = lookup.directory();
+        let directory = PathKey::new(pending.site.id, lookup.directory());
         let (since, watched_path) = (pending.since, pending.watched_path.as_deref());
         let directories = &mut self.watch.directories;
         let found = match (&dependencies.walk, watched_path) {

@@ -12,6 +12,7 @@ use lru::LruCache;
 
 use super::{Asked, LookupMode, LookupResult, Requester, Store};
 use crate::cache::entry::{Entry, Resolution, Validity};
+use crate::cache::key::{PathKey, PathKeyBuf};
 use crate::cache::path::Known;
 use crate::clock::Now;
 use crate::conn::Document;
@@ -40,10 +41,10 @@ struct Page {
     kept: Option<Rc<Memory>>,
 }
 
-/// The pages, by the path of their directory below the root.
+/// The pages, by site and the path of their directory below its root.
 #[derive(Debug)]
 pub(super) struct Pages {
-    known: LruCache<Box<[u8]>, Page, RandomState>,
+    known: LruCache<PathKeyBuf, Page, RandomState>,
     kept_bytes: usize,
 }
 
@@ -58,22 +59,28 @@ impl Default for Pages {
 
 impl Pages {
     /// What is known of a directory.
-    fn entry(&self, directory: &[u8]) -> Option<&Rc<Entry>> {
-        self.known.peek(directory).map(|page| &page.entry)
+    fn entry(&self, directory: PathKey<'_>) -> Option<&Rc<Entry>> {
+        self.known.peek(&directory.to_buf()).map(|page| &page.entry)
     }
 
     /// The digest of a page that is still there.
-    pub(super) fn digest(&self, directory: &[u8]) -> Option<u64> {
-        let page = self.known.peek(directory)?;
+    pub(super) fn digest(&self, directory: PathKey<'_>) -> Option<u64> {
+        let page = self.known.peek(&directory.to_buf())?;
         (page.bytes.strong_count() > 0).then_some(page.digest)
     }
 
     /// A page that is still there.
-    fn page(&mut self, directory: &[u8]) -> Option<Rc<Memory>> {
-        self.known.get(directory)?.bytes.upgrade()
+    fn page(&mut self, directory: PathKey<'_>) -> Option<Rc<Memory>> {
+        self.known.get(&directory.to_buf())?.bytes.upgrade()
     }
 
-    fn insert(&mut self, directory: &[u8], entry: Rc<Entry>, digest: u64, bytes: &Rc<Memory>) {
+    fn insert(
+        &mut self,
+        directory: PathKey<'_>,
+        entry: Rc<Entry>,
+        digest: u64,
+        bytes: &Rc<Memory>,
+    ) {
         let page = Page {
             entry,
             digest,
@@ -81,7 +88,7 @@ impl Pages {
             kept: Some(Rc::clone(bytes)),
         };
         self.kept_bytes += bytes.addresses().len();
-        let gone = self.known.push(directory.into(), page);
+        let gone = self.known.push(directory.to_buf(), page);
         if let Some((_, gone)) = gone {
             self.count_out(gone.kept);
         }
@@ -100,8 +107,8 @@ impl Pages {
     }
 
     /// Forgets the page of a directory.
-    fn remove(&mut self, directory: &[u8]) {
-        if let Some(page) = self.known.pop(directory) {
+    fn remove(&mut self, directory: PathKey<'_>) {
+        if let Some(page) = self.known.pop(&directory.to_buf()) {
             self.count_out(page.kept);
         }
     }
@@ -132,11 +139,14 @@ impl Store {
         // All spellings of a directory share what is known, and one look at the disk.
         let plain = listed.raw_path();
         if plain != raw_path
-            && let Known::Fresh(entry) = self.paths.look_up_again(&plain, now)
+            && let Known::Fresh(entry) = self.paths.look_up_again(requester.key(&plain), now)
         {
             return self.answer_from(&entry, request, &[], requester, now);
         }
-        let entry = self.pages.entry(listed.below_root()).map(Rc::clone);
+        let entry = self
+            .pages
+            .entry(requester.key(listed.below_root()))
+            .map(Rc::clone);
         let Some(entry) = entry else {
             return self.fetch(&plain, None, LookupMode::Revalidate, requester, now);
         };
@@ -174,7 +184,7 @@ impl Store {
         requester: Requester<'_>,
         now: &Now,
     ) -> Asked {
-        match self.pages.page(listed.below_root()) {
+        match self.pages.page(requester.key(listed.below_root())) {
             Some(bytes) => Asked::Document(document(bytes)),
             None => self.fetch(raw_path, None, LookupMode::Full, requester, now),
         }
@@ -190,12 +200,12 @@ impl Store {
         now: &Now,
     ) -> LookupResult {
         let bytes = Rc::new(Memory::Copied(Copied::page(listing.page)));
-        self.drop_path(&pending.raw_path);
+        self.drop_path(pending.key());
         match is_remembered {
             true => {
                 let entry = Rc::new(Entry::new(Resolution::Listed));
                 self.trust(&entry, dependencies, pending, now);
-                let directory = dependencies.plan.directory();
+                let directory = PathKey::new(pending.site.id, dependencies.plan.directory());
                 self.pages.insert(directory, entry, listing.digest, &bytes);
             }
             false => self.forget(dependencies, pending.since),
@@ -208,7 +218,8 @@ impl Store {
         if let Some(entry) = &pending.entry
             && let Resolution::Listed = entry.resolution
         {
-            self.pages.remove(dependencies.plan.directory());
+            let directory = PathKey::new(pending.site.id, dependencies.plan.directory());
+            self.pages.remove(directory);
         }
     }
 }

@@ -4,13 +4,14 @@
 //! for one cold file cost one open. A look-up from before a change may not have seen it: where it
 //! turns out to rest on what has changed, those who came after the change look once more.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Instant;
 
 use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 
 use crate::cache::entry::Entry;
+use crate::cache::key::{PathKey, PathKeyBuf};
 use crate::conn::RequestId;
 use crate::job::JobId;
 use crate::site::sites::Site;
@@ -50,6 +51,11 @@ pub(crate) struct PendingLookup {
 }
 
 impl PendingLookup {
+    /// What it looks up.
+    pub(crate) fn key(&self) -> PathKey<'_> {
+        PathKey::new(self.site.id, &self.raw_path)
+    }
+
     /// Whether it was submitted beneath the same root and in the same generation.
     pub(crate) fn is_as_of(&self, since: Epoch) -> bool {
         self.since.root == since.root && self.since.generation == since.generation
@@ -70,15 +76,15 @@ pub(crate) struct Epoch {
 /// All look-ups under way.
 #[derive(Debug, Default)]
 pub(crate) struct Lookups {
-    by_path: HashMap<Box<[u8]>, JobId, RandomState>,
+    by_path: HashMap<PathKeyBuf, JobId, RandomState>,
     by_job: HashMap<JobId, PendingLookup, RandomState>,
 }
 
 impl Lookups {
     /// Joins the look-up of a path, if one is under way beneath the same root and in the same
     /// generation.
-    pub(crate) fn join(&mut self, raw_path: &[u8], id: RequestId, since: Epoch) -> Option<JobId> {
-        let job = *self.by_path.get(raw_path)?;
+    pub(crate) fn join(&mut self, key: PathKey<'_>, id: RequestId, since: Epoch) -> Option<JobId> {
+        let job = *self.by_path.get(&key)?;
         let pending = self.by_job.get_mut(&job);
         let pending = pending.filter(|pending| pending.is_as_of(since))?;
         pending.waiters.join(id, since.sequence);
@@ -87,7 +93,7 @@ impl Lookups {
 
     /// Notes a look-up that was submitted.
     pub(crate) fn begin(&mut self, job: JobId, pending: PendingLookup) {
-        self.by_path.insert(pending.raw_path.clone(), job);
+        self.by_path.insert(pending.key().to_buf(), job);
         self.by_job.insert(job, pending);
     }
 
@@ -106,8 +112,8 @@ impl Lookups {
     }
 
     /// The latest look-up of a path.
-    pub(crate) fn of_path(&self, raw_path: &[u8]) -> Option<&PendingLookup> {
-        self.by_job.get(self.by_path.get(raw_path)?)
+    pub(crate) fn of_path(&self, key: PathKey<'_>) -> Option<&PendingLookup> {
+        self.by_job.get(self.by_path.get(&key)?)
     }
 
     /// A look-up.
@@ -118,16 +124,16 @@ impl Lookups {
     /// Takes a look-up out that is done, and whether it is the latest of its path.
     pub(crate) fn finish(&mut self, job: JobId) -> Option<(PendingLookup, bool)> {
         let pending = self.by_job.remove(&job)?;
-        let is_latest = self.by_path.get(&pending.raw_path) == Some(&job);
+        let is_latest = self.by_path.get(&pending.key()) == Some(&job);
         if is_latest {
-            self.by_path.remove(&pending.raw_path);
+            self.by_path.remove(&pending.key());
         }
         Some((pending, is_latest))
     }
 
     /// Whether a path is being looked up.
-    pub(crate) fn is_pending(&self, raw_path: &[u8]) -> bool {
-        self.by_path.contains_key(raw_path)
+    pub(crate) fn is_pending(&self, key: PathKey<'_>) -> bool {
+        self.by_path.contains_key(&key)
     }
 
     /// Look-ups under way.

@@ -223,11 +223,11 @@ impl TopNumbers {
     fn of(top: &Top) -> TopNumbers {
         let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
         let by_bytes = top.by_bytes().into_iter().map(|one| TopBytes {
-            path: text(&one.path),
+            path: text(one.key.path()),
             bytes: one.bytes,
         });
         let by_misses = top.by_misses().into_iter().map(|one| TopMisses {
-            path: text(&one.path),
+            path: text(one.key.path()),
             misses: one.count,
             excess_max: one.excess_max,
         });

@@ -8,16 +8,18 @@ use foldhash::fast::RandomState;
 use lru::LruCache;
 use serde::Serialize;
 
+use crate::cache::key::{PathKey, PathKeyBuf};
 use crate::http::content_coding::Coding;
+use crate::site::sites::SiteId;
 
 /// Names that are remembered; with more, those seen last count.
 const COUNT_MAX: NonZeroUsize = NonZeroUsize::new(1_024).unwrap();
 /// The codings of precompressed files.
 const CODINGS: [Coding; 3] = [Coding::Brotli, Coding::Zstd, Coding::Gzip];
 
-/// Those that are known now, by their names below the root.
+/// Those that are known now, by site and their names below its root.
 #[derive(Debug)]
-pub(crate) struct Outdated(LruCache<Box<[u8]>, (), RandomState>);
+pub(crate) struct Outdated(LruCache<PathKeyBuf, (), RandomState>);
 
 /// The same for /status.
 #[derive(Clone, Debug, Serialize)]
@@ -36,14 +38,15 @@ impl Default for Outdated {
 
 impl Outdated {
     /// Takes in which precompressed files beside the file of this path are older than it.
-    pub(super) fn note(&mut self, path: &[u8], outdated: &[CString]) {
+    pub(super) fn note(&mut self, site: SiteId, path: &[u8], outdated: &[CString]) {
         if !self.0.is_empty() {
             for coding in CODINGS {
-                self.0.pop(&[path, coding.suffix().as_bytes()].concat()[..]);
+                let name = [path, coding.suffix().as_bytes()].concat();
+                self.0.pop(&PathKey::new(site, &name).to_buf());
             }
         }
         for name in outdated {
-            self.0.put(name.as_bytes().into(), ());
+            self.0.put(PathKey::new(site, name.as_bytes()).to_buf(), ());
         }
     }
 
@@ -55,7 +58,7 @@ impl Outdated {
     /// How many there are, and one of them.
     pub(crate) fn numbers(&self) -> OutdatedNumbers {
         let last = self.0.iter().next();
-        let example = last.map(|(name, ())| format!("/{}", String::from_utf8_lossy(name)));
+        let example = last.map(|(name, ())| format!("/{}", String::from_utf8_lossy(name.path())));
         OutdatedNumbers {
             outdated: self.0.len(),
             outdated_example: example,

@@ -3,18 +3,19 @@
 //! A hit only notes that its entry is due. The comparisons are made by jobs of many entries, one at a time for entries
 //! that are watched and one for those that are polled, which may lie on storage that does not answer.
 
-use std::collections::HashMap;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 use lru::LruCache;
 
 use super::stale::PATIENCE;
 use super::{Asked, CompletedJob, Requester, Store};
 use crate::cache::entry::{Entry, Resolution};
+use crate::cache::key::PathKeyBuf;
 use crate::clock::Now;
 use crate::conn::RequestId;
 use crate::job::JobId;
@@ -59,7 +60,7 @@ impl Lane {
 /// A comparison that requests wait for: its entry was not used for long.
 #[derive(Debug)]
 struct Awaited {
-    raw_path: Box<[u8]>,
+    key: PathKeyBuf,
     entry: Rc<Entry>,
     waiters: Waiters<()>,
     begun: Instant,
@@ -90,7 +91,7 @@ pub(super) struct Rechecks {
     watched: Lane,
     polled: Lane,
     awaited: HashMap<JobId, Awaited, RandomState>,
-    awaited_by_path: HashMap<Box<[u8]>, JobId, RandomState>,
+    awaited_by_path: HashMap<PathKeyBuf, JobId, RandomState>,
     /// The digest of the content of versions of which the times did not tell that it had changed.
     edited: LruCache<FileVersion, NonZeroU64, RandomState>,
     compared: u64,
@@ -220,7 +221,8 @@ impl Store {
         requester: Requester<'_>,
         now: &Now,
     ) -> Option<Asked> {
-        if let Some(job) = self.rechecks.awaited_by_path.get(raw_path)
+        let key = requester.key(raw_path);
+        if let Some(job) = self.rechecks.awaited_by_path.get(&key)
             && let Some(awaited) = self.rechecks.awaited.get_mut(job)
         {
             let taken = now.monotonic.saturating_duration_since(awaited.begun);
@@ -235,13 +237,13 @@ impl Store {
         let job = Job::OneShot(OneShot::Recheck(recheck), None);
         let job = self.queue.submit(requester.by.owner, job).ok()?;
         let awaited = Awaited {
-            raw_path: raw_path.into(),
+            key: key.to_buf(),
             entry: Rc::clone(entry),
             waiters: Waiters::of(requester.by.id, ()),
             begun: now.monotonic,
         };
         self.rechecks.awaited.insert(job, awaited);
-        self.rechecks.awaited_by_path.insert(raw_path.into(), job);
+        self.rechecks.awaited_by_path.insert(key.to_buf(), job);
         self.staleness.await_began(job, now);
         Some(Asked::Waiting(job))
     }
@@ -291,7 +293,7 @@ impl Store {
     /// Takes in how a batch compared.
     pub(super) fn rechecked(&mut self, job: JobId, compared: &[Compared], now: &Now) {
         if let Some(awaited) = self.rechecks.awaited.remove(&job) {
-            self.rechecks.awaited_by_path.remove(&awaited.raw_path);
+            self.rechecks.awaited_by_path.remove(&awaited.key);
             if let Some(compared) = compared.first() {
                 self.take_in(&awaited.entry, *compared, now);
             }

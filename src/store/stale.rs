@@ -22,6 +22,7 @@ use foldhash::fast::RandomState;
 use super::recheck::ChangeNotice;
 use super::{Asked, CompletedJob, LookupMode, Requester, Store};
 use crate::cache::entry::Entry;
+use crate::cache::key::PathKey;
 use crate::clock::Now;
 use crate::http::request::Request;
 use crate::http::status::Status;
@@ -187,7 +188,7 @@ impl Store {
             return waiting
                 .unwrap_or_else(|| self.answer_from(entry, request, &[], requester, now));
         }
-        let age = match self.verdict(raw_path, entry, now) {
+        let age = match self.verdict(requester.key(raw_path), entry, now) {
             StaleDecision::Stale(age) => age,
             StaleDecision::Check => {
                 return self.fetch(
@@ -211,7 +212,7 @@ impl Store {
     }
 
     /// What becomes of it.
-    fn verdict(&mut self, raw_path: &[u8], entry: &Entry, now: &Now) -> StaleDecision {
+    fn verdict(&mut self, key: PathKey<'_>, entry: &Entry, now: &Now) -> StaleDecision {
         let generation = self.paths.generation();
         let staleness = &self.staleness;
         let Some(age) = entry
@@ -223,7 +224,7 @@ impl Store {
         let since = self.since();
         let pending = self
             .lookups
-            .of_path(raw_path)
+            .of_path(key)
             .filter(|pending| pending.is_as_of(since));
         let taken = pending.map(|pending| now.monotonic.saturating_duration_since(pending.begun));
         if age >= staleness.limit {
@@ -287,7 +288,7 @@ impl Store {
             return self.recheck(raw_path, entry, site, ChangeNotice::ByEvents);
         }
         let has_room = self.staleness.check_count < self.staleness.check_count_max;
-        if !has_room || self.lookups.is_pending(raw_path) {
+        if !has_room || self.lookups.is_pending(PathKey::new(site.id, raw_path)) {
             return;
         }
         let since = self.since();

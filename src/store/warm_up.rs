@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::{LookupResult, Store};
 use crate::cache::entry::Resolution;
+use crate::cache::key::PathKey;
 use crate::clock::Now;
 use crate::job::{Job, OneShot, Opened, Resolve, Save};
 use crate::site::resolve;
@@ -80,11 +81,12 @@ impl Store {
         if self.paths.entry_count() >= self.paths.entry_count_max() {
             return self.warming.end();
         }
-        let is_known = self.paths.holds(raw_path) || self.lookups.is_pending(raw_path);
+        let site = Rc::clone(&self.served_root.site);
+        let key = PathKey::new(site.id, raw_path);
+        let is_known = self.paths.holds(key) || self.lookups.is_pending(key);
         if is_known {
             return;
         }
-        let site = Rc::clone(&self.served_root.site);
         let Ok(lookup) = resolve::plan(raw_path, &site.policy.naming) else {
             return;
         };
@@ -131,14 +133,16 @@ impl Store {
     /// Has the paths written down that are asked for most. What an earlier run has left stays where
     /// it is as long as this one has not taken all of it in, or knows nothing.
     pub(crate) fn save_state(&mut self) {
-        let hottest = self.paths.hottest();
+        let site = self.served_root.site.id;
+        let mut hottest = self.paths.hottest();
+        hottest.retain(|key| key.site == site);
         if let Some(path) = &self.state.path
             && !self.warming.numbers().under_way
             && !hottest.is_empty()
         {
             let save = Save {
                 path: path.clone(),
-                bytes: warming::state_of(hottest.into_iter()),
+                bytes: warming::state_of(hottest.into_iter().map(|key| key.path)),
                 may_replace: warming::is_list,
             };
             self.state.saving = Saving::Writing;

@@ -10,12 +10,14 @@ use super::{
 };
 use crate::cache::content::{Budget, ContentCache};
 use crate::cache::entry::{Entry, Resolution, Seen};
+use crate::cache::key::PathKey;
 use crate::cache::path::{Known, PathCache};
 use crate::cache::workload::{self, Ask, Random, Workload, Zipf};
 use crate::clock::Now;
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
 use crate::site::representation::{Representation, Variants, Vary};
+use crate::site::sites::SiteId;
 use crate::site::validators::Sighting;
 use crate::sys::file::{FileTime, FileVersion};
 
@@ -131,13 +133,14 @@ fn run_paths(asks: &[Ask], entry_count_max: usize) -> (Ratios, Option<Curve>) {
     let mut cache = PathCache::new(NonZeroUsize::new(entry_count_max).expect("a size"));
     let mut tally = Tally::default();
     for ask in asks {
-        let path = ask.key.to_le_bytes();
+        let bytes = ask.key.to_le_bytes();
+        let path = PathKey::new(SiteId::FIRST, &bytes);
         let bits = ask.length.checked_ilog2().map(|bits| bits.min(31));
         let entry = bits.map_or(&missing, |bits| &entries[bits as usize]);
-        let is_hit = matches!(cache.look_up(&path, &now), Known::Fresh(_));
+        let is_hit = matches!(cache.look_up(path, &now), Known::Fresh(_));
         tally.note(is_hit, bits.map_or(0, |bits| 1 << bits));
         if !is_hit {
-            cache.insert(&path, Rc::clone(entry), &mut |_, _| {});
+            cache.insert(path, Rc::clone(entry), &mut |_, _| {});
         }
     }
     (tally.ratios(), cache.curve())

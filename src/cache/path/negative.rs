@@ -5,15 +5,15 @@
 //! like all others, made anew in a place that is kept for that. One that has to be checked becomes an entry of its
 //! own again, because what comes of a check is noted there.
 
-use std::hash::BuildHasher;
 use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::{PathCache, key};
+use super::{PathCache, curve_key};
 use crate::cache::curve::{CurvePart, Holding, NEVER, Sampler};
 use crate::cache::dependents::{Released, Ticket};
 use crate::cache::entry::{Entry, Resolution, Times, Validity};
+use crate::cache::key::PathKey;
 use crate::cache::recency::Member;
 use crate::cache::stats::MissReason;
 use crate::clock::Now;
@@ -116,7 +116,7 @@ impl Negative {
     pub(super) fn show(&mut self, hash: u64, sampler: &mut Sampler, holding: Holding) {
         let is_due = sampler.look_ups() >> DUE_SHIFT >= u64::from(self.due);
         if is_due && self.due != u32::MAX {
-            let due = sampler.show(key(hash, CurvePart::Apart, 0), holding);
+            let due = sampler.show(curve_key(hash, CurvePart::Apart, 0), holding);
             self.show_from(due);
         }
     }
@@ -216,14 +216,14 @@ impl PathCache {
     /// Keeps what is needed of an entry that was looked up for a path and says a status, and no more. Gives its
     /// place among those that are told of changes, and the number to tell them in its stead: see
     /// [`distrust`](PathCache::distrust).
-    pub fn rest(&mut self, raw_path: &[u8], entry: &Rc<Entry>) -> Option<(u32, u32)> {
+    pub fn rest(&mut self, key: PathKey<'_>, entry: &Rc<Entry>) -> Option<(u32, u32)> {
         let status = match entry.resolution {
             Resolution::Refused(Status::NotFound) => 0,
             Resolution::Refused(Status::Forbidden) => FORBIDDEN,
             _ => return None,
         };
-        let hash = table_hash(self.hasher.hash_one(raw_path));
-        let number = self.negatives.number(raw_path, hash)?;
+        let hash = table_hash(self.hash(key));
+        let number = self.negatives.number(&key, hash)?;
         let negative = self.negatives.by_number_mut(number)?;
         if !matches!(&negative.what, What::Entry(one) if Rc::ptr_eq(one, entry)) {
             return None;
@@ -268,11 +268,11 @@ impl PathCache {
     /// Notes how one that was taken out has left. Gives what it led to.
     pub(super) fn leave(
         &mut self,
-        raw_path: &[u8],
+        key: PathKey<'_>,
         negative: Negative,
         fate: MissReason,
     ) -> Rc<Entry> {
-        let hash = self.hasher.hash_one(raw_path);
+        let hash = self.hash(key);
         self.files.note_departure(hash, fate);
         negative.into_entry(&self.resting)
     }

@@ -183,10 +183,8 @@ impl EventLoop {
             registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
         }
         let watch = storage.watch.map(|watch| (watch, TOKEN_WATCH));
-        let disk = storage.engine.wake_sources();
-        let disk = disk
-            .into_iter()
-            .map(|source| (source.as_raw_fd(), TOKEN_DISK));
+        let disk = storage.engine.wake_sources().into_iter();
+        let disk = disk.map(|source| (source.as_raw_fd(), TOKEN_DISK));
         for (descriptor, token) in watch.into_iter().chain(disk) {
             registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
         }

@@ -29,6 +29,7 @@ pub(crate) use super::recent::EventSequence;
 use super::recent::{Event, RecentEvents};
 use crate::cache::dependents::{Dependents, DirectoryId, Key, Ticket};
 use crate::cache::entry::Entry;
+use crate::cache::key::{PathKey, PathKeyBuf};
 use crate::memory::table_bytes;
 use crate::site::resolve::{self, LookupPlan};
 use crate::sys::watches::{ANY, ITSELF, Unwatched, Walk, Watches};
@@ -36,7 +37,8 @@ use crate::sys::watches::{ANY, ITSELF, Unwatched, Walk, Watches};
 /// The way to a directory: all the names on it, and no link among them.
 #[derive(Debug)]
 pub(crate) struct WatchedPath {
-    path: Box<[u8]>,
+    /// The site below whose root it leads, and the directory there.
+    path: PathKeyBuf,
     keys: Box<[Key]>,
     directory: DirectoryId,
     since: EventSequence,
@@ -84,7 +86,7 @@ pub(crate) struct Directories {
     closing: HashSet<DirectoryId, RandomState>,
     count_max: usize,
     dependents: Dependents<Target>,
-    watched_paths: LruCache<Box<[u8]>, (Rc<WatchedPath>, Ticket), RandomState>,
+    watched_paths: LruCache<PathKeyBuf, (Rc<WatchedPath>, Ticket), RandomState>,
     recent: RecentEvents,
     /// Entries whose names were taken from files or given to others, until somebody asks for them.
     renamed: Vec<Rc<Entry>>,
@@ -152,8 +154,8 @@ impl Directories {
     }
 
     /// The way to a directory below the root, if it is watched.
-    pub(crate) fn watched_path(&mut self, directory: &[u8]) -> Option<Rc<WatchedPath>> {
-        let (watched_path, _) = self.watched_paths.get(directory)?;
+    pub(crate) fn watched_path(&mut self, directory: PathKey<'_>) -> Option<Rc<WatchedPath>> {
+        let (watched_path, _) = self.watched_paths.get(&directory.to_buf())?;
         (watched_path.since >= self.recent.lost()).then(|| Rc::clone(watched_path))
     }
 
@@ -271,7 +273,7 @@ impl Directories {
     }
 
     /// Remembers the way to a directory that was walked without meeting a link.
-    pub(crate) fn remember(&mut self, path: &[u8], walk: &Walk, lookup: &LookupPlan) {
+    pub(crate) fn remember(&mut self, path: PathKey<'_>, walk: &Walk, lookup: &LookupPlan) {
         let Some(directory) = &walk.directory else {
             return;
         };
@@ -286,7 +288,7 @@ impl Directories {
         let name = self.hash(ITSELF);
         needed.push(Key { directory, name });
         let watched_path = Rc::new(WatchedPath {
-            path: path.into(),
+            path: path.to_buf(),
             keys: keys.into(),
             directory,
             since: self.sequence(),
@@ -294,7 +296,8 @@ impl Directories {
         });
         let target = Target::WatchedPath(Rc::downgrade(&watched_path));
         let ticket = self.dependents.add(target, needed);
-        self.watched_paths.put(path.into(), (watched_path, ticket));
+        self.watched_paths
+            .put(path.to_buf(), (watched_path, ticket));
     }
 
     /// Has an entry told of changes of these names; `None` where there would be too many directories.
@@ -306,8 +309,14 @@ impl Directories {
     }
 
     /// Counts an entry that is checked after a time, and has it told of changes as far as they are.
-    pub(crate) fn poll(&mut self, entry: &Rc<Entry>, directory: &[u8], keys: Vec<Key>) -> Ticket {
-        let directory = NonZeroU32::MIN | self.hash(directory);
+    pub(crate) fn poll(
+        &mut self,
+        entry: &Rc<Entry>,
+        directory: PathKey<'_>,
+        keys: Vec<Key>,
+    ) -> Ticket {
+        let site = directory.site.number().rotate_left(16);
+        let directory = NonZeroU32::MIN | (self.hash(directory.path) ^ site);
         let mut add = |keys| {
             *self.polled.entry(directory).or_insert(0) += 1;
             self.polled_count += 1;
