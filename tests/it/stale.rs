@@ -93,8 +93,9 @@ fn hits_go_on_until_they_are_too_old(tree: &LiveTree, server: &Server, below: &s
         assert!([200, 504].contains(&response.status), "{response:?}");
         response.status == 504
     });
+    // The age counts from the last confirmation, which was up to `--revalidate` and a slow check before.
     let lasted = frozen.elapsed();
-    assert!(lasted >= Duration::from_secs(4), "only {lasted:?}");
+    assert!(lasted >= Duration::from_millis(3_500), "only {lasted:?}");
     tree.publish(2);
     tree.thaw();
     for number in 0..10 {
