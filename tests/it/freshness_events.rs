@@ -320,7 +320,7 @@ fn what_is_watched_is_never_looked_at_without_a_change() {
         assert_eq!(count("hits"), hits + 800, "{engine}");
         assert_eq!((count("misses"), count("expired")), (misses, expired));
         let page = String::from_utf8(server.get("/status").body).unwrap();
-        assert!(page.contains("Every change is noticed by the next request"));
+        assert!(page.contains("The next request sees every change"));
         // A change beside them touches none of them.
         site.publish("d/unasked", "x");
         ask(&mut client);
