@@ -1,8 +1,7 @@
-//! The real caches, asked as the server asks them; the one place here that knows how.
+//! The caches of the server, driven as `store` drives them; no other file here knows how.
 //!
-//! Follows `server/service` step by step, with a disk that answers at once. What is not replayed:
-//! changes of files, files that are too young for an entity tag, pages that the kernel takes away, requests that wait for one
-//! look-up together.
+//! Follows `store` decision by decision, with a disk that answers at once. Not replayed: changes of files, files
+//! too young for an entity tag, page reclaim, requests that share one look-up.
 
 use std::num::NonZeroUsize;
 use std::rc::Rc;
@@ -23,107 +22,106 @@ use crate::site::sites::SiteId;
 use crate::site::validators::Sighting;
 use crate::sys::file::{FileTime, FileVersion};
 
-/// What a request leads to.
+/// What a request is answered from.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum LeadsTo {
-    /// The path can name no file: refused without being remembered.
-    NoName,
-    /// Nothing is there.
-    Nothing,
+pub(super) enum Outcome {
+    /// The path is invalid: refused without an entry.
+    Invalid,
+    /// No file: a negative entry.
+    NotFound,
     /// A redirect.
     Redirect,
-    /// A file, and so many bytes of it, if any of its content is sent. `u64::MAX` is the length of
-    /// one whose length is not known: it cannot be mapped.
+    /// A file, and the bytes of its content that are sent, if any. A file of unknown length has length `u64::MAX`
+    /// and cannot be mapped.
     File(FileVersion, Option<u64>),
 }
 
-/// What the caches gave to the requests that were asked of them.
+/// Requests and hits of a cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Given {
-    /// Requests that could be answered from the cache.
+struct HitCounts {
+    /// Requests that the cache may hold an entry for.
     requests: u64,
-    /// Those that were.
+    /// Hits.
     hits: u64,
-    /// Those of the hits that needed a check with the disk first.
+    /// Hits that were revalidated first.
     checks: u64,
-    /// Bytes of content of the requests, and of the hits.
+    /// Bytes of content of all requests, and of the hits.
     bytes: u64,
     hit_bytes: u64,
 }
 
-/// What the path cache decided about one request, for map caches of other sizes: nothing of it
-/// depends on them.
+/// The result of the path cache for one request. It does not depend on the size of the map cache, so one run
+/// serves all of these.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Step {
-    /// Whether the file was opened, because its path was not known.
+pub(super) struct PathDecision {
+    /// Whether the file was opened after a miss of the path cache.
     opened: Opened,
-    /// Whether it has been asked for often enough to be mapped.
+    /// Whether it has had enough requests to be mapped.
     may_map: bool,
 }
 
-/// Whether the file has just been opened for this answer.
+/// Whether the file was opened for this response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Opened {
     Yes,
     No,
 }
 
-/// What holds the bytes of files: mappings and descriptors.
+/// The caches of content: mapped files and open files.
 #[derive(Debug)]
-pub(super) struct Store {
+pub(super) struct ContentCaches {
     maps: ContentCache<()>,
     descriptors: ContentCache<()>,
     map_file_length_max: u64,
-    given: Given,
+    counts: HitCounts,
 }
 
-impl Store {
-    /// An empty one. `descriptor_count_max` bounds the files that are kept open.
-    pub(super) fn new(budget: &CacheBudget, descriptor_count_max: usize) -> Store {
+impl ContentCaches {
+    /// Empty caches; at most `descriptor_count_max` open files.
+    pub(super) fn new(budget: &CacheBudget, descriptor_count_max: usize) -> ContentCaches {
         let held = |bytes_max, count_max| {
             ContentCache::new(Budget {
                 bytes_max,
                 count_max,
             })
         };
-        Store {
+        ContentCaches {
             maps: held(budget.map_bytes_max, budget.map_count_max),
             descriptors: held(u64::MAX, descriptor_count_max),
             map_file_length_max: budget.map_file_length_max,
-            given: Given::default(),
+            counts: HitCounts::default(),
         }
     }
 
-    /// One request of which the path cache has decided.
-    pub(super) fn request(&mut self, leads_to: LeadsTo, step: Step) {
-        if let LeadsTo::File(version, content) = leads_to {
-            if step.opened == Opened::Yes {
+    /// One request, after the path cache.
+    pub(super) fn request(&mut self, outcome: Outcome, decision: PathDecision) {
+        if let Outcome::File(version, content) = outcome {
+            if decision.opened == Opened::Yes {
                 self.keep_open(&version);
             }
             if let Some(bytes) = content {
-                self.supply(&version, bytes, step);
+                self.supply(&version, bytes, decision);
             }
         }
     }
 
-    /// Where the bytes come from, as `Store::supply` finds them. Whether nothing held them, so that
-    /// the file had to be opened.
-    fn supply(&mut self, version: &FileVersion, bytes: u64, step: Step) -> Opened {
+    /// Finds the bytes as `Store::supply` does. Returns whether the file had to be opened.
+    fn supply(&mut self, version: &FileVersion, bytes: u64, decision: PathDecision) -> Opened {
         let mut reopened = Opened::No;
         if version.length == 0 {
             return reopened;
         }
         let is_mappable = version.length <= self.map_file_length_max;
         if is_mappable {
-            self.given.requests += 1;
-            self.given.bytes += bytes;
+            self.counts.requests += 1;
+            self.counts.bytes += bytes;
             if self.maps.look_up(version).is_some() {
-                self.given.hits += 1;
-                self.given.hit_bytes += bytes;
+                self.counts.hits += 1;
+                self.counts.hit_bytes += bytes;
                 return reopened;
             }
         }
-        match step.opened {
+        match decision.opened {
             Opened::Yes => self.descriptors.note_opened(version),
             Opened::No if self.descriptors.look_up(version).is_some() => {}
             Opened::No => {
@@ -131,7 +129,7 @@ impl Store {
                 self.keep_open(version);
             }
         }
-        if is_mappable && step.may_map && self.maps.has_room_for(version.length) {
+        if is_mappable && decision.may_map && self.maps.has_room_for(version.length) {
             self.maps.insert(*version, ());
             if self.maps.has_room_for_all() {
                 self.descriptors.release(version);
@@ -146,18 +144,18 @@ impl Store {
         }
     }
 
-    /// What the map cache of this size gave.
+    /// The row of a map cache of this size.
     pub(super) fn row(&self, size: u64) -> Row {
-        let given = &self.given;
+        let counts = &self.counts;
         Row {
             size,
             entry_count: self.maps.entry_count() as u64,
             bytes_used: self.maps.bytes(),
-            requests: given.requests,
-            hits: given.hits,
-            checks: given.checks,
-            bytes: given.bytes,
-            hit_bytes: given.hit_bytes,
+            requests: counts.requests,
+            hits: counts.hits,
+            checks: counts.checks,
+            bytes: counts.bytes,
+            hit_bytes: counts.hit_bytes,
             stats: self.maps.stats(),
         }
     }
@@ -167,19 +165,19 @@ impl Store {
 #[derive(Debug)]
 pub(super) struct Caches {
     paths: PathCache,
-    /// What holds the bytes; `None` where only paths are of interest. Without it an entry is not
-    /// renewed when its file has to be opened again, which moves checks by next to nothing.
-    pub store: Option<Store>,
-    /// How long an entry is trusted: for ever where changes are told.
+    /// The caches of content; `None` where only the path cache is measured. Without them an entry is not
+    /// renewed when its file is opened again, which hardly changes the number of revalidations.
+    pub store: Option<ContentCaches>,
+    /// How long an entry is trusted: for ever where inotify reports changes.
     lifetime: Duration,
-    /// A file's facts, without the heads that nobody will be sent.
+    /// A representation without rendered heads, which nothing sends here.
     blank: Representation,
-    given: Given,
+    counts: HitCounts,
 }
 
 impl Caches {
     /// Empty ones.
-    pub(super) fn new(budget: &CacheBudget, store: Option<Store>, now: &Now) -> Caches {
+    pub(super) fn new(budget: &CacheBudget, store: Option<ContentCaches>, now: &Now) -> Caches {
         let count_max = NonZeroUsize::new(budget.path_count_max).unwrap_or(NonZeroUsize::MIN);
         Caches {
             paths: PathCache::new(count_max).without_curve(),
@@ -189,63 +187,63 @@ impl Caches {
                 _ => Trust::FOR_EVER,
             },
             blank: blank(now),
-            given: Given::default(),
+            counts: HitCounts::default(),
         }
     }
 
     /// One request, as `Store::find` handles it.
-    pub(super) fn request(&mut self, raw_path: &[u8], leads_to: LeadsTo, now: &Now) -> Step {
-        let content = match leads_to {
-            LeadsTo::File(_, Some(bytes)) => bytes,
+    pub(super) fn request(&mut self, raw_path: &[u8], outcome: Outcome, now: &Now) -> PathDecision {
+        let content = match outcome {
+            Outcome::File(_, Some(bytes)) => bytes,
             _ => 0,
         };
-        self.given.requests += 1;
-        self.given.bytes += content;
+        self.counts.requests += 1;
+        self.counts.bytes += content;
         let (known, is_fresh) = match self.paths.look_up(key(raw_path), now) {
             Known::Fresh(entry) => (Some(entry), true),
-            // The server has it checked beside the requests, which do not wait for that.
+            // The server revalidates it in the background.
             Known::Due(entry) => {
                 entry.trust(self.trust(), None, now);
                 (Some(entry), true)
             }
             Known::Expired(entry) => {
-                self.given.checks += 1;
+                self.counts.checks += 1;
                 (Some(entry), false)
             }
             Known::Unknown => (None, false),
         };
         if let Some(entry) = &known {
             entry.count_request();
-            self.given.hits += 1;
-            self.given.hit_bytes += content;
+            self.counts.hits += 1;
+            self.counts.hit_bytes += content;
         }
         let (entry, opened) = match known {
-            // A check only compares; what is no file is looked for anew.
-            Some(entry) if is_of(&entry, leads_to) && (is_fresh || has_file(&entry)) => {
+            // Revalidation only compares files; anything else is looked up again.
+            Some(entry) if is_of(&entry, outcome) && (is_fresh || has_file(&entry)) => {
                 if !is_fresh {
                     entry.trust(self.trust(), None, now);
                 }
                 (Some(entry), Opened::No)
             }
             _ => {
-                if let (LeadsTo::File(version, _), Some(store)) = (leads_to, &mut self.store) {
+                if let (Outcome::File(version, _), Some(store)) = (outcome, &mut self.store) {
                     store.keep_open(&version);
                 }
-                (self.remember(raw_path, leads_to, now), Opened::Yes)
+                (self.remember(raw_path, outcome, now), Opened::Yes)
             }
         };
         let requests = entry.map_or(0, |entry| entry.request_count());
-        let step = Step {
+        let decision = PathDecision {
             opened,
             may_map: requests >= MAP_AFTER_REQUEST_COUNT,
         };
-        if let LeadsTo::File(version, Some(bytes)) = leads_to
+        if let Outcome::File(version, Some(bytes)) = outcome
             && let Some(store) = &mut self.store
-            && store.supply(&version, bytes, step) == Opened::Yes
+            && store.supply(&version, bytes, decision) == Opened::Yes
         {
-            self.remember(raw_path, leads_to, now);
+            self.remember(raw_path, outcome, now);
         }
-        step
+        decision
     }
 
     fn trust(&self) -> Trust {
@@ -255,13 +253,13 @@ impl Caches {
         }
     }
 
-    /// What a look-up at the disk came to, as `Store::remember` takes it in.
-    fn remember(&mut self, raw_path: &[u8], leads_to: LeadsTo, now: &Now) -> Option<Rc<Entry>> {
-        let resolution = match leads_to {
-            LeadsTo::NoName => return None,
-            LeadsTo::Nothing => Resolution::Refused(Status::NotFound),
-            LeadsTo::Redirect => Resolution::Moved(String::new()),
-            LeadsTo::File(version, _) => Resolution::File {
+    /// Inserts the result of a look-up as `Store::remember` does.
+    fn remember(&mut self, raw_path: &[u8], outcome: Outcome, now: &Now) -> Option<Rc<Entry>> {
+        let resolution = match outcome {
+            Outcome::Invalid => return None,
+            Outcome::NotFound => Resolution::Refused(Status::NotFound),
+            Outcome::Redirect => Resolution::Moved(String::new()),
+            Outcome::File(version, _) => Resolution::File {
                 variants: Variants {
                     identity: Representation {
                         version,
@@ -275,14 +273,14 @@ impl Caches {
         let entry = Rc::new(Entry::new(resolution));
         entry.trust(self.trust(), None, now);
         entry.count_request();
-        // Descriptors of paths that are forgotten are let go.
+        // The open file of an evicted path is released.
         let store = &mut self.store;
         let mut gone = |gone: Rc<Entry>, _| {
             if let (Some(store), Resolution::File { variants, .. }) =
                 (&mut *store, &gone.resolution)
             {
                 let version = variants.identity.version;
-                let is_same = matches!(leads_to, LeadsTo::File(new, _) if new == version);
+                let is_same = matches!(outcome, Outcome::File(new, _) if new == version);
                 if !is_same {
                     store.descriptors.release(&version);
                 }
@@ -293,18 +291,18 @@ impl Caches {
         Some(entry)
     }
 
-    /// What the path cache of this size gave.
+    /// The row of a path cache of this size.
     pub(super) fn row(&self, size: u64) -> Row {
-        let given = &self.given;
+        let counts = &self.counts;
         Row {
             size,
             entry_count: self.paths.entry_count() as u64,
             bytes_used: 0,
-            requests: given.requests,
-            hits: given.hits,
-            checks: given.checks,
-            bytes: given.bytes,
-            hit_bytes: given.hit_bytes,
+            requests: counts.requests,
+            hits: counts.hits,
+            checks: counts.checks,
+            bytes: counts.bytes,
+            hit_bytes: counts.hit_bytes,
             stats: self.paths.stats(),
         }
     }
@@ -319,17 +317,17 @@ fn has_file(entry: &Entry) -> bool {
     matches!(entry.resolution, Resolution::File { .. })
 }
 
-/// Whether the log still says what is remembered.
-fn is_of(entry: &Entry, leads_to: LeadsTo) -> bool {
+/// Whether the entry agrees with the log.
+fn is_of(entry: &Entry, outcome: Outcome) -> bool {
     matches!(
-        (&entry.resolution, leads_to),
-        (Resolution::File { .. }, LeadsTo::File(..))
-            | (Resolution::Moved(_), LeadsTo::Redirect)
-            | (Resolution::Refused(_), LeadsTo::Nothing | LeadsTo::NoName)
+        (&entry.resolution, outcome),
+        (Resolution::File { .. }, Outcome::File(..))
+            | (Resolution::Moved(_), Outcome::Redirect)
+            | (Resolution::Refused(_), Outcome::NotFound | Outcome::Invalid)
     )
 }
 
-/// The facts of a file of no length that never changed, its rendered heads left out.
+/// The representation of an empty file that never changed, without rendered heads.
 fn blank(now: &Now) -> Representation {
     let never = FileTime {
         seconds: 0,

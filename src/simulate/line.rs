@@ -1,8 +1,7 @@
 //! One line of an access log: the common and the combined format, and objects of JSON.
 //!
-//! Takes what Apache httpd, nginx and this server write, and is lenient where it costs nothing: a
-//! virtual host before the address, fields after the length, quotes that were not escaped. What a
-//! request means for a cache is not decided here.
+//! Accepts the formats of Apache httpd, nginx and this server, and leniently: a virtual host before the address,
+//! fields after the length, unescaped quotes. What a request means for a cache is decided in `trace`.
 
 use std::borrow::Cow;
 
@@ -11,10 +10,10 @@ use memchr::{memchr, memchr_iter, memmem};
 use super::json;
 use super::time::{self, COMMON_LENGTH};
 
-/// What a line says.
+/// The fields of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line<'a> {
-    /// When, in milliseconds since 1970.
+    /// Time in milliseconds since 1970.
     pub time_ms: i64,
     /// The request line as it was received: method, target, perhaps a version, perhaps garbage.
     pub request: Cow<'a, [u8]>,
@@ -24,7 +23,7 @@ pub(super) struct Line<'a> {
     pub bytes: u64,
 }
 
-/// Why a line is none.
+/// Why a line cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum LineError {
     /// No `[10/Oct/2000:13:55:36 -0700]`.

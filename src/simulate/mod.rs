@@ -1,7 +1,7 @@
-//! `spede simulate`: yesterday's access logs through the caches of this server, at several sizes.
+//! `spede simulate`: replays access logs through the caches of this server, at several sizes.
 //!
-//! The caches are the real ones (`cache/`), the time is that of the log. Nothing is served; what a
-//! log does not tell is not guessed at, and the report says what was left out.
+//! The caches are those of the server (`cache/`), the time is that of the log. Nothing is served. What a log does
+//! not contain is not guessed; the report lists what was left out.
 //!
 //! ```text
 //! read → line, json → trace → replay (caches) → report, plot
@@ -35,7 +35,7 @@ use crate::sys::beneath::Root;
 use crate::sys::deferred_drops::DeferredDrops;
 use crate::sys::{limits, output, signals};
 
-/// Bad lines that are named; the others are only counted.
+/// Bad lines that are reported one by one; further ones are only counted.
 const BAD_LINES_NAMED_MAX: usize = 5;
 
 /// Where a log comes from.
@@ -56,7 +56,7 @@ impl fmt::Display for LogSource {
     }
 }
 
-/// What is to be replayed, and how.
+/// What to replay, and how.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The logs, in the order of time; at least one.
@@ -94,7 +94,7 @@ pub enum SimulateError {
         /// Why not.
         error: io::Error,
     },
-    /// Nothing that the caches would be asked for.
+    /// No line concerns the caches.
     #[error("nothing to replay: {why}")]
     Nothing {
         /// What was there instead.
@@ -106,7 +106,7 @@ pub enum SimulateError {
         /// The most.
         max: usize,
     },
-    /// A curve that cannot be drawn or written.
+    /// The plot cannot be drawn or written.
     #[error("--plot {}: {why}; name a file that can be written", .file.display())]
     Plot {
         /// Where to.
@@ -119,7 +119,7 @@ pub enum SimulateError {
 /// Reads the logs, replays them, and draws the curve if one is asked for.
 ///
 /// # Errors
-/// [`SimulateError`]. A line that is none of an access log is no error: it is counted.
+/// [`SimulateError`]. A line that is not of an access log is counted, not an error.
 ///
 /// # Blocking
 /// Takes as long as it takes: about a second for a million lines.
@@ -137,7 +137,7 @@ pub fn run(settings: &Settings) -> Result<Report, SimulateError> {
     report.describe(&trace);
     if trace.requests.is_empty() {
         return Err(SimulateError::Nothing {
-            why: report.why_nothing(),
+            why: report.reason_for_nothing(),
         });
     }
     let (map_sizes, path_sizes) = (&report.map_sizes, &report.path_sizes);

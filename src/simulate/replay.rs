@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 
-use super::caches::{Caches, LeadsTo, Step, Store};
-use super::trace::{Answered, Request, Trace};
+use super::caches::{Caches, ContentCaches, Outcome, PathDecision};
+use super::trace::{Request, ResponseKind, Trace};
 use crate::cache::stats::CacheStats;
 use crate::clock::Now;
 use crate::settings::CacheBudget;
@@ -16,7 +16,7 @@ use crate::sys::file::{FileTime, FileVersion};
 /// Requests between two movements of the bar.
 const PROGRESS_EVERY: usize = 1 << 16;
 
-/// What a cache of one size gave.
+/// The result for one size of a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
     /// Its size: bytes of mappings, or paths.
@@ -25,11 +25,11 @@ pub struct Row {
     pub entry_count: u64,
     /// Bytes of mappings at the end; 0 for paths.
     pub bytes_used: u64,
-    /// Requests that it could have answered.
+    /// Requests that it may hold an entry for.
     pub requests: u64,
-    /// Requests that it answered.
+    /// Hits.
     pub hits: u64,
-    /// Those of the hits that needed a check with the disk first.
+    /// Hits that were revalidated first.
     pub checks: u64,
     /// Bytes of content of those requests.
     pub bytes: u64,
@@ -39,7 +39,7 @@ pub struct Row {
     pub stats: CacheStats,
 }
 
-/// What all runs share.
+/// Shared by all runs.
 struct Plan<'a> {
     trace: &'a Trace,
     today: &'a CacheBudget,
@@ -52,8 +52,8 @@ struct Plan<'a> {
 /// are in ascending order, and so are the rows. `O(requests × sizes)`, less where a smaller cache
 /// already held everything.
 ///
-/// The path cache does not depend on the size of the map cache, except for when its entries are
-/// checked; so what it decided today is written down once, for the map caches of all sizes.
+/// The path cache does not depend on the size of the map cache, except for the times of revalidation. So its
+/// decisions at today's size are recorded once and used for all sizes of the map cache.
 pub(super) fn replay(
     trace: &Trace,
     today: &CacheBudget,
@@ -68,7 +68,7 @@ pub(super) fn replay(
         descriptor_count_max,
         bar,
     };
-    let steps: Mutex<Vec<Step>> = Mutex::default();
+    let decisions: Mutex<Vec<PathDecision>> = Mutex::default();
     let map_today: Mutex<Option<Row>> = Mutex::default();
     let is_today = |size: u64| size == today.path_count_max as u64;
     let path = for_each_size(path_sizes, is_today, |size, enough: &[Row]| {
@@ -79,9 +79,9 @@ pub(super) fn replay(
             Some(row) if !is_today(size) => plan.passed(row, size),
             _ if is_today(size) => {
                 let mut taken = Vec::with_capacity(trace.requests.len());
-                let store = Store::new(today, descriptor_count_max);
-                let caches = plan.run(size, Some(store), |step| taken.push(step));
-                *locked(&steps) = taken;
+                let store = ContentCaches::new(today, descriptor_count_max);
+                let caches = plan.run(size, Some(store), |decision| taken.push(decision));
+                *locked(&decisions) = taken;
                 let map = caches
                     .store
                     .as_ref()
@@ -92,13 +92,15 @@ pub(super) fn replay(
             _ => plan.run(size, None, |_| {}).row(size),
         }
     });
-    let steps = steps.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let decisions = decisions
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
     let map_today = locked(&map_today).take();
     let map = for_each_size(
         map_sizes,
         |_| false,
         |size, smaller| {
-            // Nothing had to go, so nothing has to where there is more room.
+            // Without evictions a larger cache gives the same.
             let held_all = |row: &&Row| row.stats.evictions + row.stats.rejected == 0;
             match (
                 map_today.filter(|row| row.size == size),
@@ -106,15 +108,15 @@ pub(super) fn replay(
             ) {
                 (Some(row), _) => plan.passed(&row, size),
                 (None, Some(row)) => plan.passed(row, size),
-                (None, None) => plan.run_store(size, &steps),
+                (None, None) => plan.run_store(size, &decisions),
             }
         },
     );
     (map, path)
 }
 
-/// A row for each size, made by as many threads as there are processors. Those that are `first` are
-/// begun first, then small ones; `make` is given the rows of smaller sizes that are there already.
+/// A row for each size, on one thread a processor. Sizes that are `first` start first, the others in ascending
+/// order; `make` gets the finished rows of smaller sizes.
 fn for_each_size(
     sizes: &[u64],
     first: impl Fn(u64) -> bool,
@@ -149,14 +151,19 @@ fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Plan<'_> {
-    /// The row of a size that gives what another one gave.
+    /// The row of another size with the same result.
     fn passed(&self, row: &Row, size: u64) -> Row {
         self.bar.inc(self.trace.requests.len() as u64);
         Row { size, ..*row }
     }
 
     /// The whole trace through a path cache of this size.
-    fn run(&self, path_count_max: u64, store: Option<Store>, mut each: impl FnMut(Step)) -> Caches {
+    fn run(
+        &self,
+        path_count_max: u64,
+        store: Option<ContentCaches>,
+        mut each: impl FnMut(PathDecision),
+    ) -> Caches {
         let budget = CacheBudget {
             path_count_max: usize::try_from(path_count_max).unwrap_or(usize::MAX),
             ..*self.today
@@ -173,29 +180,29 @@ impl Plan<'_> {
             self.progress(count);
             let path = &trace.paths[request.path as usize];
             let now = moment(&start, start_ms, request.time_ms);
-            // Its number stands for a path: it is as good a key, and nearer at hand.
+            // The number of a path is a shorter key than its bytes.
             let number = request.path.to_ne_bytes();
             let key = match &path.too_long {
                 Some(raw) => &raw[..],
                 None => &number[..],
             };
-            each(caches.request(key, leads_to(request, path.version), &now));
+            each(caches.request(key, outcome(request, path.version), &now));
         }
         caches
     }
 
-    /// The whole trace through a map cache of this size, with what the path cache decided.
-    fn run_store(&self, map_bytes_max: u64, steps: &[Step]) -> Row {
+    /// The whole trace through a map cache of this size, with the recorded decisions of the path cache.
+    fn run_store(&self, map_bytes_max: u64, decisions: &[PathDecision]) -> Row {
         let budget = CacheBudget {
             map_bytes_max,
             ..*self.today
         };
         let trace = self.trace;
-        let mut store = Store::new(&budget, self.descriptor_count_max);
-        for (count, (request, step)) in trace.requests.iter().zip(steps).enumerate() {
+        let mut store = ContentCaches::new(&budget, self.descriptor_count_max);
+        for (count, (request, decision)) in trace.requests.iter().zip(decisions).enumerate() {
             self.progress(count);
             let version = trace.paths[request.path as usize].version;
-            store.request(leads_to(request, version), *step);
+            store.request(outcome(request, version), *decision);
         }
         store.row(map_bytes_max)
     }
@@ -207,7 +214,7 @@ impl Plan<'_> {
     }
 }
 
-/// The moment of a request; its rendered Date is never looked at, so it stays that of the start.
+/// The time of a request. Its rendered Date is not used and stays that of the start.
 fn moment(start: &Now, start_ms: i64, time_ms: i64) -> Now {
     let since = Duration::from_millis(u64::try_from(time_ms - start_ms).unwrap_or(0));
     Now {
@@ -223,14 +230,14 @@ fn moment(start: &Now, start_ms: i64, time_ms: i64) -> Now {
     }
 }
 
-fn leads_to(request: &Request, version: Option<FileVersion>) -> LeadsTo {
+fn outcome(request: &Request, version: Option<FileVersion>) -> Outcome {
     let Some(version) = version else {
-        return LeadsTo::NoName;
+        return Outcome::Invalid;
     };
-    match request.answered {
-        Answered::Missing => LeadsTo::Nothing,
-        Answered::Moved => LeadsTo::Redirect,
-        Answered::Head => LeadsTo::File(version, None),
-        Answered::Content => LeadsTo::File(version, Some(request.bytes)),
+    match request.response {
+        ResponseKind::NotFound => Outcome::NotFound,
+        ResponseKind::Redirect => Outcome::Redirect,
+        ResponseKind::Head => Outcome::File(version, None),
+        ResponseKind::Content => Outcome::File(version, Some(request.bytes)),
     }
 }

@@ -1,4 +1,4 @@
-//! What came of it, as tables and in words.
+//! The result as tables and advice.
 
 use std::fmt;
 
@@ -9,12 +9,12 @@ use super::trace::{Length, Trace};
 use super::{BAD_LINES_NAMED_MAX, LogSource, Settings};
 use crate::observe::text::{exact_bytes, number};
 
-/// Two hit ratios that differ by less are the same to an operator: a tenth of a per cent.
+/// Hit ratios that differ by less count as equal: a tenth of a per cent.
 const SAME: f64 = 0.001;
 
 const KIB: u64 = 1 << 10;
 
-/// A line that was passed over because it is none of an access log.
+/// A line that was skipped because it is not of an access log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadLine {
     /// `FILE:LINE`.
@@ -28,7 +28,7 @@ pub struct BadLine {
 pub struct Report {
     /// Lines in all, empty ones left out.
     pub line_count: u64,
-    /// Lines that are none of an access log.
+    /// Lines that are not of an access log.
     pub bad_count: u64,
     /// The first of them.
     pub bad: Vec<BadLine>,
@@ -43,18 +43,18 @@ pub struct Report {
     map_file_length_max: u64,
     map_count_max: u64,
     has_root: bool,
-    facts: Facts,
+    summary: TraceSummary,
 }
 
-/// What the trace itself tells.
+/// Numbers of the trace itself.
 #[derive(Clone, Debug, Default)]
-struct Facts {
+struct TraceSummary {
     requests: u64,
     first_ms: i64,
     last_ms: i64,
     paths: u64,
-    passed_over: u64,
-    of_status_page: u64,
+    skipped: u64,
+    status_page: u64,
     out_of_order: u64,
     /// Files that may be mapped, and their bytes.
     mappable: (u64, u64),
@@ -83,7 +83,7 @@ impl Report {
             map_file_length_max: today.map_file_length_max,
             map_count_max: today.map_count_max as u64,
             has_root: settings.root.is_some(),
-            facts: Facts::default(),
+            summary: TraceSummary::default(),
         }
     }
 
@@ -98,25 +98,25 @@ impl Report {
     }
 
     pub(super) fn describe(&mut self, trace: &Trace) {
-        let facts = &mut self.facts;
-        facts.requests = trace.requests.len() as u64;
-        facts.first_ms = trace.requests.first().map_or(0, |first| first.time_ms);
-        facts.last_ms = trace.requests.last().map_or(0, |last| last.time_ms);
-        facts.paths = trace.paths.len() as u64;
-        facts.passed_over = trace.passed_over;
-        facts.of_status_page = trace.of_status_page;
-        facts.out_of_order = trace.out_of_order;
+        let summary = &mut self.summary;
+        summary.requests = trace.requests.len() as u64;
+        summary.first_ms = trace.requests.first().map_or(0, |first| first.time_ms);
+        summary.last_ms = trace.requests.last().map_or(0, |last| last.time_ms);
+        summary.paths = trace.paths.len() as u64;
+        summary.skipped = trace.skipped;
+        summary.status_page = trace.status_page;
+        summary.out_of_order = trace.out_of_order;
         let longest = self.map_file_length_max;
         for file in trace.files.iter().filter(|file| file.is_sent) {
             match file.length {
-                Length::Unknown => facts.unknown_files += 1,
+                Length::Unknown => summary.unknown_files += 1,
                 _ if file.version.length <= longest => {
-                    facts.mappable.0 += 1;
-                    facts.mappable.1 += file.version.length;
+                    summary.mappable.0 += 1;
+                    summary.mappable.1 += file.version.length;
                 }
                 _ => {}
             }
-            facts.not_below_root += u64::from(self.has_root && file.length != Length::OfFile);
+            summary.not_below_root += u64::from(self.has_root && file.length != Length::OfFile);
         }
         for request in &trace.requests {
             let path = &trace.paths[request.path as usize];
@@ -124,18 +124,18 @@ impl Report {
                 .file
                 .and_then(|number| trace.files.get(number as usize));
             if let Some(file) = file
-                && request.answered == super::trace::Answered::Content
+                && request.response == super::trace::ResponseKind::Content
             {
-                facts.bytes += request.bytes;
+                summary.bytes += request.bytes;
                 if file.version.length > longest && file.length != Length::Unknown {
-                    facts.long_bytes += request.bytes;
+                    summary.long_bytes += request.bytes;
                 }
             }
         }
     }
 
-    /// Why there is nothing to replay.
-    pub(super) fn why_nothing(&self) -> String {
+    /// Why nothing can be replayed.
+    pub(super) fn reason_for_nothing(&self) -> String {
         match (self.line_count, self.bad.first()) {
             (0, _) => "the logs are empty".to_owned(),
             (lines, Some(bad)) => format!(
@@ -147,36 +147,36 @@ impl Report {
     }
 
     fn write_head(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let facts = &self.facts;
+        let summary = &self.summary;
         writeln!(
             out,
             "{} lines, {} requests replayed, {} to {} UTC, {} paths",
             number(self.line_count),
-            number(facts.requests),
-            time::render(facts.first_ms),
-            time::render(facts.last_ms),
-            number(facts.paths)
+            number(summary.requests),
+            time::render(summary.first_ms),
+            time::render(summary.last_ms),
+            number(summary.paths)
         )?;
         let notes = [
             (
-                facts.passed_over,
+                summary.skipped,
                 "lines without a cache lookup (other methods, errors, malformed requests)",
             ),
             (
-                facts.of_status_page,
+                summary.status_page,
                 "requests for /status, which uses no cache",
             ),
             (
-                facts.out_of_order,
+                summary.out_of_order,
                 "logs that begin before the end of the previous one (give them in chronological order)",
             ),
             (
-                facts.unknown_files,
+                summary.unknown_files,
                 "files with only partial responses (206), of unknown length, omitted from the file \
                  cache (--root DIR gives it)",
             ),
             (
-                facts.not_below_root,
+                summary.not_below_root,
                 "files missing below --root, with the length of the largest response in the log",
             ),
             (self.bad_count, "invalid lines, skipped"),
@@ -218,7 +218,7 @@ impl Report {
                 number(row.stats.evictions)
             )?;
         }
-        let (files, bytes) = self.facts.mappable;
+        let (files, bytes) = self.summary.mappable;
         let mut all = format!(
             "the log's {} files up to --map-max total {}",
             number(files),
@@ -232,11 +232,11 @@ impl Report {
         }
         let words = advice(&self.map, self.today.0, &all, exact_bytes, "--map-cache");
         writeln!(out, "{words}")?;
-        if self.facts.long_bytes > 0 {
+        if self.summary.long_bytes > 0 {
             writeln!(
                 out,
                 "{:.1} % of the bytes belong to longer files, which are sent by sendfile at any size.",
-                100.0 * ratio(self.facts.long_bytes, self.facts.bytes)
+                100.0 * ratio(self.summary.long_bytes, self.summary.bytes)
             )?;
         }
         Ok(())
@@ -265,7 +265,7 @@ impl Report {
                 number(row.stats.evictions)
             )?;
         }
-        let all = format!("the log has {} paths in all", number(self.facts.paths));
+        let all = format!("the log has {} paths in all", number(self.summary.paths));
         let words = advice(
             &self.path,
             self.today.1,
@@ -298,7 +298,7 @@ impl Row {
     }
 }
 
-/// What to choose, in one or two sentences.
+/// Which size to choose, in one or two sentences.
 fn advice(rows: &[Row], today: u64, all: &str, text: impl Fn(u64) -> String, flag: &str) -> String {
     let best = rows.iter().map(Row::hit_ratio).fold(0.0, f64::max);
     let now = rows.iter().find(|row| row.size == today);

@@ -1,7 +1,6 @@
-//! From lines to a trace: who asked for what and when, with names as numbers, 24 bytes a request.
+//! Lines of a log become a trace: requests with time and path, names as numbers, 24 bytes a request.
 //!
-//! A line counts as far as the caches of this server would be asked: GET and HEAD, with a status
-//! that a file, a redirect or nothing at that place leads to.
+//! A line is used if it asks the caches: GET or HEAD, with the status of a file, a redirect or a missing file.
 
 use std::ffi::CString;
 
@@ -20,17 +19,17 @@ use crate::sys::file::{FileKind, FileTime, FileVersion};
 /// Most requests in a trace, which is kept in memory: 3 GiB of them.
 const REQUEST_COUNT_MAX: usize = 1 << 27;
 
-/// What a request was answered with.
+/// The response to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answered {
+pub(super) enum ResponseKind {
     /// Content of a file: GET with 200 or 206.
     Content,
-    /// A file, but none of its bytes: HEAD, 304, 412, 416.
+    /// A file, without content: HEAD, 304, 412, 416.
     Head,
     /// A redirect.
-    Moved,
-    /// Nothing that is served: 403, 404, 410.
-    Missing,
+    Redirect,
+    /// No file that is served: 403, 404, 410.
+    NotFound,
 }
 
 /// One request.
@@ -42,26 +41,26 @@ pub(super) struct Request {
     pub bytes: u64,
     /// Which of [`Trace::paths`].
     pub path: u32,
-    /// What with.
-    pub answered: Answered,
+    /// Its response.
+    pub response: ResponseKind,
 }
 
 /// A raw path.
 #[derive(Clone, Debug)]
 pub(super) struct TracePath {
-    /// Its bytes if it is too long to be remembered; else its number is enough.
+    /// Its bytes, if it is too long for the path cache.
     pub too_long: Option<Box<[u8]>>,
-    /// Which of [`Trace::files`]; `None` where no file can be meant, which is never remembered.
+    /// Which of [`Trace::files`]; `None` for an invalid path, which has no entry.
     pub file: Option<u32>,
-    /// The version of that file, once all lengths are known; `u64::MAX` is the length of one that
-    /// was sent and whose length is not known. Kept here too, so that a request needs one look.
+    /// The version of that file, once all lengths are known. A file that was sent and whose length is unknown
+    /// has length `u64::MAX`. A copy, to save an indirection a request.
     pub version: Option<FileVersion>,
 }
 
-/// A file that paths lead to.
+/// A file.
 #[derive(Clone, Debug)]
 pub(super) struct TraceFile {
-    /// Its version: that below the root, else one made of its number and length.
+    /// Its version: of the file below the root, else made up from its number and length.
     pub version: FileVersion,
     /// Whether its length is known.
     pub length: Length,
@@ -69,18 +68,18 @@ pub(super) struct TraceFile {
     pub is_sent: bool,
 }
 
-/// How the length of a file is known.
+/// Where the length of a file comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Length {
-    /// It is not: there were only parts of it, or none of its bytes.
+    /// Unknown: only parts of it were sent, or no content.
     Unknown,
-    /// The most bytes that an answer with all of it had.
+    /// The longest 200 response.
     LargestSent,
-    /// The file is there.
+    /// The file below the root.
     OfFile,
 }
 
-/// What was asked for, in order.
+/// The requests of all logs, in order.
 #[derive(Debug, Default)]
 pub(super) struct Trace {
     /// The requests.
@@ -89,15 +88,15 @@ pub(super) struct Trace {
     pub paths: Vec<TracePath>,
     /// All files, each once.
     pub files: Vec<TraceFile>,
-    /// Lines that ask the caches for nothing: other methods and statuses, malformed requests.
-    pub passed_over: u64,
+    /// Lines that do not concern the caches: other methods and statuses, malformed requests.
+    pub skipped: u64,
     /// Lines that ask for the status page.
-    pub of_status_page: u64,
-    /// Logs that start earlier than the one before them ends.
+    pub status_page: u64,
+    /// Logs that start before the previous one ends.
     pub out_of_order: u64,
 }
 
-/// Makes a trace of lines.
+/// Builds a trace from lines.
 #[derive(Debug)]
 pub(super) struct Tracer {
     naming: Naming,
@@ -106,7 +105,7 @@ pub(super) struct Tracer {
     file_numbers: HashMap<CString, u32>,
     /// Where each file may lie, in order.
     candidates: Vec<Vec<CString>>,
-    /// Added to all times of this log, so that time goes on from the log before it.
+    /// Added to all times of this log, to continue after the previous one.
     shift_ms: i64,
     is_log_begun: bool,
 }
@@ -125,49 +124,49 @@ impl Tracer {
         }
     }
 
-    /// What follows is of another log.
+    /// The next line begins another log.
     pub(super) fn begin_log(&mut self) {
         self.shift_ms = 0;
         self.is_log_begun = false;
     }
 
-    /// Takes a line in.
+    /// Adds a line.
     ///
     /// # Errors
     /// [`SimulateError::TooMany`] requests or paths.
     pub(super) fn take(&mut self, line: &Line<'_>) -> Result<(), SimulateError> {
         let time_ms = self.time_of(line);
         let Some((method, target)) = split_request(&line.request) else {
-            self.trace.passed_over += 1;
+            self.trace.skipped += 1;
             return Ok(());
         };
         let raw = match Target::parse(target, MethodShape::Other) {
             Ok(target) => target.path,
             Err(_) => {
-                self.trace.passed_over += 1;
+                self.trace.skipped += 1;
                 return Ok(());
             }
         };
         if raw == STATUS_PATH {
-            self.trace.of_status_page += 1;
+            self.trace.status_page += 1;
             return Ok(());
         }
-        let answered = match (method, line.status) {
-            (b"GET", 200 | 206) => Answered::Content,
-            (b"GET" | b"HEAD", 200 | 206 | 304 | 412 | 416) => Answered::Head,
-            (b"GET" | b"HEAD", 301 | 302 | 307 | 308) => Answered::Moved,
-            (b"GET" | b"HEAD", 403 | 404 | 410) => Answered::Missing,
-            // Only a path that names nothing is looked up before it is refused.
-            (b"GET" | b"HEAD", 400) if self.is_refused(raw) => Answered::Missing,
+        let response = match (method, line.status) {
+            (b"GET", 200 | 206) => ResponseKind::Content,
+            (b"GET" | b"HEAD", 200 | 206 | 304 | 412 | 416) => ResponseKind::Head,
+            (b"GET" | b"HEAD", 301 | 302 | 307 | 308) => ResponseKind::Redirect,
+            (b"GET" | b"HEAD", 403 | 404 | 410) => ResponseKind::NotFound,
+            // Only invalid paths reach the path cache; other 400s are malformed requests.
+            (b"GET" | b"HEAD", 400) if self.is_refused(raw) => ResponseKind::NotFound,
             _ => {
-                self.trace.passed_over += 1;
+                self.trace.skipped += 1;
                 return Ok(());
             }
         };
         let path = self.path_number(raw)?;
         if let Some(number) = self.trace.paths[path as usize].file {
             let file = &mut self.trace.files[number as usize];
-            if answered == Answered::Content {
+            if response == ResponseKind::Content {
                 file.is_sent = true;
                 if line.status == 200 {
                     file.length = Length::LargestSent;
@@ -184,16 +183,16 @@ impl Tracer {
             time_ms,
             bytes: line.bytes,
             path,
-            answered,
+            response,
         });
         Ok(())
     }
 
-    /// The whole trace; lengths are those of the files below `root`, where they are there.
+    /// The whole trace; lengths are taken from the files below `root` that exist.
     pub(super) fn finish(mut self, root: Option<&Root>) -> Trace {
         if let Some(root) = root {
             for (candidates, file) in self.candidates.iter().zip(&mut self.trace.files) {
-                // Nothing is sent from here, so a length is all that a way out could give.
+                // Nothing is sent, so following links can reveal no more than a length.
                 let found = candidates.iter().find_map(|path| {
                     let description = root.describe(path, Links::Followed).ok()?;
                     (description.kind == FileKind::Regular).then_some(description.version)
