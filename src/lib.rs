@@ -2,7 +2,7 @@
 //!
 //! One process and one thread serve everything: sockets, signals, timers, file changes and the
 //! completions of disk jobs arrive in one wait. Hits are answered from caches; what must go to the
-//! disk goes through an engine ([`disk::Disk`]). docs/architecture.md is the map of this crate.
+//! disk goes through an engine (`disk::Disk`). docs/architecture.md is the map of this crate.
 //!
 //! The layers, from the top; imports only go down, and nothing below `disk` touches a socket, a
 //! file or a clock:
@@ -19,16 +19,16 @@ pub mod clock;
 pub mod config;
 pub mod conn;
 pub mod defect;
-pub mod disk;
-pub mod histogram;
+pub(crate) mod disk;
+pub(crate) mod histogram;
 pub mod http;
 pub mod job;
-pub mod memory;
-pub mod observe;
+pub(crate) mod memory;
+pub(crate) mod observe;
 pub mod server;
 pub mod settings;
 pub mod simulate;
 pub mod site;
-pub mod store;
+pub(crate) mod store;
 pub mod sys;
 mod transport;

@@ -13,7 +13,7 @@ mod listen;
 mod simulate;
 mod value;
 
-pub mod units;
+pub(crate) mod units;
 
 #[cfg(test)]
 mod tests;

@@ -27,7 +27,7 @@ const FRACTION_LENGTH_MAX: usize = 9;
 ///
 /// # Errors
 /// [`ValueError::NotSize`] for anything else, [`ValueError::Uncountable`] from 2^64 bytes.
-pub fn parse_size(text: &str) -> Result<u64, ValueError> {
+pub(crate) fn parse_size(text: &str) -> Result<u64, ValueError> {
     let (number, unit) = Number::split(text).ok_or(ValueError::NotSize)?;
     let bytes_per_unit = match unit.to_ascii_lowercase().as_str() {
         "" | "b" if number.fraction.is_empty() => 1,
@@ -47,7 +47,7 @@ pub fn parse_size(text: &str) -> Result<u64, ValueError> {
 /// # Errors
 /// [`ValueError::NotDuration`] for anything else, [`ValueError::Uncountable`] from 2^64
 /// nanoseconds (584 years).
-pub fn parse_duration(text: &str) -> Result<Duration, ValueError> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, ValueError> {
     let (number, unit) = Number::split(text).ok_or(ValueError::NotDuration)?;
     let nanos_per_unit = match unit.to_ascii_lowercase().as_str() {
         "ms" => NANOS_PER_MS,
@@ -61,7 +61,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, ValueError> {
 
 /// Writes a size exactly, in the largest unit that needs no more than quarters: `256 MiB`,
 /// `1.5 GiB`, `1001 B`. [`parse_size`] reads it back.
-pub fn render_size(bytes: u64) -> String {
+pub(crate) fn render_size(bytes: u64) -> String {
     for (unit, name) in [(GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")] {
         if bytes >= unit && bytes.is_multiple_of(unit / 4) {
             let quarters = match bytes % unit / (unit / 4) {
@@ -79,7 +79,7 @@ pub fn render_size(bytes: u64) -> String {
 /// Writes a length of time exactly, in the largest unit that divides it: `24 h`, `90 s`, `1500 ms`,
 /// and `0.25 ms` for what is no whole number of milliseconds. [`parse_duration`] reads it back, if
 /// it is shorter than 584 years.
-pub fn render_duration(time: Duration) -> String {
+pub(crate) fn render_duration(time: Duration) -> String {
     let nanos = time.as_nanos();
     if nanos == 0 {
         return "0 s".to_owned();

@@ -13,14 +13,14 @@ use crate::sys::deferred_drops::DeferredDrops;
 
 /// The engine.
 #[derive(Debug)]
-pub struct Blocking {
+pub(crate) struct Blocking {
     deferred_drops: DeferredDrops,
     done: Vec<(JobId, Done)>,
 }
 
 impl Blocking {
     /// An engine which empties this bin.
-    pub fn new(deferred_drops: DeferredDrops) -> Blocking {
+    pub(crate) fn new(deferred_drops: DeferredDrops) -> Blocking {
         Blocking {
             deferred_drops,
             done: Vec::new(),

@@ -13,20 +13,15 @@ use crate::memory::measured::{Measured, MemoryFiles};
 
 impl MemoryFiles {
     /// Finds the control groups of this process.
-    pub fn find() -> MemoryFiles {
+    pub(crate) fn find() -> MemoryFiles {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         MemoryFiles {
             groups: limits::groups(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo")),
         }
     }
 
-    /// These groups, wherever their files are.
-    pub fn of(groups: Option<Groups>) -> MemoryFiles {
-        MemoryFiles { groups }
-    }
-
     /// The file that tells of memory pressure, for the innermost group that has one, else for the machine.
-    pub fn pressure_files(&self) -> Vec<PathBuf> {
+    pub(crate) fn pressure_files(&self) -> Vec<PathBuf> {
         let own = self
             .groups
             .iter()
@@ -40,7 +35,7 @@ impl MemoryFiles {
     ///
     /// # Blocking
     /// Reads files that the kernel makes.
-    pub fn measure(&self) -> Measured {
+    pub(crate) fn measure(&self) -> Measured {
         let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let machine = limits::machine_memory(&meminfo);
         let of_machine = machine.map(|(bytes, _)| Limit {
@@ -128,10 +123,12 @@ mod tests {
             "memory.stat",
             "inactive_file 100000\nslab_reclaimable 50000\n",
         );
-        let places = MemoryFiles::of(Some(Groups {
-            version: Version::Two,
-            directories: vec![own.clone(), middle.clone(), top],
-        }));
+        let places = MemoryFiles {
+            groups: Some(Groups {
+                version: Version::Two,
+                directories: vec![own.clone(), middle.clone(), top],
+            }),
+        };
         let measured = places.measure();
         let limit = |bytes| Limit {
             bytes,

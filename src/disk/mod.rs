@@ -5,26 +5,26 @@
 //! the call: by io_uring ([`uring`]), on helper threads ([`threads`]), or here and now
 //! ([`blocking`]).
 
-pub mod blocking;
+pub(crate) mod blocking;
 mod examine;
 mod list;
-pub mod measure;
+pub(crate) mod measure;
 mod run;
 mod slots;
-pub mod threads;
-pub mod uring;
+pub(crate) mod threads;
+pub(crate) mod uring;
 
 use std::io;
 use std::os::fd::BorrowedFd;
 
 use crate::job::{Done, Job, JobId, ResidencyPolicy};
-pub use run::{find_root, mounts};
+pub(crate) use run::{find_root, mounts};
 
 /// An engine for disk jobs.
 ///
 /// Beside the jobs that it is given it empties the bin of its root: files and mappings that nobody
 /// uses any more are closed and unmapped by it.
-pub trait Disk: std::fmt::Debug {
+pub(crate) trait Disk: std::fmt::Debug {
     /// Takes a job. Never waits and never calls back: the result comes out of
     /// [`reap`](Disk::reap).
     ///

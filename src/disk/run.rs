@@ -95,7 +95,7 @@ pub(super) fn opened(file: OpenFile) -> rustix::io::Result<(OpenFile, Descriptio
 ///
 /// # Blocking
 /// Waits for the disk.
-pub fn find_root(root: &Root, watches: Option<&Arc<Watches>>) -> (Walk, io::Result<Root>) {
+pub(crate) fn find_root(root: &Root, watches: Option<&Arc<Watches>>) -> (Walk, io::Result<Root>) {
     let path = root.path();
     let walk = watches.map(|watches| watches.walk_to_root(path.to_bytes()));
     (walk.unwrap_or_default(), root.open_again())
@@ -152,7 +152,7 @@ fn save(what: &Save) -> Result<(), OutputError> {
 ///
 /// # Blocking
 /// Waits for the disk, and while something is being mounted.
-pub fn mounts(root: &Root) -> Option<Table> {
+pub(crate) fn mounts(root: &Root) -> Option<Table> {
     let roots = root.absolute_paths().ok()?;
     let table = Table::parse(&mount_table::table().ok()?, roots)?;
     Some(table.identify(mount_table::unique_id))

@@ -27,7 +27,7 @@ const STACK_LENGTH: usize = 128 * 1024;
 
 /// The engine.
 #[derive(Debug)]
-pub struct Threads {
+pub(crate) struct Threads {
     shared: Arc<Shared>,
     /// Taken by jobs that were submitted and not reaped.
     places: Slots,
@@ -55,7 +55,7 @@ impl Threads {
     ///
     /// # Errors
     /// When the kernel gives no eventfd or no thread.
-    pub fn new(deferred_drops: DeferredDrops, depth_max: usize) -> io::Result<Threads> {
+    pub(crate) fn new(deferred_drops: DeferredDrops, depth_max: usize) -> io::Result<Threads> {
         let places = Slots::new(depth_max);
         let cloexec = EventfdFlags::CLOEXEC;
         let jobs_there = rustix::event::eventfd(0, cloexec | EventfdFlags::SEMAPHORE)?;

@@ -22,7 +22,7 @@ use crate::sys::ring::{Call, Returned, Ring, RingError};
 
 /// The engine.
 #[derive(Debug)]
-pub struct Uring {
+pub(crate) struct Uring {
     deferred_drops: DeferredDrops,
     ring: Ring,
     jobs: Slab<(JobId, Job)>,
@@ -43,7 +43,7 @@ impl Uring {
     ///
     /// # Blocking
     /// Looks at the root once more.
-    pub fn ring(root: &Arc<Root>, depth_max: usize) -> Result<Ring, RingError> {
+    pub(crate) fn ring(root: &Arc<Root>, depth_max: usize) -> Result<Ring, RingError> {
         let depth = Slots::new(depth_max).count();
         let mut ring = Ring::new(u32::try_from(depth).unwrap_or(u32::MAX))?;
         ring.try_out(root)?;
@@ -52,7 +52,7 @@ impl Uring {
 
     /// An engine with this ring, and helpers for what no ring can do, both made for `depth_max` jobs. It empties
     /// the bin.
-    pub fn new(
+    pub(crate) fn new(
         ring: Ring,
         aside: Threads,
         deferred_drops: DeferredDrops,

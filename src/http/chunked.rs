@@ -45,7 +45,7 @@ enum GrammarState {
 
 /// A decoder between two reads; holds no bytes.
 #[derive(Clone, Copy, Debug)]
-pub struct ChunkedBody {
+pub(crate) struct ChunkedBody {
     place: GrammarState,
     /// The chunk's size while it is read, then what is left of its data.
     remaining: u64,
@@ -59,7 +59,7 @@ pub struct ChunkedBody {
 
 impl ChunkedBody {
     /// A body of which nothing has been read.
-    pub fn new() -> ChunkedBody {
+    pub(crate) fn new() -> ChunkedBody {
         ChunkedBody {
             place: GrammarState::SizeFirst,
             remaining: 0,
@@ -70,7 +70,7 @@ impl ChunkedBody {
     }
 
     /// Whether the last byte of the body has been read.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.place == GrammarState::Complete
     }
 
@@ -80,7 +80,7 @@ impl ChunkedBody {
     /// # Errors
     /// [`Refusal::Chunk`] off the grammar, [`Refusal::BodyTooLarge`] when the chunks' data come to
     /// more than `length_max` bytes, as soon as a size says so.
-    pub fn decode(&mut self, bytes: &[u8], length_max: u64) -> Result<usize, Refusal> {
+    pub(crate) fn decode(&mut self, bytes: &[u8], length_max: u64) -> Result<usize, Refusal> {
         let mut at = 0;
         while at < bytes.len() && self.place != GrammarState::Complete {
             if self.place == GrammarState::Data {

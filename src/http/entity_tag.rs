@@ -101,7 +101,7 @@ impl EntityTag {
 ///
 /// # Source
 /// RFC 9110 §5.6.1.2 (empty members), §8.8.3, §13.1.1, §13.1.2.
-pub fn list_names<'a>(
+pub(crate) fn list_names<'a>(
     tag: Option<&EntityTag>,
     lines: impl IntoIterator<Item = &'a [u8]>,
     comparison: Comparison,

@@ -23,7 +23,7 @@ const PREFIXES: [&str; 16] = [
 
 /// Whether a request says that a proxy passed it on. A proxy need not say so: that none does proves nothing.
 /// O(head).
-pub fn is_forwarded(request: &Request<'_>) -> bool {
+pub(crate) fn is_forwarded(request: &Request<'_>) -> bool {
     request.all_lines().any(|(name, _)| {
         let begins = |prefix: &str| {
             let begin = name.get(..prefix.len());
@@ -37,7 +37,7 @@ pub fn is_forwarded(request: &Request<'_>) -> bool {
 /// Whether a request names this machine as such: its Host, and its target where that has an authority.
 /// Names from DNS do not: whoever owns one can have it lead here, and read the answer in a browser of
 /// this machine (DNS rebinding). A request without Host names nothing. O(head).
-pub fn names_this_machine(request: &Request<'_>) -> bool {
+pub(crate) fn names_this_machine(request: &Request<'_>) -> bool {
     let mut hosts = request
         .all_lines()
         .filter(|(name, _)| name.eq_ignore_ascii_case(b"host"))

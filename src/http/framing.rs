@@ -60,7 +60,7 @@ impl TransferCodings {
 
 /// Collects the framing fields of one head, line by line.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct FramingFields {
+pub(crate) struct FramingFields {
     content_length: Option<u64>,
     transfer_codings: TransferCodings,
 }
@@ -71,7 +71,7 @@ impl FramingFields {
     /// # Errors
     /// [`Refusal::Framing`] for a second line and for a value that is not a plain decimal number
     /// below 2^64 without leading zeros. RFC 9110 §8.6.
-    pub fn content_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
+    pub(crate) fn content_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
         let length = parse_length(value).ok_or(Refusal::Framing)?;
         match self.content_length.replace(length) {
             None => Ok(()),
@@ -80,7 +80,7 @@ impl FramingFields {
     }
 
     /// Takes one Transfer-Encoding line; empty list members are ignored, RFC 9110 §5.6.1.2.
-    pub fn transfer_encoding(&mut self, value: &[u8]) {
+    pub(crate) fn transfer_encoding(&mut self, value: &[u8]) {
         if self.transfer_codings == TransferCodings::Absent {
             self.transfer_codings = TransferCodings::Empty;
         }
@@ -98,7 +98,7 @@ impl FramingFields {
     /// [`Refusal::Framing`] when they contradict each other, when `chunked` is not the last coding,
     /// and for Transfer-Encoding in HTTP/1.0 (RFC 9112 §6.1, §6.3);
     /// [`Refusal::TransferCoding`] for codings that are not known here.
-    pub fn finish(self, version: Version) -> Result<BodyFraming, Refusal> {
+    pub(crate) fn finish(self, version: Version) -> Result<BodyFraming, Refusal> {
         use TransferCodings::{Absent, Chunked, Empty, Faulty, Unknown, UnknownThenChunked};
         match (self.transfer_codings, self.content_length) {
             (Absent, None | Some(0)) => Ok(BodyFraming::Empty),
@@ -123,7 +123,7 @@ fn parse_length(value: &[u8]) -> Option<u64> {
 }
 
 /// `tchar`, RFC 9110 §5.6.2.
-pub fn is_token_byte(byte: u8) -> bool {
+pub(crate) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 

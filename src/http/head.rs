@@ -3,11 +3,11 @@
 use super::status::Status;
 
 /// The value of the Server field.
-pub const SERVER: &str = concat!("spede/", env!("CARGO_PKG_VERSION"));
+pub(crate) const SERVER: &str = concat!("spede/", env!("CARGO_PKG_VERSION"));
 
 /// What every head with one status begins with, before the fields of what it describes.
 #[derive(Clone, Copy, Debug)]
-pub struct HeadStart {
+pub(crate) struct HeadStart {
     /// All of it, with a date to be overwritten.
     pub bytes: &'static [u8],
     /// Where the date begins, which is 29 bytes long.
@@ -31,9 +31,9 @@ macro_rules! start {
 
 impl HeadStart {
     /// For 200.
-    pub const OK: HeadStart = start!("HTTP/1.1 200 OK");
+    pub(crate) const OK: HeadStart = start!("HTTP/1.1 200 OK");
     /// For 304.
-    pub const NOT_MODIFIED: HeadStart = start!("HTTP/1.1 304 Not Modified");
+    pub(crate) const NOT_MODIFIED: HeadStart = start!("HTTP/1.1 304 Not Modified");
 }
 
 /// The fields at the end of a head that are not those of what it describes.

@@ -3,15 +3,15 @@
 //! Knows nothing of files, sockets, caches or the time. What a peer gets wrong is a value
 //! ([`status::Refusal`]), never a panic.
 
-pub mod chunked;
+pub(crate) mod chunked;
 pub mod content_coding;
-pub mod date;
-pub mod entity_tag;
-pub mod forwarding;
-pub mod framing;
-pub mod head;
-pub mod precondition;
+pub(crate) mod date;
+pub(crate) mod entity_tag;
+pub(crate) mod forwarding;
+pub(crate) mod framing;
+pub(crate) mod head;
+pub(crate) mod precondition;
 pub mod range;
 pub mod request;
 pub mod status;
-pub mod target;
+pub(crate) mod target;

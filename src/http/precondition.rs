@@ -58,7 +58,7 @@ impl Validators {
 /// absent. The two dates are no lists: give `None` for a field that stands there more than once,
 /// for RFC 9110 §13.1.3 and §13.1.4 want it ignored then.
 #[derive(Clone, Debug)]
-pub struct Preconditions<'a, M, N>
+pub(crate) struct Preconditions<'a, M, N>
 where
     M: Iterator<Item = &'a [u8]>,
     N: Iterator<Item = &'a [u8]>,
@@ -73,18 +73,9 @@ where
     pub if_unmodified_since: Option<&'a [u8]>,
 }
 
-/// The methods that preconditions tell apart.
-#[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub enum MethodKind {
-    /// GET or HEAD: what is not modified need not be sent.
-    GetOrHead,
-    /// Any other.
-    Other,
-}
-
 /// What the preconditions say.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// As if there were none. Range is looked at next.
     Proceed,
     /// 304: the client has this version.
@@ -93,14 +84,15 @@ pub enum Verdict {
     Failed,
 }
 
-/// Evaluates the preconditions of a request for an existing representation.
+/// Evaluates the preconditions of a GET or HEAD request for an existing representation; no other method
+/// leads to one.
 ///
 /// The steps are those of §13.2.2, in its order:
 ///
 /// 1. If-Match (strong comparison): 412 unless it names the tag.
 /// 2. If-Unmodified-Since, only without If-Match: 412 unless the date is known to mean this version.
-/// 3. If-None-Match (weak comparison): if it names the tag, 304 for GET and HEAD, else 412.
-/// 4. If-Modified-Since, only without If-None-Match and for GET and HEAD: 304 if the date is known to
+/// 3. If-None-Match (weak comparison): if it names the tag, 304.
+/// 4. If-Modified-Since, only without If-None-Match: 304 if the date is known to
 ///    mean this version.
 ///
 /// The RFC would have both dates compared with Last-Modified and no more. That holds where every version
@@ -116,9 +108,8 @@ pub enum Verdict {
 ///
 /// # Source
 /// RFC 9110 §13.1.1 to §13.1.4, §13.2.2.
-pub fn evaluate<'a, M, N>(
+pub(crate) fn evaluate<'a, M, N>(
     preconditions: Preconditions<'a, M, N>,
-    method: MethodKind,
     validators: &Validators,
 ) -> Verdict
 where
@@ -138,18 +129,16 @@ where
     if !stands {
         return Verdict::Failed;
     }
-    let held = match (preconditions.if_none_match, method) {
-        (Some(lines), _) => list_names(tag, lines, Comparison::Weak),
-        (None, MethodKind::Other) => false,
-        (None, MethodKind::GetOrHead) => preconditions
+    let is_held = match preconditions.if_none_match {
+        Some(lines) => list_names(tag, lines, Comparison::Weak),
+        None => preconditions
             .if_modified_since
             .and_then(unmodified_since)
             .unwrap_or(false),
     };
-    match (held, method) {
-        (false, _) => Verdict::Proceed,
-        (true, MethodKind::GetOrHead) => Verdict::NotModified,
-        (true, MethodKind::Other) => Verdict::Failed,
+    match is_held {
+        true => Verdict::NotModified,
+        false => Verdict::Proceed,
     }
 }
 
@@ -169,7 +158,7 @@ where
 ///
 /// # Source
 /// RFC 9110 §13.1.5, §8.8.2.2, §8.8.3.2.
-pub fn if_range_holds(field: &[u8], validators: &Validators, date: HttpDate) -> bool {
+pub(crate) fn if_range_holds(field: &[u8], validators: &Validators, date: HttpDate) -> bool {
     if field.iter().take(3).any(|byte| *byte == b'"') {
         let tag = validators.entity_tag.as_ref();
         return tag.is_some_and(|tag| tag.matches_exactly(field, Comparison::Strong));

@@ -12,7 +12,7 @@ const PORT_MAX: u32 = 65_535;
 
 /// What [`SitePath::encoded`] and links in pages write as `%XX`: everything but unreserved characters, the slash, and
 /// the sub-delims that mean nothing in a path, a field or HTML.
-pub const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+pub(crate) const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
@@ -30,7 +30,7 @@ pub const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'@');
 
 /// What a query may not hold in a URI-reference, and browsers send all the same. RFC 3986 §3.4.
-pub const NOT_IN_QUERY: &AsciiSet = &CONTROLS
+pub(crate) const NOT_IN_QUERY: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
     .add(b'<')
@@ -59,7 +59,7 @@ pub enum Form {
 
 /// The methods that decide which forms are allowed.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub enum MethodShape {
+pub(crate) enum MethodShape {
     /// May say `*`.
     Options,
     /// Must give an authority.
@@ -70,7 +70,7 @@ pub enum MethodShape {
 
 /// Why a request-target is refused. The answer is 400 for each.
 #[derive(Copy, Clone, Eq, PartialEq, Debug, thiserror::Error)]
-pub enum TargetError {
+pub(crate) enum TargetError {
     /// There is none.
     #[error("the request-target is empty")]
     Empty,
@@ -90,7 +90,7 @@ pub enum TargetError {
 
 /// A request-target in parts, which borrow from it.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub struct Target<'a> {
+pub(crate) struct Target<'a> {
     /// Which form it has.
     pub form: Form,
     /// Host and port, in the absolute and the authority form. Valid for [`valid_host`].
@@ -115,7 +115,7 @@ impl<'a> Target<'a> {
     ///
     /// # Source
     /// RFC 9112 §3.2; RFC 9110 §4.2.1 (an empty host), §4.2.4 (user information).
-    pub fn parse(raw: &'a [u8], method_is: MethodShape) -> Result<Target<'a>, TargetError> {
+    pub(crate) fn parse(raw: &'a [u8], method_is: MethodShape) -> Result<Target<'a>, TargetError> {
         let first = raw.first().ok_or(TargetError::Empty)?;
         if !raw.iter().all(u8::is_ascii_graphic) {
             return Err(TargetError::Byte);
@@ -181,7 +181,7 @@ impl<'a> Target<'a> {
 }
 
 /// Whether a target is the absolute form of an `https` resource.
-pub fn is_https(raw: &[u8]) -> bool {
+pub(crate) fn is_https(raw: &[u8]) -> bool {
     let scheme = b"https://";
     raw.get(..scheme.len())
         .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
@@ -215,7 +215,7 @@ fn has_port(host: &[u8]) -> bool {
 ///
 /// # Source
 /// RFC 9110 §7.2, RFC 9112 §3.2 (what is refused with 400), RFC 3986 §3.2.2 and §3.2.3.
-pub fn valid_host(field: &[u8]) -> bool {
+pub(crate) fn valid_host(field: &[u8]) -> bool {
     let (valid, port) = match field.strip_prefix(b"[") {
         Some(rest) => {
             let Some(end) = rest.iter().position(|byte| *byte == b']') else {
@@ -291,7 +291,7 @@ fn is_name_byte(byte: u8) -> bool {
 
 /// Why a path can name nothing here.
 #[derive(Copy, Clone, Eq, PartialEq, Debug, thiserror::Error)]
-pub enum PathError {
+pub(crate) enum PathError {
     /// A `%` without two hex digits after it: 400.
     #[error("the path has a % that is not followed by two hex digits")]
     BadEscape,
@@ -310,7 +310,7 @@ pub enum PathError {
 ///
 /// File names are bytes, so a path need not be UTF-8.
 #[derive(Clone, Eq, PartialEq, Debug)]
-pub struct SitePath {
+pub(crate) struct SitePath {
     /// Segments joined by single slashes, none of them empty, `.`, `..`, or with a NUL within.
     relative: Vec<u8>,
     directory_form: bool,
@@ -332,7 +332,7 @@ impl SitePath {
     ///
     /// # Source
     /// RFC 3986 §2.1, §5.2.4, §6.2.2; RFC 3629 §3 (overlong sequences).
-    pub fn decode(raw: &[u8]) -> Result<SitePath, PathError> {
+    pub(crate) fn decode(raw: &[u8]) -> Result<SitePath, PathError> {
         let mut path = SitePath {
             relative: Vec::with_capacity(raw.len()),
             directory_form: true,
@@ -370,17 +370,17 @@ impl SitePath {
     }
 
     /// The decoded path without a slash at either end; empty for the root.
-    pub fn relative(&self) -> &[u8] {
+    pub(crate) fn relative(&self) -> &[u8] {
         &self.relative
     }
 
     /// Whether the path can only name a directory: it ended in a slash or in a dot segment.
-    pub fn is_directory_form(&self) -> bool {
+    pub(crate) fn is_directory_form(&self) -> bool {
         self.directory_form
     }
 
     /// The decoded segments from the root on; none for the root.
-    pub fn segments(&self) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn segments(&self) -> impl Iterator<Item = &[u8]> {
         self.relative
             .split(|byte| *byte == b'/')
             .filter(|segment| !segment.is_empty())
@@ -392,7 +392,7 @@ impl SitePath {
     /// Safe in a Location field and in an attribute of HTML: it starts with one slash and something
     /// else than a slash or backslash, so it stays on this site, and holds no line ends, quotes,
     /// `<`, `>`, `&`, `?`, `#`, nor any byte outside of visible ASCII. Allocates.
-    pub fn encoded(&self) -> String {
+    pub(crate) fn encoded(&self) -> String {
         let mut encoded = String::with_capacity(self.relative.len() + 2);
         encoded.push('/');
         encoded.extend(percent_encode(&self.relative, ENCODED));
@@ -404,7 +404,7 @@ impl SitePath {
 
     /// Whether a segment starts with a dot, so that the path is hidden by the custom of Unix. The
     /// one exception is a first segment `.well-known` (RFC 8615), below which the rule holds again.
-    pub fn is_hidden(&self) -> bool {
+    pub(crate) fn is_hidden(&self) -> bool {
         self.segments().enumerate().any(|(index, segment)| {
             segment.starts_with(b".") && !(index == 0 && segment == b".well-known")
         })

@@ -17,7 +17,7 @@ enum Target {
 
 /// Appends bytes to a log.
 #[derive(Debug)]
-pub struct Append {
+pub(crate) struct Append {
     target: Target,
     /// Where to; opened with `O_APPEND`, or standard output.
     log: Arc<File>,
@@ -29,18 +29,13 @@ pub struct Append {
 }
 
 impl Append {
-    /// Appends all of `buffer`.
-    pub fn new(log: Arc<File>, buffer: Vec<u8>) -> Append {
-        Append::going_on(log, buffer, 0)
-    }
-
     /// Appends what follows the first `written` bytes of `buffer`.
-    pub fn going_on(log: Arc<File>, buffer: Vec<u8>, written: usize) -> Append {
+    pub(crate) fn going_on(log: Arc<File>, buffer: Vec<u8>, written: usize) -> Append {
         Append::to(Target::Log, log, buffer, written)
     }
 
     /// Writes lines to standard error.
-    pub fn notices(output: Arc<File>, lines: Vec<u8>) -> Append {
+    pub(crate) fn notices(output: Arc<File>, lines: Vec<u8>) -> Append {
         Append::to(Target::Notices, output, lines, 0)
     }
 
@@ -57,7 +52,8 @@ impl Append {
     }
 
     /// The lines, if the job was not taken.
-    pub fn into_buffer(self) -> Vec<u8> {
+    #[cfg(test)]
+    pub(crate) fn into_buffer(self) -> Vec<u8> {
         self.buffer
     }
 

@@ -6,7 +6,7 @@ use crate::site::validators::Identity;
 
 /// What came of [`Syscall::Examine`](super::Syscall::Examine).
 #[derive(Clone, Debug)]
-pub struct Examined {
+pub(crate) struct Examined {
     /// What tells it apart.
     pub identity: Identity,
     /// Its content, where nothing else may be sent.

@@ -9,7 +9,7 @@ use crate::sys::watches::{Walk, Watches};
 
 /// Watches the way to the root and opens what is at its end.
 #[derive(Debug)]
-pub struct Follow {
+pub(crate) struct Follow {
     root: Arc<Root>,
     watches: Arc<Watches>,
     found: Option<(Walk, io::Result<Root>)>,
@@ -17,7 +17,7 @@ pub struct Follow {
 
 impl Follow {
     /// Follows the path by which `root` was opened.
-    pub fn new(root: Arc<Root>, watches: Arc<Watches>) -> Follow {
+    pub(crate) fn new(root: Arc<Root>, watches: Arc<Watches>) -> Follow {
         Follow {
             root,
             watches,

@@ -2,7 +2,7 @@
 
 /// The page of a directory.
 #[derive(Debug)]
-pub struct Listing {
+pub(crate) struct Listing {
     /// HTML, in memory of just its length.
     pub page: Box<[u8]>,
     /// Two pages of one digest are the same.

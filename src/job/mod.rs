@@ -20,16 +20,17 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-pub use append::Append;
-pub use error::{JobError, Refusal};
-pub use examined::Examined;
-pub use follow::Follow;
-pub use listing::Listing;
-pub use one_shot::{CHECK_LENGTH_MAX, LOAD_LENGTH_MAX, OneShot, Save};
-pub use outcome::{Dependencies, FoundFile, LookupSite, Opened, Outcome, WatchCoverage};
-pub use read::{Locking, Map, Mapped, Unmapped, Warm};
-pub use recheck::{CONTENT_LENGTH_MAX, Compared, Recheck, Remembered, digest};
-pub use resolve::Resolve;
+pub(crate) use append::Append;
+pub(crate) use error::{JobError, Refusal};
+pub(crate) use examined::Examined;
+pub(crate) use follow::Follow;
+pub(crate) use listing::Listing;
+pub(crate) use one_shot::{CHECK_LENGTH_MAX, LOAD_LENGTH_MAX, OneShot, Save};
+pub use outcome::Opened;
+pub(crate) use outcome::{Dependencies, FoundFile, LookupSite, Outcome, WatchCoverage};
+pub(crate) use read::{Locking, Map, Mapped, Unmapped, Warm};
+pub(crate) use recheck::{Compared, Recheck, Remembered};
+pub(crate) use resolve::Resolve;
 
 use crate::memory::measured::Measured;
 use crate::site::listing::Name;
@@ -43,7 +44,7 @@ use crate::sys::watches::{Walk, Watches};
 
 /// Names a job between its submission and its result; the submitter chooses it, from 1 on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct JobId(pub u64);
+pub(crate) struct JobId(pub u64);
 
 impl JobId {
     /// A job of the engine's own, whose result interests nobody.
@@ -52,7 +53,7 @@ impl JobId {
 
 /// What may be handed to a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResidencyPolicy {
+pub(crate) enum ResidencyPolicy {
     /// Everything: whoever waits for the disk waits on the loop.
     Any,
     /// What is known to be resident; the rest is made so by a job first.
@@ -61,7 +62,7 @@ pub enum ResidencyPolicy {
 
 /// What is asked of the disk.
 #[derive(Debug)]
-pub enum Job {
+pub(crate) enum Job {
     /// Find the file that a look-up leads to, or what is in a directory. With expectations: first
     /// see whether everything is as it was, and if so look no further.
     Resolve(Box<Resolve>),
@@ -82,7 +83,7 @@ pub enum Job {
 /// What the server needs for itself. Everybody may be waiting for one of them, so one that does not end must not
 /// keep another from beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InternalJob {
+pub(crate) enum InternalJob {
     /// Following the path of the root.
     Follow,
     /// Writing the access log.
@@ -101,12 +102,12 @@ pub enum InternalJob {
 
 impl InternalJob {
     /// How many there are.
-    pub const COUNT: usize = 7;
+    pub(crate) const COUNT: usize = 7;
 }
 
 /// What came of a job.
 #[derive(Debug)]
-pub enum Done {
+pub(crate) enum Done {
     /// Of [`Job::Resolve`].
     Resolved(Outcome, Dependencies),
     /// Of [`Job::Follow`].
@@ -153,7 +154,7 @@ pub enum Done {
 
 impl Done {
     /// The errand that it came of.
-    pub fn internal_job(&self) -> Option<InternalJob> {
+    pub(crate) fn internal_job(&self) -> Option<InternalJob> {
         match self {
             Done::Followed { .. } => Some(InternalJob::Follow),
             Done::Appended { .. } => Some(InternalJob::Log),
@@ -167,7 +168,7 @@ impl Done {
     }
 
     /// Whether it tells of files of the site, and not of what the server needs for itself.
-    pub fn is_of_the_site(&self) -> bool {
+    pub(crate) fn is_of_the_site(&self) -> bool {
         matches!(
             self,
             Done::Resolved(..)
@@ -181,7 +182,7 @@ impl Done {
 
 /// The kernel call that a job needs next.
 #[derive(Debug)]
-pub enum Syscall<'a> {
+pub(crate) enum Syscall<'a> {
     /// `openat2` beneath the root with `O_PATH`, then `statx`: nothing is opened.
     Look(&'a Arc<Root>, &'a CStr, Links),
     /// `openat` of what [`Job::lend_located`] gives, which was found by this path, then `statx`.
@@ -212,7 +213,7 @@ pub enum Syscall<'a> {
 
 /// What a call gave.
 #[derive(Debug)]
-pub enum SyscallResult {
+pub(crate) enum SyscallResult {
     /// Of [`Syscall::Look`].
     Located(rustix::io::Result<(Located, Description)>),
     /// Of [`Syscall::Open`].
@@ -241,7 +242,7 @@ pub enum SyscallResult {
 
 impl Job {
     /// The next call to make.
-    pub fn step(&self) -> Syscall<'_> {
+    pub(crate) fn step(&self) -> Syscall<'_> {
         match self {
             Job::Resolve(resolve) => resolve.step(),
             Job::Follow(follow) => follow.step(),
@@ -255,7 +256,7 @@ impl Job {
     }
 
     /// Takes in what the call of the last step gave.
-    pub fn answer(&mut self, answer: SyscallResult) {
+    pub(crate) fn answer(&mut self, answer: SyscallResult) {
         match (self, answer) {
             (Job::Resolve(resolve), SyscallResult::Located(located)) => {
                 resolve.located(located);
@@ -300,7 +301,7 @@ impl Job {
     }
 
     /// Which errand of the server it is, if it is one: it has a place of its own and stands in no line.
-    pub fn internal_job(&self) -> Option<InternalJob> {
+    pub(crate) fn internal_job(&self) -> Option<InternalJob> {
         match self {
             Job::Follow(_) => Some(InternalJob::Follow),
             Job::Append(append) => Some(append.internal_job()),
@@ -313,7 +314,7 @@ impl Job {
     }
 
     /// The buffer to write from, and how much of it was written before. For [`Syscall::Write`].
-    pub fn lend_buffer(&mut self) -> (Vec<u8>, usize) {
+    pub(crate) fn lend_buffer(&mut self) -> (Vec<u8>, usize) {
         match self {
             Job::Append(append) => append.lend_buffer(),
             _ => (Vec::new(), 0),
@@ -321,7 +322,7 @@ impl Job {
     }
 
     /// What to open. For [`Syscall::Open`].
-    pub fn lend_located(&mut self) -> Option<Located> {
+    pub(crate) fn lend_located(&mut self) -> Option<Located> {
         match self {
             Job::Resolve(resolve) => resolve.lend_located(),
             _ => None,
@@ -329,7 +330,7 @@ impl Job {
     }
 
     /// What to close or unmap. For [`Syscall::Discard`].
-    pub fn take_discarded(&mut self) -> Option<Discarded> {
+    pub(crate) fn take_discarded(&mut self) -> Option<Discarded> {
         match self {
             Job::Discard(discarded) => discarded.take(),
             _ => None,
@@ -337,7 +338,7 @@ impl Job {
     }
 
     /// What came of it, once [`step`](Job::step) says that it is there.
-    pub fn finish(self) -> Done {
+    pub(crate) fn finish(self) -> Done {
         match self {
             Job::Resolve(resolve) => resolve.finish(),
             Job::Follow(follow) => follow.finish(),
@@ -350,7 +351,7 @@ impl Job {
     }
 
     /// Gives a job up that was not begun, for this reason.
-    pub fn abandon(self, error: JobError) -> Done {
+    pub(crate) fn abandon(self, error: JobError) -> Done {
         match self {
             Job::Resolve(resolve) => resolve.abandon(error),
             Job::Follow(follow) => follow.finish(),

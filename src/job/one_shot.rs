@@ -13,7 +13,7 @@ use crate::sys::mapping::Addresses;
 
 /// What is to be done at once.
 #[derive(Debug)]
-pub enum OneShot {
+pub(crate) enum OneShot {
     /// Make mapped bytes resident that were about to be sent.
     Populate(Vec<Addresses>),
     /// Open a log for appending.
@@ -34,7 +34,7 @@ pub enum OneShot {
 
 /// A file that is written in place of what it was.
 #[derive(Debug)]
-pub struct Save {
+pub(crate) struct Save {
     /// Where.
     pub path: PathBuf,
     /// What.
@@ -44,10 +44,10 @@ pub struct Save {
 }
 
 /// Bytes that tell whether a file may be replaced.
-pub const CHECK_LENGTH_MAX: u64 = 64 << 10;
+pub(crate) const CHECK_LENGTH_MAX: u64 = 64 << 10;
 
 /// Most bytes that are read of a file that is not of the site.
-pub const LOAD_LENGTH_MAX: u64 = 256 << 20;
+pub(crate) const LOAD_LENGTH_MAX: u64 = 256 << 20;
 
 impl OneShot {
     /// What comes of it where it is not done.

@@ -39,7 +39,7 @@ impl Opened {
 
 /// What a look-up leads to.
 #[derive(Debug)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// All that was expected still holds.
     Unchanged,
     /// A file.
@@ -58,7 +58,7 @@ pub enum Outcome {
 
 /// What is known of the directories that a look-up goes through.
 #[derive(Clone, Debug)]
-pub enum WatchCoverage {
+pub(crate) enum WatchCoverage {
     /// Nobody watches them.
     Unwatched,
     /// They are watched from before the look-up on, and no link leads to the last of them.
@@ -69,7 +69,7 @@ pub enum WatchCoverage {
 
 /// Where a look-up is made.
 #[derive(Clone, Debug)]
-pub struct LookupSite {
+pub(crate) struct LookupSite {
     /// Beneath this directory.
     pub root: Arc<Root>,
     /// Whether that is still the root has to be seen first, because its path is not watched.
@@ -84,7 +84,7 @@ pub struct LookupSite {
 
 /// What a look-up rests on.
 #[derive(Debug)]
-pub struct Dependencies {
+pub(crate) struct Dependencies {
     /// Where it looked.
     pub plan: LookupPlan,
     /// What was walked, if a walk was needed.
@@ -95,7 +95,7 @@ pub struct Dependencies {
 
 /// A file that a look-up led to.
 #[derive(Debug)]
-pub struct FoundFile {
+pub(crate) struct FoundFile {
     /// Its name below the root.
     pub path: CString,
     /// The file.

@@ -53,14 +53,14 @@ impl Progress {
 
 /// Makes part of a file resident, so that sending it does not wait.
 #[derive(Debug)]
-pub struct Warm {
+pub(crate) struct Warm {
     file: Arc<OpenFile>,
     progress: Progress,
 }
 
 impl Warm {
     /// Reads these bytes; what lies past the end of the file is not there and no error.
-    pub fn new(file: Arc<OpenFile>, bytes: Range<u64>) -> Warm {
+    pub(crate) fn new(file: Arc<OpenFile>, bytes: Range<u64>) -> Warm {
         Warm {
             file,
             progress: Progress::of(bytes),
@@ -88,7 +88,7 @@ impl Warm {
 
 /// Whether a mapping is kept in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Locking {
+pub(crate) enum Locking {
     /// The kernel may let its pages go.
     Unlocked,
     /// `mlock(2)`, where the limit allows it.
@@ -97,7 +97,7 @@ pub enum Locking {
 
 /// What came of mapping a file.
 #[derive(Debug)]
-pub struct Mapped {
+pub(crate) struct Mapped {
     /// The version that was asked for.
     pub version: FileVersion,
     /// The watch on its inode, if one was had. It was there before the version was compared.
@@ -110,10 +110,11 @@ pub struct Mapped {
 
 /// Why a file was not mapped.
 #[derive(Debug)]
-pub enum Unmapped {
+pub(crate) enum Unmapped {
     /// No watch is to be had: ENOSPC past `max_user_watches`, ENOENT without /proc.
-    Unwatched(io::Error),
+    Unwatched,
     /// It cannot be read or mapped; ESTALE: it is no longer of that version.
+    #[cfg_attr(not(test), expect(dead_code, reason = "shown by Debug"))]
     Failed(io::Error),
 }
 
@@ -125,7 +126,7 @@ const POPULATED_LENGTH_MAX: usize = 1 << 20;
 /// Makes a file resident, watches it and maps it: in this order, because a page that has to be read while
 /// a mapping is populated makes others wait for `mmap_lock`.
 #[derive(Debug)]
-pub struct Map {
+pub(crate) struct Map {
     /// The version that the mapping is for; its length is mapped.
     pub(super) version: FileVersion,
     file: Arc<OpenFile>,
@@ -137,7 +138,7 @@ pub struct Map {
 
 impl Map {
     /// Maps `file` if it is still of this version.
-    pub fn new(
+    pub(crate) fn new(
         file: Arc<OpenFile>,
         version: FileVersion,
         watches: Arc<Watches>,
@@ -174,11 +175,11 @@ impl Map {
     ///
     /// # Blocking
     /// Waits for the disk.
-    pub fn map(&self) -> Mapped {
+    pub(crate) fn map(&self) -> Mapped {
         let watch = self.watches.add_file(&self.file);
         let (watch, memory) = match watch {
             Ok(watch) => (Some(watch), self.map_watched().map_err(Unmapped::Failed)),
-            Err(error) => (None, Err(Unmapped::Unwatched(error))),
+            Err(_) => (None, Err(Unmapped::Unwatched)),
         };
         let (memory, digest) = match memory {
             Ok((memory, digest)) => (Ok(memory), digest),

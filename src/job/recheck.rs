@@ -14,16 +14,16 @@ use crate::sys::beneath::{Links, Root};
 use crate::sys::file::{FileKind, FileVersion};
 
 /// Longest content that is compared: each is read once every `--recheck`.
-pub const CONTENT_LENGTH_MAX: u64 = 1 << 20;
+pub(crate) const CONTENT_LENGTH_MAX: u64 = 1 << 20;
 
 /// Tells contents apart. One that was made to have the digest of another is the writer's own doing.
-pub fn digest(content: &[u8]) -> NonZeroU64 {
+pub(crate) fn digest(content: &[u8]) -> NonZeroU64 {
     NonZeroU64::new(hash(content)).unwrap_or(NonZeroU64::MIN)
 }
 
 /// What is remembered of one path.
 #[derive(Debug)]
-pub struct Remembered {
+pub(crate) struct Remembered {
     /// What each name led to.
     pub expectations: Vec<Expectation>,
     /// The digests of contents that are held in memory, by version.
@@ -32,7 +32,7 @@ pub struct Remembered {
 
 /// How it compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compared {
+pub(crate) enum Compared {
     /// Nothing has changed.
     Same,
     /// A name leads to another version, or it cannot be told.
@@ -43,14 +43,14 @@ pub enum Compared {
 
 /// The comparison of several.
 #[derive(Debug)]
-pub struct Recheck {
+pub(crate) struct Recheck {
     root: Arc<Root>,
     remembered: Vec<Remembered>,
 }
 
 impl Recheck {
     /// Compares these beneath a root.
-    pub fn new(root: Arc<Root>, remembered: Vec<Remembered>) -> Recheck {
+    pub(crate) fn new(root: Arc<Root>, remembered: Vec<Remembered>) -> Recheck {
         Recheck { root, remembered }
     }
 
@@ -58,7 +58,7 @@ impl Recheck {
     ///
     /// # Blocking
     /// Waits for the disk.
-    pub fn compare(&self) -> Vec<Compared> {
+    pub(crate) fn compare(&self) -> Vec<Compared> {
         let compare = |one| self.compare_one(one).unwrap_or(Compared::Differs);
         self.remembered.iter().map(compare).collect()
     }

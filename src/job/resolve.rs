@@ -71,7 +71,7 @@ enum OpenProgress {
 
 /// The look-up of one path: candidates in order, then the precompressed variants of the first that is a file.
 #[derive(Debug)]
-pub struct Resolve {
+pub(crate) struct Resolve {
     expected: Option<Vec<Expectation>>,
     /// The digest of the page that is known of the directory.
     expected_page: Option<u64>,
@@ -86,17 +86,21 @@ pub struct Resolve {
 
 impl Resolve {
     /// A look-up that starts from nothing.
-    pub fn new(lookup: LookupPlan, site: LookupSite) -> Resolve {
+    pub(crate) fn new(lookup: LookupPlan, site: LookupSite) -> Resolve {
         Resolve::with(lookup, None, site)
     }
 
     /// A look-up that may end early if all is as expected.
-    pub fn checking(lookup: LookupPlan, expected: Vec<Expectation>, site: LookupSite) -> Resolve {
+    pub(crate) fn checking(
+        lookup: LookupPlan,
+        expected: Vec<Expectation>,
+        site: LookupSite,
+    ) -> Resolve {
         Resolve::with(lookup, Some(expected), site)
     }
 
     /// The same, where a page of this digest is known.
-    pub fn expecting_page(self, digest: Option<u64>) -> Resolve {
+    pub(crate) fn expecting_page(self, digest: Option<u64>) -> Resolve {
         Resolve {
             expected_page: digest,
             ..self
@@ -160,7 +164,7 @@ impl Resolve {
     ///
     /// # Blocking
     /// Waits for the disk.
-    pub fn walk(&self) -> Walk {
+    pub(crate) fn walk(&self) -> Walk {
         let WatchCoverage::Unknown(watches) = &self.site.coverage else {
             return Walk::default();
         };

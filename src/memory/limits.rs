@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 /// What sets a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LimitSource {
+pub(crate) enum LimitSource {
     /// The memory of the machine.
     Machine,
     /// A control group that the process is in.
@@ -20,7 +20,7 @@ pub enum LimitSource {
 
 impl LimitSource {
     /// What it is called in messages.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             LimitSource::Machine => "machine",
             LimitSource::ControlGroup => "cgroup",
@@ -32,7 +32,7 @@ impl LimitSource {
 
 /// A limit on memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limit {
+pub(crate) struct Limit {
     /// In bytes.
     pub bytes: u64,
     /// What sets it.
@@ -41,7 +41,7 @@ pub struct Limit {
 
 impl Limit {
     /// The smallest of some limits; none at all counts as the whole of the address space.
-    pub fn smallest(limits: impl IntoIterator<Item = Limit>) -> Limit {
+    pub(crate) fn smallest(limits: impl IntoIterator<Item = Limit>) -> Limit {
         let none = Limit {
             bytes: u64::MAX,
             source: LimitSource::Machine,
@@ -57,7 +57,7 @@ impl Limit {
 
 /// The version of the interface of control groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Version {
+pub(crate) enum Version {
     /// A hierarchy of the memory controller alone.
     One,
     /// The unified hierarchy.
@@ -66,7 +66,7 @@ pub enum Version {
 
 impl Version {
     /// Files with a limit in the directory of a group.
-    pub fn limit_files(self) -> &'static [&'static str] {
+    pub(crate) fn limit_files(self) -> &'static [&'static str] {
         match self {
             Version::One => &["memory.limit_in_bytes"],
             // What is above `high` is slowed down until it is given back.
@@ -75,7 +75,7 @@ impl Version {
     }
 
     /// The file that says how much is charged to a group.
-    pub fn usage_file(self) -> &'static str {
+    pub(crate) fn usage_file(self) -> &'static str {
         match self {
             Version::One => "memory.usage_in_bytes",
             Version::Two => "memory.current",
@@ -85,7 +85,7 @@ impl Version {
 
 /// The directories of the groups that a process is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Groups {
+pub(crate) struct Groups {
     /// The interface of their files.
     pub version: Version,
     /// Its own group first, then those that this one is in, as far as they are visible.
@@ -96,7 +96,7 @@ pub struct Groups {
 /// mount points of `/proc/self/mountinfo`. `None` where no controller of memory is mounted.
 ///
 /// A hierarchy of version 1 that has the controller is preferred: version 2 has it only if no other has.
-pub fn groups(cgroup: &str, mountinfo: &str) -> Option<Groups> {
+pub(crate) fn groups(cgroup: &str, mountinfo: &str) -> Option<Groups> {
     let of_version = |version| {
         let path = cgroup.lines().find_map(|line| group_path(line, version))?;
         let mount = mountinfo.lines().find_map(|line| mount(line, version))?;
@@ -178,13 +178,13 @@ fn directories(mount: &Mount, path: &Path) -> Vec<PathBuf> {
 
 /// What a file with a limit says. `None`: there is none. Version 1 writes the largest multiple of a page for
 /// that, which is more than any machine has.
-pub fn parse_limit(text: &str) -> Option<u64> {
+pub(crate) fn parse_limit(text: &str) -> Option<u64> {
     let bytes: u64 = text.trim_ascii().parse().ok()?;
     (bytes < 1 << 60).then_some(bytes)
 }
 
 /// The value of a line `name value` in bytes.
-pub fn field(text: &str, name: &str) -> Option<u64> {
+pub(crate) fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| {
         let value = line.strip_prefix(name)?.strip_prefix([' ', ':'])?;
         value.split_whitespace().next()?.parse().ok()
@@ -192,14 +192,14 @@ pub fn field(text: &str, name: &str) -> Option<u64> {
 }
 
 /// `MemTotal` and `MemAvailable` of `/proc/meminfo`, in bytes.
-pub fn machine_memory(meminfo: &str) -> Option<(u64, u64)> {
+pub(crate) fn machine_memory(meminfo: &str) -> Option<(u64, u64)> {
     let bytes = |name| Some(field(meminfo, name)? << 10);
     Some((bytes("MemTotal")?, bytes("MemAvailable")?))
 }
 
 /// Bytes charged to a group that the kernel cannot take back: of what is charged, its pages of files and its
 /// caches of names and inodes.
-pub fn unreclaimable(version: Version, usage: u64, stat: &str) -> u64 {
+pub(crate) fn unreclaimable(version: Version, usage: u64, stat: &str) -> u64 {
     let sum = |names: &[&str]| {
         names
             .iter()
@@ -217,7 +217,7 @@ pub fn unreclaimable(version: Version, usage: u64, stat: &str) -> u64 {
 
 /// Resident memory of a process, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Resident {
+pub(crate) struct Resident {
     /// All of it, pages of files that others may use as well included.
     pub all: u64,
     /// What belongs to this process alone.
@@ -225,7 +225,7 @@ pub struct Resident {
 }
 
 /// What `/proc/self/statm` says, in pages of `page_length` bytes.
-pub fn resident(statm: &str, page_length: u64) -> Option<Resident> {
+pub(crate) fn resident(statm: &str, page_length: u64) -> Option<Resident> {
     let mut pages = statm.split_whitespace().skip(1);
     let mut next = || pages.next()?.parse::<u64>().ok();
     let (all, shared) = (next()?, next()?);

@@ -4,13 +4,13 @@ use super::limits::{Groups, Limit, Resident};
 
 /// Where limits and use are read: the control groups of this process, if it is in any.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemoryFiles {
+pub(crate) struct MemoryFiles {
     pub(crate) groups: Option<Groups>,
 }
 
 /// What was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Measured {
+pub(crate) struct Measured {
     /// The smallest of all limits.
     pub limit: Limit,
     /// The memory of the machine and what of it is available, where that is known.

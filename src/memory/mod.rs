@@ -4,14 +4,14 @@
 //! from the texts that the kernel gives; `plan` says who gives way when it becomes short;
 //! `slack` says when free memory goes back to the kernel.
 
-pub mod limits;
-pub mod measured;
-pub mod plan;
-pub mod slack;
+pub(crate) mod limits;
+pub(crate) mod measured;
+pub(crate) mod plan;
+pub(crate) mod slack;
 
 /// What memory is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub(crate) enum Part {
     /// What was left when the server had started: settings, tables of fixed size, the engine.
     Program,
     /// Copies of short files.
@@ -40,7 +40,7 @@ pub enum Part {
 
 impl Part {
     /// All of them.
-    pub const ALL: [Part; 12] = [
+    pub(crate) const ALL: [Part; 12] = [
         Part::Program,
         Part::Copies,
         Part::Files,
@@ -56,7 +56,7 @@ impl Part {
     ];
 
     /// What it is called at /status and /metrics.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Part::Program => "program",
             Part::Copies => "copies",
@@ -76,28 +76,28 @@ impl Part {
 
 /// Bytes by part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Parts([u64; Part::ALL.len()]);
+pub(crate) struct Parts([u64; Part::ALL.len()]);
 
 impl Parts {
     /// Adds bytes to a part.
-    pub fn add(&mut self, part: Part, bytes: u64) {
+    pub(crate) fn add(&mut self, part: Part, bytes: u64) {
         self.0[part as usize] += bytes;
     }
 
     /// Bytes of a part.
-    pub fn of(&self, part: Part) -> u64 {
+    pub(crate) fn of(&self, part: Part) -> u64 {
         self.0[part as usize]
     }
 
     /// Bytes of all parts.
-    pub fn sum(&self) -> u64 {
+    pub(crate) fn sum(&self) -> u64 {
         self.0.iter().sum()
     }
 }
 
 /// Bytes of a hash table with room for `capacity` entries of `entry_length` bytes: hashbrown keeps a byte of
 /// control for each and leaves one of eight places empty.
-pub fn table_bytes(capacity: usize, entry_length: usize) -> u64 {
+pub(crate) fn table_bytes(capacity: usize, entry_length: usize) -> u64 {
     match capacity {
         0 => 0,
         _ => {
@@ -109,7 +109,7 @@ pub fn table_bytes(capacity: usize, entry_length: usize) -> u64 {
 
 /// Bytes of a list in order of use with so many entries of `entry_length` bytes: each is a block with two
 /// pointers, and the table has two more.
-pub fn lru_bytes(count: usize, entry_length: usize) -> u64 {
+pub(crate) fn lru_bytes(count: usize, entry_length: usize) -> u64 {
     let pointers = 2 * size_of::<usize>();
     count as u64 * (entry_length + pointers) as u64 + table_bytes(count, pointers)
 }

@@ -50,31 +50,31 @@ const BUFFER_SHARE: u64 = 4;
 const PATH_BYTES_MIN: u64 = 150;
 
 /// The budget in bytes: what was asked for, else a share of the limit.
-pub fn budget(asked: Option<u64>, limit: Limit) -> u64 {
+pub(crate) fn budget(asked: Option<u64>, limit: Limit) -> u64 {
     asked.unwrap_or(limit.bytes / BUDGET_SHARE)
 }
 
 /// Connections for which there is room below a limit and within the budget.
-pub fn connection_count_max(limit: Limit, budget: u64) -> usize {
+pub(crate) fn connection_count_max(limit: Limit, budget: u64) -> usize {
     let each = CONNECTION_BYTES + CONNECTION_TABLE_BYTES;
     let below = usize::try_from(limit.bytes / CONNECTION_SHARE / each).unwrap_or(usize::MAX);
     below.min(connection_count_fitting(budget))
 }
 
 /// Connections whose places in the table are within the budget, however many are asked for.
-pub fn connection_count_fitting(budget: u64) -> usize {
+pub(crate) fn connection_count_fitting(budget: u64) -> usize {
     let fitting = budget / CONNECTION_TABLE_SHARE / CONNECTION_TABLE_BYTES;
     usize::try_from(fitting).unwrap_or(usize::MAX).max(1)
 }
 
 /// Bytes that connections may hold in buffers and log lines, of so many that may be used.
-pub fn buffer_bytes_max(target: u64) -> u64 {
+pub(crate) fn buffer_bytes_max(target: u64) -> u64 {
     target / BUFFER_SHARE
 }
 
 /// What the kernel keeps for the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Kept {
+pub(crate) struct Kept {
     /// Watched files and directories.
     pub watches: usize,
     /// Open files.
@@ -85,7 +85,7 @@ pub struct Kept {
 
 impl Kept {
     /// About how many bytes that takes.
-    pub fn bytes(self) -> u64 {
+    pub(crate) fn bytes(self) -> u64 {
         self.watches as u64 * WATCH_BYTES
             + self.open_files as u64 * OPEN_FILE_BYTES
             + self.connections as u64 * CONNECTION_BYTES
@@ -94,7 +94,7 @@ impl Kept {
 
 /// What was measured.
 #[derive(Clone, Copy, Debug)]
-pub struct Measurement {
+pub(crate) struct Measurement {
     /// The smallest limit.
     pub limit: Limit,
     /// Resident memory of this process alone.
@@ -109,7 +109,7 @@ pub struct Measurement {
 
 /// Whether tasks have waited for memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pressure {
+pub(crate) enum Pressure {
     /// Not so that the kernel would have told of it, as far as it does.
     Untold,
     /// It has.
@@ -121,7 +121,7 @@ pub enum Pressure {
 /// The budget less the slack of the allocator, or the ceiling if that is lower. The ceiling is lowered when
 /// memory turns out to be short, and raised slowly afterwards.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     asked: Option<u64>,
     budget: u64,
     slack: u64,
@@ -131,7 +131,7 @@ pub struct Plan {
 
 impl Plan {
     /// A plan before anything was measured.
-    pub fn new(asked: Option<u64>, limit: Limit) -> Plan {
+    pub(crate) fn new(asked: Option<u64>, limit: Limit) -> Plan {
         let budget = budget(asked, limit);
         Plan {
             asked,
@@ -143,17 +143,17 @@ impl Plan {
     }
 
     /// The budget in bytes.
-    pub fn budget(&self) -> u64 {
+    pub(crate) fn budget(&self) -> u64 {
         self.budget
     }
 
     /// Bytes that may be used now, at most the budget.
-    pub fn target(&self) -> u64 {
+    pub(crate) fn target(&self) -> u64 {
         self.ceiling.min(self.budget - self.slack)
     }
 
     /// Takes a measurement in, made when so many bytes were allocated and used.
-    pub fn measured(&mut self, measurement: Measurement, allocated: u64, used: u64) {
+    pub(crate) fn measured(&mut self, measurement: Measurement, allocated: u64, used: u64) {
         let Measurement {
             limit,
             resident_own,
@@ -192,12 +192,12 @@ impl Plan {
     /// The system has refused memory.
     ///
     /// Half has to go: blocks are only of use to others when whole pages of the allocator are free.
-    pub fn refused(&mut self, used: u64) {
+    pub(crate) fn refused(&mut self, used: u64) {
         self.lower_to((used / 2).max(self.budget / FLOOR_SHARE_REFUSED));
     }
 
     /// What was given back for want of memory cannot be had again: this is no time to use more.
-    pub fn has_no_reserve(&mut self) {
+    pub(crate) fn has_no_reserve(&mut self) {
         self.calm_count = 0;
     }
 
@@ -213,7 +213,7 @@ impl Plan {
 
 /// The caches, and what their entries take in all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Holdings {
+pub(crate) struct Holdings {
     /// Cached files.
     pub files: u64,
     /// Open files.
@@ -224,7 +224,7 @@ pub struct Holdings {
 
 /// Which cache gives way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Victim {
+pub(crate) enum Victim {
     /// That of files.
     Files,
     /// That of open files.
@@ -235,7 +235,7 @@ pub enum Victim {
 
 impl Holdings {
     /// The cache that takes most; `None`: there is nothing to give.
-    pub fn victim(self) -> Option<Victim> {
+    pub(crate) fn victim(self) -> Option<Victim> {
         let all = [
             (self.files, Victim::Files),
             (self.open_files, Victim::OpenFiles),
@@ -248,7 +248,7 @@ impl Holdings {
 
 /// Sizes that may be too large for the memory there is.
 #[derive(Clone, Copy, Debug)]
-pub struct Sizes {
+pub(crate) struct Sizes {
     /// The smallest limit.
     pub limit: Limit,
     /// `--memory`, if it was given.
@@ -262,7 +262,7 @@ pub struct Sizes {
 }
 
 /// What an operator should know of sizes that were asked for: one line each.
-pub fn warnings(sizes: &Sizes) -> Vec<String> {
+pub(crate) fn warnings(sizes: &Sizes) -> Vec<String> {
     let limit = sizes.limit;
     let budget = budget(sizes.memory, limit);
     let of_limit = match limit.source {

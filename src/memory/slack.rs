@@ -18,7 +18,7 @@ const KEPT_SHARE: u64 = 64;
 const HUGE_PAGES_LIMIT_MIN: u64 = 2 << 30;
 
 /// Whether huge pages are for a server under such a limit.
-pub fn huge_pages(limit: Limit) -> HugePages {
+pub(crate) fn huge_pages(limit: Limit) -> HugePages {
     match limit.bytes >= HUGE_PAGES_LIMIT_MIN {
         true => HugePages::Allowed,
         false => HugePages::Refused,
@@ -27,7 +27,7 @@ pub fn huge_pages(limit: Limit) -> HugePages {
 
 /// What is done about free memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FreeMemory {
+pub(crate) enum FreeMemory {
     /// It stays.
     Kept,
     /// It goes back to the kernel.
@@ -36,7 +36,7 @@ pub enum FreeMemory {
 
 /// The free memory that is resident.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Slack {
+pub(crate) struct Slack {
     bytes: u64,
     /// What was left when it was last given back: that much is in pieces, and trying again would do nothing.
     left: u64,
@@ -46,18 +46,18 @@ pub struct Slack {
 
 impl Slack {
     /// Resident memory that is not allocated, as last measured.
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// Times that memory was given back.
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.count
     }
 
     /// Takes in how much is resident and allocated, and whether caches have given way since the last time. Gives what
     /// to do now; after [`FreeMemory::GivenBack`] the next measurement is to come once it is done.
-    pub fn measured(
+    pub(crate) fn measured(
         &mut self,
         limit: Limit,
         resident: u64,

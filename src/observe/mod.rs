@@ -4,5 +4,5 @@
 pub(crate) mod access_log;
 pub(crate) mod iterations;
 pub(crate) mod notices;
-pub mod status;
+pub(crate) mod status;
 pub(crate) mod text;

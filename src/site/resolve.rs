@@ -116,7 +116,7 @@ impl LookupPlan {
         }
     }
 
-    /// The names in it that are looked at: candidates and their precompressed variants. Where it may be listed, [`ANY`] as well.
+    /// The names in it that are looked at: candidates and their precompressed variants. Where it may be listed, `ANY` as well.
     pub fn names(&self) -> impl Iterator<Item = &[u8]> {
         let of_candidates = self.candidates.iter().flat_map(|candidate| {
             let precompressed = candidate.precompressed.iter().map(|(_, path)| path);

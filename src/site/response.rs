@@ -4,7 +4,7 @@ use super::fixed::Allow;
 use super::representation::{Representation, Vary};
 use crate::clock::Now;
 use crate::http::content_coding::Coding;
-use crate::http::precondition::{self, MethodKind, Preconditions, Verdict};
+use crate::http::precondition::{self, Preconditions, Verdict};
 use crate::http::range::{self, ByteRange, RangeLimits, Selection};
 use crate::http::request::{Field, Method, Request};
 use crate::http::status::{Refusal, Status};
@@ -145,11 +145,7 @@ pub fn select(
     .iter()
     .any(|field| request.has(*field));
     if conditional {
-        let verdict = precondition::evaluate(
-            preconditions(request),
-            MethodKind::GetOrHead,
-            &representation.validators,
-        );
+        let verdict = precondition::evaluate(preconditions(request), &representation.validators);
         match verdict {
             Verdict::Proceed => {}
             Verdict::NotModified => return Selected::NotModified,

@@ -14,7 +14,7 @@ const PROC: u64 = 0x9FA0;
 
 /// How files are found and opened here.
 #[derive(Clone, Debug)]
-pub struct FileAccess {
+pub(crate) struct FileAccess {
     /// `/proc/self/fd`, through which what was looked at is opened and nothing else: `proc_pid_fd(5)`. Held open, so
     /// that no later mount takes its place.
     descriptors: Result<Arc<OwnedFd>, Errno>,
@@ -23,7 +23,7 @@ pub struct FileAccess {
 
 /// Who walks the paths that jobs look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Walking {
+pub(crate) enum Walking {
     /// The kernel (`openat2`). A ring always has it do so.
     Kernel,
     /// We do, because `openat2` is refused with this error.
@@ -45,7 +45,7 @@ impl FileAccess {
     }
 
     /// Who walks paths.
-    pub fn walking(&self) -> Walking {
+    pub(crate) fn walking(&self) -> Walking {
         self.walking
     }
 
@@ -71,7 +71,7 @@ impl FileAccess {
     ///
     /// # Errors
     /// Why it cannot.
-    pub fn descriptors(&self) -> rustix::io::Result<BorrowedFd<'_>> {
+    pub(crate) fn descriptors(&self) -> rustix::io::Result<BorrowedFd<'_>> {
         match &self.descriptors {
             Ok(descriptors) => Ok(descriptors.as_fd()),
             Err(error) => Err(*error),

@@ -46,7 +46,7 @@ pub(super) const RESOLVE_FLAGS: ResolveFlags =
 
 /// What becomes of links on a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Links {
+pub(crate) enum Links {
     /// They are followed, as long as they stay beneath the root.
     Followed,
     /// An open of a path with any of them fails with ELOOP; a description of a path that ends in one
@@ -56,7 +56,7 @@ pub enum Links {
 
 /// The directory that is served.
 #[derive(Debug)]
-pub struct Root {
+pub(crate) struct Root {
     directory: OpenFile,
     path: CString,
     identity: (u64, u64),
@@ -67,7 +67,7 @@ pub struct Root {
 
 /// What a path below a root led to. It is not open: neither looking at it nor holding it has an effect on it.
 #[derive(Debug)]
-pub struct Located {
+pub(crate) struct Located {
     /// Taken out when it is closed.
     descriptor: Option<OwnedFd>,
     deferred_drops: DeferredDrops,
@@ -78,7 +78,7 @@ impl Located {
     ///
     /// # Errors
     /// Those of `statx(2)`.
-    pub fn describe(&self) -> rustix::io::Result<Description> {
+    pub(crate) fn describe(&self) -> rustix::io::Result<Description> {
         describe(self.descriptor().ok_or(Errno::BADF)?)
     }
 
@@ -114,7 +114,7 @@ impl Root {
     ///
     /// # Errors
     /// Those of `open(2)`: ENOENT, ENOTDIR, EACCES.
-    pub fn open(path: &Path, deferred_drops: DeferredDrops) -> io::Result<Root> {
+    pub(crate) fn open(path: &Path, deferred_drops: DeferredDrops) -> io::Result<Root> {
         Root::open_by(path, deferred_drops, FileAccess::here())
     }
 
@@ -136,18 +136,18 @@ impl Root {
     ///
     /// # Errors
     /// Those of `open(2)`: ENOENT, ENOTDIR, EACCES.
-    pub fn open_again(&self) -> io::Result<Root> {
+    pub(crate) fn open_again(&self) -> io::Result<Root> {
         let path = Path::new(OsStr::from_bytes(self.path.to_bytes()));
         Root::open_by(path, self.deferred_drops().clone(), self.access.clone())
     }
 
     /// How files are found and opened here.
-    pub fn access(&self) -> &FileAccess {
+    pub(crate) fn access(&self) -> &FileAccess {
         &self.access
     }
 
     /// The path that it was opened by.
-    pub fn path(&self) -> &CStr {
+    pub(crate) fn path(&self) -> &CStr {
         &self.path
     }
 
@@ -155,24 +155,24 @@ impl Root {
     ///
     /// # Errors
     /// Those of `getcwd(2)` and `readlink(2)`; ENOENT without /proc.
-    pub fn absolute_paths(&self) -> io::Result<Vec<PathBuf>> {
+    pub(crate) fn absolute_paths(&self) -> io::Result<Vec<PathBuf>> {
         let asked = Path::new(OsStr::from_bytes(self.path.to_bytes()));
         mounts::paths_to(asked, self.directory.descriptor())
     }
 
     /// Whether something described is this directory.
-    pub fn is(&self, description: &Description) -> bool {
+    pub(crate) fn is(&self, description: &Description) -> bool {
         let version = description.version;
         description.kind == FileKind::Directory && self.identity == (version.device, version.inode)
     }
 
     /// The device of its file system.
-    pub fn device(&self) -> u64 {
+    pub(crate) fn device(&self) -> u64 {
         self.identity.0
     }
 
     /// Whether two are the same directory on the same mount: on another one, what is mounted below it is another.
-    pub fn is_same(&self, other: &Root) -> bool {
+    pub(crate) fn is_same(&self, other: &Root) -> bool {
         self.identity == other.identity && self.mount == other.mount
     }
 
@@ -185,7 +185,7 @@ impl Root {
     ///
     /// # Blocking
     /// Waits for the disk when the names or the inode are not cached.
-    pub fn locate(&self, path: &CStr, links: Links) -> rustix::io::Result<Located> {
+    pub(crate) fn locate(&self, path: &CStr, links: Links) -> rustix::io::Result<Located> {
         self.walk_to(path, LOOK_FLAGS, links)
             .map(|descriptor| self.adopt_located(descriptor))
     }
@@ -198,7 +198,7 @@ impl Root {
     ///
     /// # Blocking
     /// Waits for the disk.
-    pub fn open_located(
+    pub(crate) fn open_located(
         &self,
         located: Located,
         path: &CStr,
@@ -248,7 +248,7 @@ impl Root {
     ///
     /// # Blocking
     /// Waits for the disk.
-    pub fn open_directory(&self, path: &CStr, links: Links) -> rustix::io::Result<OpenFile> {
+    pub(crate) fn open_directory(&self, path: &CStr, links: Links) -> rustix::io::Result<OpenFile> {
         self.walk_to(path, DIRECTORY_FLAGS, links)
             .map(|descriptor| self.adopt(descriptor))
     }
@@ -287,7 +287,7 @@ impl Root {
     ///
     /// # Blocking
     /// Waits for the disk.
-    pub fn walk<'a>(
+    pub(crate) fn walk<'a>(
         &self,
         watches: &Watches,
         directory: &[u8],
@@ -341,7 +341,7 @@ impl Root {
     ///
     /// # Blocking
     /// Waits for the disk.
-    pub fn linked_since(&self) -> i64 {
+    pub(crate) fn linked_since(&self) -> i64 {
         Path::new(OsStr::from_bytes(self.path.to_bytes()))
             .ancestors()
             .filter_map(|part| std::fs::symlink_metadata(part).ok())
@@ -352,7 +352,7 @@ impl Root {
     }
 
     /// Where files and mappings of this root go when they are dropped.
-    pub fn deferred_drops(&self) -> &DeferredDrops {
+    pub(crate) fn deferred_drops(&self) -> &DeferredDrops {
         self.directory.deferred_drops()
     }
 
@@ -366,7 +366,7 @@ impl Root {
     ///
     /// # Blocking
     /// Waits for the disk, or for the server of a network file system.
-    pub fn describe(&self, path: &CStr, links: Links) -> rustix::io::Result<Description> {
+    pub(crate) fn describe(&self, path: &CStr, links: Links) -> rustix::io::Result<Description> {
         describe_at(self.directory.descriptor(), path, stat_flags(links))
     }
 }

@@ -34,7 +34,7 @@ struct Cachestat {
 
 /// Whether all pages of these bytes of a file are in the page cache; `None` where one may not ask.
 /// O(pages): a microsecond for half a megabyte. Never waits.
-pub fn is_cached(file: &OpenFile, bytes: &Range<u64>) -> Option<bool> {
+pub(crate) fn is_cached(file: &OpenFile, bytes: &Range<u64>) -> Option<bool> {
     if bytes.is_empty() {
         return Some(true);
     }

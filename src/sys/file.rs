@@ -108,7 +108,7 @@ pub struct OpenFile {
 
 impl OpenFile {
     /// Takes the descriptor over; it goes into the bin when this is dropped. Whoever serves files gets
-    /// them from [`Root`](super::beneath::Root), which has the kernel see that they are beneath it.
+    /// them from `Root`, which has the kernel see that they are beneath it.
     pub fn new(descriptor: OwnedFd, deferred_drops: DeferredDrops) -> OpenFile {
         OpenFile {
             descriptor: ManuallyDrop::new(descriptor),
@@ -202,7 +202,7 @@ impl OpenFile {
 
     /// Reads bytes once, so that they are in the page cache, and drops them. Gives how many were
     /// there: fewer than asked for is no error, 0 is the end of the file. Somewhat more may be read
-    /// than was asked for; at most [`READ_LENGTH_MAX`](super::READ_LENGTH_MAX).
+    /// than was asked for; at most `READ_LENGTH_MAX`.
     ///
     /// # Errors
     /// Those of `preadv(2)`.

@@ -9,7 +9,7 @@ use super::watches;
 
 /// What the time of a file says of its next change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FileClock {
+pub(crate) enum FileClock {
     /// A change after somebody has looked at the time gets another one.
     EveryChange,
     /// A change gets another one once the kernel's clock has ticked.
@@ -33,7 +33,7 @@ impl FileClock {
     ///
     /// # Blocking
     /// Waits for the server of a network file system.
-    pub fn of(file: &OpenFile) -> FileClock {
+    pub(crate) fn of(file: &OpenFile) -> FileClock {
         let magic = rustix::fs::fstatfs(file.descriptor()).map_or(0, |about| {
             about.f_type.cast_unsigned() & u64::from(u32::MAX)
         });
@@ -48,7 +48,7 @@ impl FileClock {
 }
 
 /// The time that a change of a file would be given now, where the clock is this kernel's and it only ticks.
-pub fn ticked() -> FileTime {
+pub(crate) fn ticked() -> FileTime {
     let time = clock_gettime(ClockId::RealtimeCoarse);
     FileTime {
         seconds: time.tv_sec,

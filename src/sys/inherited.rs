@@ -20,7 +20,7 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 ///
 /// # Errors
 /// EBADF for one that is not open, `InvalidInput` for one that is something else.
-pub fn take(count: usize) -> io::Result<Vec<OwnedFd>> {
+pub(crate) fn take(count: usize) -> io::Result<Vec<OwnedFd>> {
     if count == 0 || TAKEN.swap(true, Ordering::Relaxed) {
         return Ok(Vec::new());
     }

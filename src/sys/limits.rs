@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit};
 const UNLIMITED: u64 = 1 << 20;
 
 /// Raises the soft limit on descriptors to the hard one and gives it. A refusal leaves it as it is.
-pub fn raise_descriptor_limit() -> u64 {
+pub(crate) fn raise_descriptor_limit() -> u64 {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
@@ -24,7 +24,7 @@ pub fn raise_descriptor_limit() -> u64 {
 /// Has the kernel make its table of descriptors long enough for `count` of them. A table that grows
 /// once the process has a second thread makes whoever opens something wait for all processors (RCU),
 /// and that would be the loop in `accept4`. To be called before there is one. A refusal is no error.
-pub fn reserve_descriptors(count: u64) {
+pub(crate) fn reserve_descriptors(count: u64) {
     let last = RawFd::try_from(count.saturating_sub(1)).unwrap_or(RawFd::MAX);
     // Any descriptor will do, and both are closed at once: the table never shrinks.
     if let Ok(any) = eventfd(0, EventfdFlags::CLOEXEC) {
@@ -34,7 +34,7 @@ pub fn reserve_descriptors(count: u64) {
 
 /// Raises the soft limit on locked memory to the hard one and gives it in bytes; `None` where there
 /// is no limit, or none that binds this user.
-pub fn raise_lock_limit() -> Option<u64> {
+pub(crate) fn raise_lock_limit() -> Option<u64> {
     let limit = rustix::process::getrlimit(Resource::Memlock);
     let raised = Rlimit {
         current: limit.maximum,

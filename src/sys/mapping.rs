@@ -22,7 +22,7 @@ use super::file::OpenFile;
 pub(super) const PAGE_LENGTH: usize = 4_096;
 
 /// Bytes of this process' memory, mapped or not, by their addresses.
-pub type Addresses = Range<usize>;
+pub(crate) type Addresses = Range<usize>;
 
 /// Held by whoever changes the address space: maps, unmaps, locks pages, makes a thread.
 ///
@@ -33,7 +33,7 @@ pub type Addresses = Range<usize>;
 static CHANGING: Mutex<()> = Mutex::new(());
 
 /// Right to change the address space; waits for others that have it. For threads that may wait.
-pub fn change_address_space() -> MutexGuard<'static, ()> {
+pub(crate) fn change_address_space() -> MutexGuard<'static, ()> {
     CHANGING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -56,7 +56,7 @@ pub(super) fn hold_address_space() -> Option<MutexGuard<'static, ()>> {
 ///
 /// # Blocking
 /// Waits for the disk.
-pub fn populate(addresses: &Addresses) -> io::Result<()> {
+pub(crate) fn populate(addresses: &Addresses) -> io::Result<()> {
     let start = addresses.start & !(PAGE_LENGTH - 1);
     let length = addresses.end - start;
     let advice = libc::MADV_POPULATE_READ;

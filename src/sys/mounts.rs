@@ -21,7 +21,7 @@ const LINK_COUNT_MAX: usize = 40;
 
 /// Tells that mounts have changed.
 #[derive(Debug)]
-pub struct MountEvents {
+pub(crate) struct MountEvents {
     file: File,
 }
 
@@ -30,13 +30,13 @@ impl MountEvents {
     ///
     /// # Errors
     /// ENOENT without /proc.
-    pub fn open() -> io::Result<MountEvents> {
+    pub(crate) fn open() -> io::Result<MountEvents> {
         let file = File::open(TABLE)?;
         Ok(MountEvents { file })
     }
 
     /// For a poll. Being told is asking: the kernel forgets what it has told.
-    pub fn descriptor(&self) -> RawFd {
+    pub(crate) fn descriptor(&self) -> RawFd {
         self.file.as_raw_fd()
     }
 }
@@ -48,7 +48,7 @@ impl MountEvents {
 ///
 /// # Blocking
 /// Waits while something is being mounted.
-pub fn table() -> io::Result<Vec<u8>> {
+pub(crate) fn table() -> io::Result<Vec<u8>> {
     fs::read(TABLE)
 }
 
@@ -56,7 +56,7 @@ pub fn table() -> io::Result<Vec<u8>> {
 ///
 /// # Blocking
 /// Waits for the disk when names on the way are not cached.
-pub fn unique_id(point: &Path) -> Option<u64> {
+pub(crate) fn unique_id(point: &Path) -> Option<u64> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
     let found = rustix::fs::statx(CWD, point, flags, UNIQUE).ok()?;
     let is_unique = found.stx_mask & UNIQUE.bits() != 0;

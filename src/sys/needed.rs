@@ -35,7 +35,7 @@ pub struct Refused {
 ///
 /// # Errors
 /// The first that is refused.
-pub fn try_out() -> Result<(), Refused> {
+pub(crate) fn try_out() -> Result<(), Refused> {
     let limit = getrlimit(Resource::RLIMIT_NOFILE);
     check("prlimit64", limit.map_err(io::Error::from))?;
     let event = check(
@@ -61,7 +61,7 @@ pub fn try_out() -> Result<(), Refused> {
 ///
 /// # Errors
 /// If it is refused.
-pub fn try_listing(root: &Root) -> Result<(), Refused> {
+pub(crate) fn try_listing(root: &Root) -> Result<(), Refused> {
     let directory = root.open_directory(c".", Links::Followed);
     if let Ok(directory) = directory {
         check("getdents64", directory.list(|_, _| ControlFlow::Break(())))?;

@@ -71,7 +71,7 @@ impl From<Errno> for OutputError {
 
 /// What an output writes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OutputKind {
+pub(crate) enum OutputKind {
     /// A regular file, or a device: it takes what there is room for.
     File,
     /// A FIFO with a name: its reader may leave, and another may come.
@@ -82,7 +82,7 @@ pub enum OutputKind {
 
 /// Something to write to.
 #[derive(Debug)]
-pub struct Output {
+pub(crate) struct Output {
     /// Open for writing, at the end if it is a file. FIFOs and terminals do not wait: they say EAGAIN.
     pub file: File,
     /// What it is.
@@ -111,7 +111,7 @@ enum Found {
 ///
 /// # Blocking
 /// Waits for the disk, never for the reader of a FIFO.
-pub fn open_appending(path: &Path) -> Result<Output, OutputError> {
+pub(crate) fn open_appending(path: &Path) -> Result<Output, OutputError> {
     for _ in 0..STEP_COUNT_MAX {
         let opened = match find(path)? {
             Found::Given(descriptor) => {
@@ -282,7 +282,7 @@ fn directory_of(path: &Path) -> &Path {
 ///
 /// # Blocking
 /// Waits for the disk.
-pub fn open_regular(path: &Path) -> io::Result<File> {
+pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
     let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
@@ -304,7 +304,7 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
 ///
 /// # Blocking
 /// Waits for the disk, until the bytes are there.
-pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
     let before = match rustix::fs::lstat(path) {
         Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => Some(stat),
         Ok(_) => return Err(OutputError::NotReplaceable),
@@ -329,7 +329,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
 ///
 /// # Errors
 /// Those of `open(2)` for a new file in that directory.
-pub fn try_beside(path: &Path) -> io::Result<()> {
+pub(crate) fn try_beside(path: &Path) -> io::Result<()> {
     beside(path)?.close()
 }
 
@@ -349,7 +349,7 @@ fn beside(path: &Path) -> io::Result<tempfile::NamedTempFile> {
 ///
 /// # Blocking
 /// Waits for the disk, or for the reader.
-pub fn write(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
     match find(path)? {
         Found::Nothing(path) => replace(&path, bytes),
         Found::Something(path, seen)

@@ -60,7 +60,7 @@ struct PageRegion {
 
 /// Whether pages are in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Presence {
+pub(crate) enum Presence {
     /// All of them are.
     Present,
     /// Some are not, or the kernel does not say.
@@ -80,7 +80,7 @@ enum Way {
 
 /// The page tables of this process.
 #[derive(Debug)]
-pub struct Pagemap {
+pub(crate) struct Pagemap {
     file: File,
     way: Way,
 }
@@ -90,7 +90,7 @@ impl Pagemap {
     ///
     /// # Errors
     /// EACCES without the right to see them.
-    pub fn open() -> io::Result<Pagemap> {
+    pub(crate) fn open() -> io::Result<Pagemap> {
         let pagemap = Pagemap {
             file: File::open("/proc/self/pagemap")?,
             way: Way::Scan,
@@ -110,7 +110,7 @@ impl Pagemap {
     }
 
     /// Whether all pages of some addresses are present. Never waits.
-    pub fn presence(&self, addresses: &Addresses) -> Presence {
+    pub(crate) fn presence(&self, addresses: &Addresses) -> Presence {
         let start = addresses.start & !(PAGE_LENGTH - 1);
         let pages = start..addresses.end.next_multiple_of(PAGE_LENGTH);
         let Some(_held) = hold_address_space() else {

@@ -14,7 +14,7 @@ const TRIGGER: &[u8] = b"some 200000 2000000\0";
 
 /// A trigger; removed when this is dropped.
 #[derive(Debug)]
-pub struct Pressure(File);
+pub(crate) struct Pressure(File);
 
 impl Pressure {
     /// Sets a trigger.
@@ -25,7 +25,7 @@ impl Pressure {
     ///
     /// # Blocking
     /// Opens a file that the kernel makes.
-    pub fn watch(path: &Path) -> io::Result<Pressure> {
+    pub(crate) fn watch(path: &Path) -> io::Result<Pressure> {
         let mut options = OpenOptions::new();
         options
             .read(true)
@@ -37,7 +37,7 @@ impl Pressure {
     }
 
     /// What to poll, for priority data alone.
-    pub fn descriptor(&self) -> RawFd {
+    pub(crate) fn descriptor(&self) -> RawFd {
         self.0.as_raw_fd()
     }
 }

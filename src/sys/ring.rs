@@ -32,7 +32,7 @@ use super::scratch;
 
 /// A call to make.
 #[derive(Debug)]
-pub enum Call {
+pub(crate) enum Call {
     /// `openat2` beneath the root, with `O_PATH`.
     Look(Arc<Root>, CString, Links),
     /// `openat2` of what was located by this path, or of the path.
@@ -49,7 +49,7 @@ pub enum Call {
 
 /// What a call gave.
 #[derive(Debug)]
-pub enum Returned {
+pub(crate) enum Returned {
     /// Of [`Call::Look`].
     Located(rustix::io::Result<Located>),
     /// Of [`Call::Open`].
@@ -135,7 +135,7 @@ impl InFlight {
 }
 
 /// A ring, to be used on the thread that made it.
-pub struct Ring {
+pub(crate) struct Ring {
     ring: IoUring,
     in_flight: Slab<NonNull<InFlight>>,
     unsubmitted: bool,
@@ -168,7 +168,7 @@ impl Ring {
     ///
     /// # Errors
     /// See [`RingError`].
-    pub fn new(depth: u32) -> Result<Ring, RingError> {
+    pub(crate) fn new(depth: u32) -> Result<Ring, RingError> {
         let ring = build(depth.next_power_of_two()).map_err(RingError::Refused)?;
         Ring::enabled(ring, depth)
     }
@@ -212,7 +212,7 @@ impl Ring {
     ///
     /// # Blocking
     /// Waits for the disk.
-    pub fn try_out(&mut self, root: &Arc<Root>) -> Result<(), RingError> {
+    pub(crate) fn try_out(&mut self, root: &Arc<Root>) -> Result<(), RingError> {
         let call = Call::Look(Arc::clone(root), c".".to_owned(), Links::Followed);
         let busy = || RingError::Unusable(Errno::BUSY.into());
         self.push(0, call).map_err(|_| busy())?;
@@ -236,7 +236,7 @@ impl Ring {
     }
 
     /// Readable when calls have returned.
-    pub fn descriptor(&self) -> BorrowedFd<'_> {
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         // SAFETY: the descriptor is open for as long as the ring lives.
         unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) }
     }
@@ -246,7 +246,7 @@ impl Ring {
     ///
     /// # Errors
     /// Gives the call back when the queue of the kernel is full.
-    pub fn push(&mut self, token: u64, call: Call) -> Result<(), Call> {
+    pub(crate) fn push(&mut self, token: u64, call: Call) -> Result<(), Call> {
         if self.ring.submission().is_full() && self.submit().is_err() {
             return Err(call);
         }
@@ -273,7 +273,7 @@ impl Ring {
     ///
     /// # Errors
     /// Those of `io_uring_enter(2)`. EAGAIN, EBUSY and EINTR pass: the next turn tries again.
-    pub fn submit(&mut self) -> io::Result<usize> {
+    pub(crate) fn submit(&mut self) -> io::Result<usize> {
         if !self.unsubmitted {
             return Ok(0);
         }
@@ -290,7 +290,7 @@ impl Ring {
     }
 
     /// Whether [`reap`](Ring::reap) has something, or [`submit`](Ring::submit) has to be tried again.
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         if self.unsubmitted {
             return true;
         }
@@ -300,7 +300,7 @@ impl Ring {
     }
 
     /// The next call that has returned.
-    pub fn reap(&mut self) -> Option<(u64, Returned)> {
+    pub(crate) fn reap(&mut self) -> Option<(u64, Returned)> {
         let completion = self.ring.completion().next()?;
         let slot = usize::try_from(completion.user_data()).ok()?;
         let in_flight = self.take(slot);

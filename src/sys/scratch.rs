@@ -11,7 +11,7 @@ use std::cell::UnsafeCell;
 /// Bytes of the void: a part of the processor's first cache.
 const SCRATCH_LENGTH: usize = 16 * 1024;
 /// Most bytes that one read takes.
-pub const READ_LENGTH_MAX: usize = SCRATCH_LENGTH * PIECE_COUNT;
+pub(crate) const READ_LENGTH_MAX: usize = SCRATCH_LENGTH * PIECE_COUNT;
 /// Pieces of one read, all of them the same memory.
 const PIECE_COUNT: usize = 64;
 

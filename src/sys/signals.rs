@@ -15,7 +15,7 @@ const SET_LENGTH: usize = 8;
 ///
 /// # Errors
 /// EINVAL for SIGKILL, SIGSTOP and what is no signal.
-pub fn ignore(signal: libc::c_int) -> io::Result<()> {
+pub(crate) fn ignore(signal: libc::c_int) -> io::Result<()> {
     // `struct sigaction` of the kernel: the handler stands first, and no flag, no restorer and an empty
     // mask are zeros in whatever order the others stand.
     let action = [libc::SIG_IGN, 0, 0, 0];
@@ -39,7 +39,7 @@ pub fn ignore(signal: libc::c_int) -> io::Result<()> {
 
 /// Lets all signals come to this thread and to those that it makes, whatever the parent of the process has
 /// blocked.
-pub fn unblock_all() {
+pub(crate) fn unblock_all() {
     let none = 0_u64;
     let no_former = ptr::null_mut::<u64>();
     // SAFETY: the set lives for the call, is as long as the kernel is told, and nothing is written.

@@ -12,7 +12,7 @@ use rustix::net::netlink::SOCK_DIAG;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 /// A user's number, as this process sees it: users that its user namespace does not have are 65534.
-pub type UserId = u32;
+pub(crate) type UserId = u32;
 
 /// `struct nlmsghdr` (netlink(7)).
 const HEADER_LENGTH: usize = 16;
@@ -31,7 +31,7 @@ const STATES_OWNED: [u8; 4] = [1, 4, 5, 8];
 
 /// A netlink socket to ask with.
 #[derive(Debug)]
-pub struct SocketOwners {
+pub(crate) struct SocketOwners {
     socket: OwnedFd,
     sequence: u32,
 }
@@ -42,7 +42,7 @@ impl SocketOwners {
     ///
     /// # Errors
     /// What the kernel or a sandbox says; `InvalidData` where its answer is wrong.
-    pub fn open() -> io::Result<SocketOwners> {
+    pub(crate) fn open() -> io::Result<SocketOwners> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket = rustix::net::socket_with(
             AddressFamily::NETLINK,
@@ -68,7 +68,7 @@ impl SocketOwners {
     ///
     /// # Errors
     /// Those of `getsockname(2)`, `getpeername(2)` and netlink.
-    pub fn peer(&mut self, socket: BorrowedFd<'_>) -> io::Result<Option<UserId>> {
+    pub(crate) fn peer(&mut self, socket: BorrowedFd<'_>) -> io::Result<Option<UserId>> {
         let not_tcp = || io::Error::from(io::ErrorKind::InvalidInput);
         let ours = rustix::net::getsockname(socket)?;
         let theirs = rustix::net::getpeername(socket)?.ok_or_else(not_tcp)?;
@@ -99,7 +99,7 @@ impl SocketOwners {
 ///
 /// # Errors
 /// Those of `getsockopt(2)`.
-pub fn unix_peer(socket: BorrowedFd<'_>) -> io::Result<UserId> {
+pub(crate) fn unix_peer(socket: BorrowedFd<'_>) -> io::Result<UserId> {
     Ok(rustix::net::sockopt::socket_peercred(socket)?.uid.as_raw())
 }
 

@@ -45,7 +45,7 @@ struct Section {
 ///
 /// It stays on its thread: the pointer makes it neither `Send` nor `Sync`.
 #[derive(Debug)]
-pub struct SwitchMark {
+pub(crate) struct SwitchMark {
     field: &'static AtomicU64,
     section: u64,
     thread: PhantomData<*const ()>,
@@ -56,7 +56,7 @@ impl SwitchMark {
     /// thread (older than glibc 2.35, musl, a kernel without `rseq`).
     ///
     /// Leaks 64 bytes: the kernel may read them until the thread ends.
-    pub fn of_this_thread() -> Option<SwitchMark> {
+    pub(crate) fn of_this_thread() -> Option<SwitchMark> {
         let field = section_field()?;
         if field.load(Ordering::Relaxed) != 0 {
             // Somebody else uses sequences on this thread.
@@ -70,12 +70,12 @@ impl SwitchMark {
     }
 
     /// Sets the mark.
-    pub fn set(&self) {
+    pub(crate) fn set(&self) {
         self.field.store(self.section, Ordering::Relaxed);
     }
 
     /// Whether the thread was switched out since the mark was set.
-    pub fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         self.field.load(Ordering::Relaxed) != self.section
     }
 }

@@ -4,7 +4,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 
 /// Counters of one thread since it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ThreadUsage {
+pub(crate) struct ThreadUsage {
     /// Times that it gave the processor up to wait for something.
     pub voluntary_switches: u64,
     /// Times that the processor was taken from it.
@@ -15,7 +15,7 @@ pub struct ThreadUsage {
 
 impl ThreadUsage {
     /// Of the calling thread, now. Zeroes where the kernel does not say.
-    pub fn now() -> ThreadUsage {
+    pub(crate) fn now() -> ThreadUsage {
         let Ok(usage) = getrusage(UsageWho::RUSAGE_THREAD) else {
             return ThreadUsage::default();
         };

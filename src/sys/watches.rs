@@ -30,10 +30,10 @@ const NAME_COUNT_MAX: usize = 256;
 /// Rounds in which the way to the root is walked, until two agree.
 const ROUND_COUNT_MAX: usize = 8;
 /// The name that stands for the directory itself: no entry has it.
-pub const ITSELF: &[u8] = b"";
+pub(crate) const ITSELF: &[u8] = b"";
 
 /// What stands for all names in a directory: none has a slash in it.
-pub const ANY: &[u8] = b"/";
+pub(crate) const ANY: &[u8] = b"/";
 
 /// Changes of the names in a directory.
 const NAMES: WatchMask = WatchMask::CREATE
@@ -89,7 +89,7 @@ const OVERLAY: u64 = 0x794C_7630;
 
 /// Why something cannot be watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unwatched {
+pub(crate) enum Unwatched {
     /// The file system does not tell of all changes.
     FileSystem,
     /// The kernel refuses: ENOSPC past `max_user_watches`, EACCES where the directory may be
@@ -106,7 +106,7 @@ pub(super) fn is_of_this_machine(magic: u64) -> bool {
 
 /// The directories that something depends on, and the names in them.
 #[derive(Debug, Default)]
-pub struct Walk {
+pub(crate) struct Walk {
     /// Each watched directory, and a name that was looked up in it after that.
     pub names: Vec<(WatchDescriptor, Box<[u8]>)>,
     /// The directory that a look-up's names are in, where no link led there.
@@ -120,7 +120,7 @@ pub struct Walk {
 
 /// What watches are added through, from any thread.
 #[derive(Debug)]
-pub struct Watches {
+pub(crate) struct Watches {
     watches: inotify::Watches,
     deferred_drops: DeferredDrops,
     /// Types of file systems by device.
@@ -165,7 +165,7 @@ struct Walker<'a> {
 
 impl Watches {
     /// Adds watches to an instance; those that are removed go into the bin.
-    pub fn new(inotify: &Inotify, deferred_drops: DeferredDrops) -> Watches {
+    pub(crate) fn new(inotify: &Inotify, deferred_drops: DeferredDrops) -> Watches {
         Watches {
             watches: inotify.watches(),
             deferred_drops,
@@ -212,7 +212,7 @@ impl Watches {
     /// for its removal. Where something is missing, its parent is watched for it.
     ///
     /// Walks until two walks agree, so that everything was watched before it was last looked at.
-    pub fn walk_to_root(&self, path: &[u8]) -> Walk {
+    pub(crate) fn walk_to_root(&self, path: &[u8]) -> Walk {
         let (mut trace, mut names) = (Vec::new(), Vec::new());
         for round in 0..ROUND_COUNT_MAX {
             let mut walker = Walker::new(self, Within::Machine);
@@ -250,7 +250,7 @@ impl Watches {
     ///
     /// # Blocking
     /// Waits for the disk.
-    pub fn add_file(&self, file: &OpenFile) -> io::Result<WatchDescriptor> {
+    pub(crate) fn add_file(&self, file: &OpenFile) -> io::Result<WatchDescriptor> {
         self.add_open(file.descriptor(), FILE)
     }
 
@@ -260,7 +260,7 @@ impl Watches {
     }
 
     /// Has a watch removed. Its last event, `IN_IGNORED`, comes some time later.
-    pub fn remove(&self, watch: WatchDescriptor) {
+    pub(crate) fn remove(&self, watch: WatchDescriptor) {
         let watches = self.watches.clone();
         self.deferred_drops
             .put(Discarded::Watch(Unwatching { watches, watch }));

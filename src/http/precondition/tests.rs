@@ -1,6 +1,5 @@
 //! Tests of preconditions: the order of RFC 9110 §13.2.2, and when a part may be sent.
 
-use super::MethodKind::{GetOrHead, Other};
 use super::Verdict::{Failed, NotModified, Proceed};
 use super::*;
 use crate::http::content_coding::Coding;
@@ -60,7 +59,7 @@ impl Fields {
         fields
     }
 
-    fn verdict(&self, method: MethodKind, validators: &Validators) -> Verdict {
+    fn verdict(&self, validators: &Validators) -> Verdict {
         let preconditions = Preconditions {
             if_match: self
                 .if_match
@@ -73,62 +72,53 @@ impl Fields {
             if_modified_since: self.if_modified_since.as_deref().map(str::as_bytes),
             if_unmodified_since: self.if_unmodified_since.as_deref().map(str::as_bytes),
         };
-        evaluate(preconditions, method, validators)
+        evaluate(preconditions, validators)
     }
 }
 
 #[test]
 fn preconditions_are_evaluated_in_the_order_of_the_rfc() {
-    type Row<'a> = (&'a [(char, &'a str)], Verdict, Verdict, &'a str);
+    type Row<'a> = (&'a [(char, &'a str)], Verdict, &'a str);
     #[rustfmt::skip]
     let cases: &[Row<'_>] = &[
-        // fields                                GET          other    because
-        (&[],                                    Proceed,     Proceed, "none"),
-        (&[('M', TAG)],                          Proceed,     Proceed, "the tag"),
-        (&[('M', "\"a\""), ('M', TAG)],          Proceed,     Proceed, "in the second line"),
-        (&[('M', "*")],                          Proceed,     Proceed, "there is one"),
-        (&[('M', "\"a\"")],                      Failed,      Failed,  "another tag"),
-        (&[('M', WEAK_TAG)],                     Failed,      Failed,  "strong comparison"),
-        (&[('M', "")],                           Failed,      Failed,  "an empty list"),
-        (&[('M', "a")],                          Failed,      Failed,  "malformed"),
-        (&[('U', BEFORE)],                       Failed,      Failed,  "modified since"),
-        (&[('U', MODIFIED)],                     Proceed,     Proceed, "not since"),
-        (&[('U', AFTER)],                        Proceed,     Proceed, "not since"),
-        (&[('U', "yesterday")],                  Proceed,     Proceed, "no date: ignored"),
-        (&[('M', TAG), ('U', BEFORE)],           Proceed,     Proceed, "If-Match hides the date"),
-        (&[('M', "a"), ('U', AFTER)],            Failed,      Failed,  "also if malformed"),
-        (&[('N', TAG)],                          NotModified, Failed,  "the tag"),
-        (&[('N', WEAK_TAG)],                     NotModified, Failed,  "weak comparison"),
-        (&[('N', "\"a\""), ('N', TAG)],          NotModified, Failed,  "in the second line"),
-        (&[('N', "*")],                          NotModified, Failed,  "there is one"),
-        (&[('N', "\"a\"")],                      Proceed,     Proceed, "another tag"),
-        (&[('N', "a")],                          Proceed,     Proceed, "malformed: no 304"),
-        (&[('N', "")],                           Proceed,     Proceed, "an empty list"),
-        (&[('S', BEFORE)],                       Proceed,     Proceed, "modified since"),
-        (&[('S', MODIFIED)],                     NotModified, Proceed, "not since"),
-        (&[('S', AFTER)],                        NotModified, Proceed, "not since"),
-        (&[('S', FUTURE)],                       NotModified, Proceed, "the future is a date"),
-        (&[('S', "0")],                          Proceed,     Proceed, "no date: ignored"),
-        (&[('N', "\"a\""), ('S', AFTER)],        Proceed,     Proceed, "the tag hides the date"),
-        (&[('N', "a"), ('S', AFTER)],            Proceed,     Proceed, "also if malformed"),
-        (&[('N', TAG), ('S', BEFORE)],           NotModified, Failed,  "the tag hides the date"),
-        (&[('M', TAG), ('N', TAG)],              NotModified, Failed,  "both hold"),
-        (&[('M', "\"a\""), ('N', TAG)],          Failed,      Failed,  "If-Match is first"),
-        (&[('U', BEFORE), ('S', AFTER)],         Failed,      Failed,  "412 before 304"),
-        (&[('U', AFTER), ('S', AFTER)],          NotModified, Proceed, "then 304"),
+        // fields                                verdict      because
+        (&[],                                    Proceed, "none"),
+        (&[('M', TAG)],                          Proceed, "the tag"),
+        (&[('M', "\"a\""), ('M', TAG)],          Proceed, "in the second line"),
+        (&[('M', "*")],                          Proceed, "there is one"),
+        (&[('M', "\"a\"")],                      Failed,  "another tag"),
+        (&[('M', WEAK_TAG)],                     Failed,  "strong comparison"),
+        (&[('M', "")],                           Failed,  "an empty list"),
+        (&[('M', "a")],                          Failed,  "malformed"),
+        (&[('U', BEFORE)],                       Failed,  "modified since"),
+        (&[('U', MODIFIED)],                     Proceed, "not since"),
+        (&[('U', AFTER)],                        Proceed, "not since"),
+        (&[('U', "yesterday")],                  Proceed, "no date: ignored"),
+        (&[('M', TAG), ('U', BEFORE)],           Proceed, "If-Match hides the date"),
+        (&[('M', "a"), ('U', AFTER)],            Failed,  "also if malformed"),
+        (&[('N', TAG)],                          NotModified,  "the tag"),
+        (&[('N', WEAK_TAG)],                     NotModified,  "weak comparison"),
+        (&[('N', "\"a\""), ('N', TAG)],          NotModified,  "in the second line"),
+        (&[('N', "*")],                          NotModified,  "there is one"),
+        (&[('N', "\"a\"")],                      Proceed, "another tag"),
+        (&[('N', "a")],                          Proceed, "malformed: no 304"),
+        (&[('N', "")],                           Proceed, "an empty list"),
+        (&[('S', BEFORE)],                       Proceed, "modified since"),
+        (&[('S', MODIFIED)],                     NotModified, "not since"),
+        (&[('S', AFTER)],                        NotModified, "not since"),
+        (&[('S', FUTURE)],                       NotModified, "the future is a date"),
+        (&[('S', "0")],                          Proceed, "no date: ignored"),
+        (&[('N', "\"a\""), ('S', AFTER)],        Proceed, "the tag hides the date"),
+        (&[('N', "a"), ('S', AFTER)],            Proceed, "also if malformed"),
+        (&[('N', TAG), ('S', BEFORE)],           NotModified,  "the tag hides the date"),
+        (&[('M', TAG), ('N', TAG)],              NotModified,  "both hold"),
+        (&[('M', "\"a\""), ('N', TAG)],          Failed,  "If-Match is first"),
+        (&[('U', BEFORE), ('S', AFTER)],         Failed,  "412 before 304"),
+        (&[('U', AFTER), ('S', AFTER)],          NotModified, "then 304"),
     ];
-    for (lines, get, other, because) in cases {
-        let fields = Fields::of(lines);
-        assert_eq!(
-            fields.verdict(GetOrHead, &validators()),
-            *get,
-            "GET {lines:?}: {because}"
-        );
-        assert_eq!(
-            fields.verdict(Other, &validators()),
-            *other,
-            "other {lines:?}: {because}"
-        );
+    for (lines, want, because) in cases {
+        let got = Fields::of(lines).verdict(&validators());
+        assert_eq!(got, *want, "{lines:?}: {because}");
     }
 }
 
@@ -138,7 +128,7 @@ fn without_a_tag_nothing_but_a_star_names_the_representation() {
         entity_tag: None,
         ..validators()
     };
-    let verdict = |name, value| Fields::of(&[(name, value)]).verdict(GetOrHead, &untagged);
+    let verdict = |name, value| Fields::of(&[(name, value)]).verdict(&untagged);
     assert_eq!(verdict('N', TAG), Proceed);
     assert_eq!(verdict('N', WEAK_TAG), Proceed);
     assert_eq!(verdict('N', "*"), NotModified);
@@ -173,7 +163,7 @@ fn a_date_counts_as_far_as_it_is_known_to_mean_this_version() {
             dating,
             ..validators()
         };
-        let verdict = |name| Fields::of(&[(name, since)]).verdict(GetOrHead, &validators);
+        let verdict = |name| Fields::of(&[(name, since)]).verdict(&validators);
         let (not_sent, passed) = match is_unchanged {
             true => (NotModified, Proceed),
             false => (Proceed, Failed),
@@ -219,7 +209,7 @@ fn a_part_is_sent_only_of_the_version_that_if_range_names_for_certain() {
 }
 
 /// Step by step what §13.2.2 says, with the conditions given as true or false.
-fn naive(fields: &Fields, method: MethodKind) -> Verdict {
+fn naive(fields: &Fields) -> Verdict {
     let names = |lines: &Vec<String>| lines.iter().any(|line| line.contains(TAG) || line == "*");
     let younger_than = |field: &String| date(MODIFIED) > date(field);
     if let Some(lines) = &fields.if_match {
@@ -235,16 +225,12 @@ fn naive(fields: &Fields, method: MethodKind) -> Verdict {
     }
     if let Some(lines) = &fields.if_none_match {
         if names(lines) {
-            return if method == GetOrHead {
-                NotModified
-            } else {
-                Failed
-            };
+            return NotModified;
         }
         return Proceed;
     }
     match &fields.if_modified_since {
-        Some(field) if method == GetOrHead && !younger_than(field) => NotModified,
+        Some(field) if !younger_than(field) => NotModified,
         _ => Proceed,
     }
 }
@@ -273,10 +259,8 @@ proptest! {
         if_modified_since in dates(), if_unmodified_since in dates(),
     ) {
         let fields = Fields { if_match, if_none_match, if_modified_since, if_unmodified_since };
-        for method in [GetOrHead, Other] {
-            let got = fields.verdict(method, &validators());
-            prop_assert_eq!(got, naive(&fields, method), "{:?}", fields);
-        }
+        let got = fields.verdict(&validators());
+        prop_assert_eq!(got, naive(&fields), "{:?}", fields);
     }
 
     #[test]
@@ -290,7 +274,7 @@ proptest! {
             if_modified_since: if_modified_since.as_deref(),
             if_unmodified_since: if_unmodified_since.as_deref(),
         };
-        let _ = evaluate(preconditions, GetOrHead, &validators());
+        let _ = evaluate(preconditions, &validators());
         let _ = if_range_holds(&field, &validators(), date(AFTER));
     }
 }

@@ -16,7 +16,7 @@ use crate::settings::StatusAccess;
 use crate::sys::sock_diag::{SocketOwners, UserId};
 
 /// The path of the status page.
-pub const STATUS_PATH: &[u8] = b"/status";
+pub(crate) const STATUS_PATH: &[u8] = b"/status";
 /// The path of the same for Prometheus.
 pub(super) const METRICS_PATH: &[u8] = b"/metrics";
 

@@ -9,7 +9,7 @@ mod page;
 mod plot;
 mod shared;
 
-pub use access::STATUS_PATH;
+pub(crate) use access::STATUS_PATH;
 pub(crate) use access::{Access, Decision, PeerUser};
 pub(crate) use memory::MemoryNumbers;
 pub(crate) use numbers::{

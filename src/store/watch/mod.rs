@@ -94,7 +94,7 @@ impl Watch {
             memory,
             digest: _,
         } = mapped;
-        if let Err(Unmapped::Unwatched(_)) = memory {
+        if let Err(Unmapped::Unwatched) = memory {
             self.refused += 1;
             self.refused_at = Some(now.monotonic);
         }
