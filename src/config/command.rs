@@ -6,10 +6,6 @@ use super::args::{Args, HELP};
 
 /// The command line as clap takes it. Reads the environment.
 pub(super) fn command() -> Command {
-    let help = Arg::new("help")
-        .short('h')
-        .long("help")
-        .action(ArgAction::Help);
     let version = Arg::new("version")
         .short('V')
         .long("version")
@@ -18,11 +14,18 @@ pub(super) fn command() -> Command {
         // One sentence below the options replaces a line in each.
         .mut_args(|argument| argument.hide_env(true))
         .mut_args(in_order())
-        .arg(
-            help.help_heading(HELP)
-                .help("Print help; --help adds explanations"),
-        )
+        .arg(help(HELP))
         .arg(version.help_heading(HELP).help("Print the version"))
+}
+
+/// The flag for help, below a heading.
+pub(super) fn help(heading: &'static str) -> Arg {
+    Arg::new("help")
+        .short('h')
+        .long("help")
+        .action(ArgAction::Help)
+        .help_heading(heading)
+        .help("Print help; --help adds explanations")
 }
 
 /// Keeps arguments in their declared order; clap would put ROOT last.

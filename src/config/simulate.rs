@@ -7,14 +7,14 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser};
+use clap::{Command, CommandFactory, FromArgMatches, Parser};
 
 use super::args::{
     COUNT_MAX, HELP_WIDTH, INDEX_DEFAULT, MAP_BYTES_MAX, MAP_CACHE_DEFAULT, MAP_COUNT_DEFAULT,
     MAP_FILE_LENGTH_DEFAULT, PATH_CACHE_DEFAULT, REVALIDATE_DEFAULT, TIME_MAX,
     WATCH_DIRECTORIES_DEFAULT,
 };
-use super::command::in_order;
+use super::command::{help, in_order};
 use super::value::{count, dot_files, duration, index_name, path, size};
 use super::{Usage, index_conflict, usage};
 use crate::settings::{CacheBudget, DotFiles};
@@ -136,17 +136,10 @@ struct Args {
 
 /// The command line as clap takes it. Reads the environment.
 pub(super) fn command() -> Command {
-    let help = Arg::new("help")
-        .short('h')
-        .long("help")
-        .action(ArgAction::Help);
     Args::command()
         .mut_args(|argument| argument.hide_env(true))
         .mut_args(in_order())
-        .arg(
-            help.help_heading(HELP)
-                .help("Print help; --help adds explanations"),
-        )
+        .arg(help(HELP))
 }
 
 /// Parses arguments, of which the first is the name of the program, into settings.

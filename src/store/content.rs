@@ -333,7 +333,7 @@ impl Store {
         };
         let (bytes, count) = (&segment.bytes, count.min(READY_LENGTH_MAX));
         if bytes.start > segment.start && bytes.start + count == bytes.end {
-            match segment.file.describe() {
+            match self.probe.describe(&segment.file) {
                 Ok(now) if segment.version.was_rewritten(&now.version) => {
                     return Ready::Never(io::ErrorKind::InvalidData);
                 }

@@ -50,6 +50,14 @@ fn reader(path: &Path) -> File {
         .unwrap()
 }
 
+/// A server whose log is a FIFO, and the reader of that.
+fn with_reader(site: &Site, engine: &str) -> (Server, File) {
+    let log = site.beside(&format!("fifo-{engine}"));
+    fifo(&log);
+    let reads = reader(&log);
+    (with_log(site, engine, &log), reads)
+}
+
 /// What there is to read now.
 fn take(from: &mut File, into: &mut String) {
     let mut buffer = [0; 65_536];
@@ -118,10 +126,7 @@ fn a_fifo_waits_for_its_reader_and_nobody_waits_for_it() {
 fn a_full_fifo_holds_nobody_up_and_what_is_lost_is_counted_and_said_once() {
     let site = site();
     for engine in engines() {
-        let log = site.beside(&format!("fifo-{engine}"));
-        fifo(&log);
-        let mut reads = reader(&log);
-        let mut server = with_log(&site, engine, &log);
+        let (mut server, mut reads) = with_reader(&site, engine);
         let mut client = server.connect();
         // 90 bytes a line: more than the pipe takes.
         for _ in 0..1_000 {
@@ -185,10 +190,7 @@ fn lines_that_no_reader_took_before_the_end_are_counted_on_standard_error() {
 fn a_reader_that_is_behind_gets_the_last_lines_as_well() {
     let site = site();
     for engine in engines() {
-        let log = site.beside(&format!("fifo-{engine}"));
-        fifo(&log);
-        let mut reads = reader(&log);
-        let mut server = with_log(&site, engine, &log);
+        let (mut server, mut reads) = with_reader(&site, engine);
         let mut client = server.connect();
         // More than the pipe takes.
         for _ in 0..1_000 {
