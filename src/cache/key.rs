@@ -60,7 +60,10 @@ impl PathKeyBuf {
 
 impl Equivalent<PathKeyBuf> for PathKey<'_> {
     fn equivalent(&self, key: &PathKeyBuf) -> bool {
-        *self == key.as_key()
+        let parts = key.0.split_first_chunk();
+        parts.is_some_and(|(site, path)| {
+            *path == *self.path && *site == self.site.number().to_ne_bytes()
+        })
     }
 }
 

@@ -66,6 +66,8 @@ fn spread(hash: u64) -> u64 {
 }
 
 impl<K: Eq, T: Member, const LISTS: usize> Recency<K, T, LISTS> {
+    /// Where this is a call, it costs a hit a fiftieth of its instructions.
+    #[inline(always)]
     fn find<Q>(&self, key: &Q, hash: u64) -> Option<u32>
     where
         Q: Equivalent<K> + ?Sized,

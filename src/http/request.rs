@@ -11,7 +11,7 @@ mod fields;
 
 use std::mem::MaybeUninit;
 
-use fields::Fields;
+use fields::{Fields, Occurrence};
 
 use super::framing::BodyFraming;
 use super::status::Refusal;
@@ -100,27 +100,9 @@ impl Span {
 }
 
 /// A length within a head; heads are bounded far below 4 GiB.
+#[allow(clippy::cast_possible_truncation)]
 fn short(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(u32::MAX)
-}
-
-/// How often a field was there, in eight bytes, since a head has ten of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Occurrence(Span);
-
-impl Occurrence {
-    /// Not at all: no value begins where the head does.
-    const ABSENT: Occurrence = Occurrence(Span { start: 0, end: 0 });
-    /// More than once: readers walk the head again.
-    const REPEATED: Occurrence = Occurrence(Span {
-        start: u32::MAX,
-        end: u32::MAX,
-    });
-
-    /// Its value, if it was there once.
-    fn once(self) -> Option<Span> {
-        (self != Occurrence::ABSENT && self != Occurrence::REPEATED).then_some(self.0)
-    }
+    length as u32
 }
 
 /// The fields that answers depend on.
@@ -250,7 +232,7 @@ impl<'a> Request<'a> {
 
     /// Whether a field is there at all.
     pub fn has(&self, field: Field) -> bool {
-        self.head.fields[field as usize] != Occurrence::ABSENT
+        !self.head.fields[field as usize].is_absent()
     }
 
     /// The value of a field that may stand only once; a repeated one counts as absent.
@@ -262,7 +244,7 @@ impl<'a> Request<'a> {
     /// The lines of a field that is a list, in order. O(head) when it is repeated, else O(1).
     pub fn lines(&self, field: Field) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let once = self.single(field);
-        let is_repeated = self.head.fields[field as usize] == Occurrence::REPEATED;
+        let is_repeated = self.head.fields[field as usize].is_repeated();
         let repeated = is_repeated.then(|| field_lines(&self.bytes[..self.head.length]));
         let name = FIELD_NAMES[field as usize].as_bytes();
         let again = repeated.into_iter().flatten();

@@ -117,11 +117,14 @@ impl<'a> Target<'a> {
     /// RFC 9112 §3.2; RFC 9110 §4.2.1 (an empty host), §4.2.4 (user information).
     pub(crate) fn parse(raw: &'a [u8], method_is: MethodShape) -> Result<Target<'a>, TargetError> {
         let first = raw.first().ok_or(TargetError::Empty)?;
-        if !raw.iter().all(u8::is_ascii_graphic) {
-            return Err(TargetError::Byte);
-        }
-        if raw.contains(&b'#') {
-            return Err(TargetError::Fragment);
+        if !raw
+            .iter()
+            .all(|byte| byte.is_ascii_graphic() && *byte != b'#')
+        {
+            return Err(match raw.iter().all(u8::is_ascii_graphic) {
+                true => TargetError::Fragment,
+                false => TargetError::Byte,
+            });
         }
         match (method_is, first) {
             (MethodShape::Connect, _) => Target::authority_form(raw),
