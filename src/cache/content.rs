@@ -9,8 +9,9 @@ use foldhash::fast::SeedableRandomState;
 
 use super::TableBytes;
 use super::curve::{Curve, CurvePart, Holding, Key, Sampler, Space, TakenIn, Unit};
-use super::ranked::{EvictionOutcome, Ranked, Room};
-use super::stats::{CacheStats, EvictionCause, Minute, MinuteStats, MissReason};
+use super::meter::Meter;
+use super::ranked::{Ranked, Room, Slot};
+use super::stats::{CacheStats, EvictionCause, MinuteStats, MissReason};
 use crate::sys::file::FileVersion;
 
 /// How much may be held.
@@ -36,9 +37,7 @@ pub struct ContentCache<H> {
     /// How much may be held now: less while memory is short.
     now: Budget,
     hasher: SeedableRandomState,
-    sampler: Option<Box<Sampler>>,
-    stats: CacheStats,
-    minute: Minute,
+    meter: Meter,
 }
 
 impl<H> ContentCache<H> {
@@ -49,9 +48,7 @@ impl<H> ContentCache<H> {
             budget,
             now: budget,
             hasher: super::key_hasher(),
-            sampler: None,
-            stats: CacheStats::default(),
-            minute: Minute::default(),
+            meter: Meter::default(),
         }
     }
 
@@ -63,13 +60,13 @@ impl<H> ContentCache<H> {
             apart_count_max: 0,
         };
         let sampler = Sampler::new(Unit::Bytes, space, taken_in);
-        self.sampler = sampler.map(Box::new);
+        self.meter.set_sampler(sampler);
         self
     }
 
-    /// Notes that time has passed; once a turn of the loop is enough.
+    /// Notes that time has passed; once an iteration of the loop is enough.
     pub fn tick(&mut self, now: Instant) {
-        self.minute.tick(&self.stats, now);
+        self.meter.tick(now);
     }
 
     /// The holder of a version, marked as used. Counts a hit or a miss.
@@ -82,23 +79,17 @@ impl<H> ContentCache<H> {
         let hash = file_hash(&self.hasher, version);
         match self.entries.look_up_or_note(version, hash) {
             Ok(slot) => {
-                self.stats.hits += 1;
-                self.stats.hit_bytes = self.stats.hit_bytes.saturating_add(length);
-                if let Some(sampler) = &mut self.sampler {
-                    sampler.count_hit(length);
-                    if sampler.look_ups() >= slot.due {
-                        slot.due = sampler.show(key(&self.hasher, version), holding);
-                    }
-                }
+                self.meter.note_hit(length);
+                let sampled = || key(&self.hasher, version);
+                self.meter
+                    .sample_hit(length, &mut slot.due, holding, sampled);
                 Some(&slot.value)
             }
-            Err(fate) => {
-                self.stats.note_miss(fate);
-                self.stats.note_missed_bytes(length);
-                if let Some(sampler) = &mut self.sampler {
-                    sampler.count_miss();
-                    sampler.show_missed(key(&self.hasher, version), holding);
-                }
+            Err(reason) => {
+                self.meter.note_miss(reason);
+                self.meter.note_missed_bytes(length);
+                self.meter
+                    .sample_missed(key(&self.hasher, version), holding);
                 None
             }
         }
@@ -106,19 +97,13 @@ impl<H> ContentCache<H> {
 
     /// Counts a look-up that was not made: the file had to be opened to learn of this version.
     pub fn note_opened(&mut self, version: &FileVersion) {
-        self.stats.misses += 1;
-        self.stats.misses_by.path += 1;
-        self.stats.note_missed_bytes(version.length);
+        self.meter.note_opened(version.length);
     }
 
     /// The holder that [`look_up`](ContentCache::look_up) gave turned out to be of no use: the look-up was a
     /// miss after all.
-    pub fn take_back_hit(&mut self, version: &FileVersion, fate: MissReason) {
-        let length = version.length;
-        self.stats.hits = self.stats.hits.saturating_sub(1);
-        self.stats.hit_bytes = self.stats.hit_bytes.saturating_sub(length);
-        self.stats.note_miss(fate);
-        self.stats.note_missed_bytes(length);
+    pub fn take_back_hit(&mut self, version: &FileVersion, reason: MissReason) {
+        self.meter.take_back_hit(version.length, reason);
     }
 
     /// The holder of a version; marks and counts nothing. For a request that was counted before.
@@ -161,15 +146,13 @@ impl<H> ContentCache<H> {
             return out;
         }
         self.release(&version);
-        self.stats.insertions += 1;
-        let (stats, now_s) = (&mut self.stats, self.minute.age_s());
+        self.meter.note_insertion();
+        let meter = &mut self.meter;
+        let now_s = meter.now_s();
         let hash = file_hash(&self.hasher, &version);
         let weight = weight(self.budget, version.length);
-        let mut gone = |version, slot: super::ranked::Slot<H>, departure| {
-            match departure {
-                EvictionOutcome::Evicted(cause) => stats.note_eviction(cause, now_s - slot.since_s),
-                EvictionOutcome::Rejected => stats.rejected += 1,
-            }
+        let mut gone = |version, slot: Slot<H>, outcome| {
+            meter.note_outcome(outcome, slot.since_s);
             out.push((version, slot.value));
         };
         self.entries
@@ -185,17 +168,16 @@ impl<H> ContentCache<H> {
         self.release(&version);
         let hash = file_hash(&self.hasher, &version);
         let weight = weight(self.budget, version.length);
-        let now_s = self.minute.age_s();
+        let now_s = self.meter.now_s();
         self.entries.fill(version, hash, weight, holder, now_s)?;
-        self.stats.insertions += 1;
+        self.meter.note_insertion();
         Ok(())
     }
 
     /// Gives up the holder that is worth least, if there is one, for the sake of connections.
     pub fn shed(&mut self) -> Option<(FileVersion, H)> {
         let (version, slot) = self.entries.evict()?;
-        let age_s = self.minute.age_s() - slot.since_s;
-        self.stats.note_eviction(EvictionCause::Shed, age_s);
+        self.meter.note_eviction(EvictionCause::Shed, slot.since_s);
         Some((version, slot.value))
     }
 
@@ -203,8 +185,8 @@ impl<H> ContentCache<H> {
     /// than is left until [`grow`](ContentCache::grow) allows it.
     pub fn give_way(&mut self) -> Option<(FileVersion, H)> {
         let (version, slot) = self.entries.evict()?;
-        let age_s = self.minute.age_s() - slot.since_s;
-        self.stats.note_eviction(EvictionCause::Budget, age_s);
+        self.meter
+            .note_eviction(EvictionCause::Budget, slot.since_s);
         self.hold(Budget {
             bytes_max: match self.budget.bytes_max {
                 u64::MAX => u64::MAX,
@@ -242,7 +224,7 @@ impl<H> ContentCache<H> {
             file_hash(&self.hasher, version),
             MissReason::Changed,
         )?;
-        self.stats.changed += 1;
+        self.meter.note_dropped(1);
         Some(slot.value)
     }
 
@@ -266,28 +248,23 @@ impl<H> ContentCache<H> {
             file_hash(&self.hasher, version),
             MissReason::Evicted,
         ) {
-            let age_s = self.minute.age_s() - slot.since_s;
-            self.stats.note_eviction(cause, age_s);
+            self.meter.note_eviction(cause, slot.since_s);
         }
     }
 
     /// Lets go of a version that nobody will ask for here: a descriptor once its file is mapped, or its path
     /// forgotten.
     pub fn release(&mut self, version: &FileVersion) {
-        let is_held = self
-            .entries
-            .remove(
-                version,
-                file_hash(&self.hasher, version),
-                MissReason::Unknown,
-            )
-            .is_some();
-        self.stats.released += u64::from(is_held);
+        let hash = file_hash(&self.hasher, version);
+        let held = self.entries.remove(version, hash, MissReason::Unknown);
+        if held.is_some() {
+            self.meter.note_release();
+        }
     }
 
     /// Drops everything: any file may have changed.
     pub fn clear(&mut self) {
-        self.stats.changed += self.entries.len() as u64;
+        self.meter.note_dropped(self.entries.len());
         self.entries.clear(MissReason::Changed);
     }
 
@@ -308,23 +285,23 @@ impl<H> ContentCache<H> {
 
     /// Bytes that are allocated for the cache itself.
     pub fn table_bytes(&self) -> TableBytes {
-        TableBytes::of(&self.entries, self.sampler.as_deref())
+        TableBytes::of(&self.entries, &self.meter)
     }
 
     /// The counters.
     pub fn stats(&self) -> CacheStats {
-        self.stats
+        self.meter.stats()
     }
 
     /// The last minute.
     pub fn minute(&self) -> MinuteStats {
-        self.minute.stats(&self.stats)
+        self.meter.minute()
     }
 
     /// What another size would give; `None` where nobody asked for it, the cache is very small, or
     /// not enough was seen.
     pub fn curve(&self) -> Option<Curve> {
-        self.sampler.as_ref()?.curve()
+        self.meter.curve()
     }
 }
 
@@ -379,180 +356,4 @@ fn version_hash(hasher: &SeedableRandomState, version: &FileVersion) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sys::file::FileTime;
-
-    fn version(inode: u64, length: u64) -> FileVersion {
-        let time = FileTime {
-            seconds: 1,
-            nanoseconds: 2,
-        };
-        FileVersion {
-            device: 1,
-            inode,
-            length,
-            modified: time,
-            changed: time,
-        }
-    }
-
-    /// Whatever is done to it, by what it says has gone.
-    #[test]
-    fn bytes_and_count_stay_within_the_budget() {
-        let budget = Budget {
-            bytes_max: 100,
-            count_max: 6,
-        };
-        let mut cache = ContentCache::new(budget);
-        let mut held = std::collections::HashMap::new();
-        let mut random = crate::cache::workload::Random(7);
-        for _ in 0..20_000 {
-            let drawn = random.next();
-            let inode = drawn % 12;
-            let asked = version(
-                inode,
-                if drawn.is_multiple_of(50) {
-                    drawn >> 32 & 63
-                } else {
-                    inode * 5
-                },
-            );
-            let key = (inode, asked.length);
-            match (drawn >> 40) % 20 {
-                0 => assert_eq!(cache.remove(&asked).is_some(), held.remove(&key).is_some()),
-                1 => {
-                    if let Some((gone, ())) = cache.shed() {
-                        held.remove(&(gone.inode, gone.length));
-                    }
-                }
-                2 => {
-                    cache.release(&asked);
-                    held.remove(&key);
-                }
-                3 => {
-                    cache.push_out(&asked, EvictionCause::Memory);
-                    held.remove(&key);
-                }
-                _ => {
-                    assert_eq!(cache.look_up(&asked).is_some(), held.contains_key(&key));
-                    if held.insert(key, ()).is_none() {
-                        for (gone, ()) in cache.insert(asked, ()) {
-                            assert!(held.remove(&(gone.inode, gone.length)).is_some());
-                        }
-                    }
-                }
-            }
-            let bytes: u64 = held.keys().map(|key| key.1).sum();
-            assert_eq!((cache.bytes(), cache.entry_count()), (bytes, held.len()));
-            assert!(bytes <= budget.bytes_max && held.len() <= budget.count_max);
-        }
-        let stats = cache.stats();
-        let by = stats.evictions_by;
-        assert!(by.bytes > 100 && by.count > 0 && by.shed > 100, "{stats:?}");
-        assert!(by.memory > 100 && stats.released > 100, "{stats:?}");
-        assert!(stats.rejected > 100 && stats.hits > 100, "{stats:?}");
-        assert_eq!(
-            by.bytes + by.count + by.shed + by.memory + by.budget,
-            stats.evictions
-        );
-        let missed = stats.misses_by;
-        assert_eq!(missed.cold + missed.changed + missed.evicted, stats.misses);
-        let gone = stats.evictions + stats.rejected + stats.changed + stats.released;
-        assert_eq!(stats.insertions, gone + held.len() as u64);
-    }
-
-    #[test]
-    fn what_was_not_looked_up_for_so_many_times_is_idle() {
-        let mut cache = ContentCache::new(Budget {
-            bytes_max: 100,
-            count_max: 10,
-        });
-        cache.insert(version(1, 1), ());
-        cache.insert(version(2, 1), ());
-        for times in 1..=6 {
-            let idle = cache.idle_for(4);
-            let expected = if times > 4 {
-                vec![version(2, 1)]
-            } else {
-                vec![]
-            };
-            assert_eq!(idle, expected, "after {times} times");
-            assert!(cache.look_up(&version(1, 1)).is_some());
-        }
-    }
-
-    #[test]
-    fn a_miss_says_why() {
-        let mut cache = ContentCache::new(Budget {
-            bytes_max: 10,
-            count_max: 1,
-        });
-        let by = |cache: &mut ContentCache<()>, inode, length| {
-            let before = cache.stats().misses_by;
-            assert!(cache.look_up(&version(inode, length)).is_none());
-            let now = cache.stats().misses_by;
-            let kinds = [
-                (now.cold - before.cold, "cold"),
-                (now.changed - before.changed, "changed"),
-                (now.evicted - before.evicted, "evicted"),
-            ];
-            kinds
-                .into_iter()
-                .find(|kind| kind.0 == 1)
-                .map(|kind| kind.1)
-        };
-        assert_eq!(by(&mut cache, 1, 10), Some("cold"));
-        assert_eq!(by(&mut cache, 1, 10), Some("cold"), "asked for, never held");
-        cache.insert(version(1, 10), ());
-        cache.remove(&version(1, 10));
-        assert_eq!(by(&mut cache, 1, 9), Some("changed"), "written to in place");
-        cache.insert(version(1, 9), ());
-        for _ in 0..3 {
-            assert!(cache.look_up(&version(2, 9)).is_none());
-        }
-        cache.insert(version(2, 9), ());
-        assert_eq!(cache.entry_count(), 1);
-        let gone = if cache.holds(&version(1, 9)) { 2 } else { 1 };
-        assert_eq!(
-            by(&mut cache, gone, 9),
-            Some("evicted"),
-            "there was no room for both"
-        );
-    }
-
-    #[test]
-    fn what_takes_the_place_of_a_file_is_as_popular() {
-        let mut cache = ContentCache::new(Budget {
-            bytes_max: 100,
-            count_max: 2,
-        });
-        let (old, new) = (version(1, 10), version(2, 10));
-        cache.insert(old, ());
-        for _ in 0..20 {
-            assert!(cache.look_up(&old).is_some());
-        }
-        cache.succeed(&old, &new);
-        assert!(!cache.holds(&old));
-        assert!(cache.look_up(&new).is_none());
-        let stats = cache.stats();
-        assert_eq!((stats.changed, stats.misses_by.changed), (1, 1));
-        cache.insert(new, ());
-        for inode in 4..30 {
-            assert!(cache.look_up(&version(inode, 10)).is_none());
-            cache.insert(version(inode, 10), ());
-        }
-        assert!(cache.holds(&new), "it was asked for more often than those");
-    }
-
-    #[test]
-    fn what_is_larger_than_the_budget_is_not_taken_in() {
-        let mut cache = ContentCache::new(Budget {
-            bytes_max: 10,
-            count_max: 4,
-        });
-        cache.insert(version(1, 10), ());
-        assert!(cache.insert(version(2, 11), ()).is_empty());
-        assert!(cache.holds(&version(1, 10)) && !cache.holds(&version(2, 11)));
-    }
-}
+mod tests;

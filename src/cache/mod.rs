@@ -21,6 +21,7 @@ pub mod dependents;
 pub mod entry;
 mod ghost;
 pub mod key;
+mod meter;
 pub mod past;
 pub mod path;
 mod ranked;
@@ -50,7 +51,7 @@ pub struct TableBytes {
 
 impl TableBytes {
     /// Of a cache whose entries are ranked, with what it keeps for its curve.
-    fn of<K, V>(entries: &ranked::Ranked<K, V>, sampler: Option<&curve::Sampler>) -> TableBytes
+    fn of<K, V>(entries: &ranked::Ranked<K, V>, meter: &meter::Meter) -> TableBytes
     where
         K: Eq + std::hash::Hash,
     {
@@ -58,7 +59,7 @@ impl TableBytes {
         TableBytes {
             table: table as u64,
             ghosts: ghosts as u64,
-            curve: sampler.map_or(0, |sampler| sampler.bytes() as u64),
+            curve: meter.curve_bytes(),
         }
     }
 }

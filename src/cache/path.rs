@@ -8,40 +8,33 @@
 
 use std::hash::BuildHasher;
 use std::num::NonZeroUsize;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::time::Instant;
 
-use foldhash::fast::{RandomState, SeedableRandomState};
-use hashbrown::HashMap;
+use foldhash::fast::SeedableRandomState;
 
 use super::TableBytes;
 use super::curve::{Curve, CurvePart, Holding, Key, Sampler, Space, TakenIn, Unit};
 use super::entry::{Entry, Resolution, Validity};
 use super::key::PathKey;
-use super::ranked::{self, Ranked, Room, Slot};
+use super::meter::Meter;
+use super::ranked::Ranked;
 use super::recency::Recency;
-use super::stats::{CacheStats, EvictionCause, Minute, MinuteStats, MissReason};
+use super::stats::{CacheStats, MinuteStats, MissReason};
 use super::weight::CountedKey;
 use crate::clock::Now;
-use crate::memory::table_bytes;
-use crate::site::resolve;
 
+mod insertion;
 mod negative;
+mod spellings;
 
+use insertion::{negative_count_max, room};
 use negative::{Negative, table_hash};
+use spellings::Spellings;
 
 /// Longest raw path that is remembered, in bytes. Peers choose paths: without a bound a table of
 /// 65,536 entries could be made to hold half a gigabyte of them.
 pub const PATH_LENGTH_MAX: usize = 1_024;
-
-/// The most that paths that lead to no file may take of the room: one part in so many.
-const NEGATIVE_SHARE: usize = 8;
-
-/// Files by other spellings than the usual one, before they are looked through the first time.
-const SPELLING_COUNT_MIN: usize = 64;
-
-/// Paths that may be remembered however short memory is, and how many more at least when it is no longer.
-const COUNT_MIN: usize = 64;
 
 /// What a look-up gives.
 #[derive(Clone, Debug)]
@@ -71,19 +64,14 @@ pub struct PathCache {
     files: Ranked<CountedKey, Rc<Entry>>,
     negatives: Recency<CountedKey, Negative>,
     resting: negative::Common,
-    /// What files lead to that are asked for by other spellings than the usual one, by that one.
-    spellings: HashMap<CountedKey, Weak<Entry>, RandomState>,
-    /// So many of them are looked through for those that are remembered no more.
-    spelling_count_max: usize,
+    spellings: Spellings,
     entry_count_max: usize,
     /// How many may be there now: fewer while memory is short.
     count_max_now: usize,
     hasher: SeedableRandomState,
-    sampler: Option<Box<Sampler>>,
     /// Entries of an earlier generation have expired.
     generation: u32,
-    stats: CacheStats,
-    minute: Minute,
+    meter: Meter,
 }
 
 impl PathCache {
@@ -94,27 +82,25 @@ impl PathCache {
             room: room(entry_count_max),
             apart_count_max: negative_count_max(entry_count_max),
         };
-        let sampler = Sampler::new(Unit::Entries, space, TakenIn::First);
+        let mut meter = Meter::default();
+        meter.set_sampler(Sampler::new(Unit::Entries, space, TakenIn::First));
         PathCache {
             files: Ranked::new(space.room, entry_count_max.saturating_mul(2)),
             negatives: Recency::default(),
             resting: negative::Common::default(),
-            spellings: HashMap::default(),
-            spelling_count_max: SPELLING_COUNT_MIN,
+            spellings: Spellings::default(),
             entry_count_max,
             count_max_now: entry_count_max,
             hasher: super::key_hasher(),
-            sampler: sampler.map(Box::new),
             generation: 0,
-            stats: CacheStats::default(),
-            minute: Minute::default(),
+            meter,
         }
     }
 
     /// The same without a [curve](PathCache::curve).
     #[must_use]
     pub fn without_curve(mut self) -> PathCache {
-        self.sampler = None;
+        self.meter.set_sampler(None);
         self
     }
 
@@ -124,28 +110,21 @@ impl PathCache {
         let hash = self.hash(key);
         if let Some(slot) = self.files.look_up(&key, hash) {
             let bytes = content_length(&slot.value);
-            if let Some(sampler) = &mut self.sampler {
-                sampler.count_hit(bytes);
-                if sampler.look_ups() >= slot.due {
-                    slot.due = sampler.show(curve_key(slot.hash, CurvePart::Main, bytes), holding);
-                }
-            }
+            let sampled = || curve_key(slot.hash, CurvePart::Main, bytes);
+            self.meter
+                .sample_hit(bytes, &mut slot.due, holding, sampled);
             let validity = slot.value.validity(now, self.generation);
-            return known(&mut self.stats, &slot.value, bytes, validity);
+            return known(&mut self.meter, &slot.value, bytes, validity);
         }
         if let Some(negative) = self.negatives.look_up(&key, table_hash(hash)) {
-            if let Some(sampler) = &mut self.sampler {
-                sampler.count_hit(0);
+            if let Some(sampler) = self.meter.sampler_at_hit(0) {
                 negative.show(hash, sampler, holding);
             }
             let (entry, validity) = negative.entry(&mut self.resting, now, self.generation);
-            return known(&mut self.stats, &entry, 0, validity);
+            return known(&mut self.meter, &entry, 0, validity);
         }
-        let fate = self.files.note_miss(hash);
-        self.stats.note_miss(fate);
-        if let Some(sampler) = &mut self.sampler {
-            sampler.count_miss();
-        }
+        let reason = self.files.note_miss(hash);
+        self.meter.note_miss(reason);
         Known::Unknown
     }
 
@@ -180,124 +159,10 @@ impl PathCache {
         }
     }
 
-    /// The entry for what was found for a path: one that says the same of the same file by another spelling of
-    /// its path, or a new one. So `//a`, `/./a` and `/%61` cost a place in the table each, and no more.
-    pub fn share(&mut self, key: PathKey<'_>, found: Resolution) -> Rc<Entry> {
-        let usual = match &found {
-            Resolution::File { .. } => resolve::usual_spelling(key.path),
-            _ => None,
-        };
-        let Some(usual) = usual else {
-            return Rc::new(Entry::new(found));
-        };
-        let usual = PathKey::new(key.site, &usual);
-        let by_usual = self.files.get(&usual, self.hash(usual));
-        let other = self.spellings.get(&usual).and_then(Weak::upgrade);
-        let known = by_usual.map(Rc::clone).into_iter().chain(other);
-        let mut same = known.filter(|entry| entry.is_remembered() && entry.is_same(&found));
-        let entry = same.next().unwrap_or_else(|| Rc::new(Entry::new(found)));
-        if usual != key {
-            self.note_spelling(usual, &entry);
-        }
-        entry
-    }
-
-    fn note_spelling(&mut self, usual: PathKey<'_>, entry: &Rc<Entry>) {
-        if self.spellings.len() >= self.spelling_count_max {
-            let is_remembered = |entry: Rc<Entry>| entry.is_remembered();
-            self.spellings
-                .retain(|_, entry| entry.upgrade().is_some_and(is_remembered));
-            self.spelling_count_max = SPELLING_COUNT_MIN.max(2 * self.spellings.len());
-        }
-        self.spellings.insert(usual.into(), Rc::downgrade(entry));
-    }
-
-    /// Remembers what a path leads to, in place of what was known. A path longer than
-    /// [`PATH_LENGTH_MAX`] is not remembered, nor one that has to make way for those that are asked
-    /// for more often. Whatever goes for it is given to `gone`.
-    pub fn insert(
-        &mut self,
-        key: PathKey<'_>,
-        entry: Rc<Entry>,
-        gone: &mut dyn FnMut(Rc<Entry>, PathRemoval),
-    ) {
-        if key.path.len() > PATH_LENGTH_MAX {
-            return;
-        }
-        match &entry.resolution {
-            Resolution::File { .. } => self.insert_file(key, entry, gone),
-            Resolution::Moved(_) | Resolution::Refused(_) | Resolution::Listed => {
-                self.insert_negative(key, entry, gone);
-            }
-        }
-    }
-
     /// Counts what look-ups that found nothing were about, which is known now: so many bytes each.
     pub fn note_missed_bytes(&mut self, entry: &Entry, requests: u64) {
         let bytes = content_length(entry).saturating_mul(requests);
-        self.stats.note_missed_bytes(bytes);
-    }
-
-    fn insert_file(
-        &mut self,
-        key: PathKey<'_>,
-        entry: Rc<Entry>,
-        gone: &mut dyn FnMut(Rc<Entry>, PathRemoval),
-    ) {
-        let hash = self.hash(key);
-        if let Some(previous) = self.files.replace(&key, hash, Rc::clone(&entry)) {
-            if leads_elsewhere(&entry, &previous) {
-                self.stats.note_change();
-            }
-            replace(previous, &entry, gone);
-            return;
-        }
-        self.stats.insertions += 1;
-        if let Some((_, negative)) = self.negatives.remove(&key, table_hash(hash)) {
-            self.stats.changed += 1;
-            replace(negative.into_entry(&self.resting), &entry, gone);
-        } else {
-            entry.add_spelling();
-        }
-        let (bytes, holding) = (content_length(&entry), self.holding());
-        if let Some(sampler) = &mut self.sampler {
-            sampler.show_missed(curve_key(hash, CurvePart::Main, bytes), holding);
-        }
-        let left = self.count_max_now.saturating_sub(self.negatives.len());
-        self.files.set_room(room(left));
-        let (stats, now_s) = (&mut self.stats, self.minute.age_s());
-        let mut pushed_out = |_, slot: Slot<_>, departure| {
-            match departure {
-                ranked::EvictionOutcome::Evicted(_) => {
-                    stats.note_eviction(EvictionCause::Count, now_s - slot.since_s);
-                }
-                ranked::EvictionOutcome::Rejected => stats.rejected += 1,
-            }
-            forget(slot.value, gone);
-        };
-        self.files
-            .insert(key.into(), hash, 1, entry, now_s, &mut pushed_out);
-    }
-
-    /// Remembers the file that a path leads to, which nobody has asked for, where it takes no room from
-    /// others. Gives whether there was room.
-    pub fn fill(&mut self, key: PathKey<'_>, entry: Rc<Entry>) -> bool {
-        let is_file = matches!(entry.resolution, Resolution::File { .. });
-        if !is_file || key.path.len() > PATH_LENGTH_MAX || self.holds(key) {
-            return true;
-        }
-        let left = self.count_max_now - negative_count_max(self.count_max_now);
-        self.files.set_room(room(left));
-        let hash = self.hash(key);
-        let now_s = self.minute.age_s();
-        entry.add_spelling();
-        let filled = self.files.fill(key.into(), hash, 1, entry, now_s);
-        let is_in = filled.is_ok();
-        if let Err(entry) = filled {
-            entry.drop_spelling();
-        }
-        self.stats.insertions += u64::from(is_in);
-        is_in
+        self.meter.note_missed_bytes(bytes);
     }
 
     /// Whether a path is remembered; marks and counts nothing.
@@ -318,96 +183,6 @@ impl PathCache {
         self.files.iter().map(|(key, entry)| (key.as_key(), entry))
     }
 
-    fn insert_negative(
-        &mut self,
-        key: PathKey<'_>,
-        entry: Rc<Entry>,
-        gone: &mut dyn FnMut(Rc<Entry>, PathRemoval),
-    ) {
-        let hash = self.hash(key);
-        let now_s = self.minute.age_s();
-        let holding = self.holding();
-        let previous = match self.files.remove(&key, hash, MissReason::Changed) {
-            Some(slot) => Some(slot.value),
-            None => {
-                let negative = self.negatives.remove(&key, table_hash(hash));
-                negative.map(|(_, negative)| negative.into_entry(&self.resting))
-            }
-        };
-        let due = match (&mut self.sampler, &previous) {
-            (Some(sampler), None) => {
-                sampler.show_missed(curve_key(hash, CurvePart::Apart, 0), holding)
-            }
-            _ => 0,
-        };
-        let negative = Negative::new(Rc::clone(&entry), hash, due, now_s);
-        self.negatives.insert(key.into(), negative);
-        match previous {
-            None => {
-                self.stats.insertions += 1;
-                entry.add_spelling();
-            }
-            Some(previous) => {
-                if leads_elsewhere(&entry, &previous) {
-                    self.stats.note_change();
-                }
-                replace(previous, &entry, gone);
-            }
-        }
-        while self.negatives.len() > negative_count_max(self.count_max_now) {
-            if let Some((path, negative)) = self.negatives.remove_oldest(0) {
-                let age_s = now_s - negative.since_s;
-                self.leave(path.as_key(), negative, MissReason::Evicted);
-                self.stats.note_eviction(EvictionCause::Share, age_s);
-            }
-        }
-        while self.entry_count() > self.count_max_now {
-            match self.files.evict() {
-                Some((_, slot)) => {
-                    self.stats
-                        .note_eviction(EvictionCause::Count, now_s - slot.since_s);
-                    forget(slot.value, gone);
-                }
-                None => break,
-            }
-        }
-    }
-
-    /// Forgets the path that is worth least, if there is one, because memory is short, and remembers no more
-    /// than are left until [`grow`](PathCache::grow) allows it. Gives whether there was one; what it has led to
-    /// is given to `gone` if no other spelling of it is remembered.
-    pub fn give_way(&mut self, gone: &mut dyn FnMut(Rc<Entry>, PathRemoval)) -> bool {
-        let has_many = self.negatives.len() > negative_count_max(self.entry_count());
-        let file = match has_many {
-            true => None,
-            false => self.files.evict(),
-        };
-        let (entry, since_s) = match file {
-            Some((_, slot)) => (slot.value, slot.since_s),
-            None => {
-                let Some((path, negative)) = self.negatives.remove_oldest(0) else {
-                    return false;
-                };
-                let since_s = negative.since_s;
-                (
-                    self.leave(path.as_key(), negative, MissReason::Evicted),
-                    since_s,
-                )
-            }
-        };
-        let age_s = self.minute.age_s() - since_s;
-        self.stats.note_eviction(EvictionCause::Budget, age_s);
-        self.count_max_now = self.entry_count().max(COUNT_MIN).min(self.entry_count_max);
-        forget(entry, gone);
-        true
-    }
-
-    /// Remembers a little more again, up to the bound.
-    pub fn grow(&mut self) {
-        let count = self.count_max_now;
-        self.count_max_now = (count + count / 8 + COUNT_MIN).min(self.entry_count_max);
-    }
-
     /// Forgets a path, and gives what it has led to if no other spelling of it is remembered.
     pub fn remove(&mut self, key: PathKey<'_>) -> Option<Rc<Entry>> {
         let hash = self.hash(key);
@@ -420,13 +195,13 @@ impl PathCache {
                 negative.into_entry(&self.resting)
             }
         };
-        self.stats.changed += 1;
+        self.meter.note_dropped(1);
         entry.drop_spelling().then_some(entry)
     }
 
     /// Forgets everything: another site is served.
     pub fn clear(&mut self) {
-        self.stats.changed += self.entry_count() as u64;
+        self.meter.note_dropped(self.entry_count());
         self.spellings.clear();
         self.files.clear(MissReason::Changed);
         while let Some((path, negative)) = self.negatives.remove_oldest(0) {
@@ -444,9 +219,9 @@ impl PathCache {
         self.generation
     }
 
-    /// Notes that time has passed; once a turn of the loop is enough.
+    /// Notes that time has passed; once an iteration of the loop is enough.
     pub fn tick(&mut self, now: Instant) {
-        self.minute.tick(&self.stats, now);
+        self.meter.tick(now);
     }
 
     /// Entries now.
@@ -466,50 +241,27 @@ impl PathCache {
 
     /// Bytes that are allocated for the cache itself.
     pub fn table_bytes(&self) -> TableBytes {
-        let files = TableBytes::of(&self.files, self.sampler.as_deref());
-        let spelling = size_of::<(CountedKey, Weak<Entry>)>();
+        let files = TableBytes::of(&self.files, &self.meter);
         TableBytes {
-            table: files.table
-                + self.negatives.bytes() as u64
-                + table_bytes(self.spellings.capacity(), spelling),
+            table: files.table + self.negatives.bytes() as u64 + self.spellings.bytes(),
             ..files
         }
     }
 
     /// The counters.
     pub fn stats(&self) -> CacheStats {
-        self.stats
+        self.meter.stats()
     }
 
     /// The last minute.
     pub fn minute(&self) -> MinuteStats {
-        self.minute.stats(&self.stats)
+        self.meter.minute()
     }
 
     /// What another size would give; `None` where the cache is very small or
     /// not enough was seen.
     pub fn curve(&self) -> Option<Curve> {
-        self.sampler.as_ref()?.curve()
-    }
-}
-
-/// Another entry takes the place of one for a path. It goes on counting, unless it counts for others already.
-fn replace(previous: Rc<Entry>, entry: &Entry, gone: &mut dyn FnMut(Rc<Entry>, PathRemoval)) {
-    if std::ptr::eq(&*previous, entry) {
-        return;
-    }
-    if !entry.is_remembered() {
-        entry.inherit_requests(&previous);
-    }
-    entry.add_spelling();
-    previous.drop_spelling();
-    gone(previous, PathRemoval::Replaced);
-}
-
-/// A path is remembered no more; what it leads to is neither if no other leads there.
-fn forget(entry: Rc<Entry>, gone: &mut dyn FnMut(Rc<Entry>, PathRemoval)) {
-    if entry.drop_spelling() {
-        gone(entry, PathRemoval::Forgotten);
+        self.meter.curve()
     }
 }
 
@@ -525,35 +277,12 @@ impl Known {
 }
 
 /// Counts a look-up that found an entry.
-fn known(stats: &mut CacheStats, entry: &Rc<Entry>, bytes: u64, validity: Validity) -> Known {
+fn known(meter: &mut Meter, entry: &Rc<Entry>, bytes: u64, validity: Validity) -> Known {
     match validity {
-        Validity::Expired => {
-            stats.expired += 1;
-            stats.misses_by.expired += 1;
-            stats.note_missed_bytes(bytes);
-        }
-        Validity::Fresh | Validity::Due => {
-            stats.hits += 1;
-            stats.hit_bytes = stats.hit_bytes.saturating_add(bytes);
-        }
+        Validity::Expired => meter.note_expired(bytes),
+        Validity::Fresh | Validity::Due => meter.note_hit(bytes),
     }
     Known::of(entry, validity)
-}
-
-/// Whether an entry leads to something else than the one that it replaces. If not, the path was looked up
-/// because its file had to be opened again, or because it led to nothing and was not watched.
-fn leads_elsewhere(entry: &Entry, previous: &Entry) -> bool {
-    match (&entry.resolution, &previous.resolution) {
-        (
-            Resolution::File { variants: one, .. },
-            Resolution::File {
-                variants: other, ..
-            },
-        ) => !one.versions().eq(other.versions()),
-        (Resolution::Moved(one), Resolution::Moved(other)) => one != other,
-        (Resolution::Refused(one), Resolution::Refused(other)) => one != other,
-        _ => true,
-    }
 }
 
 /// Bytes of the file that an entry leads to; its precompressed variants are shorter by a little.
@@ -571,21 +300,6 @@ fn curve_key(hash: u64, place: CurvePart, bytes: u64) -> Key {
         place,
         weight: 1,
         bytes,
-    }
-}
-
-fn negative_count_max(entry_count_max: usize) -> usize {
-    match entry_count_max {
-        0 | 1 => 0,
-        2..NEGATIVE_SHARE => 1,
-        more => more / NEGATIVE_SHARE,
-    }
-}
-
-fn room(entry_count_max: usize) -> Room {
-    Room {
-        weight_max: u64::MAX,
-        count_max: entry_count_max,
     }
 }
 
