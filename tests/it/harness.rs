@@ -1,9 +1,8 @@
 //! Sites, servers and clients for tests. Everything that waits has a deadline.
 
-use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -14,8 +13,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule};
-use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
+
+mod client;
+
+pub use client::{Client, Content, Response, Tags};
 
 /// How long anything may take before a test gives up on it.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -320,201 +322,6 @@ fn gather(mut from: impl Read + Send + 'static, into: Arc<Mutex<String>>) -> Joi
                 .push_str(&String::from_utf8_lossy(&buffer[..count]));
         }
     })
-}
-
-/// A response as it was received.
-#[derive(Clone, Debug)]
-pub struct Response {
-    /// The status code.
-    pub status: u16,
-    /// Names in lower case, values.
-    pub fields: Vec<(String, String)>,
-    /// The content.
-    pub body: Vec<u8>,
-}
-
-impl Response {
-    /// The value of a field.
-    pub fn field(&self, name: &str) -> Option<&str> {
-        let mut found = self.fields.iter().filter(|(other, _)| other == name);
-        let value = found.next().map(|(_, value)| value.as_str());
-        assert!(found.next().is_none(), "{name} stands twice in {self:?}");
-        value
-    }
-}
-
-/// Which content each entity tag was seen with.
-#[derive(Default)]
-pub struct Tags(Mutex<HashMap<String, Vec<u8>>>);
-
-impl Tags {
-    /// Sees a response: it has a tag, which is strong, and none that was seen with other content.
-    pub fn see(&self, response: &Response) {
-        let tag = response.field("etag");
-        let tag = tag.unwrap_or_else(|| panic!("no tag: {response:?}"));
-        assert!(tag.starts_with('"'), "{tag} is weak");
-        let mut seen = self.0.lock().unwrap();
-        let body = seen
-            .entry(tag.to_owned())
-            .or_insert_with(|| response.body.clone());
-        assert_eq!(*body, response.body, "{tag} is that of two contents");
-    }
-}
-
-/// Whether a response to a request has content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Content {
-    /// As for GET.
-    Expected,
-    /// As for HEAD.
-    None,
-}
-
-/// A client that sends what it is told and parses what comes back.
-pub struct Client {
-    stream: TcpStream,
-    received: Vec<u8>,
-}
-
-impl Client {
-    /// Connects.
-    pub fn connect(address: SocketAddr) -> Client {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Client {
-            stream,
-            received: Vec::new(),
-        }
-    }
-
-    /// Connects from one of the addresses of the loopback interface.
-    pub fn connect_from(source: [u8; 4], address: SocketAddr) -> Client {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
-        socket.connect(&address.into()).unwrap();
-        let stream = TcpStream::from(socket);
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Client {
-            stream,
-            received: Vec::new(),
-        }
-    }
-
-    /// The socket.
-    pub fn stream(&self) -> &TcpStream {
-        &self.stream
-    }
-
-    /// Sends bytes; a server that has closed is no failure here.
-    pub fn send(&mut self, bytes: &[u8]) {
-        let _ = self.stream.write_all(bytes);
-    }
-
-    /// Ends our direction.
-    pub fn finish(&mut self) {
-        let _ = self.stream.shutdown(Shutdown::Write);
-    }
-
-    /// Sends a GET and takes the response.
-    pub fn get(&mut self, path: &str, fields: &[&str]) -> Response {
-        self.request("GET", path, fields)
-    }
-
-    /// Sends a request without body and takes the response.
-    pub fn request(&mut self, method: &str, path: &str, fields: &[&str]) -> Response {
-        let mut text = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n");
-        for field in fields {
-            text.push_str(field);
-            text.push_str("\r\n");
-        }
-        text.push_str("\r\n");
-        self.send(text.as_bytes());
-        let content = if method == "HEAD" {
-            Content::None
-        } else {
-            Content::Expected
-        };
-        self.response(content)
-            .unwrap_or_else(|| panic!("{method} {path}: no response"))
-    }
-
-    /// Takes the next response; `None` when the connection ends before it is complete.
-    pub fn response(&mut self, content: Content) -> Option<Response> {
-        let head_end = loop {
-            let end = self
-                .received
-                .windows(4)
-                .position(|window| window == b"\r\n\r\n");
-            match end {
-                Some(end) => break end + 4,
-                None => self.receive()?,
-            }
-        };
-        let head = String::from_utf8_lossy(&self.received[..head_end]).into_owned();
-        let mut lines = head.split("\r\n");
-        let status_line = lines.next().unwrap();
-        assert!(status_line.starts_with("HTTP/1.1 "), "{status_line}");
-        let status: u16 = status_line[9..12].parse().unwrap();
-        let fields: Vec<(String, String)> = lines
-            .filter_map(|line| line.split_once(": "))
-            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
-            .collect();
-        self.received.drain(..head_end);
-        let mut response = Response {
-            status,
-            fields,
-            body: Vec::new(),
-        };
-        let empty = content == Content::None || status == 304 || status < 200;
-        let length = match response.field("content-length") {
-            Some(length) if !empty => length.parse().unwrap(),
-            _ => 0,
-        };
-        while self.received.len() < length {
-            self.receive()?;
-        }
-        response.body = self.received.drain(..length).collect();
-        Some(response)
-    }
-
-    /// The content of a response of which the first bytes were read already.
-    pub fn response_after(&mut self, first: &[u8], length: usize) -> Vec<u8> {
-        let head = first.windows(4).position(|window| window == b"\r\n\r\n");
-        let mut body = first[head.unwrap() + 4..].to_vec();
-        while body.len() < length {
-            self.receive().unwrap();
-            body.append(&mut self.received);
-        }
-        body
-    }
-
-    /// Everything until the server closes.
-    pub fn rest(&mut self) -> Vec<u8> {
-        while self.receive().is_some() {}
-        std::mem::take(&mut self.received)
-    }
-
-    /// Whether the server closes, with nothing more said.
-    pub fn is_closed(&mut self) -> bool {
-        self.received.is_empty() && self.receive().is_none()
-    }
-
-    fn receive(&mut self) -> Option<()> {
-        let mut buffer = [0; 65_536];
-        match self.stream.read(&mut buffer) {
-            Ok(0) => None,
-            Ok(count) => {
-                self.received.extend_from_slice(&buffer[..count]);
-                Some(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => None,
-            // A process that was stopped and goes on is told so where a read has a time-out.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Some(()),
-            Err(error) => panic!("nothing came in time: {error}"),
-        }
-    }
 }
 
 /// Whether we are root, who may do everything.

@@ -1,15 +1,13 @@
-//! `spede simulate`: against a small model, against a server that really ran, and as a program.
+//! `spede simulate`: against a small model, and against a server that really ran.
 
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::fs;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
 use std::time::Duration;
 
 use spede::settings::CacheBudget;
-use spede::simulate::{self, LogSource, Report, Settings};
+use spede::simulate::{self, LogSource, Settings};
 use spede::site::media_type::MediaTypes;
 use spede::site::resolve::{Directories, DotFiles, Naming};
 
@@ -18,7 +16,8 @@ use super::harness::{Server, Site, wait_until};
 /// Longest file that is mapped in these tests.
 const MAP_MAX: u64 = 4_096;
 
-fn settings(log: &Path, map_bytes_max: u64, path_count_max: usize) -> Settings {
+/// Caches of these sizes, in which nothing expires within an hour.
+pub fn settings(log: &Path, map_bytes_max: u64, path_count_max: usize) -> Settings {
     Settings {
         logs: vec![LogSource::File(log.to_owned())],
         root: None,
@@ -66,15 +65,15 @@ fn length_of(file: u64) -> u64 {
 }
 
 /// Lines within one second, so that nothing expires.
-fn line(request: &str, status: u16, bytes: u64) -> String {
+pub fn line(request: &str, status: u16, bytes: u64) -> String {
     format!("::1 - - [23/Nov/2026:16:00:00 +0000] \"{request}\" {status} {bytes} \"-\" \"-\"\n")
 }
 
 /// The path of a line, and what content was sent: the file and the bytes.
-type Asked = (String, Option<(u64, u64)>);
+pub type Asked = (String, Option<(u64, u64)>);
 
 /// A log of content, validations, HEAD and what is missing, and what its lines ask for.
-fn log(count: u64) -> (String, Vec<Asked>) {
+pub fn log(count: u64) -> (String, Vec<Asked>) {
     let mut random = Random(1);
     let (mut text, mut asked) = (String::new(), Vec::new());
     for _ in 0..count {
@@ -361,214 +360,4 @@ fn a_root_tells_lengths_that_the_log_does_not() {
     let report = simulate::run(&settings).unwrap();
     let row = report.map[0];
     assert_eq!((row.requests, row.hits, row.bytes_used), (5, 3, 1_000));
-}
-
-fn run(words: &[&str], input: &[u8]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_spede"))
-        .arg("simulate")
-        .args(words)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A program that refuses its words reads nothing.
-    let _ = child.stdin.take().unwrap().write_all(input);
-    child.wait_with_output().unwrap()
-}
-
-fn text_of(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(output.stderr.is_empty(), "{output:?}");
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-#[test]
-fn gzip_plain_and_standard_input_say_the_same() {
-    let site = Site::new();
-    let (text, _) = log(3_000);
-    let (plain, packed) = (site.beside("log"), site.beside("packed"));
-    fs::write(&plain, &text).unwrap();
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    encoder.write_all(text.as_bytes()).unwrap();
-    fs::write(&packed, encoder.finish().unwrap()).unwrap();
-    let want = text_of(&run(&[plain.to_str().unwrap()], b""));
-    assert!(want.contains("256 MiB (current)"), "{want}");
-    assert_eq!(text_of(&run(&[packed.to_str().unwrap()], b"")), want);
-    assert_eq!(text_of(&run(&["-"], text.as_bytes())), want);
-    assert_eq!(text_of(&run(&["-"], &fs::read(&packed).unwrap())), want);
-    let half = text.len() / 2 + text[text.len() / 2..].find('\n').unwrap() + 1;
-    fs::write(&plain, &text[..half]).unwrap();
-    let both = [plain.to_str().unwrap(), "-"];
-    assert_eq!(text_of(&run(&both, &text.as_bytes()[half..])), want);
-}
-
-/// A log that was being packed when it was copied, or has something behind its end.
-#[test]
-fn a_broken_gzip_is_used_as_far_as_it_goes() {
-    let site = Site::new();
-    let text = log(3_000).0;
-    let path = site.beside("log.gz");
-    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    packer.write_all(text.as_bytes()).unwrap();
-    let packed = packer.finish().unwrap();
-    let mut padded = packed.clone();
-    padded.extend([b'x'; 512]);
-    let cases = [
-        (&packed[..packed.len() / 2], 500..2_500),
-        (&padded[..], 3_001..3_002),
-    ];
-    for (bytes, lines) in cases {
-        fs::write(&path, bytes).unwrap();
-        let report = simulate::run(&settings(&path, 1 << 20, 1_000)).unwrap();
-        assert!(lines.contains(&report.line_count), "{}", report.line_count);
-        let bad = &report.bad[0];
-        assert_eq!(report.bad_count, 1);
-        assert!(
-            bad.place
-                .ends_with(&format!("log.gz:{}", report.line_count))
-        );
-        assert!(
-            bad.why.contains("the part before it is used"),
-            "{}",
-            bad.why
-        );
-    }
-}
-
-#[test]
-fn bad_lines_are_counted_and_named() {
-    let site = Site::new();
-    let log = site.beside("log");
-    let mut bytes = line("GET / HTTP/1.1", 200, 10).into_bytes();
-    bytes.extend_from_slice(b"\xff\xfe\x00 garbage\n\n{\"no\":1}\n");
-    bytes.extend_from_slice(line("GET / HTTP/1.1", 200, 10).as_bytes());
-    bytes.extend_from_slice(&b"no\n".repeat(9));
-    fs::write(&log, bytes).unwrap();
-    let name = log.to_str().unwrap();
-    let text = text_of(&run(&[name], b""));
-    for words in [
-        "13 lines, 2 requests replayed".to_owned(),
-        "invalid lines, skipped: 11\n".to_owned(),
-        format!("{name}:2: no time such as ["),
-        format!("{name}:4: no usable member time"),
-        "and 6 more".to_owned(),
-    ] {
-        assert!(text.contains(&words), "{words} is not in {text}");
-    }
-}
-
-#[test]
-fn the_plot_has_both_curves_and_the_size_of_today() {
-    let site = Site::new();
-    let (log_file, plot) = (site.beside("log"), site.beside("hits.svg"));
-    fs::write(&log_file, log(3_000).0).unwrap();
-    let words = [
-        "--plot",
-        plot.to_str().unwrap(),
-        "--today-map-cache",
-        "64KiB",
-        log_file.to_str().unwrap(),
-    ];
-    text_of(&run(&words, b""));
-    let svg = fs::read_to_string(&plot).unwrap();
-    assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
-    for word in [
-        "today: 64 KiB",
-        "today: 65536",
-        "requests",
-        "bytes",
-        "512 KiB",
-    ] {
-        assert!(svg.contains(word), "{word} is not in the plot");
-    }
-    // A curve is a line through seven sizes.
-    let curves = svg
-        .split("points=\"")
-        .filter(|line| line.split('"').next().unwrap().split_whitespace().count() == 7);
-    assert_eq!(curves.count(), 4);
-}
-
-#[test]
-fn what_cannot_be_replayed_is_said_in_one_line() {
-    let site = Site::new();
-    let (good, empty) = (site.beside("good"), site.beside("empty"));
-    fs::write(&good, line("GET / HTTP/1.1", 200, 10)).unwrap();
-    fs::write(&empty, "").unwrap();
-    let bad = site.beside("bad");
-    fs::write(&bad, "what\n").unwrap();
-    let cut = site.beside("cut.gz");
-    fs::write(&cut, [0x1f, 0x8b, 8, 0, 0]).unwrap();
-    let name = |path: &PathBuf| path.to_str().unwrap().to_owned();
-    let root = site.root();
-    let (good, empty, bad, cut) = (name(&good), name(&empty), name(&bad), name(&cut));
-    let cases: [(&[&str], i32, &str); 11] = [
-        (&["/no/such/log"], 1, "/no/such/log"),
-        (&[&good, "/no/such/log"], 1, "/no/such/log"),
-        (&[root.to_str().unwrap()], 1, "directory"),
-        (&[&empty], 1, "empty"),
-        (&[&bad], 1, "bad:1"),
-        (&[&cut], 1, "cut.gz"),
-        (&["--root", "/no/such/root", &good], 1, "/no/such/root"),
-        (
-            &["--plot", "/no/such/place/x.svg", &good],
-            1,
-            "/no/such/place/x.svg",
-        ),
-        (&[], 2, "ACCESS_LOG"),
-        (&["--map-cache", "1MiB,lots", &good], 2, "lots"),
-        (&["--no-such-flag", &good], 2, "spede simulate --help"),
-    ];
-    for (words, code, wanted) in cases {
-        let output = run(words, b"");
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(code), "{words:?}: {text}");
-        assert_eq!(text.lines().count(), 1, "{words:?}: {text}");
-        assert!(
-            text.contains(wanted),
-            "{words:?}: {wanted} is not in {text}"
-        );
-    }
-}
-
-#[test]
-fn each_flag_of_it_is_in_its_help_and_in_the_readme() {
-    let help = text_of(&run(&["--help"], b""));
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let readme = fs::read_to_string(manifest.join("README.md")).unwrap();
-    let section = readme.split("### spede simulate").nth(1).unwrap();
-    let section = section.split("\n## ").next().unwrap();
-    let flags: Vec<_> = help
-        .lines()
-        .filter_map(|line| {
-            line.trim_start()
-                .split(' ')
-                .find(|word| word.starts_with("--"))
-        })
-        .filter(|flag| help.lines().any(|line| line.trim_start().starts_with(flag)))
-        .collect();
-    assert!(flags.len() >= 12, "{flags:?}");
-    for flag in flags {
-        assert!(section.contains(flag), "{flag} is not in the README");
-    }
-}
-
-#[test]
-fn logs_that_go_back_in_time_are_named() {
-    let site = Site::new();
-    let (one, two) = (site.beside("one"), site.beside("two"));
-    fs::write(&one, line("GET / HTTP/1.1", 200, 10)).unwrap();
-    fs::write(
-        &two,
-        line("GET / HTTP/1.1", 200, 10).replace("16:00:00", "15:00:00"),
-    )
-    .unwrap();
-    let mut settings = settings(&one, 1_000, 10);
-    settings.logs.push(LogSource::File(two));
-    let report: Report = simulate::run(&settings).unwrap();
-    assert!(
-        report
-            .to_string()
-            .contains("give them in chronological order")
-    );
 }

@@ -8,15 +8,6 @@ const FUNCTION_LINES_MAX: usize = 60;
 /// Most fields of a struct that says nothing about their number.
 const FIELD_COUNT_MAX: usize = 12;
 
-/// Files that are still longer, up to [`LONG_FILE_LINES_MAX`]. None is added.
-const LONG_FILES: [&str; 4] = [
-    "benches/large/main.rs",
-    "tests/it/harness.rs",
-    "tests/it/simulate.rs",
-    "tests/it/status.rs",
-];
-const LONG_FILE_LINES_MAX: usize = 600;
-
 /// Files with functions that are still longer, up to [`LONG_FUNCTION_LINES_MAX`]. None is added.
 const FILES_OF_LONG_FUNCTIONS: [&str; 10] = [
     "benches/compare/plot.rs",
@@ -208,11 +199,8 @@ fn files_open_with_what_they_do_and_stay_short() {
         let opens = source.text.starts_with("//!");
         assert!(opens, "{place} does not open with //!");
         let lines = source.text.lines().count();
-        let max = match LONG_FILES.iter().any(|long| source.is_below(long)) {
-            true => LONG_FILE_LINES_MAX,
-            false => FILE_LINES_MAX,
-        };
-        assert!(lines <= max, "{place} has {lines} lines");
+        let is_short = lines <= FILE_LINES_MAX;
+        assert!(is_short, "{place} has {lines} lines");
     }
 }
 
