@@ -247,7 +247,7 @@ impl Hot {
             Resolution::File { variants, .. } => {
                 let representation = &variants.identity;
                 let selected = response::select(&request, representation, ranges, &self.now);
-                let content = response::Content::of(request.head().method);
+                let content = response::Content::of(request.method());
                 let first = selected.first_byte(content, representation.version.length);
                 let source = first.map(|_| self.source.clone());
                 let found = Found::Selected {

@@ -15,7 +15,7 @@ use spede::cache::path::{Known, PathCache};
 use spede::conn::outbox::Pool;
 use spede::http::content_coding::{self, Coding, CodingSet};
 use spede::http::range::RangeLimits;
-use spede::http::request::{self, Request};
+use spede::http::request;
 use spede::site::representation::{Representation, Vary};
 use spede::site::response;
 use spede::site::validators::Sighting;
@@ -77,7 +77,7 @@ fn decide(bencher: Bencher<'_, '_>, kind: &str) {
     let head = request::parse(bytes, &hot.policy.head)
         .expect("valid")
         .expect("whole");
-    let request = Request::new(bytes, &head);
+    let request = head.facts(bytes);
     let limits = RangeLimits { count_max: 16 };
     bencher.bench_local(|| {
         response::select(black_box(&request), &hot.representation, limits, &hot.now)

@@ -7,9 +7,10 @@ use percent_encoding::percent_encode;
 
 use super::outbox::{Outbox, Source};
 use crate::clock::Now;
+use crate::http::facts::Facts;
 use crate::http::head::{HeadWriter, LastFields};
 use crate::http::range::ByteRange;
-use crate::http::request::{Persistence, Request, Version};
+use crate::http::request::{Head, Persistence, Version};
 use crate::http::status::{Refusal, Status};
 use crate::http::target::NOT_IN_QUERY;
 use crate::site::fixed::{self, Allow, Page};
@@ -31,19 +32,20 @@ pub(super) struct Exchange<'a> {
 impl<'a> Exchange<'a> {
     /// The answer to a request, on a connection that goes on or not.
     pub(super) fn new(
-        request: &Request<'_>,
+        head: &Head,
+        request: &Facts<'_>,
         persistence: Persistence,
         server_timing: Option<&'a str>,
         now: &'a Now,
     ) -> Exchange<'a> {
-        let connection = match (persistence, request.head().version) {
+        let connection = match (persistence, head.version) {
             (Persistence::Close, _) => Some("close"),
             (Persistence::KeepAlive, Version::Http10) => Some("keep-alive"),
             (Persistence::KeepAlive, Version::Http11) => None,
         };
         Exchange {
             now,
-            content: Content::of(request.head().method),
+            content: Content::of(request.method()),
             last: LastFields {
                 connection,
                 server_timing,
@@ -167,7 +169,7 @@ pub(super) fn put_selected(
 pub(super) fn put_fixed(
     outbox: &mut Outbox,
     exchange: Exchange<'_>,
-    request: &Request<'_>,
+    request: &Facts<'_>,
     fixed: &Fixed,
 ) -> u64 {
     match fixed {

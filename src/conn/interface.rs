@@ -9,7 +9,8 @@ use super::explanation::{Explanation, ServerTiming};
 use super::outbox::Source;
 use super::response_stats::ResponseStats;
 use crate::clock::Now;
-use crate::http::request::{HeadLimits, Request};
+use crate::http::facts::Facts;
+use crate::http::request::HeadLimits;
 use crate::site::representation::Representation;
 use crate::site::response::{Fixed, Selected};
 
@@ -141,7 +142,7 @@ pub enum Want<'a> {
     /// More bytes from the peer.
     Read,
     /// What this request leads to.
-    Resolve(Request<'a>),
+    Resolve(Facts<'a>),
     /// Nothing until a look-up is done.
     Wait,
     /// The outbox emptied.

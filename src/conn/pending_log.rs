@@ -15,7 +15,7 @@ use super::explanation::Explanation;
 use super::line::{LOGGED_LENGTH_MAX, Line, TEXT_COUNT};
 use super::response_stats::{Logging, ResponseStats};
 use crate::clock::Now;
-use crate::http::request::{Field, Request};
+use crate::http::facts::{Facts, Field};
 use crate::http::status::Status;
 use crate::sys::allocator::block_length;
 
@@ -115,7 +115,7 @@ pub(super) struct PendingLogLines {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Received<'a> {
     /// A request.
-    Request(Request<'a>),
+    Request(Facts<'a>),
     /// Bytes that are no request, or not yet: as many as were received.
     Bytes(&'a [u8]),
 }
@@ -269,7 +269,7 @@ mod tests {
         let head = request::parse(text.as_bytes(), &LIMITS)
             .expect("valid")
             .expect("complete");
-        let received = Received::Request(Request::new(text.as_bytes(), &head));
+        let received = Received::Request(head.facts(text.as_bytes()));
         let mut count = 0;
         while pending_log.has_room() {
             count += 1;

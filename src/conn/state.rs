@@ -18,8 +18,9 @@ use super::outbox::Outbox;
 use super::pending_log::{Answered, PendingLogLines, Received};
 use crate::clock::Now;
 use crate::http::chunked::ChunkedBody;
+use crate::http::facts::Facts;
 use crate::http::framing::BodyFraming;
-use crate::http::request::{self, Expectation, Head, Persistence, Request};
+use crate::http::request::{self, Expectation, Head, Persistence};
 use crate::http::status::{Refusal, Status};
 use crate::site::response::{self, Content, Fixed};
 
@@ -142,7 +143,7 @@ impl Connection {
             State::Resolving {
                 head,
                 asked: Asked::No,
-            } if self.has_room() => Want::Resolve(Request::new(self.inbox.bytes(), head)),
+            } if self.has_room() => Want::Resolve(head.facts(self.inbox.bytes())),
             State::Closed(reason) => Want::Close(*reason),
             _ if !self.outbox.is_empty() => Want::Write,
             State::Resolving { .. } => Want::Wait,
@@ -154,9 +155,9 @@ impl Connection {
     }
 
     /// The request that is being looked up.
-    pub fn resolving(&self) -> Option<Request<'_>> {
+    pub fn resolving(&self) -> Option<Facts<'_>> {
         match &self.state {
-            State::Resolving { head, .. } => Some(Request::new(self.inbox.bytes(), head)),
+            State::Resolving { head, .. } => Some(head.facts(self.inbox.bytes())),
             _ => None,
         }
     }
@@ -293,7 +294,7 @@ impl Connection {
 
     /// A head is complete; its body comes first.
     fn begin(&mut self, head: Head, context: &mut Context<'_>) -> State {
-        self.inbox.read(head.length);
+        self.inbox.read(head.length());
         let body = match head.body {
             BodyFraming::Empty => return self.look_up(head, context),
             BodyFraming::Length(length) if length > context.policy.body_length_max => {
@@ -327,7 +328,7 @@ impl Connection {
             },
         };
         self.inbox.read(count);
-        self.inbox.keep_head(head.length);
+        self.inbox.keep_head(head.length());
         if complete {
             self.look_up(head, context)
         } else {
@@ -336,7 +337,7 @@ impl Connection {
     }
 
     fn look_up(&mut self, head: Head, context: &mut Context<'_>) -> State {
-        match response::without_lookup(&Request::new(self.inbox.bytes(), &head)) {
+        match response::without_lookup(&head.facts(self.inbox.bytes())) {
             None => State::Resolving {
                 head,
                 asked: Asked::No,
@@ -373,13 +374,13 @@ impl Connection {
             return self.refuse(*refusal, Some(head), context);
         }
         let persistence = self.persistence(head, context.stage);
-        let request = Request::new(self.inbox.bytes(), head);
+        let request = head.facts(self.inbox.bytes());
         let timing = match context.policy.server_timing {
             ServerTiming::Hidden => None,
             ServerTiming::Shown => Some(explanation.server_timing()),
         };
         let timing = timing.as_deref().filter(|timing| !timing.is_empty());
-        let exchange = Exchange::new(&request, persistence, timing, context.now);
+        let exchange = Exchange::new(head, &request, persistence, timing, context.now);
         let outbox = &mut self.outbox;
         let (status, content_length) = match found {
             Found::Selected {
@@ -422,10 +423,13 @@ impl Connection {
         head: Option<&Head>,
         context: &mut Context<'_>,
     ) -> State {
-        let content = head.map_or_else(|| self.content_of_head(), |head| Content::of(head.method));
+        let content = head.map_or_else(
+            || self.content_of_head(),
+            |head| Content::of(head.facts(self.inbox.bytes()).method()),
+        );
         let bytes = self.inbox.bytes();
         let received = match head {
-            Some(head) => Received::Request(Request::new(bytes, head)),
+            Some(head) => Received::Request(head.facts(bytes)),
             None => Received::Bytes(bytes),
         };
         let exchange = Exchange::last(content, context.now);

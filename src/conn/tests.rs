@@ -9,7 +9,7 @@ use self::peerless::Peerless;
 use super::outbox::{Next, Outbox, Pool, Source};
 use super::wire_cases::WIRE_CASES;
 use super::*;
-use crate::http::request::Request;
+use crate::http::facts::Facts;
 use crate::http::status::Status;
 use crate::site::response::Fixed;
 use crate::sys::allocator::block_length;
@@ -79,7 +79,7 @@ fn a_request_that_waits_holds_back_those_behind_it() {
     let path = peer
         .connection
         .resolving()
-        .map(|request: Request<'_>| request.path().to_vec());
+        .map(|request: Facts<'_>| request.path().to_vec());
     assert_eq!(path.as_deref(), Some(&b"/later"[..]));
     peer.connection.lend(&mut peer.pool);
     peer.tell(Input::Resolved(

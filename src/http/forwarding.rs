@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::request::Request;
+use super::facts::Facts;
 
 /// Fields that proxies and content delivery networks add, by their whole name in lower case. `Forwarded` is
 /// RFC 7239, `Via` RFC 9110 §7.6.3, `CDN-Loop` RFC 8586, `Early-Data` RFC 8470.
@@ -23,7 +23,7 @@ const PREFIXES: [&str; 16] = [
 
 /// Whether a request says that a proxy passed it on. A proxy need not say so: that none does proves nothing.
 /// O(head).
-pub(crate) fn is_forwarded(request: &Request<'_>) -> bool {
+pub(crate) fn is_forwarded(request: &Facts<'_>) -> bool {
     request.all_lines().any(|(name, _)| {
         let begins = |prefix: &str| {
             let begin = name.get(..prefix.len());
@@ -37,7 +37,7 @@ pub(crate) fn is_forwarded(request: &Request<'_>) -> bool {
 /// Whether a request names this machine as such: its Host, and its target where that has an authority.
 /// Names from DNS do not: whoever owns one can have it lead here, and read the answer in a browser of
 /// this machine (DNS rebinding). A request without Host names nothing. O(head).
-pub(crate) fn names_this_machine(request: &Request<'_>) -> bool {
+pub(crate) fn names_this_machine(request: &Facts<'_>) -> bool {
     let mut hosts = request
         .all_lines()
         .filter(|(name, _)| name.eq_ignore_ascii_case(b"host"))
@@ -82,6 +82,7 @@ fn is_loopback(authority: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::facts::list::of_both;
     use crate::http::request::{self, HeadLimits};
 
     const LIMITS: HeadLimits = HeadLimits {
@@ -90,11 +91,11 @@ mod tests {
         field_count_max: 50,
     };
 
-    fn check<T>(text: &str, of: impl FnOnce(&Request<'_>) -> T) -> T {
+    fn check<T>(text: &str, of: impl FnOnce(&Facts<'_>) -> T) -> T {
         let head = request::parse(text.as_bytes(), &LIMITS)
             .expect("valid")
             .expect("complete");
-        of(&Request::new(text.as_bytes(), &head))
+        of(&head.facts(text.as_bytes()))
     }
 
     #[test]
@@ -122,8 +123,9 @@ mod tests {
             ("Cookie: via: 1",                   false),
         ];
         for (field, want) in cases {
-            let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n");
-            assert_eq!(check(&text, is_forwarded), want, "{field}");
+            let (name, value) = field.split_once(": ").expect("a field line");
+            let got = of_both("GET", "a", "/", &[(name, value)], is_forwarded);
+            assert_eq!(got, want, "{field}");
         }
     }
 
@@ -155,8 +157,8 @@ mod tests {
         ];
         for (host, want) in cases {
             assert_eq!(is_loopback(host.as_bytes()), want, "{host}");
-            let text = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
-            assert_eq!(check(&text, names_this_machine), want, "{host}");
+            let got = of_both("GET", host, "/", &[], names_this_machine);
+            assert_eq!(got, want, "{host}");
             let text = format!("GET http://{host}/ HTTP/1.1\r\nHost: localhost\r\n\r\n");
             assert_eq!(
                 check(&text, names_this_machine),

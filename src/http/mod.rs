@@ -7,6 +7,7 @@ pub(crate) mod chunked;
 pub mod content_coding;
 pub(crate) mod date;
 pub(crate) mod entity_tag;
+pub mod facts;
 pub(crate) mod forwarding;
 pub(crate) mod framing;
 pub(crate) mod head;

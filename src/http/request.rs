@@ -11,8 +11,9 @@ mod fields;
 
 use std::mem::MaybeUninit;
 
-use fields::{Fields, Occurrence};
+use fields::Fields;
 
+use super::facts::{FactIndex, Facts, Method, Span, short};
 use super::framing::BodyFraming;
 use super::status::Refusal;
 use super::target::{Form, MethodShape, Target, is_https};
@@ -21,33 +22,6 @@ use super::target::{Form, MethodShape, Target, is_https};
 pub const FIELD_COUNT_MAX: usize = 256;
 /// Empty lines before a request line that are passed over (RFC 9112 §2.2 asks for one at least).
 const EMPTY_LINE_COUNT_MAX: usize = 4;
-
-/// The methods that are told apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
-    /// GET.
-    Get,
-    /// HEAD.
-    Head,
-    /// OPTIONS.
-    Options,
-    /// A registered method that files do not support: POST, PUT, DELETE, PATCH, TRACE, CONNECT.
-    Unsupported,
-    /// Any other token.
-    Unknown,
-}
-
-impl Method {
-    fn of(token: &[u8]) -> Method {
-        match token {
-            b"GET" => Method::Get,
-            b"HEAD" => Method::Head,
-            b"OPTIONS" => Method::Options,
-            b"POST" | b"PUT" | b"DELETE" | b"PATCH" | b"TRACE" | b"CONNECT" => Method::Unsupported,
-            _ => Method::Unknown,
-        }
-    }
-}
 
 /// The versions that are spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,74 +50,6 @@ pub enum Expectation {
     Continue,
 }
 
-/// A place in the bytes of a head.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Span {
-    start: u32,
-    end: u32,
-}
-
-impl Span {
-    /// The place of `part`, which must be a slice of `whole`.
-    fn of(part: &[u8], whole: &[u8]) -> Span {
-        let start = part.as_ptr().addr().wrapping_sub(whole.as_ptr().addr());
-        debug_assert!(start + part.len() <= whole.len());
-        Span {
-            start: short(start),
-            end: short(start + part.len()),
-        }
-    }
-
-    fn within(self, bytes: &[u8]) -> &[u8] {
-        &bytes[self.start as usize..self.end as usize]
-    }
-}
-
-/// A length within a head; heads are bounded far below 4 GiB.
-#[allow(clippy::cast_possible_truncation)]
-fn short(length: usize) -> u32 {
-    length as u32
-}
-
-/// The fields that answers depend on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum Field {
-    /// RFC 9110 §12.5.1.
-    Accept,
-    /// RFC 9110 §12.5.3.
-    AcceptEncoding,
-    /// RFC 9110 §13.1.1.
-    IfMatch,
-    /// RFC 9110 §13.1.2.
-    IfNoneMatch,
-    /// RFC 9110 §13.1.3.
-    IfModifiedSince,
-    /// RFC 9110 §13.1.4.
-    IfUnmodifiedSince,
-    /// RFC 9110 §13.1.5.
-    IfRange,
-    /// RFC 9110 §14.2.
-    Range,
-    /// RFC 9110 §10.1.3; for the access log.
-    Referer,
-    /// RFC 9110 §10.1.5; for the access log.
-    UserAgent,
-}
-
-const FIELD_NAMES: [&str; 10] = [
-    "accept",
-    "accept-encoding",
-    "if-match",
-    "if-none-match",
-    "if-modified-since",
-    "if-unmodified-since",
-    "if-range",
-    "range",
-    "referer",
-    "user-agent",
-];
-
 /// How much of a head is read.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadLimits {
@@ -156,13 +62,9 @@ pub struct HeadLimits {
 }
 
 /// What matters of one complete, valid head. Small and without lifetimes; the bytes stay where
-/// they were received, see [`Request`].
+/// they were received.
 #[derive(Clone, Copy, Debug)]
 pub struct Head {
-    /// Bytes up to and including the empty line, from the first byte given to [`parse`].
-    pub length: usize,
-    /// The method.
-    pub method: Method,
     /// The version.
     pub version: Version,
     /// Whether the peer wants to go on.
@@ -171,97 +73,19 @@ pub struct Head {
     pub body: BodyFraming,
     /// Whether it waits for 100.
     pub expectation: Expectation,
-    /// The form of its target.
-    pub form: Form,
-    line: Span,
-    host: Span,
-    path: Span,
-    query: Option<Span>,
-    fields: [Occurrence; FIELD_NAMES.len()],
+    facts: FactIndex,
 }
 
-/// A head together with its bytes.
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    bytes: &'a [u8],
-    head: &'a Head,
-}
-
-impl<'a> Request<'a> {
-    /// Puts a head beside the bytes it was parsed from.
-    pub fn new(bytes: &'a [u8], head: &'a Head) -> Request<'a> {
-        Request { bytes, head }
+impl Head {
+    /// Bytes up to and including the empty line, from the first byte given to [`parse`].
+    pub fn length(&self) -> usize {
+        self.facts.end as usize
     }
 
-    /// What was parsed.
-    pub fn head(&self) -> &'a Head {
-        self.head
+    /// What the answer depends on; `bytes` are those that it was parsed from.
+    pub fn facts<'a>(&'a self, bytes: &'a [u8]) -> Facts<'a> {
+        Facts::new(bytes, &self.facts)
     }
-
-    /// The path as it was sent: still percent-encoded, without the query.
-    pub fn path(&self) -> &'a [u8] {
-        self.head.path.within(self.bytes)
-    }
-
-    /// The host that it asks for as it was sent: of the target, else of the Host field, else empty.
-    pub fn host(&self) -> &'a [u8] {
-        self.head.host.within(self.bytes)
-    }
-
-    /// The query as it was sent, without its `?`.
-    pub fn query(&self) -> Option<&'a [u8]> {
-        self.head.query.map(|span| span.within(self.bytes))
-    }
-
-    /// The request line as it was sent, without its line end.
-    pub fn line(&self) -> &'a [u8] {
-        self.head.line.within(self.bytes)
-    }
-
-    /// Host and port of a target in the absolute form. O(line).
-    pub fn authority(&self) -> Option<&'a [u8]> {
-        let target = self.line().split(|byte| *byte == b' ').nth(1)?;
-        Target::parse(target, MethodShape::Other).ok()?.authority
-    }
-
-    /// Names and values of all field lines, in order. O(head).
-    pub fn all_lines(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
-        let first = self.head.line.end as usize;
-        field_lines(&self.bytes[first..self.head.length])
-    }
-
-    /// Whether a field is there at all.
-    pub fn has(&self, field: Field) -> bool {
-        !self.head.fields[field as usize].is_absent()
-    }
-
-    /// The value of a field that may stand only once; a repeated one counts as absent.
-    pub fn single(&self, field: Field) -> Option<&'a [u8]> {
-        let once = self.head.fields[field as usize].once();
-        once.map(|span| span.within(self.bytes))
-    }
-
-    /// The lines of a field that is a list, in order. O(head) when it is repeated, else O(1).
-    pub fn lines(&self, field: Field) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let once = self.single(field);
-        let is_repeated = self.head.fields[field as usize].is_repeated();
-        let repeated = is_repeated.then(|| field_lines(&self.bytes[..self.head.length]));
-        let name = FIELD_NAMES[field as usize].as_bytes();
-        let again = repeated.into_iter().flatten();
-        once.into_iter().chain(
-            again
-                .filter(move |(other, _)| other.eq_ignore_ascii_case(name))
-                .map(|(_, value)| value),
-        )
-    }
-}
-
-/// Splits a head that was found valid into names and values.
-fn field_lines(head: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    head.split(|byte| *byte == b'\n').filter_map(|line| {
-        let colon = memchr::memchr(b':', line)?;
-        Some((&line[..colon], line[colon + 1..].trim_ascii()))
-    })
 }
 
 /// Reads the head at the start of `bytes`. `None`: it is not complete yet.
@@ -424,39 +248,24 @@ impl Whole<'_> {
         }
         let host = fields.host_of(version, &target, self.bytes)?;
         Ok(Head {
-            length: self.length,
-            method: Method::of(method.as_bytes()),
             version,
             persistence: fields.persistence(version),
             body: fields.framing.finish(version)?,
             expectation: fields.expectation(version)?,
-            form: target.form,
-            line: Span {
-                start: short(self.skipped),
-                end: short(self.skipped + line_length),
+            facts: FactIndex {
+                method: Method::of(method.as_bytes()),
+                form: target.form,
+                line: Span {
+                    start: short(self.skipped),
+                    end: short(self.skipped + line_length),
+                },
+                end: short(self.length),
+                host,
+                path: Span::of_target(target.path, self.bytes),
+                query: target.query.map(|query| Span::of_target(query, self.bytes)),
+                fields: fields.occurrences,
             },
-            host,
-            path: self.place(target.path),
-            query: target.query.map(|query| self.place(query)),
-            fields: fields.occurrences,
         })
-    }
-
-    /// The place of a part of the target. An absolute form without a path has the path `/` that
-    /// stands nowhere in the bytes of its target; the first slash of the scheme serves.
-    fn place(&self, part: &[u8]) -> Span {
-        let outside = part
-            .as_ptr()
-            .addr()
-            .wrapping_sub(self.bytes.as_ptr().addr());
-        if outside < self.bytes.len() {
-            return Span::of(part, self.bytes);
-        }
-        let slash = memchr::memchr(b'/', self.bytes).unwrap_or_default();
-        Span {
-            start: short(slash),
-            end: short(slash + part.len()),
-        }
     }
 
     /// Every line must end in CRLF; httparse takes a lone LF as well. Its field names tell where

@@ -4,9 +4,9 @@ use super::fixed::Allow;
 use super::representation::{Representation, Vary};
 use crate::clock::Now;
 use crate::http::content_coding::Coding;
+use crate::http::facts::{Facts, Field, Method};
 use crate::http::precondition::{self, Preconditions, Verdict};
 use crate::http::range::{self, ByteRange, RangeLimits, Selection};
-use crate::http::request::{Field, Method, Request};
 use crate::http::status::{Refusal, Status};
 use crate::http::target::Form;
 
@@ -116,9 +116,9 @@ impl Fixed {
 }
 
 /// What a request is answered with before anything is looked up; `None`: look it up.
-pub fn without_lookup(request: &Request<'_>) -> Option<Fixed> {
-    match request.head().method {
-        Method::Get | Method::Head if request.head().form == Form::Asterisk => {
+pub fn without_lookup(request: &Facts<'_>) -> Option<Fixed> {
+    match request.method() {
+        Method::Get | Method::Head if request.form() == Form::Asterisk => {
             Some(Fixed::Refused(Refusal::Target))
         }
         Method::Get | Method::Head => None,
@@ -131,7 +131,7 @@ pub fn without_lookup(request: &Request<'_>) -> Option<Fixed> {
 /// Selects what of a representation is answered: preconditions in the order of RFC 9110 §13.2.2,
 /// then Range (§14.2), which means something for GET only.
 pub fn select(
-    request: &Request<'_>,
+    request: &Facts<'_>,
     representation: &Representation,
     limits: RangeLimits,
     now: &Now,
@@ -152,14 +152,14 @@ pub fn select(
             Verdict::Failed => return Selected::PreconditionFailed,
         }
     }
-    if request.head().method == Method::Get && request.has(Field::Range) {
+    if request.method() == Method::Get && request.has(Field::Range) {
         return select_range(request, representation, limits, now);
     }
     Selected::Whole
 }
 
 fn preconditions<'a>(
-    request: &Request<'a>,
+    request: &Facts<'a>,
 ) -> Preconditions<
     'a,
     impl Iterator<Item = &'a [u8]> + use<'a>,
@@ -178,7 +178,7 @@ fn preconditions<'a>(
 }
 
 fn select_range(
-    request: &Request<'_>,
+    request: &Facts<'_>,
     representation: &Representation,
     limits: RangeLimits,
     now: &Now,
@@ -214,3 +214,6 @@ fn part_overhead(representation: &Representation) -> u64 {
 pub fn varies(representation: &Representation) -> bool {
     representation.vary == Vary::AcceptEncoding
 }
+
+#[cfg(test)]
+mod tests;

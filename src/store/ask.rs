@@ -14,7 +14,7 @@ use crate::cache::path::Known;
 use crate::clock::Now;
 use crate::conn::CacheResult;
 use crate::http::content_coding::{self, Coding};
-use crate::http::request::{Field, Request};
+use crate::http::facts::{Facts, Field};
 use crate::http::status::Status;
 use crate::job::{Job, Opened, Resolve};
 use crate::site::resolve;
@@ -25,7 +25,7 @@ impl Store {
     /// What a request leads to, by the caches first.
     pub(super) fn find(
         &mut self,
-        request: &Request<'_>,
+        request: &Facts<'_>,
         requester: Requester<'_>,
         now: &Now,
     ) -> Asked {
@@ -65,7 +65,7 @@ impl Store {
     pub(super) fn answer_from(
         &mut self,
         entry: &Rc<Entry>,
-        request: &Request<'_>,
+        request: &Facts<'_>,
         opened: &[Opened],
         requester: Requester<'_>,
         now: &Now,
@@ -88,7 +88,7 @@ impl Store {
         }
         let ranges = requester.site.policy.ranges;
         let selected = response::select(request, representation, ranges, now);
-        let content = Content::of(request.head().method);
+        let content = Content::of(request.method());
         let source = match selected.first_byte(content, representation.version.length) {
             None if self.is_rewritten(&representation.version, opened) => {
                 return self.fetch_again(entry, request, requester, now);
@@ -122,7 +122,7 @@ impl Store {
     pub(super) fn fetch_again(
         &mut self,
         entry: &Rc<Entry>,
-        request: &Request<'_>,
+        request: &Facts<'_>,
         requester: Requester<'_>,
         now: &Now,
     ) -> Asked {

@@ -16,7 +16,7 @@ use crate::cache::key::{PathKey, PathKeyBuf};
 use crate::cache::path::Known;
 use crate::clock::Now;
 use crate::conn::Document;
-use crate::http::request::Request;
+use crate::http::facts::Facts;
 use crate::http::status::Status;
 use crate::job::{Dependencies, Listing};
 use crate::site::listing;
@@ -124,7 +124,7 @@ impl Store {
     /// What a path leads to that no cache knows: where it is a directory that may be listed, by what is known of that.
     pub(super) fn find_unknown(
         &mut self,
-        request: &Request<'_>,
+        request: &Facts<'_>,
         requester: Requester<'_>,
         now: &Now,
     ) -> Asked {
@@ -163,7 +163,7 @@ impl Store {
     /// Answers with the page of a directory that was just found to be as it was.
     pub(super) fn answer_checked(
         &mut self,
-        request: &Request<'_>,
+        request: &Facts<'_>,
         requester: Requester<'_>,
         now: &Now,
     ) -> Asked {

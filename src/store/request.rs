@@ -12,7 +12,7 @@ use super::{Asked, CacheReport, CompletedJob, Counted, LookupResult, Requester, 
 use crate::clock::Now;
 use crate::conn::outbox::Source;
 use crate::conn::{CacheResult, Explanation};
-use crate::http::request::Request;
+use crate::http::facts::Facts;
 use crate::job::JobId;
 use crate::site::response::{Fixed, Selected};
 use crate::store::event_sync::EventSync;
@@ -148,7 +148,7 @@ impl Store {
     /// What a new request leads to. With [`Asked::Waiting`] it is among those that wait.
     pub(crate) fn ask(
         &mut self,
-        request: &Request<'_>,
+        request: &Facts<'_>,
         requester: Requester<'_>,
         event_sync: &mut EventSync,
         state: &mut RequestState,
@@ -168,7 +168,7 @@ impl Store {
     pub(crate) fn resume(
         &mut self,
         completed: &CompletedJob,
-        request: &Request<'_>,
+        request: &Facts<'_>,
         requester: Requester<'_>,
         state: &mut RequestState,
         now: &Now,

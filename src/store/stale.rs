@@ -24,7 +24,7 @@ use super::{Asked, CompletedJob, LookupMode, Requester, Store};
 use crate::cache::entry::Entry;
 use crate::cache::key::PathKey;
 use crate::clock::Now;
-use crate::http::request::Request;
+use crate::http::facts::Facts;
 use crate::http::status::Status;
 use crate::job::JobId;
 use crate::job::{Dependencies, Job, Outcome};
@@ -179,7 +179,7 @@ impl Store {
         &mut self,
         raw_path: &[u8],
         entry: &Rc<Entry>,
-        request: &Request<'_>,
+        request: &Facts<'_>,
         requester: Requester<'_>,
         now: &Now,
     ) -> Asked {

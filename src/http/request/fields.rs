@@ -1,6 +1,7 @@
 //! What the field lines of a head say, gathered line by line.
 
-use super::{Expectation, FIELD_NAMES, Field, Persistence, Span, Version};
+use super::{Expectation, Persistence, Version};
+use crate::http::facts::{FIELD_NAMES, Field, Occurrence, Span};
 use crate::http::framing::FramingFields;
 use crate::http::status::Refusal;
 use crate::http::target::{Target, valid_host};
@@ -13,34 +14,6 @@ pub(super) struct Fields {
     close: bool,
     keep_alive: bool,
     expectation: Option<Result<Expectation, Refusal>>,
-}
-
-/// How often a field was there, in eight bytes, since a head has ten of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Occurrence(Span);
-
-impl Occurrence {
-    /// Not at all.
-    pub(super) const ABSENT: Occurrence = Occurrence(Span { start: 0, end: 0 });
-    /// More than once: readers walk the head again.
-    pub(super) const REPEATED: Occurrence = Occurrence(Span {
-        start: u32::MAX,
-        end: u32::MAX,
-    });
-
-    /// No value ends where the head begins.
-    pub(super) fn is_absent(self) -> bool {
-        self.0.end == 0
-    }
-
-    pub(super) fn is_repeated(self) -> bool {
-        self.0.start == u32::MAX
-    }
-
-    /// Its value, if it was there once.
-    pub(super) fn once(self) -> Option<Span> {
-        (!self.is_absent() && !self.is_repeated()).then_some(self.0)
-    }
 }
 
 /// What is known of the Host field.
@@ -88,11 +61,7 @@ impl Fields {
     }
 
     fn note(&mut self, field: Field, value: &[u8], bytes: &[u8]) {
-        let occurrence = &mut self.occurrences[field as usize];
-        *occurrence = match occurrence.is_absent() {
-            true => Occurrence(Span::of(value, bytes)),
-            false => Occurrence::REPEATED,
-        };
+        self.occurrences[field as usize].note(Span::of(value, bytes));
     }
 
     fn host(&mut self, value: &[u8], bytes: &[u8]) {

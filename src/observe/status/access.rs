@@ -9,8 +9,8 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use crate::conn::Peer;
+use crate::http::facts::Facts;
 use crate::http::forwarding::{is_forwarded, names_this_machine};
-use crate::http::request::Request;
 use crate::settings::Role;
 use crate::settings::StatusAccess;
 use crate::sys::sock_diag::{SocketOwners, UserId};
@@ -85,7 +85,7 @@ impl Access {
     /// these owners; `user` remembers what it said.
     pub(crate) fn decide(
         &mut self,
-        request: &Request<'_>,
+        request: &Facts<'_>,
         role: Role,
         peer: Peer,
         ask_user: impl FnOnce(Option<&mut SocketOwners>) -> Option<UserId>,

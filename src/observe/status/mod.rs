@@ -20,7 +20,7 @@ pub(crate) use shared::{Face, SharedPages};
 use access::METRICS_PATH;
 
 use crate::conn::Document;
-use crate::http::request::{Field, Request};
+use crate::http::facts::{Facts, Field};
 
 /// What the page may load: its own parts, and itself again.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
@@ -37,7 +37,7 @@ pub(crate) enum Asked {
 
 impl Asked {
     /// JSON by `?format=json` or by Accept, else HTML; at /metrics OpenMetrics by Accept, else plain text.
-    pub(crate) fn by(request: &Request<'_>) -> Asked {
+    pub(crate) fn by(request: &Facts<'_>) -> Asked {
         if request.path() == METRICS_PATH {
             return Asked::Numbers(match accepts(request, b"application/openmetrics-text") {
                 true => Face::OpenMetrics,
@@ -83,7 +83,7 @@ impl Snapshot {
 }
 
 /// Which part of the page the query asks for, if it asks for one.
-fn part<'a>(request: &Request<'a>) -> Option<&'a [u8]> {
+fn part<'a>(request: &Facts<'a>) -> Option<&'a [u8]> {
     let mut pairs = request.query()?.split(|byte| *byte == b'&');
     pairs.find_map(|pair| pair.strip_prefix(b"part="))
 }
@@ -94,7 +94,7 @@ fn resource(media_type: &'static str, text: &str) -> Document {
 
 /// Whether the request prefers JSON: `format=json` in the query, or `application/json` in an
 /// Accept that does not name HTML.
-fn wants_json(request: &Request<'_>) -> bool {
+fn wants_json(request: &Facts<'_>) -> bool {
     let by_query = request.query().is_some_and(|query| {
         query
             .split(|byte| *byte == b'&')
@@ -105,10 +105,46 @@ fn wants_json(request: &Request<'_>) -> bool {
 }
 
 /// Whether an Accept field names this media type.
-fn accepts(request: &Request<'_>, media_type: &[u8]) -> bool {
+fn accepts(request: &Facts<'_>, media_type: &[u8]) -> bool {
     request.lines(Field::Accept).any(|line| {
         line.split(|byte| *byte == b',')
             .filter_map(|member| member.split(|byte| *byte == b';').next())
             .any(|name| name.trim_ascii().eq_ignore_ascii_case(media_type))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::facts::list::of_both;
+
+    #[test]
+    fn a_request_for_the_page_says_which_form_of_it() {
+        let accept = |value| [("Accept", value)];
+        let (html, json) = (
+            accept("text/html"),
+            accept("text/plain, application/JSON;q=0.5"),
+        );
+        let browser = accept("application/json, text/html");
+        let metrics = accept("application/openmetrics-text;version=1.0.0");
+        #[rustfmt::skip]
+        let cases = [
+            ("/status",                         &html,    Face::Page),
+            ("/status?a=b&format=json",         &html,    Face::Json),
+            ("/status?format=jsonx",            &html,    Face::Page),
+            ("/status",                         &json,    Face::Json),
+            ("/status",                         &browser, Face::Page),
+            ("/metrics",                        &html,    Face::Text),
+            ("/metrics",                        &metrics, Face::OpenMetrics),
+        ];
+        for (target, fields, want) in cases {
+            let face = of_both("GET", "a", target, fields, |facts| match Asked::by(facts) {
+                Asked::Numbers(face) => Some(face),
+                Asked::Part(_) => None,
+            });
+            assert_eq!(face, Some(want), "{target} {fields:?}");
+        }
+        let is_part = |facts: &Facts<'_>| matches!(Asked::by(facts), Asked::Part(_));
+        assert!(of_both("GET", "a", "/status?part=style", &html, is_part));
+    }
 }

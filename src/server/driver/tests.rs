@@ -125,14 +125,14 @@ impl Table {
 
     fn selected(
         &self,
-        request: &crate::http::request::Request<'_>,
+        request: &crate::http::facts::Facts<'_>,
         source: Source,
         now: &Now,
     ) -> Asked {
         let variants = self.entry.variants().expect("a file");
         let limits = RangeLimits { count_max: 8 };
         let selected = response::select(request, &variants.identity, limits, now);
-        let content = Content::of(request.head().method);
+        let content = Content::of(request.method());
         let length = variants.identity.version.length;
         Asked::Selected {
             entry: Rc::clone(&self.entry),
