@@ -1,17 +1,17 @@
-//! What a defect of the program itself comes to: one line, and the end of the process.
+//! Handling of program defects: one line of error, and the end of the process.
 //!
-//! An assertion that fails on a helper thread would otherwise end that thread alone: its job would never
-//! come back, its place at the disk would be lost, and whoever waits for it would wait for ever. On the
-//! loop it would end everything after a backtrace. A server whose state is not what its code takes for
-//! granted is not to go on, so both end in the same way: whoever supervises it starts it anew.
+//! A failed assertion on a helper thread would otherwise end that thread alone: its job would never finish,
+//! its slot at the disk would be lost, and its requests would wait for ever. On the loop it would end
+//! everything with a backtrace. A server in an inconsistent state must not go on, so both end in the same
+//! way, and the service manager restarts it.
 
 use std::io::Write;
 use std::panic::{self, PanicHookInfo};
 use std::process;
 use std::thread;
 
-/// From now on a panic on any thread writes one line to standard error and ends the process with
-/// SIGABRT, which leaves a core file where the system keeps those.
+/// Installs a panic hook, for all threads: it writes one line to standard error and aborts with SIGABRT,
+/// which leaves a core file where the system keeps those.
 pub fn end_process_on_panic() {
     panic::set_hook(Box::new(|panic| {
         // Standard error may be gone.

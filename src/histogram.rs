@@ -1,10 +1,10 @@
-//! How often something took how long, by powers of two.
+//! Histogram of durations, by powers of two.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// Durations are counted by the power of two of their microseconds: below 1, 2, 4 … 2^20, and longer.
+/// Upper bounds of the buckets, in powers of two of microseconds: 1, 2, 4 … 2^20, and no bound.
 const BUCKET_COUNT: usize = 22;
 
 /// Counts of durations.
@@ -31,23 +31,23 @@ impl Histogram {
         self.buckets.iter().enumerate().map(bucket).collect()
     }
 
-    /// How many were counted.
+    /// Number of durations counted.
     pub(crate) fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
 
-    /// All of them together.
+    /// Sum of all durations.
     pub(crate) fn total(&self) -> Duration {
         self.total
     }
 }
 
-/// Durations of one length.
+/// One bucket.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Bucket {
-    /// Below this many microseconds; `null`: longer than all others.
+    /// Upper bound in microseconds; `null`: none.
     pub below_us: Option<u64>,
-    /// Those of this length that are not below an earlier bound.
+    /// Durations below it that are not below an earlier bound.
     pub count: u64,
 }
 

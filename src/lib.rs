@@ -12,7 +12,9 @@
 //! ```
 
 #[cfg(not(target_os = "linux"))]
-compile_error!("spede needs Linux: openat2, statx, inotify and sendfile have no portable twins");
+compile_error!(
+    "spede needs Linux: openat2, statx, inotify and sendfile have no portable equivalents"
+);
 
 pub mod cache;
 pub mod clock;

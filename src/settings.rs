@@ -1,5 +1,5 @@
-//! What a server is told when it starts. The command line and the environment become this once, in
-//! `config`; nothing is checked again later.
+//! The settings of a server. `config` builds them once from the command line and the environment; nothing is
+//! checked again later.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ pub use crate::site::media_type::{Charset, MediaTypes, OwnType};
 pub use crate::site::resolve::{Directories, DotFiles};
 pub use crate::site::validators::EntityTags;
 
-/// Where connections are taken.
+/// A listening address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenAddress {
     /// An address and port; port 0 lets the kernel choose.
@@ -27,71 +27,71 @@ pub enum ListenAddress {
 /// Who may connect to Unix sockets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SocketAccess {
-    /// Their mode; `None`: what the umask leaves, or 0660 where there is a group.
+    /// Their mode; `None`: according to the umask, or 0660 if there is a group.
     pub mode: Option<u32>,
     /// The name or number of their group; `None`: that of the process.
     pub group: Option<String>,
 }
 
-/// Who may see the status page.
+/// Access to the status page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StatusAccess {
-    /// People and programs of this machine: whose end of a loopback connection is root's, a person's or
-    /// the server's own user's, and whose request carries no sign of a proxy.
+    /// Clients on this machine: the owner of the peer's end of the loopback connection is root, a person or
+    /// the server's own user, and the request shows no sign of a proxy.
     Loopback,
-    /// Nobody: `/status` is a path like any other.
+    /// Nobody: `/status` is an ordinary path.
     Off,
     /// Everybody.
     All,
-    /// Whoever reaches this listener, which serves nothing else.
+    /// Everybody who reaches this listener, which serves nothing else.
     Listener(SocketAddr),
-    /// The same where nobody chose the address: without it there is no page, and DNS names do not lead to it.
+    /// The same at the default address: if it is not available there is no page, and DNS names are refused.
     DefaultListener(SocketAddr),
 }
 
-/// Where requests are written down.
+/// Destination of the access log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccessLog {
-    /// Nowhere.
+    /// None.
     Off,
-    /// To standard output.
+    /// Standard output.
     StandardOutput,
-    /// To the end of a file.
+    /// The end of a file.
     File(PathBuf),
 }
 
-/// What the lines of the access log look like.
+/// Format of the access log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// Those of Apache httpd's combined format.
+    /// Apache httpd's combined format.
     Combined,
     /// JSON objects.
     Json,
 }
 
-/// Which disk engine to use.
+/// Choice of the disk engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EngineChoice {
-    /// The best that works here.
+    /// The best that works on this system.
     Auto,
     /// io_uring.
     Uring,
     /// Helper threads.
     Threads,
-    /// On the loop.
+    /// Calls on the loop.
     Blocking,
 }
 
 /// Whether the pages of mapped files are locked in memory, `mlock(2)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MapLock {
-    /// The kernel may let them go.
+    /// Unlocked: the kernel may evict them.
     Off,
-    /// As far as `RLIMIT_MEMLOCK` allows.
+    /// Locked as far as `RLIMIT_MEMLOCK` allows.
     On,
 }
 
-/// Addresses that begin with the same bits.
+/// A range of addresses with a common prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
@@ -99,7 +99,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Those that begin with the first `prefix_length` bits of `address`; the rest of it does not count.
+    /// The addresses that share the first `prefix_length` bits of `address`; its other bits are ignored.
     pub fn new(address: IpAddr, prefix_length: u8) -> Network {
         Network {
             address,
@@ -107,7 +107,7 @@ impl Network {
         }
     }
 
-    /// Whether `address` is one of them. IPv4 and IPv6 have nothing in common.
+    /// Whether `address` belongs to it. IPv4 and IPv6 never match each other.
     pub fn contains(&self, address: IpAddr) -> bool {
         let length = u32::from(self.prefix_length);
         match (self.address, address) {
@@ -124,39 +124,39 @@ impl Network {
     }
 }
 
-/// How much of each thing is taken.
+/// Limits on clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at once; `None`: what the limit on descriptors leaves.
+    /// Open connections; `None`: as many as the limit on descriptors allows.
     pub connections_max: Option<usize>,
-    /// Most of them for one address once half are taken, in percent.
+    /// Maximum share of one address once half of the connections are in use, in percent.
     pub address_share_percent: usize,
-    /// Longest request target in bytes.
+    /// Maximum length of a request target in bytes.
     pub target_length_max: usize,
-    /// Longest request head in bytes.
+    /// Maximum length of a request head in bytes.
     pub head_length_max: usize,
-    /// Most field lines in a head.
+    /// Maximum number of field lines in a head.
     pub field_count_max: usize,
-    /// Longest request body in bytes.
+    /// Maximum length of a request body in bytes.
     pub body_length_max: u64,
-    /// Least bytes in a second that a peer has to take; 0: any will do.
+    /// Minimum rate at which a peer must receive, in bytes per second; 0: none.
     pub send_rate_min: u64,
-    /// Most ranges in one request.
+    /// Maximum number of ranges in one request.
     pub range_count_max: usize,
 }
 
-/// Sizes that were asked for; where there is none, a default holds.
+/// Cache sizes set by the operator; `None`: the default applies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AskedSizes {
-    /// Bytes of all memory that is allocated.
+    /// Bytes of all allocated memory.
     pub memory_bytes_max: Option<u64>,
     /// Bytes of mapped files.
     pub map_bytes_max: Option<u64>,
-    /// Remembered paths.
+    /// Path cache entries.
     pub path_count_max: Option<usize>,
 }
 
-/// How large the caches may become.
+/// Limits of the caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheBudget {
     /// Bytes of mapped files.
@@ -165,80 +165,80 @@ pub struct CacheBudget {
     pub map_file_length_max: u64,
     /// Mapped files.
     pub map_count_max: usize,
-    /// Remembered paths.
+    /// Path cache entries.
     pub path_count_max: usize,
-    /// Descriptors kept open; `None`: a quarter of the limit on descriptors.
+    /// Cached descriptors; `None`: a quarter of the limit on descriptors.
     pub descriptor_count_max: Option<usize>,
-    /// Directories watched for changes; none: everything is looked at after `revalidate`.
+    /// Directories watched for changes; 0: every entry is revalidated after `revalidate`.
     pub watched_directory_count_max: usize,
-    /// How long an entry is trusted without a look at the disk, where its directories are not
-    /// watched.
+    /// How long an entry is trusted without revalidation where its directories are not watched.
     pub revalidate: Duration,
 }
 
-/// Everything.
+/// All settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    // One field a flag: what was typed, once it means something.
+    // One field per flag, in its parsed form.
     /// The directory that is served.
     pub root: PathBuf,
     /// Sockets to listen on that a service manager has opened, from descriptor 3 on (`LISTEN_FDS`).
     pub inherited_socket_count: usize,
-    /// Where else connections are taken; at least one, unless there are inherited sockets.
+    /// Other listening addresses; at least one, unless there are inherited sockets.
     pub listen: Vec<ListenAddress>,
-    /// Who may connect to those of them that are Unix sockets.
+    /// Who may connect to Unix sockets among them.
     pub socket_access: SocketAccess,
-    /// File names that stand for their directory.
+    /// Index file names.
     pub index: Vec<String>,
-    /// Whether hidden names are served.
+    /// Whether names that start with a dot are served.
     pub dot_files: DotFiles,
-    /// What a directory without an index is.
+    /// Answer for a directory without an index file.
     pub directories: Directories,
-    /// What the extensions of files say of their content.
+    /// Media types by file extension.
     pub media_types: MediaTypes,
-    /// What entity tags are made of.
+    /// Source of entity tags.
     pub entity_tags: EntityTags,
     /// The disk engine.
     pub engine: EngineChoice,
-    /// Jobs that the disk is given at once.
+    /// Maximum number of disk jobs in flight.
     pub disk_depth: usize,
-    /// Jobs that may wait for their turn at the disk.
+    /// Maximum length of the queue of disk jobs.
     pub disk_queue: usize,
-    /// Whether mappings are kept in memory.
+    /// Whether mappings are locked in memory.
     pub map_lock: MapLock,
     /// Sizes of the caches.
     pub cache: CacheBudget,
-    /// Which of them were asked for, and the budget of all memory.
+    /// Sizes set by the operator, and the memory budget.
     pub asked: AskedSizes,
-    /// How long after it was confirmed an entry may be answered from while the disk does not say whether it still
-    /// holds; zero: not at all.
+    /// How long after its last confirmation an entry may be served stale while the disk does not answer;
+    /// zero: never.
     pub stale: Duration,
-    /// How often what is in use is compared with the disk though nothing told of a change; zero: never.
+    /// Interval at which cached files are compared with the disk although no change was reported; zero:
+    /// never.
     pub recheck: Duration,
-    /// What they are filled with at the start: lists of paths, and directories below the root.
+    /// Sources of paths to warm at the start: lists of paths, and directories below the root.
     pub warm: Vec<PathBuf>,
-    /// Where the paths asked for most are kept from one run to the next.
+    /// File that keeps the most requested paths from one run to the next.
     pub cache_state: Option<PathBuf>,
     /// Limits on what peers may send.
     pub limits: Limits,
-    /// Proxies: each stands for many clients, and may hold any number of connections.
+    /// Trusted proxies: each represents many clients, and may hold any number of connections.
     pub trusted_proxies: Vec<Network>,
     /// Deadlines of connections.
     pub timeouts: Timeouts,
-    /// From the first signal to the end of the process.
+    /// Time from the first signal to the end of the process.
     pub grace: Duration,
-    /// The access log.
+    /// Destination of the access log.
     pub access_log: AccessLog,
-    /// How.
+    /// Its format.
     pub log_format: LogFormat,
-    /// Whether responses say where they come from.
+    /// Whether responses carry Server-Timing.
     pub server_timing: ServerTiming,
-    /// Who sees the status page.
+    /// Access to the status page.
     pub status: StatusAccess,
 }
 
 impl Settings {
-    /// What they decide about the one site that they describe.
+    /// The policy of the one site that they describe.
     pub fn policy(&self) -> Policy {
         Policy {
             naming: Naming {
@@ -256,7 +256,7 @@ impl Settings {
     }
 }
 
-/// What the listener that a connection came through serves.
+/// What a listener serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// The site.

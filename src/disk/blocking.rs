@@ -1,7 +1,7 @@
-//! The paper's own SPED: every job runs to its end where it is submitted, on the loop.
+//! The SPED of the Flash paper: each job runs on the loop, to its end, when it is submitted.
 //!
-//! While the disk is slow nobody is served. It is here because it is what the other engines are
-//! measured against, and because it needs nothing of the kernel.
+//! A slow disk blocks all clients. It exists as the baseline for the other engines, and because it needs no
+//! kernel feature.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -19,7 +19,7 @@ pub(crate) struct Blocking {
 }
 
 impl Blocking {
-    /// An engine which empties this bin.
+    /// An engine that closes these deferred drops.
     pub(crate) fn new(deferred_drops: DeferredDrops) -> Blocking {
         Blocking {
             deferred_drops,
@@ -53,12 +53,12 @@ impl Disk for Blocking {
         !self.done.is_empty()
     }
 
-    /// Each is over before the next begins.
+    /// Each job ends before the next begins.
     fn depth_max(&self) -> usize {
         usize::MAX
     }
 
-    fn sending(&self) -> ResidencyPolicy {
+    fn residency_policy(&self) -> ResidencyPolicy {
         ResidencyPolicy::Any
     }
 

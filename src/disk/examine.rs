@@ -1,4 +1,4 @@
-//! What tells the bytes of an opened file from those of its other versions, where its metadata alone does not.
+//! Establishes the identity of an opened file whose metadata is not sufficient.
 
 use std::time::{Duration, Instant};
 
@@ -7,10 +7,10 @@ use crate::site::validators::{Identity, Sought, TICK, hash};
 use crate::sys::file::FileTime;
 use crate::sys::file_clock::{FileClock, ticked};
 
-/// How often the clock is looked at until it ticks.
-const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// Polling interval while waiting for the clock to tick.
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Looks into an opened file.
+/// Examines an opened file.
 ///
 /// # Blocking
 /// Waits for the disk, and up to 20 ms for the clock.
@@ -36,18 +36,18 @@ pub(crate) fn examine(opened: &Opened) -> Examined {
     }
 }
 
-/// The whole content, if it is of the version that was seen.
+/// The whole content, if the version has not changed.
 fn read(opened: &Opened) -> Option<Box<[u8]>> {
     let length = usize::try_from(opened.version.length).ok()?;
     let content = opened.file.read_start(length).ok()?;
     is_still(opened).then_some(content)
 }
 
-/// Sees to it that no other change gets the time of this one, where the clock is known.
+/// Waits until no other change can get the same timestamp, if the file's clock is known.
 fn by_clock(opened: &Opened) -> Identity {
     let changed = opened.version.changed;
     match FileClock::of(&opened.file) {
-        // It was looked at when it was opened.
+        // The file was described after it was opened: this change has a timestamp of its own.
         FileClock::EveryChange => return Identity::Version,
         FileClock::Tick => {}
         FileClock::Elsewhere => return soon(changed),
@@ -55,10 +55,10 @@ fn by_clock(opened: &Opened) -> Identity {
     let began = Instant::now();
     while ticked() <= changed {
         if began.elapsed() > TICK {
-            // A clock that was set back.
+            // The clock was set back.
             return soon(changed);
         }
-        std::thread::park_timeout(LOOK_EVERY);
+        std::thread::park_timeout(POLL_INTERVAL);
     }
     match is_still(opened) {
         true => Identity::Version,
@@ -71,7 +71,7 @@ fn is_still(opened: &Opened) -> bool {
     now.is_ok_and(|now| now.version == opened.version)
 }
 
-/// Nothing before a change at this moment could be told from another one.
+/// Identity of a file changed at this time: not distinguishable until a tick later.
 fn soon(changed: FileTime) -> Identity {
     Identity::later(changed.after(TICK))
 }

@@ -1,4 +1,4 @@
-//! Reading a directory and making the page that lists it: for helpers, since it takes milliseconds and waits for the
+//! Reads a directory and renders its page: on helper threads, since it takes milliseconds and waits for the
 //! disk.
 
 use std::ffi::CString;
@@ -15,13 +15,14 @@ use crate::sys::beneath::{Links, Root};
 use crate::sys::file::{Description, FileKind};
 use crate::sys::memory::Growing;
 
-/// Makes digests that nobody can foresee: names in a directory may be chosen by others.
+/// Keyed with random seeds, so that collisions cannot be constructed: others may choose the names in a
+/// directory.
 static DIGESTS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
-/// Reads a directory and makes its page.
+/// Reads a directory and renders its page.
 ///
 /// # Errors
-/// Those of `openat2(2)` and `getdents(2)`; ENOMEM where pages take as much memory as they may.
+/// Those of `openat2(2)` and `getdents(2)`; ENOMEM when the memory limit of pages is reached.
 ///
 /// # Blocking
 /// Waits for the disk.
@@ -58,7 +59,7 @@ pub(super) fn list(root: &Root, listed: &Listed, links: Links) -> rustix::io::Re
     })
 }
 
-/// What a name leads to, if a request for it leads to anything: a link that hangs or leads out of the root does not.
+/// The target of a name, if a request for it succeeds: a dangling link or one that leaves the root has none.
 fn target(root: &Root, listed: &Listed, name: &[u8], what: Description) -> Option<Description> {
     if what.kind != FileKind::Link {
         return Some(what);

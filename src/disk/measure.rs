@@ -1,7 +1,7 @@
-//! Reads how much memory there is and how much of it is taken: /proc, control groups, `getrlimit(2)`.
+//! Measures memory limits and usage: /proc, control groups, `getrlimit(2)`.
 //!
-//! The files are made by the kernel when they are read, which takes about 20 µs for all; it may take
-//! locks, so a job does it once the loop runs.
+//! The kernel generates these files when they are read: about 20 µs for all, and it may take locks. So a job
+//! reads them once the loop runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ impl MemoryFiles {
         }
     }
 
-    /// The file that tells of memory pressure, for the innermost group that has one, else for the machine.
+    /// The memory pressure file of the innermost control group that has one, else of the machine.
     pub(crate) fn pressure_files(&self) -> Vec<PathBuf> {
         let own = self
             .groups
@@ -34,7 +34,7 @@ impl MemoryFiles {
     /// Measures.
     ///
     /// # Blocking
-    /// Reads files that the kernel makes.
+    /// Reads files that the kernel generates.
     pub(crate) fn measure(&self) -> Measured {
         let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let machine = limits::machine_memory(&meminfo);
@@ -70,7 +70,7 @@ impl MemoryFiles {
     }
 }
 
-/// The smallest limit of a group, and the directory of the group that has it.
+/// The smallest limit of all groups, and the directory of its group.
 fn group_limit(groups: &Groups) -> Option<(Limit, &Path)> {
     let files = groups.directories.iter().flat_map(|directory| {
         let of = move |file: &&str| Some((read_limit(&directory.join(file))?, directory.as_path()));
@@ -104,7 +104,7 @@ mod tests {
         fs::write(directory.join(file), text).expect("a file");
     }
 
-    /// Version 1 or 2, whichever this machine has: the files of the other are made up.
+    /// Versions 1 and 2 with made-up files, whichever this machine has.
     #[test]
     fn the_smallest_limit_of_all_groups_counts_and_its_group_is_measured() {
         let root = tempfile::tempdir().expect("a directory");
@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(measured.unreclaimable, Some(550_000));
         assert!(measured.resident.all >= measured.resident.own && measured.resident.own > 0);
         assert_eq!(places.pressure_files()[0], own.join("memory.pressure"));
-        // It shrinks while the process runs; then another is the smallest.
+        // The limit shrinks while the process runs: now another group has the smallest.
         write(&own, "memory.high", "524288\n");
         assert_eq!(places.measure().limit, limit(512 << 10));
         write(&own, "memory.high", "max\n");

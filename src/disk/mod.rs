@@ -1,9 +1,8 @@
-//! The disk: jobs go in, results come out, and what happens between is the engine's.
+//! Disk engines: take jobs and return results.
 //!
-//! An engine does not know what a request, a response or a cache is. A [`Job`] says what to
-//! find out, the pure machine in [`crate::job`] says which kernel call comes next, and the engine makes
-//! the call: by io_uring ([`uring`]), on helper threads ([`threads`]), or here and now
-//! ([`blocking`]).
+//! An engine does not know requests, responses or caches. A [`Job`] says what to find out, the pure machine
+//! in [`crate::job`] names the next kernel call, and the engine makes the call: by io_uring ([`uring`]), on
+//! helper threads ([`threads`]), or on the loop ([`blocking`]).
 
 pub(crate) mod blocking;
 mod examine;
@@ -22,38 +21,37 @@ pub(crate) use run::{find_root, mounts};
 
 /// An engine for disk jobs.
 ///
-/// Beside the jobs that it is given it empties the bin of its root: files and mappings that nobody
-/// uses any more are closed and unmapped by it.
+/// Besides jobs, an engine processes the deferred drops of its root: it closes and unmaps files that are no
+/// longer used.
 pub(crate) trait Disk: std::fmt::Debug {
-    /// Takes a job. Never waits and never calls back: the result comes out of
-    /// [`reap`](Disk::reap).
+    /// Takes a job. Never waits and never calls back: [`reap`](Disk::reap) returns the result.
     ///
-    /// Whoever submits keeps to [`depth_max`](Disk::depth_max), and to one job of each kind of
+    /// The caller keeps to [`depth_max`](Disk::depth_max), and to one job of each kind of
     /// [`InternalJob`](crate::job::InternalJob), counted until they are reaped.
     fn submit(&mut self, id: JobId, job: Job);
 
-    /// Takes in what is in the bin, begins what was submitted since the last time, and gives how much
-    /// that was where it makes a difference. Called once a turn, before the wait.
+    /// Takes deferred drops, starts the jobs submitted since the last call, and returns their number where
+    /// the engine batches them. Called once per iteration, before the wait.
     ///
     /// # Errors
-    /// When the engine itself is broken.
+    /// When the engine is broken.
     fn flush(&mut self) -> io::Result<usize>;
 
-    /// Appends the results that are there to `done`, in any order.
+    /// Appends available results to `done`, in any order.
     fn reap(&mut self, done: &mut Vec<(JobId, Done)>);
 
-    /// What becomes readable when results are there; nothing when they are there at once.
+    /// Descriptors that become readable with results; none if results are available at once.
     fn wake_sources(&self) -> Vec<BorrowedFd<'_>>;
 
-    /// Whether results wait to be reaped, as far as that is known without asking the kernel.
+    /// Whether results can be reaped, as far as known without a system call.
     fn has_results(&self) -> bool;
 
-    /// Jobs that it carries out at once, of those that requests wait for.
+    /// Maximum number of concurrent jobs on behalf of requests.
     fn depth_max(&self) -> usize;
 
-    /// What may be handed to a socket, if the loop is not to wait.
-    fn sending(&self) -> ResidencyPolicy;
+    /// Which bytes may be handed to a socket without blocking the loop.
+    fn residency_policy(&self) -> ResidencyPolicy;
 
-    /// What the engine is called on the command line and at /status.
+    /// Its name on the command line and at /status.
     fn name(&self) -> &'static str;
 }

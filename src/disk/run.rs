@@ -1,5 +1,5 @@
-//! Makes the calls of a job on the thread that calls: what the engines without a ring have in
-//! common, and what no ring can do.
+//! Makes the calls of a job on the calling thread: used by the engines without a ring, and for calls that
+//! io_uring lacks.
 
 use std::ffi::CStr;
 use std::io::{self, Read, Write};
@@ -25,8 +25,7 @@ use crate::sys::mounts as mount_table;
 use crate::sys::output::{self, OutputError};
 use crate::sys::watches::{Walk, Watches};
 
-/// Makes the calls of a job, from where it stands to its end, waiting for the disk as long as it
-/// takes.
+/// Runs a job from its current state to its end, waiting for the disk.
 pub(super) fn run(mut job: Job) -> Done {
     loop {
         let answer = match job.step() {
@@ -78,20 +77,19 @@ fn open(
     root.open_located(located, path, links).and_then(opened)
 }
 
-/// What is found is always described, so that nothing but a file is opened.
+/// Every found file is described, so that only regular files are opened.
 pub(super) fn located(located: Located) -> rustix::io::Result<(Located, Description)> {
     let description = located.describe()?;
     Ok((located, description))
 }
 
-/// Opens are always followed by a look at what was opened, so that length and bytes of an answer
-/// come from one file.
+/// Every opened file is described, so that length and bytes of an answer come from the same file.
 pub(super) fn opened(file: OpenFile) -> rustix::io::Result<(OpenFile, Description)> {
     let description = file.describe()?;
     Ok((file, description))
 }
 
-/// Opens the path of a root again, watched first if it is to be.
+/// Opens the path of a root again, watched before that if asked to.
 ///
 /// # Blocking
 /// Waits for the disk.
@@ -105,7 +103,7 @@ fn once(what: &OneShot) -> Done {
     match what {
         OneShot::Populate(all) => {
             for addresses in all {
-                // What cannot be read is noticed when it is sent.
+                // Read errors show when the bytes are sent.
                 let _ = populate(addresses);
             }
             Done::Populated
@@ -134,7 +132,7 @@ fn load(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What has come there since the start may not be ours to replace.
+/// A file that was created there since the start may not be ours to replace.
 fn save(what: &Save) -> Result<(), OutputError> {
     let mut start = Vec::new();
     match output::open_regular(&what.path) {
@@ -148,17 +146,17 @@ fn save(what: &Save) -> Result<(), OutputError> {
     }
 }
 
-/// The table of mounts.
+/// Reads the mount table.
 ///
 /// # Blocking
-/// Waits for the disk, and while something is being mounted.
+/// Waits for the disk, and for mounts in progress.
 pub(crate) fn mounts(root: &Root) -> Option<Table> {
     let roots = root.absolute_paths().ok()?;
     let table = Table::parse(&mount_table::table().ok()?, roots)?;
     Some(table.identify(mount_table::unique_id))
 }
 
-/// The names in a directory below the root, links not followed.
+/// The names in a directory below the root; links are not followed.
 fn names(root: &Root, directory: &CStr) -> io::Result<Vec<Name>> {
     let mut names = Vec::new();
     root.open_directory(directory, Links::Followed)?

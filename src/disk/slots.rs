@@ -1,32 +1,31 @@
-//! How many jobs of each kind an engine carries out at once.
+//! Concurrency limits of an engine, by kind of job.
 //!
-//! Under load there is always a request's job for every place. What is dropped has to be closed all
-//! the same, or descriptors run out; the log has to be written; and where the path of the root has
-//! changed, everybody waits until it was followed. So these have places of their own, and the other
-//! way round, when they do not come back from a dead disk, they take no places from requests.
+//! Under load requests fill every slot. But deferred drops must still be closed, or descriptors run out; the
+//! log must be written; and after a change of the root's path all requests wait for the new root. So these
+//! have slots of their own. Conversely, when they hang on a dead disk, they take no slots from requests.
 
 use super::JobId;
 use crate::job::{Done, InternalJob, Job};
 
-/// What has places of its own.
+/// Kinds of jobs with separate slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// What requests wait for, and mappings for later ones.
-    Asked,
-    /// What the server itself needs. There is never more than one of each, and each has a place: lines to
-    /// a pipe that nobody reads must not keep the root from being followed.
+    /// Jobs that requests wait for, and mappings for later requests.
+    Request,
+    /// Internal jobs. There is never more than one of each, and each has a slot: lines to a pipe without a
+    /// reader must not keep the root from being followed.
     InternalJob(InternalJob),
-    /// Closing and unmapping, from the bin.
+    /// Closing and unmapping of deferred drops.
     Discard,
 }
 
 impl Kind {
-    /// That of a job.
+    /// The kind of a job.
     pub(super) fn of(id: JobId, job: &Job) -> Kind {
         Kind::by(id, job.internal_job())
     }
 
-    /// That of the job which this came of.
+    /// The kind of the job with this result.
     pub(super) fn of_done(id: JobId, done: &Done) -> Kind {
         Kind::by(id, done.internal_job())
     }
@@ -34,35 +33,35 @@ impl Kind {
     fn by(id: JobId, internal_job: Option<InternalJob>) -> Kind {
         match id {
             JobId::OWN => Kind::Discard,
-            _ => internal_job.map_or(Kind::Asked, Kind::InternalJob),
+            _ => internal_job.map_or(Kind::Request, Kind::InternalJob),
         }
     }
 }
 
-/// Places, and how many are taken.
+/// Slots, and how many are in use.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slots {
     depth_max: usize,
-    asked: usize,
+    requests: usize,
     internal_jobs: [usize; InternalJob::COUNT],
     discards: usize,
 }
 
 impl Slots {
-    /// None taken of `depth_max` for what requests wait for, and of the others beside them.
+    /// Free slots: `depth_max` for requests, and those for other kinds.
     pub(super) fn new(depth_max: usize) -> Slots {
         Slots {
             depth_max,
-            asked: 0,
+            requests: 0,
             internal_jobs: [0; InternalJob::COUNT],
             discards: 0,
         }
     }
 
-    /// With what others have taken as well.
+    /// With the slots in use by `others` added.
     pub(super) fn with(&self, others: &Slots) -> Slots {
         let mut both = *self;
-        both.asked += others.asked;
+        both.requests += others.requests;
         both.discards += others.discards;
         for (taken, other) in both.internal_jobs.iter_mut().zip(others.internal_jobs) {
             *taken += other;
@@ -70,7 +69,7 @@ impl Slots {
         both
     }
 
-    /// All places.
+    /// Number of slots.
     pub(super) fn count(&self) -> usize {
         self.depth_max + InternalJob::COUNT + self.discards_max()
     }
@@ -82,31 +81,31 @@ impl Slots {
     /// Whether one is free.
     pub(super) fn has_room(&self, kind: Kind) -> bool {
         match kind {
-            Kind::Asked => self.asked < self.depth_max,
+            Kind::Request => self.requests < self.depth_max,
             Kind::InternalJob(internal_job) => self.internal_jobs[internal_job as usize] == 0,
             Kind::Discard => self.discards < self.discards_max(),
         }
     }
 
-    /// Takes one.
+    /// Takes a slot.
     pub(super) fn take(&mut self, kind: Kind) {
         *self.taken(kind) += 1;
     }
 
-    /// Gives one back.
+    /// Frees a slot.
     pub(super) fn give_back(&mut self, kind: Kind) {
         *self.taken(kind) -= 1;
     }
 
     fn taken(&mut self, kind: Kind) -> &mut usize {
         match kind {
-            Kind::Asked => &mut self.asked,
+            Kind::Request => &mut self.requests,
             Kind::InternalJob(internal_job) => &mut self.internal_jobs[internal_job as usize],
             Kind::Discard => &mut self.discards,
         }
     }
 
-    /// Places for what requests wait for.
+    /// Slots for jobs of requests.
     pub(super) fn depth_max(&self) -> usize {
         self.depth_max
     }
@@ -116,27 +115,27 @@ impl Slots {
 mod tests {
     use super::*;
 
-    /// One that does not end keeps none of the others from beginning.
+    /// An internal job that hangs blocks none of the others.
     #[test]
     fn each_errand_has_a_place_of_its_own() {
         use InternalJob::{Follow, Log, Measure, Mounts, Notices, Reopen, Save};
         let all = [Follow, Log, Reopen, Notices, Save, Measure, Mounts];
         assert_eq!(all.len(), InternalJob::COUNT);
-        let mut places = Slots::new(1);
-        places.take(Kind::Asked);
+        let mut slots = Slots::new(1);
+        slots.take(Kind::Request);
         for (count, internal_job) in all.into_iter().enumerate() {
             let kind = Kind::InternalJob(internal_job);
             assert!(
-                places.has_room(kind),
+                slots.has_room(kind),
                 "{internal_job:?} after {count} others"
             );
-            places.take(kind);
-            assert!(!places.has_room(kind), "a second {internal_job:?}");
+            slots.take(kind);
+            assert!(!slots.has_room(kind), "a second {internal_job:?}");
         }
-        assert!(places.has_room(Kind::Discard) && !places.has_room(Kind::Asked));
-        places.give_back(Kind::InternalJob(Follow));
+        assert!(slots.has_room(Kind::Discard) && !slots.has_room(Kind::Request));
+        slots.give_back(Kind::InternalJob(Follow));
         assert!(
-            places.has_room(Kind::InternalJob(Follow)) && !places.has_room(Kind::InternalJob(Log))
+            slots.has_room(Kind::InternalJob(Follow)) && !slots.has_room(Kind::InternalJob(Log))
         );
     }
 }

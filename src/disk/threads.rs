@@ -1,10 +1,9 @@
-//! The paper's AMPED: helper threads make the calls that wait, and wake the loop.
+//! The AMPED of the Flash paper: helper threads make blocking calls, and wake the loop.
 //!
-//! They share with the loop a queue of jobs and a queue of results, both without locks, and two
-//! eventfds: the helpers sleep on one, the loop on the other. So the loop neither sleeps nor makes
-//! threads: a helper that takes a job sees to it that another is there for the next. Hits go by
-//! without either queue. A helper that is stuck in a dead disk keeps its job and holds up nobody; at
-//! the end of the process it is not waited for.
+//! They share with the loop a queue of jobs and a queue of results, both lock-free, and two eventfds: the
+//! helpers sleep on one, the loop on the other. So the loop neither sleeps nor spawns threads: a helper that
+//! takes a job ensures that another is idle for the next. Hits bypass both queues. A helper that hangs on a
+//! dead disk keeps its job and blocks nobody; process exit does not wait for it.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -22,68 +21,68 @@ use crate::job::{Done, Job};
 use crate::sys::deferred_drops::DeferredDrops;
 use crate::sys::mapping::change_address_space;
 
-/// Stack of a helper in bytes: it makes system calls and little else.
+/// Stack of a helper in bytes: it does little but system calls.
 const STACK_LENGTH: usize = 128 * 1024;
 
 /// The engine.
 #[derive(Debug)]
 pub(crate) struct Threads {
     shared: Arc<Shared>,
-    /// Taken by jobs that were submitted and not reaped.
-    places: Slots,
+    /// In use by jobs that were submitted and not reaped.
+    slots: Slots,
 }
 
-/// What the loop and its helpers have in common.
+/// State shared by the loop and its helpers.
 #[derive(Debug)]
 struct Shared {
     deferred_drops: DeferredDrops,
     jobs: SegQueue<(JobId, Job)>,
     results: SegQueue<(JobId, Done)>,
-    /// Counts the jobs that were put in and not taken; helpers wait for it.
-    jobs_there: OwnedFd,
-    /// Readable once a result was put in; the loop waits for it.
-    results_there: OwnedFd,
+    /// Semaphore of queued jobs; idle helpers wait for it.
+    jobs_queued: OwnedFd,
+    /// Readable when there are results; the loop waits for it.
+    results_queued: OwnedFd,
     helper_count_max: usize,
     helper_count: AtomicUsize,
-    /// Helpers that wait for a job.
+    /// Number of idle helpers.
     idle_count: AtomicUsize,
     is_over: AtomicBool,
 }
 
 impl Threads {
-    /// An engine of at most `depth_max` helpers which empties this bin, one to begin with.
+    /// An engine of at most `depth_max` helpers, starting with one, that closes these deferred drops.
     ///
     /// # Errors
     /// When the kernel gives no eventfd or no thread.
     pub(crate) fn new(deferred_drops: DeferredDrops, depth_max: usize) -> io::Result<Threads> {
-        let places = Slots::new(depth_max);
+        let slots = Slots::new(depth_max);
         let cloexec = EventfdFlags::CLOEXEC;
-        let jobs_there = rustix::event::eventfd(0, cloexec | EventfdFlags::SEMAPHORE)?;
-        let results_there = rustix::event::eventfd(0, cloexec | EventfdFlags::NONBLOCK)?;
+        let jobs_queued = rustix::event::eventfd(0, cloexec | EventfdFlags::SEMAPHORE)?;
+        let results_queued = rustix::event::eventfd(0, cloexec | EventfdFlags::NONBLOCK)?;
         let shared = Arc::new(Shared {
             deferred_drops,
             jobs: SegQueue::new(),
             results: SegQueue::new(),
-            jobs_there,
-            results_there,
-            helper_count_max: places.count(),
+            jobs_queued,
+            results_queued,
+            helper_count_max: slots.count(),
             helper_count: AtomicUsize::new(0),
             idle_count: AtomicUsize::new(0),
             is_over: AtomicBool::new(false),
         });
         add_helper(&shared)?;
-        Ok(Threads { shared, places })
+        Ok(Threads { shared, slots })
     }
 }
 
 impl Threads {
-    /// What is taken.
-    pub(super) fn places(&self) -> &Slots {
-        &self.places
+    /// Slots in use.
+    pub(super) fn slots(&self) -> &Slots {
+        &self.slots
     }
 }
 
-/// Makes another helper, unless there are as many as there may be.
+/// Spawns a helper, up to the maximum.
 fn add_helper(shared: &Arc<Shared>) -> io::Result<()> {
     let raise = |count: usize| (count < shared.helper_count_max).then_some(count + 1);
     let counted = shared
@@ -94,7 +93,7 @@ fn add_helper(shared: &Arc<Shared>) -> io::Result<()> {
     }
     shared.idle_count.fetch_add(1, Ordering::Relaxed);
     let own = Arc::clone(shared);
-    // Its stack is mapped.
+    // Thread creation maps its stack.
     let changing = change_address_space();
     let made = thread::Builder::new()
         .name("spede-disk".into())
@@ -109,11 +108,11 @@ fn add_helper(shared: &Arc<Shared>) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes jobs until the engine is gone.
+/// Runs jobs until the engine is dropped.
 fn help(shared: &Arc<Shared>) {
     loop {
         let mut count = [0; 8];
-        match rustix::io::read(&shared.jobs_there, &mut count) {
+        match rustix::io::read(&shared.jobs_queued, &mut count) {
             Ok(_) => {}
             Err(rustix::io::Errno::INTR) => continue,
             Err(_) => return,
@@ -125,17 +124,17 @@ fn help(shared: &Arc<Shared>) {
             continue;
         };
         if shared.idle_count.fetch_sub(1, Ordering::Relaxed) == 1 {
-            // Where the system has no thread to give, those who are there do the work.
+            // If no thread can be created, the existing helpers do the work.
             let _ = add_helper(shared);
         }
         let done = run(job);
         shared.results.push((id, done));
         shared.idle_count.fetch_add(1, Ordering::Relaxed);
-        signal(&shared.results_there);
+        signal(&shared.results_queued);
     }
 }
 
-/// Raises an eventfd by one. The counter would have to reach 2^64 for this to fail or wait.
+/// Increments an eventfd. Its counter would have to reach 2^64 for this to fail or block.
 fn signal(eventfd: &OwnedFd) {
     let _ = rustix::io::write(eventfd, &1_u64.to_ne_bytes());
 }
@@ -143,14 +142,14 @@ fn signal(eventfd: &OwnedFd) {
 impl Disk for Threads {
     fn submit(&mut self, id: JobId, job: Job) {
         let kind = Kind::of(id, &job);
-        assert!(self.places.has_room(kind), "too many jobs: {kind:?}");
-        self.places.take(kind);
+        assert!(self.slots.has_room(kind), "too many jobs: {kind:?}");
+        self.slots.take(kind);
         self.shared.jobs.push((id, job));
-        signal(&self.shared.jobs_there);
+        signal(&self.shared.jobs_queued);
     }
 
     fn flush(&mut self) -> io::Result<usize> {
-        while self.places.has_room(Kind::Discard)
+        while self.slots.has_room(Kind::Discard)
             && let Some(discarded) = self.shared.deferred_drops.take()
         {
             self.submit(JobId::OWN, Job::Discard(Some(discarded)));
@@ -161,16 +160,16 @@ impl Disk for Threads {
     fn reap(&mut self, done: &mut Vec<(JobId, Done)>) {
         while let Some((id, result)) = self.shared.results.pop() {
             let kind = Kind::of_done(id, &result);
-            self.places.give_back(kind);
+            self.slots.give_back(kind);
             if kind != Kind::Discard {
                 done.push((id, result));
             }
         }
     }
 
-    /// Edge-triggered: every result makes an edge, so nobody reads the counter back.
+    /// Edge-triggered: every result makes an edge, so the counter is never read.
     fn wake_sources(&self) -> Vec<BorrowedFd<'_>> {
-        vec![self.shared.results_there.as_fd()]
+        vec![self.shared.results_queued.as_fd()]
     }
 
     fn has_results(&self) -> bool {
@@ -178,10 +177,10 @@ impl Disk for Threads {
     }
 
     fn depth_max(&self) -> usize {
-        self.places.depth_max()
+        self.slots.depth_max()
     }
 
-    fn sending(&self) -> ResidencyPolicy {
+    fn residency_policy(&self) -> ResidencyPolicy {
         ResidencyPolicy::ResidentOnly
     }
 
@@ -194,7 +193,7 @@ impl Drop for Threads {
     fn drop(&mut self) {
         self.shared.is_over.store(true, Ordering::Release);
         for _ in 0..self.shared.helper_count.load(Ordering::Relaxed) {
-            signal(&self.shared.jobs_there);
+            signal(&self.shared.jobs_queued);
         }
     }
 }

@@ -1,9 +1,9 @@
-//! io_uring: the kernel's own workers make the calls that wait, and the ring wakes the loop.
+//! io_uring: the kernel's workers make blocking calls, and the ring wakes the loop.
 //!
-//! Calls that were pushed in a turn begin with one system call before the wait. What io_uring has no
-//! call for, `mmap`, `munmap`, `getdents`, watches and the open of a log, is made by helper threads beside
-//! the ring. A call under way cannot be recalled: whoever waited for it may go, its result is
-//! dropped when it comes, and what it points to lives until then (`sys/ring.rs`).
+//! The calls pushed in an iteration are submitted by one system call before the wait. Calls that io_uring
+//! lacks (`mmap`, `munmap`, `getdents`, watches, opening a log) are made by helper threads. A call in flight
+//! cannot be cancelled: its requests may leave, its result is dropped when it arrives, and the memory it
+//! points to stays valid until then (`sys/ring.rs`).
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -26,23 +26,23 @@ pub(crate) struct Uring {
     deferred_drops: DeferredDrops,
     ring: Ring,
     jobs: Slab<(JobId, Job)>,
-    /// Jobs that came to an end without a call.
+    /// Jobs that finished without a call.
     finished: Vec<(JobId, Done)>,
-    aside: Threads,
-    /// Taken by jobs on the ring.
-    places: Slots,
-    /// How much of what is in the bin was there a turn ago.
+    helpers: Threads,
+    /// In use by jobs on the ring.
+    slots: Slots,
+    /// Number of deferred drops that were there an iteration ago.
     due: usize,
 }
 
 impl Uring {
-    /// A ring for at most `depth_max` jobs at once, to be used on the thread that makes it.
+    /// A ring for at most `depth_max` concurrent jobs, for use on the calling thread only.
     ///
     /// # Errors
-    /// When there is no ring, or it makes no calls; see [`RingError`].
+    /// When there is no ring, or it cannot make the calls; see [`RingError`].
     ///
     /// # Blocking
-    /// Looks at the root once more.
+    /// One `statx` of the root.
     pub(crate) fn ring(root: &Arc<Root>, depth_max: usize) -> Result<Ring, RingError> {
         let depth = Slots::new(depth_max).count();
         let mut ring = Ring::new(u32::try_from(depth).unwrap_or(u32::MAX))?;
@@ -50,11 +50,11 @@ impl Uring {
         Ok(ring)
     }
 
-    /// An engine with this ring, and helpers for what no ring can do, both made for `depth_max` jobs. It empties
-    /// the bin.
+    /// An engine with this ring, and helpers for calls that io_uring lacks, both for `depth_max` jobs. It
+    /// closes the deferred drops.
     pub(crate) fn new(
         ring: Ring,
-        aside: Threads,
+        helpers: Threads,
         deferred_drops: DeferredDrops,
         depth_max: usize,
     ) -> Uring {
@@ -63,13 +63,13 @@ impl Uring {
             ring,
             jobs: Slab::new(),
             finished: Vec::new(),
-            aside,
-            places: Slots::new(depth_max),
+            helpers,
+            slots: Slots::new(depth_max),
             due: 0,
         }
     }
 
-    /// Goes on with a job: to its next call, or to its end.
+    /// Advances a job to its next call, or to its end.
     fn go_on(&mut self, slot: usize) {
         let Some((_, job)) = self.jobs.get_mut(slot) else {
             return;
@@ -82,7 +82,7 @@ impl Uring {
                 let (root, path) = (Arc::clone(root), path.to_owned());
                 match job.lend_located() {
                     Some(located) => Call::Open(root, located, path, links),
-                    None => return self.put_aside(slot),
+                    None => return self.hand_to_helpers(slot),
                 }
             }
             Syscall::Describe(root, path, links) => {
@@ -98,13 +98,13 @@ impl Uring {
                 Some(Discarded::Descriptor(descriptor)) => Call::Close(descriptor),
                 Some(mapping) => {
                     *job = Job::Discard(Some(mapping));
-                    return self.put_aside(slot);
+                    return self.hand_to_helpers(slot);
                 }
                 None => return self.finish(slot),
             },
-            Syscall::Walk(_) | Syscall::FindRoot(..) => return self.put_aside(slot),
+            Syscall::Walk(_) | Syscall::FindRoot(..) => return self.hand_to_helpers(slot),
             Syscall::Map(_) | Syscall::List(..) | Syscall::Examine(_) | Syscall::OneShot(_) => {
-                return self.put_aside(slot);
+                return self.hand_to_helpers(slot);
             }
             Syscall::Finished => return self.finish(slot),
         };
@@ -113,7 +113,7 @@ impl Uring {
         }
     }
 
-    /// The kernel's queue was full and could not be emptied: the call did not take place.
+    /// Puts back a call that was not submitted, since the kernel's queue is full and could not be flushed.
     fn give_back(&mut self, slot: usize, call: Call) {
         let refused = || io::Error::from(rustix::io::Errno::BUSY);
         let answer = match call {
@@ -139,18 +139,18 @@ impl Uring {
             return;
         };
         let kind = Kind::of(id, &job);
-        self.places.give_back(kind);
+        self.slots.give_back(kind);
         if kind != Kind::Discard {
             self.finished.push((id, job.finish()));
         }
     }
 
-    /// Whether there is room on the ring, counting what the helpers do.
+    /// Whether there is a free slot, with the jobs of the helpers counted.
     fn has_room_for(&self, kind: Kind) -> bool {
-        self.places.with(self.aside.places()).has_room(kind)
+        self.slots.with(self.helpers.slots()).has_room(kind)
     }
 
-    /// A call of a job was not made: a helper makes it, and all that follow.
+    /// Handles a call that was not made: a helper makes it, and all that follow.
     fn not_made(&mut self, slot: usize, call: Call) {
         if let Some((_, job)) = self.jobs.get_mut(slot) {
             match call {
@@ -163,23 +163,23 @@ impl Uring {
                 Call::Close(descriptor) => {
                     *job = Job::Discard(Some(Discarded::Descriptor(descriptor)));
                 }
-                // What was lent for it is gone: it is looked for once more.
+                // The descriptor lent for it is gone: repeat the lookup.
                 Call::Open(..) => job.answer(SyscallResult::Opened(Err(rustix::io::Errno::INTR))),
                 Call::Look(..) | Call::Describe(..) | Call::Read(..) => {}
             }
-            self.put_aside(slot);
+            self.hand_to_helpers(slot);
         }
     }
 
-    /// Hands a job to the helpers, from where it stands. They take as many as the ring.
-    fn put_aside(&mut self, slot: usize) {
+    /// Hands a job to the helpers in its current state. They have as many slots as the ring.
+    fn hand_to_helpers(&mut self, slot: usize) {
         let Some((id, job)) = self.jobs.try_remove(slot) else {
             return;
         };
         let kind = Kind::of(id, &job);
-        self.places.give_back(kind);
-        // They take as many of each kind as there are in all, so there is room.
-        self.aside.submit(id, job);
+        self.slots.give_back(kind);
+        // There is a free slot, since they have as many of each kind as there are in all.
+        self.helpers.submit(id, job);
     }
 }
 
@@ -187,21 +187,21 @@ impl Disk for Uring {
     fn submit(&mut self, id: JobId, job: Job) {
         let kind = Kind::of(id, &job);
         assert!(self.has_room_for(kind), "too many jobs: {kind:?}");
-        self.places.take(kind);
+        self.slots.take(kind);
         let slot = self.jobs.insert((id, job));
         self.go_on(slot);
     }
 
     fn flush(&mut self) -> io::Result<usize> {
-        // The kernel lets go of the file of a call a moment after the call has returned, and it does
-        // so on this thread. Were the file closed by then, this thread would have the last of it,
-        // and wait for the disk where the file was deleted. So what is dropped lies for a turn.
+        // The kernel releases the file of a call shortly after the call has returned, on this thread. If the
+        // file were closed by then, this thread would hold its last reference, and wait for the disk if the
+        // file was deleted. So drops are deferred by an iteration.
         while self.due > 0
             && self.has_room_for(Kind::Discard)
             && let Some(discarded) = self.deferred_drops.take()
         {
             self.due -= 1;
-            self.places.take(Kind::Discard);
+            self.slots.take(Kind::Discard);
             let discard = Job::Discard(Some(discarded));
             let slot = self.jobs.insert((JobId::OWN, discard));
             self.go_on(slot);
@@ -227,12 +227,12 @@ impl Disk for Uring {
             };
             self.answer(slot, answer);
         }
-        self.aside.reap(done);
+        self.helpers.reap(done);
         done.append(&mut self.finished);
     }
 
     fn wake_sources(&self) -> Vec<BorrowedFd<'_>> {
-        let mut sources = self.aside.wake_sources();
+        let mut sources = self.helpers.wake_sources();
         sources.push(self.ring.descriptor());
         sources
     }
@@ -244,10 +244,10 @@ impl Disk for Uring {
     }
 
     fn depth_max(&self) -> usize {
-        self.places.depth_max()
+        self.slots.depth_max()
     }
 
-    fn sending(&self) -> ResidencyPolicy {
+    fn residency_policy(&self) -> ResidencyPolicy {
         ResidencyPolicy::ResidentOnly
     }
 

@@ -31,7 +31,7 @@ impl Coding {
         }
     }
 
-    /// What the name of a precompressed precompressed variant adds to the name of the file; empty for the file.
+    /// What the name of a precompressed variant adds to the name of the file; empty for the file.
     pub fn suffix(self) -> &'static str {
         match self {
             Coding::Identity => "",

@@ -20,7 +20,7 @@ pub struct Validators {
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub enum Dating {
     /// Nothing: another version has the same date, or a later one, or may have.
-    Scratch,
+    Ambiguous,
     /// Whoever has its Last-Modified has this version, and so has whoever was given something on or after
     /// `since`: nothing but this version was there from then on.
     Known {
@@ -46,7 +46,7 @@ impl Validators {
     /// too.
     fn is_unchanged_since(&self, date: HttpDate) -> bool {
         match self.dating {
-            Dating::Scratch => false,
+            Dating::Ambiguous => false,
             Dating::Known { since, .. } => date == self.last_modified || date >= since,
         }
     }

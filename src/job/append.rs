@@ -1,4 +1,4 @@
-//! Writing a batch of lines to the end of a log, all of it or until an error.
+//! Appends a batch of lines to a log, completely or until an error.
 
 use std::fs::File;
 use std::io;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Done, InternalJob, Syscall};
 
-/// What is appended to.
+/// Destination of the lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Target {
     /// The access log.
@@ -19,9 +19,9 @@ enum Target {
 #[derive(Debug)]
 pub(crate) struct Append {
     target: Target,
-    /// Where to; opened with `O_APPEND`, or standard output.
+    /// The destination; opened with `O_APPEND`, or standard output.
     log: Arc<File>,
-    /// Whole lines; lent away while they are written.
+    /// Whole lines; lent to the engine during the write.
     buffer: Vec<u8>,
     length: usize,
     written: usize,
@@ -29,12 +29,12 @@ pub(crate) struct Append {
 }
 
 impl Append {
-    /// Appends what follows the first `written` bytes of `buffer`.
-    pub(crate) fn going_on(log: Arc<File>, buffer: Vec<u8>, written: usize) -> Append {
+    /// Appends `buffer` without its first `written` bytes.
+    pub(crate) fn resuming(log: Arc<File>, buffer: Vec<u8>, written: usize) -> Append {
         Append::to(Target::Log, log, buffer, written)
     }
 
-    /// Writes lines to standard error.
+    /// Appends lines to standard error.
     pub(crate) fn notices(output: Arc<File>, lines: Vec<u8>) -> Append {
         Append::to(Target::Notices, output, lines, 0)
     }
@@ -51,7 +51,7 @@ impl Append {
         }
     }
 
-    /// The lines, if the job was not taken.
+    /// The lines, if the job was rejected.
     #[cfg(test)]
     pub(crate) fn into_buffer(self) -> Vec<u8> {
         self.buffer
@@ -88,7 +88,7 @@ impl Append {
 
     pub(super) fn finish(self) -> Done {
         if self.target == Target::Notices {
-            return Done::Said;
+            return Done::NoticesWritten;
         }
         let is_whole = self.written >= self.length;
         let failed = (!is_whole).then(|| self.error.unwrap_or(io::ErrorKind::TimedOut.into()));

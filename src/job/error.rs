@@ -1,28 +1,28 @@
-//! Why a job did not find out what it was asked.
+//! Why a job has no result.
 
 use rustix::io::Errno;
 
-/// Why the disk could not say. Never a fact about the site: the next job may succeed.
+/// Failure of a job. Says nothing about the site: the next job may succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobError {
-    /// Something that every job needs was used up: room for the job, descriptors, memory.
+    /// A resource that every job needs is exhausted: queue space, descriptors, memory.
     Busy,
-    /// The job was given up before it began, because everybody who waited for it has left.
+    /// Abandoned before it began, because nobody waits for it any more.
     TimedOut,
     /// A call failed, on a broken disk for instance.
     Failed,
 }
 
-/// Why a path leads to no file. A fact about the site, worth remembering.
+/// Why a path has no file. A fact about the site, worth caching.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// There is nothing that is served.
+    /// Not found, or not served.
     Missing,
-    /// The kernel does not let this user have it.
+    /// Permission denied.
     Forbidden,
 }
 
-/// What an error of a look-up means.
+/// Meaning of an error in a lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LookupFailure {
     Refused(Refusal),
@@ -32,8 +32,8 @@ pub(super) enum LookupFailure {
 impl From<Errno> for LookupFailure {
     fn from(error: Errno) -> LookupFailure {
         match error {
-            // EXDEV: a way out of the root, which must look as if it were not there. ENXIO, ENODEV:
-            // a socket, or a device without a driver.
+            // EXDEV: the path leaves the root, which must look like 404. ENXIO, ENODEV: a socket, or a device
+            // without a driver.
             Errno::NOENT
             | Errno::NOTDIR
             | Errno::NAMETOOLONG

@@ -1,20 +1,20 @@
-//! What tells the bytes of an opened file from those of its other versions.
+//! The identity of an opened file's bytes.
 
 use std::sync::Arc;
 
 use crate::site::validators::Identity;
 
-/// What came of [`Syscall::Examine`](super::Syscall::Examine).
+/// Result of [`Syscall::Examine`](super::Syscall::Examine).
 #[derive(Clone, Debug)]
 pub(crate) struct Examined {
-    /// What tells it apart.
+    /// What identifies the version.
     pub identity: Identity,
-    /// Its content, where nothing else may be sent.
+    /// Its content, if only this copy may be sent.
     pub content: Option<Arc<[u8]>>,
 }
 
 impl Examined {
-    /// Without content.
+    /// An identity without content.
     pub(crate) fn by(identity: Identity) -> Examined {
         Examined {
             identity,

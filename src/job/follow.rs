@@ -1,4 +1,4 @@
-//! Finding out whether the path of the root leads to another directory by now.
+//! Checks whether the path of the root resolves to another directory now.
 
 use std::io;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use super::{Done, Syscall};
 use crate::sys::beneath::Root;
 use crate::sys::watches::{Walk, Watches};
 
-/// Watches the way to the root and opens what is at its end.
+/// Watches the path of the root and opens its target.
 #[derive(Debug)]
 pub(crate) struct Follow {
     root: Arc<Root>,
@@ -16,7 +16,7 @@ pub(crate) struct Follow {
 }
 
 impl Follow {
-    /// Follows the path by which `root` was opened.
+    /// Follows the path from which `root` was opened.
     pub(crate) fn new(root: Arc<Root>, watches: Arc<Watches>) -> Follow {
         Follow {
             root,
@@ -40,7 +40,7 @@ impl Follow {
         let (walk, root) = self
             .found
             .unwrap_or_else(|| (Walk::default(), Err(io::ErrorKind::Interrupted.into())));
-        // A root that is not there for a moment stays what it was.
+        // A root that is missing for a moment stays in use.
         let root = root.ok().filter(|root| !root.is_same(&self.root));
         Done::Followed {
             walk,

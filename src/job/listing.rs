@@ -1,13 +1,14 @@
-//! What came of reading a directory.
+//! Result of reading a directory.
 
 /// The page of a directory.
 #[derive(Debug)]
 pub(crate) struct Listing {
-    /// HTML, in memory of just its length.
+    /// HTML, allocated in its exact size.
     pub page: Box<[u8]>,
-    /// Two pages of one digest are the same.
+    /// Equal digests mean equal pages.
     pub digest: u64,
-    /// Whether no event in the directory tells of all changes: what links lead to lies elsewhere, a file with
-    /// several names is written to through another, and the date of a directory changes with what is in it.
+    /// Whether events in the directory do not cover all changes of the page: links lead elsewhere, a file
+    /// with several names is written through another one, and the date of a subdirectory changes with its
+    /// contents.
     pub is_polled: bool,
 }

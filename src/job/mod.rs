@@ -1,5 +1,5 @@
-//! What a disk job finds out, as a pure machine: it says which call to make next and is told what
-//! came of it. Every engine runs the same machine, so they cannot differ in what they find.
+//! Disk jobs as pure state machines: a job names its next call and takes the result. All engines run the same
+//! machines, so their results cannot differ.
 
 mod append;
 mod error;
@@ -42,31 +42,30 @@ use crate::sys::file::{Description, OpenFile};
 use crate::sys::output::{Output, OutputError};
 use crate::sys::watches::{Walk, Watches};
 
-/// Names a job between its submission and its result; the submitter chooses it, from 1 on.
+/// Identifies a job between submission and result; chosen by the submitter, from 1 on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct JobId(pub u64);
 
 impl JobId {
-    /// A job of the engine's own, whose result interests nobody.
+    /// A job of the engine itself; its result is ignored.
     pub(crate) const OWN: JobId = JobId(0);
 }
 
-/// What may be handed to a socket.
+/// Which bytes may be handed to a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ResidencyPolicy {
-    /// Everything: whoever waits for the disk waits on the loop.
+    /// All: this engine waits for the disk on the loop anyway.
     Any,
-    /// What is known to be resident; the rest is made so by a job first.
+    /// Resident bytes only; a job makes others resident first.
     ResidentOnly,
 }
 
-/// What is asked of the disk.
+/// A request to the disk.
 #[derive(Debug)]
 pub(crate) enum Job {
-    /// Find the file that a look-up leads to, or what is in a directory. With expectations: first
-    /// see whether everything is as it was, and if so look no further.
+    /// Find the file or the directory listing for a path. With expectations: end early if they all hold.
     Resolve(Box<Resolve>),
-    /// See whether the path of the root leads elsewhere.
+    /// Check whether the path of the root leads elsewhere.
     Follow(Follow),
     /// Make a file resident and map it.
     Map(Map),
@@ -74,45 +73,45 @@ pub(crate) enum Job {
     Warm(Warm),
     /// Append lines to a log.
     Append(Append),
-    /// Something that one call does, and then what came of it.
+    /// One call without intermediate states, and then its result.
     OneShot(OneShot, Option<Box<Done>>),
-    /// Close a file or unmap one. `None` once that is done.
+    /// Close or unmap a file. `None` once that is done.
     Discard(Option<Discarded>),
 }
 
-/// What the server needs for itself. Everybody may be waiting for one of them, so one that does not end must not
-/// keep another from beginning.
+/// Jobs that the server needs for itself. All requests may depend on one of them, so a job that hangs must
+/// not block the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InternalJob {
     /// Following the path of the root.
     Follow,
     /// Writing the access log.
     Log,
-    /// Opening it again.
+    /// Reopening it.
     Reopen,
-    /// Lines to standard error.
+    /// Writing lines to standard error.
     Notices,
-    /// The state at the end.
+    /// Saving the state at the end.
     Save,
-    /// Looking at how much memory there is.
+    /// Measuring available memory.
     Measure,
-    /// Looking at what is mounted where.
+    /// Reading the mount table.
     Mounts,
 }
 
 impl InternalJob {
-    /// How many there are.
+    /// The number of them.
     pub(crate) const COUNT: usize = 7;
 }
 
-/// What came of a job.
+/// Result of a job.
 #[derive(Debug)]
 pub(crate) enum Done {
     /// Of [`Job::Resolve`].
     Resolved(Outcome, Dependencies),
     /// Of [`Job::Follow`].
     Followed {
-        /// What the path depends on.
+        /// The directories that the path depends on.
         walk: Walk,
         /// Another directory, if it leads to one.
         root: Option<Arc<Root>>,
@@ -121,28 +120,28 @@ pub(crate) enum Done {
     Mapped(Mapped),
     /// Of [`Job::Warm`].
     Warmed(Result<(), JobError>),
-    /// Of [`OneShot::Populate`]. Bytes that could not be read are noticed when they are sent.
+    /// Of [`OneShot::Populate`]. Read errors show when the bytes are sent.
     Populated,
     /// Of [`Job::Append`]: the buffer comes back.
     Appended {
         /// As it was given.
         buffer: Vec<u8>,
-        /// Bytes of it that were written, from its start on.
+        /// Number of its bytes that were written.
         written: usize,
-        /// Why the others were not.
+        /// The error that stopped it.
         failed: Option<io::Error>,
     },
-    /// Of [`Append::notices`]. What could not be written is lost.
-    Said,
+    /// Of [`Append::notices`]. Lines that could not be written are lost.
+    NoticesWritten,
     /// Of [`OneShot::Reopen`].
     Reopened(Result<Output, OutputError>),
     /// Of [`OneShot::Load`].
     Loaded(io::Result<Vec<u8>>),
     /// Of [`OneShot::Save`].
     Saved(Result<(), OutputError>),
-    /// Of [`OneShot::Measure`]; `None` if nobody has looked.
+    /// Of [`OneShot::Measure`]; `None` if it was abandoned.
     Measured(Option<Measured>),
-    /// Of [`OneShot::Recheck`], in order; none where it was not done.
+    /// Of [`OneShot::Recheck`], in order; empty if it was abandoned.
     Rechecked(Vec<Compared>),
     /// Of [`OneShot::Names`].
     Named(io::Result<Vec<Name>>),
@@ -153,13 +152,13 @@ pub(crate) enum Done {
 }
 
 impl Done {
-    /// The errand that it came of.
+    /// The internal job of this result.
     pub(crate) fn internal_job(&self) -> Option<InternalJob> {
         match self {
             Done::Followed { .. } => Some(InternalJob::Follow),
             Done::Appended { .. } => Some(InternalJob::Log),
             Done::Reopened(_) => Some(InternalJob::Reopen),
-            Done::Said => Some(InternalJob::Notices),
+            Done::NoticesWritten => Some(InternalJob::Notices),
             Done::Saved(_) => Some(InternalJob::Save),
             Done::Measured(_) => Some(InternalJob::Measure),
             Done::Mounts(_) => Some(InternalJob::Mounts),
@@ -167,7 +166,7 @@ impl Done {
         }
     }
 
-    /// Whether it tells of files of the site, and not of what the server needs for itself.
+    /// Whether it concerns files of the site, rather than the server itself.
     pub(crate) fn is_of_the_site(&self) -> bool {
         matches!(
             self,
@@ -180,38 +179,39 @@ impl Done {
     }
 }
 
-/// The kernel call that a job needs next.
+/// The next kernel call of a job.
 #[derive(Debug)]
 pub(crate) enum Syscall<'a> {
-    /// `openat2` beneath the root with `O_PATH`, then `statx`: nothing is opened.
+    /// `openat2` beneath the root with `O_PATH`, then `statx`: does not open the file.
     Look(&'a Arc<Root>, &'a CStr, Links),
-    /// `openat` of what [`Job::lend_located`] gives, which was found by this path, then `statx`.
+    /// `openat` of [`Job::lend_located`], found at this path, then `statx`.
     Open(&'a Arc<Root>, &'a CStr, Links),
     /// `statx` of a path.
     Describe(&'a Arc<Root>, &'a CStr, Links),
-    /// `inotify_add_watch` on all directories that a look-up depends on: [`Resolve::walk`].
+    /// `inotify_add_watch` on all directories of a lookup: [`Resolve::walk`].
     Walk(&'a Resolve),
-    /// The same on the way to the root if that is to be watched, then its `open`.
+    /// The same on the path of the root if it is to be watched, then its `open`.
     FindRoot(&'a Arc<Root>, Option<&'a Arc<Watches>>),
-    /// A read of bytes that nobody wants: [`OpenFile::read_through`].
+    /// A read whose bytes are discarded: [`OpenFile::read_through`].
     Read(&'a Arc<OpenFile>, Range<u64>),
-    /// `write` of what [`Job::lend_buffer`] gives.
+    /// `write` of [`Job::lend_buffer`].
     Write(&'a Arc<File>),
-    /// `close` or `munmap` of what [`Job::take_discarded`] gives.
+    /// `close` or `munmap` of [`Job::take_discarded`].
     Discard,
     /// `inotify_add_watch`, `mmap`, `statx` and perhaps `mlock`: [`Map::map`].
     Map(&'a Map),
-    /// A look into an opened file: `examine`.
+    /// Examination of an opened file: `examine`.
     Examine(&'a Opened),
-    /// `openat2` of a directory beneath the root, `getdents`, `statx` of what is there, and the page made of it.
+    /// `openat2` of a directory beneath the root, `getdents`, `statx` of each name, and the rendering of the
+    /// page.
     List(&'a Arc<Root>, &'a Listed, Links),
-    /// Whatever it takes.
+    /// The calls of a one-shot job.
     OneShot(&'a OneShot),
     /// None: take the outcome.
     Finished,
 }
 
-/// What a call gave.
+/// Result of a call.
 #[derive(Debug)]
 pub(crate) enum SyscallResult {
     /// Of [`Syscall::Look`].
@@ -224,9 +224,9 @@ pub(crate) enum SyscallResult {
     Walked(Walk),
     /// Of [`Syscall::FindRoot`].
     RootFound(Walk, io::Result<Root>),
-    /// Of [`Syscall::Read`]: bytes read.
+    /// Of [`Syscall::Read`]: number of bytes read.
     Read(io::Result<usize>),
-    /// Of [`Syscall::Write`]: the buffer, and bytes written.
+    /// Of [`Syscall::Write`]: the buffer, and the number of bytes written.
     Written(Vec<u8>, io::Result<usize>),
     /// Of [`Syscall::Discard`].
     Discarded,
@@ -255,7 +255,7 @@ impl Job {
         }
     }
 
-    /// Takes in what the call of the last step gave.
+    /// Takes the result of the last call.
     pub(crate) fn answer(&mut self, answer: SyscallResult) {
         match (self, answer) {
             (Job::Resolve(resolve), SyscallResult::Located(located)) => {
@@ -300,7 +300,7 @@ impl Job {
         }
     }
 
-    /// Which errand of the server it is, if it is one: it has a place of its own and stands in no line.
+    /// Its kind, if it is an internal job: those have their own slots and skip the queue.
     pub(crate) fn internal_job(&self) -> Option<InternalJob> {
         match self {
             Job::Follow(_) => Some(InternalJob::Follow),
@@ -313,7 +313,7 @@ impl Job {
         }
     }
 
-    /// The buffer to write from, and how much of it was written before. For [`Syscall::Write`].
+    /// The buffer to write from, and how much of it is written already. For [`Syscall::Write`].
     pub(crate) fn lend_buffer(&mut self) -> (Vec<u8>, usize) {
         match self {
             Job::Append(append) => append.lend_buffer(),
@@ -321,7 +321,7 @@ impl Job {
         }
     }
 
-    /// What to open. For [`Syscall::Open`].
+    /// The file to open. For [`Syscall::Open`].
     pub(crate) fn lend_located(&mut self) -> Option<Located> {
         match self {
             Job::Resolve(resolve) => resolve.lend_located(),
@@ -329,7 +329,7 @@ impl Job {
         }
     }
 
-    /// What to close or unmap. For [`Syscall::Discard`].
+    /// The file to close or unmap. For [`Syscall::Discard`].
     pub(crate) fn take_discarded(&mut self) -> Option<Discarded> {
         match self {
             Job::Discard(discarded) => discarded.take(),
@@ -337,7 +337,7 @@ impl Job {
         }
     }
 
-    /// What came of it, once [`step`](Job::step) says that it is there.
+    /// The result, once [`step`](Job::step) is `Finished`.
     pub(crate) fn finish(self) -> Done {
         match self {
             Job::Resolve(resolve) => resolve.finish(),
@@ -350,7 +350,7 @@ impl Job {
         }
     }
 
-    /// Gives a job up that was not begun, for this reason.
+    /// The result of a job that was abandoned before it began.
     pub(crate) fn abandon(self, error: JobError) -> Done {
         match self {
             Job::Resolve(resolve) => resolve.abandon(error),

@@ -1,4 +1,4 @@
-//! Jobs of one call, or of calls that need nothing between them. No ring makes them.
+//! Jobs of one call, or of calls without states between them. io_uring does not run them.
 
 use std::ffi::CString;
 use std::io;
@@ -11,20 +11,20 @@ use crate::memory::slack::FreeMemory;
 use crate::sys::beneath::Root;
 use crate::sys::mapping::Addresses;
 
-/// What is to be done at once.
+/// A job without intermediate states.
 #[derive(Debug)]
 pub(crate) enum OneShot {
-    /// Make mapped bytes resident that were about to be sent.
+    /// Make mapped bytes resident that are about to be sent.
     Populate(Vec<Addresses>),
     /// Open a log for appending.
     Reopen(PathBuf),
-    /// Read a file that is not of the site, up to [`LOAD_LENGTH_MAX`].
+    /// Read a file outside the site, up to [`LOAD_LENGTH_MAX`].
     Load(PathBuf),
-    /// Write one, in place of what it was.
+    /// Replace such a file.
     Save(Save),
-    /// See how much memory there is, once what is free has gone back or not.
+    /// Measure available memory, after returning free memory to the kernel if asked to.
     Measure(Arc<MemoryFiles>, FreeMemory),
-    /// Compare files with what is remembered of them.
+    /// Compare files with the cached state.
     Recheck(Recheck),
     /// Read the names in a directory below the root.
     Names(Arc<Root>, CString),
@@ -32,25 +32,25 @@ pub(crate) enum OneShot {
     Mounts(Arc<Root>),
 }
 
-/// A file that is written in place of what it was.
+/// A file to be replaced.
 #[derive(Debug)]
 pub(crate) struct Save {
-    /// Where.
+    /// Its path.
     pub path: PathBuf,
-    /// What.
+    /// Its new content.
     pub bytes: Vec<u8>,
-    /// Whether something that begins like this, up to [`CHECK_LENGTH_MAX`], may be replaced by it.
+    /// Whether a file with this content, up to [`CHECK_LENGTH_MAX`], may be replaced.
     pub may_replace: fn(&[u8]) -> bool,
 }
 
-/// Bytes that tell whether a file may be replaced.
+/// Maximum number of bytes passed to `may_replace`.
 pub(crate) const CHECK_LENGTH_MAX: u64 = 64 << 10;
 
-/// Most bytes that are read of a file that is not of the site.
+/// Maximum length of a file outside the site that is loaded.
 pub(crate) const LOAD_LENGTH_MAX: u64 = 256 << 20;
 
 impl OneShot {
-    /// What comes of it where it is not done.
+    /// The result if it is abandoned.
     pub(super) fn abandon(self) -> Done {
         let error = || io::Error::from(io::ErrorKind::TimedOut);
         match self {

@@ -1,4 +1,4 @@
-//! What a look-up is made with and what it leads to.
+//! Input and result of a lookup.
 
 use std::ffi::CString;
 use std::sync::Arc;
@@ -12,21 +12,21 @@ use crate::sys::beneath::Root;
 use crate::sys::file::{FileTime, FileVersion, OpenFile};
 use crate::sys::watches::{Walk, Watches};
 
-/// A file that was opened, and what it was at that moment.
+/// An opened file, and its state at that time.
 #[derive(Clone, Debug)]
 pub struct Opened {
     /// The descriptor.
     pub file: Arc<OpenFile>,
     /// Its version, by `statx` of this descriptor.
     pub version: FileVersion,
-    /// What tells its bytes from those of other versions; `None` as long as it was not looked into.
+    /// What identifies its bytes; `None` until it is examined.
     pub identity: Option<Identity>,
-    /// Its content, where only a copy may be sent: [`Identity::Copy`].
+    /// Its content, if only a copy may be sent: [`Identity::Copy`].
     pub content: Option<Arc<[u8]>>,
 }
 
 impl Opened {
-    /// A file of which no more is known.
+    /// A file that is not examined yet.
     pub fn new(file: Arc<OpenFile>, version: FileVersion) -> Opened {
         Opened {
             file,
@@ -37,63 +37,63 @@ impl Opened {
     }
 }
 
-/// What a look-up leads to.
+/// Result of a lookup.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// All that was expected still holds.
+    /// All expectations still hold.
     Unchanged,
     /// A file.
     File(Box<FoundFile>),
-    /// A directory where a file was looked for; the path to go to.
+    /// A directory where a file was looked for; the path to redirect to.
     Moved(String),
-    /// A directory that has no index: the page that lists what is in it.
+    /// A directory without an index file: the page that lists it.
     Listed(Box<Listing>),
-    /// Nothing that is served.
+    /// No file that is served.
     Refused(Refusal),
-    /// The disk could not say.
+    /// The disk gave no answer.
     Failed(JobError),
-    /// The path of the root leads to another directory by now; the look-up is to be made there.
+    /// The path of the root leads to another directory now; repeat the lookup there.
     Elsewhere(Arc<Root>),
 }
 
-/// What is known of the directories that a look-up goes through.
+/// Watches on the directories of a lookup.
 #[derive(Clone, Debug)]
 pub(crate) enum WatchCoverage {
-    /// Nobody watches them.
+    /// Not watched.
     Unwatched,
-    /// They are watched from before the look-up on, and no link leads to the last of them.
+    /// Watched since before the lookup, and no link leads to the last directory.
     Watched(Arc<Watches>),
-    /// They are to be watched.
+    /// To be watched.
     Unknown(Arc<Watches>),
 }
 
-/// Where a look-up is made.
+/// Where a lookup starts.
 #[derive(Clone, Debug)]
 pub(crate) struct LookupSite {
     /// Beneath this directory.
     pub root: Arc<Root>,
-    /// Whether that is still the root has to be seen first, because its path is not watched.
+    /// Whether to check first that this is still the root, because its path is not watched.
     pub is_root_compared: bool,
-    /// The directories below.
+    /// The directories below it.
     pub coverage: WatchCoverage,
-    /// What entity tags are made of.
+    /// Source of entity tags.
     pub tags: EntityTags,
-    /// When it was asked for: whatever is seen is seen later.
+    /// When it was requested: everything in the result was seen later.
     pub asked: FileTime,
 }
 
-/// What a look-up rests on.
+/// What a lookup depends on.
 #[derive(Debug)]
 pub(crate) struct Dependencies {
-    /// Where it looked.
+    /// The paths it tried.
     pub plan: LookupPlan,
-    /// What was walked, if a walk was needed.
+    /// The walk over its directories, if one was needed.
     pub walk: Option<Walk>,
-    /// Whether one of the files has another name, through which it may be changed unseen.
+    /// Whether one of the files has another hard link, through which it may change without an event.
     pub is_linked: bool,
 }
 
-/// A file that a look-up led to.
+/// The file that a lookup found.
 #[derive(Debug)]
 pub(crate) struct FoundFile {
     /// Its name below the root.
@@ -102,14 +102,14 @@ pub(crate) struct FoundFile {
     pub identity: Opened,
     /// Its usable precompressed variants.
     pub precompressed: Vec<(Coding, Opened)>,
-    /// Its precompressed variants that are older than it, and so of no use.
+    /// Its outdated precompressed variants, which are not served.
     pub outdated: Vec<CString>,
-    /// What every path that was looked at led to.
+    /// The result for every path that was tried.
     pub expectations: Vec<Expectation>,
 }
 
 impl FoundFile {
-    /// The file or a precompressed variant that was not looked into, though it has to be.
+    /// A file among it and its precompressed variants that still has to be examined.
     pub(super) fn unexamined(&self) -> Option<&Opened> {
         let precompressed = self.precompressed.iter().map(|(_, variant)| variant);
         std::iter::once(&self.identity)
@@ -117,7 +117,7 @@ impl FoundFile {
             .find(|opened| opened.identity.is_none())
     }
 
-    /// It was.
+    /// Takes the result of that.
     pub(super) fn examined(&mut self, examined: Examined) {
         let precompressed = self.precompressed.iter_mut().map(|(_, variant)| variant);
         let opened = std::iter::once(&mut self.identity)

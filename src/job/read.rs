@@ -1,4 +1,4 @@
-//! Making bytes of a file resident by reading them once, and mapping what was read.
+//! Makes bytes of a file resident by reading them, and maps them.
 
 use std::io;
 use std::num::NonZeroU64;
@@ -16,7 +16,7 @@ use crate::sys::mapping::{Mapping, populate};
 use crate::sys::memory::Memory;
 use crate::sys::watches::Watches;
 
-/// How far a read has come.
+/// Progress of a read.
 #[derive(Debug)]
 struct Progress {
     left: Range<u64>,
@@ -31,7 +31,7 @@ impl Progress {
         }
     }
 
-    /// What to read next.
+    /// The next range to read.
     fn next(&self) -> Option<Range<u64>> {
         if self.error.is_some() || self.left.is_empty() {
             return None;
@@ -40,7 +40,7 @@ impl Progress {
         Some(self.left.start..end)
     }
 
-    /// A file that ends early is no error: the next use notices.
+    /// A file that ends early is no error: its next use notices.
     fn read(&mut self, count: io::Result<usize>) {
         match count {
             Ok(0) => self.left.start = self.left.end,
@@ -51,7 +51,7 @@ impl Progress {
     }
 }
 
-/// Makes part of a file resident, so that sending it does not wait.
+/// Makes part of a file resident, so that sending it does not block.
 #[derive(Debug)]
 pub(crate) struct Warm {
     file: Arc<OpenFile>,
@@ -59,7 +59,7 @@ pub(crate) struct Warm {
 }
 
 impl Warm {
-    /// Reads these bytes; what lies past the end of the file is not there and no error.
+    /// Reads these bytes; a range past the end of the file is no error.
     pub(crate) fn new(file: Arc<OpenFile>, bytes: Range<u64>) -> Warm {
         Warm {
             file,
@@ -86,48 +86,48 @@ impl Warm {
     }
 }
 
-/// Whether a mapping is kept in memory.
+/// Whether a mapping is locked in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Locking {
-    /// The kernel may let its pages go.
+    /// The kernel may evict its pages.
     Unlocked,
     /// `mlock(2)`, where the limit allows it.
     Locked,
 }
 
-/// What came of mapping a file.
+/// Result of mapping a file.
 #[derive(Debug)]
 pub(crate) struct Mapped {
     /// The version that was asked for.
     pub version: FileVersion,
-    /// The watch on its inode, if one was had. It was there before the version was compared.
+    /// The watch on its inode, if there is one. It was added before the version was compared.
     pub watch: Option<WatchDescriptor>,
     /// The mapping, or a copy.
     pub memory: Result<Memory, Unmapped>,
-    /// The digest of what was read, where it is to be compared later.
+    /// The digest of the content, if it is to be compared later.
     pub digest: Option<NonZeroU64>,
 }
 
 /// Why a file was not mapped.
 #[derive(Debug)]
 pub(crate) enum Unmapped {
-    /// No watch is to be had: ENOSPC past `max_user_watches`, ENOENT without /proc.
+    /// No watch available: ENOSPC past `max_user_watches`, ENOENT without /proc.
     Unwatched,
-    /// It cannot be read or mapped; ESTALE: it is no longer of that version.
+    /// It cannot be read or mapped; ESTALE: its version has changed.
     #[cfg_attr(not(test), expect(dead_code, reason = "shown by Debug"))]
     Failed(io::Error),
 }
 
-/// Longest file that is copied instead of mapped, in bytes: see docs/design.md.
+/// Maximum length of a file that is copied instead of mapped, in bytes: see docs/design.md.
 const COPIED_LENGTH_MAX: usize = 4_096;
-/// Bytes of a mapping that are put into the page tables at a time, and the lock on those let go between.
+/// Bytes of a mapping that are populated at a time; `mmap_lock` is released in between.
 const POPULATED_LENGTH_MAX: usize = 1 << 20;
 
-/// Makes a file resident, watches it and maps it: in this order, because a page that has to be read while
-/// a mapping is populated makes others wait for `mmap_lock`.
+/// Makes a file resident, watches it and maps it: in this order, because a page read while a mapping is
+/// populated blocks others on `mmap_lock`.
 #[derive(Debug)]
 pub(crate) struct Map {
-    /// The version that the mapping is for; its length is mapped.
+    /// The version to map; its length is mapped.
     pub(super) version: FileVersion,
     file: Arc<OpenFile>,
     watches: Arc<Watches>,
@@ -137,7 +137,7 @@ pub(crate) struct Map {
 }
 
 impl Map {
-    /// Maps `file` if it is still of this version.
+    /// Maps `file` if it still has this version.
     pub(crate) fn new(
         file: Arc<OpenFile>,
         version: FileVersion,
@@ -171,7 +171,7 @@ impl Map {
         self.mapped = Some(mapped);
     }
 
-    /// Makes the calls of [`Syscall::Map`]. A lock that is refused is no error.
+    /// Makes the calls of [`Syscall::Map`]. A refused lock is no error.
     ///
     /// # Blocking
     /// Waits for the disk.
@@ -214,12 +214,12 @@ impl Map {
 
     fn mapping(&self, length: usize) -> io::Result<Mapping> {
         let mut mapping = Mapping::of(&self.file, length)?;
-        // A lock that is refused is done without: the mapping is checked before it is sent, like any other.
+        // Works without the lock too: the mapping is checked before it is sent, like any other.
         if self.locking == Locking::Locked {
             let _ = mapping.lock();
         }
-        // Before a mapping that has rested is sent its page tables are asked, and those of one that was
-        // never touched are empty. A page that is gone again is noticed in the same way.
+        // The page tables of a mapping that was idle are checked before it is sent, and those of a mapping
+        // never touched are empty. The same check notices evicted pages.
         let all = mapping.addresses();
         for start in all.clone().step_by(POPULATED_LENGTH_MAX) {
             let _ = populate(&(start..all.end.min(start + POPULATED_LENGTH_MAX)));

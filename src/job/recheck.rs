@@ -1,8 +1,8 @@
-//! Comparing files with what is remembered of them, many in one job, for writers of which nothing tells: those that
-//! write through a shared mapping, by AIO, or through a loop device.
+//! Compares files with their cached state, many per job, to find writes that produce no event: through a
+//! shared mapping, by AIO, or through a loop device.
 //!
-//! The kernel moves the mtime of a file at the first store into a page that is clean, and not at the next ones into
-//! the same page until it was written back. So content that is held in memory is compared as well.
+//! The kernel updates the mtime at the first store into a clean page, but not at later stores into the same
+//! page until it is written back. So content held in memory is compared as well.
 
 use std::io;
 use std::num::NonZeroU64;
@@ -13,35 +13,35 @@ use crate::site::validators::hash;
 use crate::sys::beneath::{Links, Root};
 use crate::sys::file::{FileKind, FileVersion};
 
-/// Longest content that is compared: each is read once every `--recheck`.
+/// Maximum length of content that is compared: each is read once every `--recheck`.
 pub(crate) const CONTENT_LENGTH_MAX: u64 = 1 << 20;
 
-/// Tells contents apart. One that was made to have the digest of another is the writer's own doing.
+/// Digest of content. Not collision-resistant: only the author of the files could make two of them collide.
 pub(crate) fn digest(content: &[u8]) -> NonZeroU64 {
     NonZeroU64::new(hash(content)).unwrap_or(NonZeroU64::MIN)
 }
 
-/// What is remembered of one path.
+/// The cached state of one path.
 #[derive(Debug)]
 pub(crate) struct Remembered {
-    /// What each name led to.
+    /// The version at each name.
     pub expectations: Vec<Expectation>,
-    /// The digests of contents that are held in memory, by version.
+    /// The digests of contents held in memory, by version.
     pub contents: Vec<(FileVersion, NonZeroU64)>,
 }
 
-/// How it compares.
+/// Result of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Compared {
     /// Nothing has changed.
     Same,
-    /// A name leads to another version, or it cannot be told.
+    /// A name has another version, or the comparison failed.
     Differs,
-    /// This version has other content, of this digest.
+    /// This version has other content, with this digest.
     Content(FileVersion, NonZeroU64),
 }
 
-/// The comparison of several.
+/// The comparison of several paths.
 #[derive(Debug)]
 pub(crate) struct Recheck {
     root: Arc<Root>,

@@ -1,9 +1,9 @@
-//! The look-up of one path: which file it leads to, which precompressed variants that has, and what must stay as it
-//! is for this to hold.
+//! The lookup of one path: its file, the precompressed variants of the file, and the conditions under which
+//! this stays true.
 //!
-//! Where the directories that it goes through are to be watched, they are so before anything is
-//! looked at. The walk that does it takes a helper, so it is left out where the loop knows that the
-//! directory is watched already; then a link, which may lead out of it, is noticed and walked after all.
+//! Directories that are to be watched are watched before anything is looked up. That walk needs a helper
+//! thread, so it is skipped where the loop knows that the directory is watched already; then a link, which
+//! may lead out of it, is detected and walked after all.
 
 mod candidates;
 
@@ -24,59 +24,59 @@ use crate::sys::beneath::{Links, Located, Root};
 use crate::sys::file::{Description, FileKind, OpenFile};
 use crate::sys::watches::Walk;
 
-/// How often a path is walked again after a rename elsewhere disturbed the walk (EAGAIN). The
-/// kernel gives up only when a rename or mount happens during `..`, so a few tries are many.
+/// How often a walk is repeated after a concurrent rename disturbed it (EAGAIN). The kernel gives up only
+/// when a rename or mount happens during `..`, so a few tries are plenty.
 const WALK_TRIES_MAX: u32 = 16;
 
-/// Where a look-up stands.
+/// Progress of a lookup.
 #[derive(Debug)]
 enum Stage {
     /// Comparing the path of the root with the root.
     ComparingRoot,
-    /// Opening what it leads to by now.
+    /// Opening the new target of that path.
     OpeningRoot,
     /// Watching all directories on the way.
     Walking,
-    /// Comparing with what was expected; the next to compare.
+    /// Comparing with the expectations; the index of the next.
     Checking(usize),
     /// Looking for a candidate, and opening it.
     Candidate {
         candidate: usize,
         reach: OpenProgress,
     },
-    /// Looking for the precompressed variants of a candidate that was found, and opening them; the next one.
-    Twins {
+    /// Looking for the precompressed variants of a candidate, and opening them; the index of the next.
+    Variants {
         candidate: usize,
         variant: usize,
         identity: Opened,
         precompressed: Vec<(Coding, Opened)>,
         reach: OpenProgress,
     },
-    /// Looking into those of the opened files whose metadata does not tell all.
+    /// Examining those opened files whose metadata is not sufficient.
     Examining(Box<FoundFile>),
-    /// Reading the names in the directory itself.
+    /// Listing the directory itself.
     Listing,
-    /// Nothing is left to do.
+    /// Finished.
     Finished(Outcome),
 }
 
-/// How near a file is. Nothing is opened before it was looked at.
+/// Progress on one file. Nothing is opened before its type is known.
 #[derive(Debug)]
 enum OpenProgress {
-    /// It is being looked for.
+    /// Being looked up.
     Looking,
-    /// It was found and is being opened. Lent away meanwhile.
+    /// Found and being opened. `None` while it is lent to the engine.
     Opening(Option<Located>),
 }
 
-/// The look-up of one path: candidates in order, then the precompressed variants of the first that is a file.
+/// The lookup of one path: candidates in order, then the precompressed variants of the first regular file.
 #[derive(Debug)]
 pub(crate) struct Resolve {
     expected: Option<Vec<Expectation>>,
-    /// The digest of the page that is known of the directory.
+    /// The digest of the cached page of the directory.
     expected_page: Option<u64>,
     seen: Vec<Expectation>,
-    /// Twins that are older than the file.
+    /// Variants that are older than the file.
     outdated: Vec<CString>,
     stage: Stage,
     walks: u32,
@@ -85,12 +85,12 @@ pub(crate) struct Resolve {
 }
 
 impl Resolve {
-    /// A look-up that starts from nothing.
+    /// A lookup without expectations.
     pub(crate) fn new(lookup: LookupPlan, site: LookupSite) -> Resolve {
         Resolve::with(lookup, None, site)
     }
 
-    /// A look-up that may end early if all is as expected.
+    /// A lookup that ends early if all expectations hold.
     pub(crate) fn checking(
         lookup: LookupPlan,
         expected: Vec<Expectation>,
@@ -99,7 +99,7 @@ impl Resolve {
         Resolve::with(lookup, Some(expected), site)
     }
 
-    /// The same, where a page of this digest is known.
+    /// The same with the digest of a cached page.
     pub(crate) fn expecting_page(self, digest: Option<u64>) -> Resolve {
         Resolve {
             expected_page: digest,
@@ -142,7 +142,7 @@ impl Resolve {
         }
     }
 
-    /// What becomes of links: where there was no walk, one must not go unnoticed.
+    /// Handling of links: without a walk, a link must be detected.
     fn links(&self) -> Links {
         match self.site.coverage {
             WatchCoverage::Watched(_) => Links::Noticed,
@@ -150,7 +150,7 @@ impl Resolve {
         }
     }
 
-    /// There is a link after all: everything from the start, with a walk.
+    /// Starts again with a walk, because there is a link.
     fn walk_first(&mut self) {
         if let WatchCoverage::Watched(watches) = &self.site.coverage {
             self.site.coverage = WatchCoverage::Unknown(Arc::clone(watches));
@@ -174,13 +174,13 @@ impl Resolve {
             .walk(watches, self.dependencies.plan.directory(), names)
     }
 
-    /// What came of [`Syscall::Walk`].
+    /// Takes the result of [`Syscall::Walk`].
     pub(super) fn walked(&mut self, walk: Walk) {
         self.dependencies.walk = Some(walk);
         self.stage = self.after_walk();
     }
 
-    /// What came of [`Syscall::FindRoot`]. A root that is not there for a moment stays what it was.
+    /// Takes the result of [`Syscall::FindRoot`]. A root that is missing for a moment stays in use.
     pub(super) fn root_found(&mut self, root: io::Result<Root>) {
         self.stage = match root {
             Ok(root) if !root.is_same(&self.site.root) => {
@@ -207,7 +207,7 @@ impl Resolve {
             Stage::Candidate { candidate, reach } => {
                 reach_for(&self.dependencies.plan.candidates[*candidate].path, reach)
             }
-            Stage::Twins {
+            Stage::Variants {
                 candidate,
                 variant,
                 reach,
@@ -228,7 +228,8 @@ impl Resolve {
         }
     }
 
-    /// What came of [`Syscall::Describe`]. Anything but what was expected starts the look-up anew.
+    /// Takes the result of [`Syscall::Describe`]. Any difference from the expectation starts the lookup
+    /// again.
     pub(super) fn described(&mut self, description: rustix::io::Result<Description>) {
         let at = match self.stage {
             Stage::Checking(at) => at,
@@ -263,24 +264,25 @@ impl Resolve {
         };
     }
 
-    /// What came of [`Syscall::Look`]. Only a file is opened, and a precompressed variant only if it is of use.
+    /// Takes the result of [`Syscall::Look`]. Only a regular file is opened, and a precompressed variant only
+    /// if it is usable.
     pub(super) fn located(&mut self, located: rustix::io::Result<(Located, Description)>) {
         if let Err(error) = &located
-            && self.begins_again(*error)
+            && self.must_restart(*error)
         {
             return;
         }
         let stage = std::mem::replace(&mut self.stage, Stage::Finished(Outcome::Unchanged));
         self.stage = match stage {
             Stage::Candidate { candidate, .. } => self.candidate_located(candidate, located),
-            Stage::Twins {
+            Stage::Variants {
                 candidate,
                 variant,
                 identity,
                 precompressed,
                 ..
             } => match located {
-                Ok((located, what)) if is_of_use(&what, &identity) => Stage::Twins {
+                Ok((located, what)) if is_of_use(&what, &identity) => Stage::Variants {
                     candidate,
                     variant,
                     identity,
@@ -297,14 +299,14 @@ impl Resolve {
         };
     }
 
-    /// What is to be opened.
+    /// The file to open.
     pub(super) fn lend_located(&mut self) -> Option<Located> {
         match &mut self.stage {
             Stage::Candidate {
                 reach: OpenProgress::Opening(located),
                 ..
             }
-            | Stage::Twins {
+            | Stage::Variants {
                 reach: OpenProgress::Opening(located),
                 ..
             } => located.take(),
@@ -312,17 +314,17 @@ impl Resolve {
         }
     }
 
-    /// What came of [`Syscall::Open`].
+    /// Takes the result of [`Syscall::Open`].
     pub(super) fn opened(&mut self, opened: rustix::io::Result<(OpenFile, Description)>) {
         if let Err(error) = &opened
-            && self.begins_again(*error)
+            && self.must_restart(*error)
         {
             return;
         }
         let stage = std::mem::replace(&mut self.stage, Stage::Finished(Outcome::Unchanged));
         self.stage = match stage {
             Stage::Candidate { candidate, .. } => self.candidate_opened(candidate, opened),
-            Stage::Twins {
+            Stage::Variants {
                 candidate,
                 variant,
                 identity,
@@ -333,25 +335,25 @@ impl Resolve {
         };
     }
 
-    /// Whether an error says nothing but that the path has to be walked once more, or once with links.
-    fn begins_again(&mut self, error: Errno) -> bool {
+    /// Restarts the lookup if the error only means that the walk has to be repeated, or has to follow links.
+    fn must_restart(&mut self, error: Errno) -> bool {
         if error == Errno::LOOP && self.links() == Links::Noticed {
             self.walk_first();
             return true;
         }
-        // ESTALE: what was looked at is gone before it could be opened.
+        // ESTALE: the file was removed before it could be opened.
         let is_unproven = matches!(error, Errno::AGAIN | Errno::INTR | Errno::STALE);
         if !is_unproven || self.walks >= WALK_TRIES_MAX {
             return false;
         }
         self.walks += 1;
-        if let Stage::Candidate { reach, .. } | Stage::Twins { reach, .. } = &mut self.stage {
+        if let Stage::Candidate { reach, .. } | Stage::Variants { reach, .. } = &mut self.stage {
             *reach = OpenProgress::Looking;
         }
         true
     }
 
-    /// What came of [`Syscall::Examine`].
+    /// Takes the result of [`Syscall::Examine`].
     pub(super) fn examined(&mut self, examined: Examined) {
         let stage = std::mem::replace(&mut self.stage, Stage::Finished(Outcome::Unchanged));
         self.stage = match stage {
@@ -363,10 +365,10 @@ impl Resolve {
         };
     }
 
-    /// What came of [`Syscall::List`].
+    /// Takes the result of [`Syscall::List`].
     pub(super) fn listed(&mut self, listed: rustix::io::Result<Box<Listing>>) {
         if let Err(error) = &listed
-            && self.begins_again(*error)
+            && self.must_restart(*error)
         {
             return;
         }
@@ -383,7 +385,7 @@ impl Resolve {
         self.stage = Stage::Finished(outcome);
     }
 
-    /// The outcome, once [`step`](Resolve::step) says that it is there.
+    /// The outcome, once [`step`](Resolve::step) is `Finished`.
     pub(super) fn finish(self) -> Done {
         let outcome = match self.stage {
             Stage::Finished(outcome) => outcome,
@@ -392,13 +394,13 @@ impl Resolve {
         Done::Resolved(outcome, self.dependencies)
     }
 
-    /// Gives it up where it stands.
+    /// The result if it is abandoned.
     pub(super) fn abandon(self, error: JobError) -> Done {
         Done::Resolved(Outcome::Failed(error), self.dependencies)
     }
 }
 
-/// Where a look-up begins that expects nothing.
+/// The first stage of a lookup without expectations.
 fn first_stage(lookup: &LookupPlan) -> Stage {
     match (lookup.candidates.is_empty(), &lookup.listing) {
         (false, _) => look_for(0),

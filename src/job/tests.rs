@@ -1,4 +1,4 @@
-//! Jobs as pure machines: what a disk may answer, and what is made of it.
+//! Jobs as pure machines, driven by scripted results of calls.
 
 use std::fs::File;
 use std::io;
@@ -10,7 +10,7 @@ use crate::sys::READ_LENGTH_MAX;
 use crate::sys::beneath::Root;
 use crate::sys::deferred_drops::DeferredDrops;
 
-/// A file to read from that nobody reads: the machine is told what reading gave.
+/// A file that is never read: the machine gets scripted results.
 fn any_file() -> (tempfile::TempDir, Arc<OpenFile>) {
     let directory = tempfile::tempdir().expect("a directory");
     std::fs::write(directory.path().join("a"), "x").expect("a file");
@@ -23,7 +23,7 @@ fn count(bytes: u64) -> io::Result<usize> {
     Ok(usize::try_from(bytes).expect("few bytes"))
 }
 
-/// Runs a job that only reads; gives what was asked for, in order, and the end.
+/// Runs a read job; returns the requested ranges, in order, and the result.
 fn reads(
     mut job: Job,
     mut answer: impl FnMut(usize, &Range<u64>) -> io::Result<usize>,
@@ -100,7 +100,7 @@ fn a_disk_that_fails_ends_the_job_with_its_error() {
     assert_eq!(asked.len(), 1);
     assert!(matches!(done, Done::Warmed(Err(JobError::Failed))));
 
-    // Nothing is mapped that could not be read.
+    // A file that could not be read is not mapped.
     let version = file.describe().expect("a description").version;
     let map = Map::new(file, version, watches(), Locking::Unlocked);
     let (_, done) = reads(Job::Map(map), |_, _| Err(broken()));
@@ -148,14 +148,14 @@ fn a_file_is_read_before_it_is_mapped_and_not_mapped_if_it_changed() {
     ));
 }
 
-/// Appends `lines` to a log that answers as told; gives how much each write had left, how much was written in
-/// all, and why no more.
+/// Appends `lines` to a log with scripted results; returns the bytes left at each write, the bytes written in
+/// all, and the error.
 fn appends(
     lines: &[u8],
     answers: Vec<io::Result<usize>>,
 ) -> (Vec<usize>, usize, Option<io::Error>) {
     let log = Arc::new(File::open("/dev/null").expect("/dev/null"));
-    let mut job = Job::Append(Append::going_on(log, lines.to_vec(), 0));
+    let mut job = Job::Append(Append::resuming(log, lines.to_vec(), 0));
     let mut left = Vec::new();
     for answer in answers {
         assert!(matches!(job.step(), Syscall::Write(_)), "it goes on");

@@ -249,7 +249,7 @@ impl LogWriter {
         }
         (self.since, self.retry_at) = (None, None);
         let memory_bytes = block_length(buffer.capacity());
-        let append = Append::going_on(Arc::clone(file), buffer, written);
+        let append = Append::resuming(Arc::clone(file), buffer, written);
         self.jobs.push(Job::Append(append));
         self.in_flight = Some(InFlight {
             written_before: written,

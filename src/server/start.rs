@@ -221,7 +221,7 @@ fn choose_engine(
         name: disk.name(),
         reason,
         depth_max: disk.depth_max(),
-        residency_policy: disk.sending(),
+        residency_policy: disk.residency_policy(),
     };
     Ok((disk, profile))
 }

@@ -1,8 +1,8 @@
-//! The small pages of errors and redirects.
+//! The short bodies of errors and redirects.
 
 use crate::http::status::Status;
 
-/// What an Allow field lists.
+/// The methods of an Allow field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Allow {
     /// The methods of files and of the status page.
@@ -21,16 +21,15 @@ impl Allow {
 /// The Content-Type of a [`Page`].
 pub const PAGE_TYPE: &[u8] = b"text/html; charset=utf-8";
 
-/// The page that says a status in words, made of borrowed pieces so that an error that is answered
-/// often allocates nothing.
+/// The page of a status, made of borrowed pieces: a frequent error allocates nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Page<'a> {
     pieces: [&'a str; 13],
 }
 
 impl<'a> Page<'a> {
-    /// The page of a status; `code` is its three digits. `detail` is a sentence of our own, so
-    /// nothing in it needs escaping; it may be empty.
+    /// The page of a status; `code` is its three digits. `detail` is a sentence of ours, so it needs no
+    /// escaping; it may be empty.
     pub fn new(status: Status, code: &'a str, detail: &'a str) -> Page<'a> {
         let (before, after) = match detail {
             "" => ("", ""),
@@ -56,12 +55,12 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Bytes that it takes.
+    /// Its length in bytes.
     pub fn length(&self) -> usize {
         self.pieces.iter().map(|piece| piece.len()).sum()
     }
 
-    /// Appends it.
+    /// Appends it to `buffer`.
     pub fn append_to(&self, buffer: &mut Vec<u8>) {
         for piece in self.pieces {
             buffer.extend_from_slice(piece.as_bytes());

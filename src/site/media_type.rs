@@ -1,7 +1,7 @@
-//! Media types by the name of a file, and whether files of a type are worth compressing.
+//! Media types by file name, and whether files of a type are worth compressing.
 //!
-//! Looks at names only, never at content: sniffing would make the type depend on who wrote the
-//! bytes. RFC 9110 §8.3 (Content-Type).
+//! Uses names only, never content: with sniffing the type would depend on the author of the bytes. RFC 9110
+//! §8.3 (Content-Type).
 
 mod table;
 
@@ -9,21 +9,21 @@ use std::fmt;
 
 use table::{COMPRESSIBLE, OVERLAY, REGISTERED, UNKNOWN};
 
-/// Whether precompressed precompressed variants of a file are looked for.
+/// Whether precompressed variants of a file are looked for.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub enum Compressible {
     /// Text and other formats that do not compress themselves.
     Yes,
-    /// Everything else: images, sound, video, archives, what is not known.
+    /// Everything else: images, sound, video, archives, unknown types.
     No,
 }
 
-/// What is known of a file by its name. Displays as the value of its Content-Type field.
+/// The media type of a file. Displays as the value of its Content-Type field.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub struct MediaType<'a> {
     /// The type without a charset.
     essence: &'a str,
-    /// Its charset, if it should name one.
+    /// Its charset parameter, if it has one.
     charset: Option<&'a str>,
     /// Whether files of this type are worth compressing.
     pub compressible: Compressible,
@@ -39,30 +39,30 @@ impl fmt::Display for MediaType<'_> {
     }
 }
 
-/// Which charset the types of text files name.
+/// The charset parameter of text types.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Charset {
-    /// None: what the file itself says counts (`<meta charset>`), or what the browser guesses.
+    /// None: the file's own declaration (`<meta charset>`) or the browser's guess applies.
     Unsaid,
-    /// This one; it overrules what the file says.
+    /// This one; it overrides the file's own declaration.
     Named(String),
 }
 
-/// What files with an extension are said to be, whatever the table has.
+/// A configured media type for an extension; overrides the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnType {
     /// Without a dot; in any case.
     pub extension: String,
-    /// A type, with parameters if it has its own; these leave no place for the charset of the site.
+    /// A type, with its own parameters if any; then the charset of the site is not added.
     pub media_type: String,
 }
 
-/// What a site decides about media types.
+/// Media types as a site configures them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MediaTypes {
     /// The charset of all text.
     pub charset: Charset,
-    /// What wins over the table; each extension once.
+    /// Overrides of the table; each extension once.
     pub own: Vec<OwnType>,
 }
 
@@ -78,14 +78,14 @@ impl Default for MediaTypes {
 impl MediaTypes {
     /// The media type of a file, by the extension of the last segment of its path, in any case.
     ///
-    /// A name without a dot, with its only dot first (`.htaccess`) or with a dot last has no extension.
-    /// Of two extensions the last counts: `x.tar.gz` is `application/gzip`, and is sent without
-    /// Content-Encoding, for the archive itself is what was asked for. For a precompressed precompressed variant give
-    /// the name of the file it stands for.
+    /// A name without a dot, with its only dot first (`.htaccess`) or with a dot last has no extension. Of
+    /// two extensions the last counts: `x.tar.gz` is `application/gzip`, and is sent without
+    /// Content-Encoding, because the client asked for the archive itself. For a precompressed variant pass
+    /// the name of the original file.
     ///
-    /// Text is said to be in the charset of the site. JSON has no charset (RFC 8259 §11), XML and SVG
-    /// declare their own; for `text/xml` the parameter would overrule that (RFC 7303 §3).
-    /// Runs in `O(path.len())` and does not allocate.
+    /// Text gets the charset of the site. JSON has no charset (RFC 8259 §11), XML and SVG declare their own;
+    /// for `text/xml` the parameter would override that (RFC 7303 §3). Runs in `O(path.len())` and does not
+    /// allocate.
     pub fn of(&self, path: &[u8]) -> MediaType<'_> {
         let of_extension = |extension| self.own(extension).or_else(|| of_extension(extension));
         let essence = extension(path).and_then(of_extension).unwrap_or(UNKNOWN);
@@ -109,7 +109,7 @@ impl MediaTypes {
     }
 }
 
-/// What follows the last dot of the last segment.
+/// The part after the last dot of the last segment.
 fn extension(path: &[u8]) -> Option<&str> {
     let name = path.rsplit(|byte| *byte == b'/').next()?;
     let dot = name

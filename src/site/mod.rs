@@ -1,5 +1,5 @@
-//! The policy of the site: from a target to the files to look for, from a request and what is
-//! known of a file to what to answer. Pure: no file, no socket, no clock.
+//! The policy of the site: from a target to the files to look for, and from a request and facts about a file
+//! to the answer. Pure: no file, no socket, no clock.
 
 pub mod fixed;
 pub mod listing;

@@ -1,5 +1,5 @@
-//! The table of mounts, as far as it concerns the site: which of its changes may make paths below the root lead
-//! elsewhere. Texts of `/proc/self/mountinfo` come in: proc_pid_mountinfo(5).
+//! The mount table, as far as it concerns the site: which of its changes may make paths below the root
+//! resolve differently. Input: texts of `/proc/self/mountinfo`, proc_pid_mountinfo(5).
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 pub struct Mount {
     id: u32,
     device: (u32, u32),
-    /// Which directory of the file system, type and source: escaped as in the table.
+    /// Root within the file system, type and source: escaped as in the table.
     what: Vec<u8>,
     point: PathBuf,
-    /// An identifier that the kernel never gives twice, where it has one: all else is given again.
+    /// Mount identifier that the kernel never reuses, where it has one; all other identifiers are reused.
     unique: Option<u64>,
 }
 
-/// All mounts at one moment, and where the root was then.
+/// All mounts at one time, and the paths of the root at that time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     mounts: BTreeSet<Mount>,
@@ -26,7 +26,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// Reads the table. `roots` are all absolute paths that the root is known by. `None`: a line is not understood.
+    /// Parses the table. `roots` are all absolute paths of the root. `None`: a line has an unknown format.
     pub fn parse(text: &[u8], roots: Vec<PathBuf>) -> Option<Table> {
         let lines = text.split(|byte| *byte == b'\n');
         let mounts = lines.filter(|line| !line.is_empty()).map(mount);
@@ -36,7 +36,7 @@ impl Table {
         })
     }
 
-    /// Asks for the unique identifier of what is mounted at each point that concerns the site.
+    /// Asks for the unique identifier of each mount point that concerns the site.
     pub fn identify(self, unique: impl Fn(&Path) -> Option<u64>) -> Table {
         let Table { mounts, roots } = self;
         let identify = |mut mount: Mount| {
@@ -87,7 +87,7 @@ fn number(digits: &[u8]) -> Option<u32> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// Blanks, tabs, ends of lines and backslashes are written as a backslash and three octal digits.
+/// Decodes a field: blanks, tabs, newlines and backslashes are written as a backslash and three octal digits.
 fn unescaped(mut field: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(field.len());
     while let [first, rest @ ..] = field {

@@ -107,7 +107,7 @@ fn append_start(buffer: &mut Vec<u8>, start: HeadStart, now: &Now) {
 pub enum Vary {
     /// There is only one representation.
     Nothing,
-    /// There are precompressed precompressed variants: every answer says `Vary: Accept-Encoding`.
+    /// There are precompressed variants: every answer says `Vary: Accept-Encoding`.
     AcceptEncoding,
 }
 

@@ -1,4 +1,4 @@
-//! From a raw path to the files to look for below the root.
+//! Lookup plans: from a raw path to the files to look for below the root.
 
 use std::ffi::CString;
 
@@ -11,41 +11,41 @@ use crate::http::target::{ENCODED, PathError, SitePath};
 use crate::sys::file::FileVersion;
 use crate::sys::watches::ANY;
 
-/// The codings whose precompressed variants are looked for, in the order in which they are opened.
-const TWIN_CODINGS: [Coding; 3] = [Coding::Brotli, Coding::Zstd, Coding::Gzip];
+/// Codings of precompressed variants, in the order in which they are opened.
+const VARIANT_CODINGS: [Coding; 3] = [Coding::Brotli, Coding::Zstd, Coding::Gzip];
 
 /// Whether names that start with a dot are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DotFiles {
-    /// They are not there, except below `/.well-known/` (RFC 8615).
+    /// Answered with 404, except below `/.well-known/` (RFC 8615).
     Refused,
-    /// They are files like any other.
+    /// Served like any other file.
     Served,
 }
 
-/// What a directory is that has none of the index files.
+/// Answer to a request for a directory without an index file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Directories {
-    /// Nothing: 404.
+    /// 404.
     Hidden,
-    /// A page that lists what is in it.
+    /// A page that lists its contents.
     Listed,
 }
 
-/// What a site decides about names.
+/// Mapping of paths to files, as a site configures it.
 #[derive(Clone, Debug)]
 pub struct Naming {
-    /// File names that stand for their directory, in order of preference.
+    /// Index file names, in order of preference.
     pub index: Vec<String>,
-    /// Whether hidden names are served.
+    /// Whether names that start with a dot are served.
     pub dot_files: DotFiles,
-    /// What a directory without an index is.
+    /// Answer for a directory without an index file.
     pub directories: Directories,
-    /// What their extensions say of their content.
+    /// Media types by file extension.
     pub media_types: MediaTypes,
 }
 
-/// One file to look for, with the places of its precompressed precompressed variants.
+/// One file to look for, with the paths of its precompressed variants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// Relative to the root, never empty, without dot segments.
@@ -54,18 +54,18 @@ pub struct Candidate {
     pub precompressed: Vec<(Coding, CString)>,
 }
 
-/// Where to look, in order; the first regular file is the answer.
+/// Where to look, in order; the first regular file is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LookupPlan {
     /// At least one, unless the directory is to be listed.
     pub candidates: Vec<Candidate>,
-    /// What a directory found under the first candidate's name means.
+    /// Answer if the first candidate is a directory.
     pub on_directory: OnDirectory,
-    /// What to list when there is no candidate.
+    /// The directory to list when there is no candidate.
     pub listing: Option<Listed>,
 }
 
-/// What one path of a look-up led to when it was last looked at: a version, or nothing that counts.
+/// The result of an earlier lookup of one path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expectation {
     /// Relative to the root.
@@ -84,7 +84,7 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// Whether a name in it is shown.
+    /// Whether the page shows this name.
     pub fn shows(&self, name: &[u8]) -> bool {
         self.dot_files == DotFiles::Served || !name.starts_with(b".")
     }
@@ -97,7 +97,7 @@ impl Listed {
         }
     }
 
-    /// The path that it is asked for by, where that is written in no other way than it has to be.
+    /// Its request path in the usual spelling: only the bytes that need it are escaped.
     pub fn raw_path(&self) -> Vec<u8> {
         match self.below_root() {
             b"" => b"/".to_vec(),
@@ -107,7 +107,7 @@ impl Listed {
 }
 
 impl LookupPlan {
-    /// The directory that the candidates are in, relative to the root; empty for the root.
+    /// The directory of the candidates, relative to the root; empty for the root.
     pub fn directory(&self) -> &[u8] {
         match (self.candidates.first(), &self.listing) {
             (Some(candidate), _) => split(candidate.path.as_bytes()).0,
@@ -116,7 +116,7 @@ impl LookupPlan {
         }
     }
 
-    /// The names in it that are looked at: candidates and their precompressed variants. Where it may be listed, `ANY` as well.
+    /// The names looked up in it: candidates and their precompressed variants; `ANY` too if it may be listed.
     pub fn names(&self) -> impl Iterator<Item = &[u8]> {
         let of_candidates = self.candidates.iter().flat_map(|candidate| {
             let precompressed = candidate.precompressed.iter().map(|(_, path)| path);
@@ -128,15 +128,16 @@ impl LookupPlan {
     }
 }
 
-/// The one spelling of a raw path that stands for all that lead to the same names; `None` where it leads to none.
+/// The canonical spelling of a raw path, shared by all spellings of the same names; `None` for an invalid
+/// path.
 pub fn usual_spelling(raw_path: &[u8]) -> Option<Vec<u8>> {
     let path = SitePath::decode(raw_path).ok()?;
     Some(path.encoded().into_bytes())
 }
 
-/// The name of the file that a precompressed file may be a variant of, in either case; other names as they are.
+/// Strips the suffix of a precompressed variant, in any case of letters; other names are returned unchanged.
 pub fn without_coding(name: &[u8]) -> &[u8] {
-    let mut stems = TWIN_CODINGS.iter().filter_map(|coding| {
+    let mut stems = VARIANT_CODINGS.iter().filter_map(|coding| {
         let suffix = coding.suffix().as_bytes();
         let (stem, end) = name.split_at_checked(name.len().checked_sub(suffix.len())?)?;
         end.eq_ignore_ascii_case(suffix).then_some(stem)
@@ -144,7 +145,7 @@ pub fn without_coding(name: &[u8]) -> &[u8] {
     stems.next().unwrap_or(name)
 }
 
-/// A path without its last name, and that name.
+/// Splits a path into its directory and its last name.
 fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|byte| *byte == b'/') {
         Some(slash) => (&path[..slash], &path[slash + 1..]),
@@ -152,16 +153,16 @@ fn split(path: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// What to do with a directory where a file was looked for.
+/// Answer where a directory is found instead of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OnDirectory {
-    /// Send the client to this path, which is encoded and ends in a slash.
+    /// Redirect to this path, which is encoded and ends in a slash.
     Redirect(String),
-    /// It is not a file, so it is not there.
+    /// 404, since it is not a file.
     Missing,
 }
 
-/// Plans the look-up of a raw, still encoded path.
+/// Plans the lookup of a raw, still encoded path.
 ///
 /// # Errors
 /// The status of a path that cannot name anything here: 400 for bad escapes, 404 for a slash
@@ -209,7 +210,7 @@ fn collect(
     listing: Option<Listed>,
 ) -> Result<LookupPlan, Status> {
     let candidates: Option<Vec<_>> = candidates.into_iter().collect();
-    // A NUL was refused with 400 already, so a path that is no C string cannot be here.
+    // A NUL was refused with 400 before, so every path is a valid C string.
     let candidates = candidates
         .filter(|all| !all.is_empty() || listing.is_some())
         .ok_or(Status::NotFound)?;
@@ -232,7 +233,7 @@ fn indexed(directory: &[u8], name: &str, types: &MediaTypes) -> Option<Candidate
 fn candidate(path: Vec<u8>, types: &MediaTypes) -> Option<Candidate> {
     let precompressed = match types.of(&path).compressible {
         Compressible::No => Vec::new(),
-        Compressible::Yes => TWIN_CODINGS
+        Compressible::Yes => VARIANT_CODINGS
             .iter()
             .map(|coding| {
                 let mut variant = path.clone();
@@ -337,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_twin_is_named_like_its_file() {
+    fn a_variant_is_named_like_its_file() {
         for (name, want) in [
             ("a.js.br", "a.js"),
             ("A.JS.GZ", "A.JS"),
@@ -351,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn only_media_that_compress_have_twins() {
+    fn only_compressible_media_have_variants() {
         let precompressed = |raw: &str| {
             plan(raw.as_bytes(), &naming()).expect(raw).candidates[0]
                 .precompressed

@@ -1,18 +1,19 @@
-//! Which site a request is for: from the host that it names to the policy that answers it.
+//! Selection of the site of a request by its host.
 //!
-//! | configured      | is asked for by                                                        |
+//! | configured      | matches requests for                                                   |
 //! | --------------- | ---------------------------------------------------------------------- |
 //! | `example.org`   | this name, in any case, with any port, with or without a dot at its end |
 //! | `*.example.org` | one label before it: `a.example.org`; not `example.org`, not `b.a.example.org` |
 //! | `192.0.2.1`     | this address                                                           |
 //! | `[2001:db8::1]` | this address, however its text is abbreviated                          |
 //!
-//! An exact name comes before a wildcard; what neither knows goes to the default site. A wildcard stands for
-//! one label because it does in certificates (RFC 9525 §6.3): a site answers no name that its certificate could
-//! not cover. nginx takes any number of labels there. Names are compared as bytes: an internationalised name
-//! is configured as clients send it, in its `xn--` form, and an escape (`%61`) is no letter.
+//! An exact name takes precedence over a wildcard; a host that matches neither gets the default site. A
+//! wildcard covers one label, as in certificates (RFC 9525 §6.3): a site answers no name that its certificate
+//! could not cover. nginx accepts any number of labels there. Names are compared as bytes: an
+//! internationalised name is configured as clients send it, in its `xn--` form, and an escape (`%61`) is no
+//! letter.
 //!
-//! Knows no socket and no file: where the bytes of a site lie is not part of its policy.
+//! Knows no socket and no file: the location of a site's bytes is not part of its policy.
 
 use std::collections::HashMap;
 use std::net::Ipv6Addr;
@@ -25,26 +26,26 @@ use super::resolve::Naming;
 use super::validators::EntityTags;
 use crate::http::range::RangeLimits;
 
-/// Longest name that the DNS has, in bytes of text without the last dot. RFC 1035 §2.3.4.
+/// Maximum length of a DNS name, in bytes of text without the last dot. RFC 1035 §2.3.4.
 const NAME_LENGTH_MAX: usize = 253;
-/// Longest label. RFC 1035 §2.3.4.
+/// Maximum length of a label. RFC 1035 §2.3.4.
 const LABEL_LENGTH_MAX: usize = 63;
-/// Bytes of a host that a connection remembers: with its length and its site one line of the processor's
-/// cache. Longer ones are looked up with each request.
+/// Maximum length of a host that a connection remembers: with its length and its site it fits one cache line
+/// of the processor. Longer hosts are looked up for each request.
 const REMEMBERED_LENGTH_MAX: usize = 55;
 
-/// Stands for the length of a host that is too long.
+/// Stored as the length of a host that is too long to be remembered.
 const NOTHING_REMEMBERED: u8 = u8::MAX;
 
-/// Tells sites apart. Keys of caches begin with it, so none is given twice in a process.
+/// Identifies a site. Cache keys begin with it, so no id is reused within a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SiteId(u32);
 
 impl SiteId {
-    /// The site that the flags describe.
+    /// The site that the command line describes.
     pub const FIRST: SiteId = SiteId(0);
 
-    /// The site of this number.
+    /// The site with this number.
     pub const fn new(number: u32) -> SiteId {
         SiteId(number)
     }
@@ -55,38 +56,38 @@ impl SiteId {
     }
 }
 
-/// A site: what requests for its hosts are answered by.
+/// A site: the policy that answers requests for its hosts.
 #[derive(Debug)]
 pub struct Site {
-    /// Which one.
+    /// Its identifier.
     pub id: SiteId,
-    /// What was configured for it.
+    /// Its configuration.
     pub policy: Policy,
 }
 
-/// What an operator decides about a site.
+/// Settings of a site.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// What paths mean.
+    /// Mapping of paths to files.
     pub naming: Naming,
-    /// What entity tags are made of.
+    /// Source of entity tags.
     pub entity_tags: EntityTags,
-    /// How many ranges one request may ask for.
+    /// Limits on the ranges of one request.
     pub ranges: RangeLimits,
-    /// How long what is known of a path is trusted where nothing tells of changes.
+    /// How long an entry is trusted where no events report changes.
     pub revalidate: Duration,
 }
 
-/// Why no site can have a host.
+/// Why a host cannot be assigned to a site.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HostError {
-    /// It is none.
+    /// Not a host.
     #[error(
         "{0:?} is no host: a name, \"*.\" and a name, an IPv4 address, or an IPv6 address in brackets; without a \
          port, and internationalised names in their \"xn--\" form"
     )]
     Invalid(String),
-    /// Another site has it.
+    /// Assigned to another site.
     #[error("{0:?} is the host of another site")]
     Taken(String),
 }
@@ -96,7 +97,7 @@ pub enum HostError {
 pub struct Sites {
     /// By name in lower case, without the last dot.
     exact: HashMap<Box<[u8]>, Rc<Site>, RandomState>,
-    /// By what follows `*.`, written likewise.
+    /// By the part after `*.`, in the same form.
     wildcards: HashMap<Box<[u8]>, Rc<Site>, RandomState>,
     addresses: HashMap<Ipv6Addr, Rc<Site>, RandomState>,
     default: Rc<Site>,
@@ -113,10 +114,10 @@ impl Sites {
         }
     }
 
-    /// Has a site asked for by a host.
+    /// Assigns a host to a site.
     ///
     /// # Errors
-    /// When it is no host, or that of another site already.
+    /// When it is not a valid host, or assigned to another site already.
     pub fn add(&mut self, host: &str, site: Rc<Site>) -> Result<(), HostError> {
         let invalid = || HostError::Invalid(host.to_owned());
         let id = site.id;
@@ -143,8 +144,8 @@ impl Sites {
         }
     }
 
-    /// The site of a host as a request names it, in its Host field or its target: with a port or without. An
-    /// empty one, where a request names none, is the default site's.
+    /// The site of a request's host, from its Host field or its target, with or without a port. An empty host
+    /// (the request names none) gets the default site.
     ///
     /// Costs O(host); never allocates and never panics, whatever the bytes.
     pub fn of(&self, host: &[u8]) -> &Rc<Site> {
@@ -171,7 +172,7 @@ impl Sites {
         })
     }
 
-    /// The site of hosts that no other has.
+    /// The site of hosts that are assigned to no other.
     pub fn default(&self) -> &Rc<Site> {
         &self.default
     }
@@ -183,7 +184,7 @@ enum HostName<'a> {
     Address(Ipv6Addr),
     /// A name or an IPv4 address, without the last dot, in any case.
     Name(&'a [u8]),
-    /// An address of another kind.
+    /// Not a host: an address of an unknown kind.
     Nothing,
 }
 
@@ -201,7 +202,7 @@ impl HostName<'_> {
     }
 }
 
-/// Whether a name in lower case can be configured. Underscores are no part of host names and are used in some.
+/// Whether a name in lower case can be configured. Underscores are not valid in host names, but are in use.
 fn is_name(name: &[u8]) -> bool {
     let is_label = |label: &[u8]| {
         let all = label
@@ -212,8 +213,8 @@ fn is_name(name: &[u8]) -> bool {
     name.len() <= NAME_LENGTH_MAX && name.split(|byte| *byte == b'.').all(is_label)
 }
 
-/// The site of the last request of a connection, and the host that the request named: one comparison finds it
-/// again.
+/// The host and the site of the last request on a connection: the next lookup of the same host is one
+/// comparison.
 #[derive(Debug, Default)]
 pub struct LastSite {
     host: RememberedHost,
@@ -236,7 +237,7 @@ impl Default for RememberedHost {
 }
 
 impl LastSite {
-    /// The site of a request that names this host, which is the last one from now on. Allocates nothing.
+    /// The site of a request for this host, remembered for the next one. Allocates nothing.
     pub fn find(&mut self, sites: &Sites, host: &[u8]) -> &Rc<Site> {
         if !self.host.is(host) {
             self.site = None;

@@ -1,8 +1,8 @@
-//! What tells the versions of a file apart for those who ask again: its entity tag and its date.
+//! Entity tag and Last-Modified of a version of a file.
 //!
-//! A tag must not change while the bytes do not, and must change when they do. The metadata of a file
-//! says so once its times can no longer be given to another change; before that, and where they never
-//! tell, its content does ([`Identity`]). Rationale: docs/design.md.
+//! A tag must not change while the bytes do not, and must change when they do. Metadata guarantees this once
+//! no further change can get the same timestamps. Before that, and where timestamps never guarantee it, the
+//! content is compared ([`Identity`]). Rationale: docs/design.md.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -16,48 +16,48 @@ use crate::http::entity_tag::EntityTag;
 use crate::http::precondition::{Dating, Origin, Validators};
 use crate::sys::file::{FileTime, FileVersion};
 
-/// How long after a change of a file another one may be given the same time: the kernel's clock for file
+/// How long after a change another change of the file may get the same timestamp: the kernel's clock for file
 /// times ticks every 1 to 10 ms.
 pub const TICK: Duration = Duration::from_millis(20);
-/// The same where the file system keeps whole seconds; FAT keeps every second one.
+/// The same where the file system stores whole seconds; FAT stores even seconds only.
 const WHOLE_SECONDS: i64 = 2;
-/// Times from before 1990 are no times: there was no Linux. What packs files has them pinned to make its
-/// result reproducible: 0 and 1 (Nix, Guix, OSTree), 1980-01-01 and 1980-02-01 (zip, Gradle), 1985-10-26 (npm).
+/// Times before 1990 are not real: there was no Linux. Packaging tools pin them for reproducible output: 0
+/// and 1 (Nix, Guix, OSTree), 1980-01-01 and 1980-02-01 (zip, Gradle), 1985-10-26 (npm).
 const PINNED_BEFORE: i64 = 631_152_000;
-/// The most by which the last change of a file may come after the last write to it for the time of that write
-/// to pass as its own, in seconds: it is closed, given its permissions and renamed into place.
+/// Maximum seconds from mtime to ctime for which the mtime counts as the time of the write: after its last
+/// write a file is closed, given its permissions and renamed into place.
 const AFTER_WRITE: i64 = 2;
-/// Longest file that is told apart by its content, in bytes. It is read for each look-up.
+/// Maximum length of a file identified by its content, in bytes. It is read in each lookup.
 pub const CONTENT_LENGTH_MAX: u64 = 64 * 1024;
 
-/// What entity tags are made of.
+/// Source of entity tags.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum EntityTags {
-    /// All that tells one version of one file from another: two equal tags are the same bytes.
+    /// All metadata of the version: equal tags mean equal bytes.
     File,
-    /// Its mtime in seconds and its length, as nginx does: copies that keep those have equal tags.
+    /// mtime in seconds and length, as in nginx: copies that keep those have equal tags.
     Mirror,
 }
 
-/// What of an opened file tells its bytes from those of its other versions.
+/// What identifies the bytes of an opened file among its other versions.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
     /// Its metadata: no other bytes had it, and none will.
     Version,
-    /// Its content, which has this hash; and other bytes will have other metadata.
+    /// Its content, with this hash. Other bytes will have other metadata.
     Content(u64),
-    /// Its content as it was read, which has this hash: other bytes may get the same metadata yet. Only the
+    /// Its content as it was read, with this hash. Other bytes may still get the same metadata, so only the
     /// copy that was read may be sent with it.
     Copy(u64),
-    /// Nothing before this moment, in nanoseconds since 1970.
+    /// Nothing before this time, in nanoseconds since 1970.
     Later(i64),
-    /// Nothing: its times are never set, and it is too long to be read for it.
+    /// Nothing: its timestamps are pinned, and it is too long to be hashed.
     Never,
 }
 
 impl Identity {
-    /// That of a file whose metadata says enough, by what was seen of it at a moment not before `asked`.
-    /// `None`: the file has to be looked into.
+    /// The identity of a version by its metadata alone, as seen not before `asked`. `None`: the file has to
+    /// be examined.
     pub fn of(version: &FileVersion, tags: EntityTags, asked: FileTime) -> Option<Identity> {
         match tags {
             EntityTags::File => {
@@ -74,7 +74,7 @@ impl Identity {
         }
     }
 
-    /// What tells the bytes of a file apart that has to be looked into, as far as its metadata says.
+    /// The examination that a version needs.
     pub fn sought(version: &FileVersion, now: FileTime) -> Sought {
         let over = second_is_over(version.changed);
         let is_pinned = version.changed.seconds < PINNED_BEFORE;
@@ -88,13 +88,13 @@ impl Identity {
         }
     }
 
-    /// That of a version that nothing tells apart before this moment.
+    /// The identity of a version that is not distinguishable before this time.
     pub fn later(moment: FileTime) -> Identity {
         Identity::Later(i64::try_from(nanoseconds(moment)).unwrap_or(i64::MAX))
     }
 
-    /// The same where it has turned out that the content has changed without the metadata, and has this digest
-    /// now. What is read for each answer needs to be told nothing.
+    /// The same after the content was found to have changed without the metadata: identified by this digest.
+    /// `Copy` and `Later` stay: their content is read for each answer anyway.
     #[must_use]
     pub fn of_edited(self, digest: NonZeroU64) -> Identity {
         match self {
@@ -105,12 +105,12 @@ impl Identity {
         }
     }
 
-    /// Whether that is news.
+    /// Whether this digest changes the identity.
     pub fn is_outdated_by(self, digest: NonZeroU64) -> bool {
         self.of_edited(digest) != self
     }
 
-    /// Whether it stays what it is as long as the metadata does.
+    /// Whether it stays valid as long as the metadata does.
     pub fn is_settled(&self) -> bool {
         match self {
             Identity::Version | Identity::Content(_) | Identity::Never => true,
@@ -118,14 +118,14 @@ impl Identity {
         }
     }
 
-    /// For how long an answer may be given by it without another look; `None`: as long as the metadata stays.
+    /// How long an answer may use it without another examination; `None`: as long as the metadata stays.
     pub fn lifetime(&self, now: &Now) -> Option<Duration> {
         match self {
             Identity::Copy(_) => Some(Duration::ZERO),
             Identity::Later(moment) => {
                 let left = i128::from(*moment) - nanoseconds(now.wall);
                 let left = u64::try_from(left.max(0)).unwrap_or(u64::MAX);
-                // A little more, so that the moment has come.
+                // A millisecond more, so that the time has passed.
                 Some(Duration::from_nanos(left) + Duration::from_millis(1))
             }
             _ => None,
@@ -133,50 +133,50 @@ impl Identity {
     }
 }
 
-/// What has to be found out about an opened file.
+/// The examination that an opened file needs.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Sought {
-    /// Whether another change may still be given the same time.
+    /// Wait until no other change can get the same timestamp.
     Clock,
-    /// Its content.
+    /// Hash its content.
     Content,
-    /// Its content, which is to be kept.
+    /// Hash its content and keep it.
     Copy,
-    /// Nothing.
+    /// None.
     Nothing(Identity),
 }
 
-/// The hash of a content. Its algorithm is that of XXH3, which is the same everywhere and for ever.
+/// The hash of a content: XXH3, which is stable across machines and versions.
 pub fn hash(content: &[u8]) -> u64 {
     xxh3::xxh3_64_with_seed(content, CONTENT_SEED)
 }
 
-/// So that a content and metadata that happen to be the same bytes have two hashes.
+/// Makes the hash of a content differ from the hash of metadata that has the same bytes.
 const CONTENT_SEED: u64 = 1;
 
-/// A version of a file as it was found at a path.
+/// A version of a file, as found at a path.
 #[derive(Copy, Clone, Debug)]
 pub struct Sighting {
-    /// Which version.
+    /// The version.
     pub version: FileVersion,
-    /// What tells its bytes from others.
+    /// What identifies its bytes.
     pub identity: Identity,
-    /// What entity tags are made of here.
+    /// Source of entity tags.
     pub tags: EntityTags,
-    /// When a directory or a link on the way to it was last given its name, in seconds since 1970.
+    /// Latest time at which a directory or link on its path got its name, in seconds since 1970.
     pub since: i64,
-    /// The latest mtime of the other versions that this path is known to have led to, in the same.
+    /// The latest mtime of the other versions known at this path, in seconds since 1970.
     pub newest_before: Option<i64>,
 }
 
-/// A version that a path has led to before.
+/// An earlier version at a path.
 #[derive(Copy, Clone, Debug)]
 pub struct Predecessor {
-    /// Which version.
+    /// The version.
     pub version: FileVersion,
-    /// What told its bytes from others.
+    /// What identified its bytes.
     pub identity: Identity,
-    /// The entity tag that it was given.
+    /// The entity tag that it had.
     pub entity_tag: Option<EntityTag>,
     /// As of a [`Sighting`].
     pub newest_before: Option<i64>,
@@ -190,7 +190,7 @@ impl Predecessor {
 }
 
 impl Sighting {
-    /// A version that nothing is known against.
+    /// A version without known predecessors.
     pub fn of(version: FileVersion) -> Sighting {
         Sighting {
             version,
@@ -201,12 +201,13 @@ impl Sighting {
         }
     }
 
-    /// The same at a path that has led to this before.
+    /// The same at a path with this predecessor.
     #[must_use]
     pub fn after(self, previous: &Predecessor, coding: Coding) -> Sighting {
         let is_same = match (self.tags, previous.entity_tag) {
             (EntityTags::File, None) => previous.identity.is_settled(),
-            // The tag comes late there though the metadata may tell all.
+            // Such a tag appears only after the second is over, even if the metadata identifies the version
+            // before.
             (EntityTags::Mirror, None) => !has_whole_seconds(&self.version),
             (_, tag) => tag == self.entity_tag(coding),
         };
@@ -220,11 +221,11 @@ impl Sighting {
         }
     }
 
-    /// The entity tag; `None` where nothing tells the version from others.
+    /// The entity tag; `None` where nothing identifies the version.
     ///
-    /// Neither device nor host is in it: they change when a machine is started again, the bytes do not. Nor
-    /// is the birth time, which FUSE gives to those who ask after others did. The inode is: files that are
-    /// unpacked within one tick of the clock differ in nothing else.
+    /// It does not depend on device or host: they change at a reboot, the bytes do not. Nor on the birth
+    /// time, which FUSE may deliver late. It does depend on the inode: files unpacked within one tick of the
+    /// clock differ in nothing else.
     pub fn entity_tag(&self, coding: Coding) -> Option<EntityTag> {
         let version = &self.version;
         let hash = match (self.identity, self.tags) {
@@ -239,10 +240,10 @@ impl Sighting {
         Some(EntityTag::of_hash(hash, coding))
     }
 
-    /// The validators, for those who ask at `now`.
+    /// The validators for a request at `now`.
     pub fn validators(&self, coding: Coding, now: &Now) -> Validators {
         let (modified, changed) = (self.version.modified.seconds, self.version.changed.seconds);
-        let is_void = modified < PINNED_BEFORE
+        let is_ambiguous = modified < PINNED_BEFORE
             || self.version.modified > now.wall
             || !self.identity.is_settled()
             || self.newest_before.is_some_and(|newest| newest >= modified);
@@ -258,8 +259,8 @@ impl Sighting {
             entity_tag: self.entity_tag(coding),
             // RFC 9110 §8.8.2.1: a Last-Modified later than the Date must not be sent.
             last_modified: HttpDate::from_unix_seconds(modified).min(now.date),
-            dating: match is_void {
-                true => Dating::Scratch,
+            dating: match is_ambiguous {
+                true => Dating::Ambiguous,
                 false => Dating::Known { since, origin },
             },
         }
@@ -282,12 +283,12 @@ fn hash_of_metadata(version: &FileVersion) -> u64 {
     xxh3::xxh3_64(&bytes)
 }
 
-/// Whether a file system keeps no more than that; a time without a fraction is one in a million else.
+/// Whether the file system seems to store whole seconds: otherwise such a time is one in a million.
 fn has_whole_seconds(version: &FileVersion) -> bool {
     version.modified.nanoseconds == 0 && version.changed.nanoseconds == 0
 }
 
-/// When no change is given the second of this time any more.
+/// When no further change can get this second.
 fn second_is_over(time: FileTime) -> FileTime {
     FileTime {
         seconds: time.seconds.saturating_add(WHOLE_SECONDS),

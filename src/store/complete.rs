@@ -42,7 +42,7 @@ impl Store {
             Done::Mounts(table) => self.mounts_seen(table),
             Done::Saved(result) => self.saved(result),
             Done::Appended { .. }
-            | Done::Said
+            | Done::NoticesWritten
             | Done::Reopened(_)
             | Done::Measured(_)
             | Done::Discarded => {}

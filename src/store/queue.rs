@@ -459,7 +459,7 @@ mod tests {
             (1, 1),
             "without the notices"
         );
-        queue.ended(other, &Done::Said, now);
+        queue.ended(other, &Done::NoticesWritten, now);
         assert_eq!(next(&mut queue), None);
         queue.ended(first, &Done::Mounts(None), now);
         assert_eq!(next(&mut queue), Some(second));

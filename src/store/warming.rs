@@ -18,8 +18,8 @@ use crate::site::resolve::DotFiles;
 const STATE_HEAD: &str = "# spede cache state 1: paths, the one asked for most first\n";
 /// What each of its formats begins with.
 const STATE_HEAD_START: &[u8] = b"# spede cache state ";
-/// Endings of precompressed precompressed variants, which come with their files.
-const TWIN_ENDINGS: [&[u8]; 3] = [b".br", b".zst", b".gz"];
+/// Suffixes of precompressed variants, which are warmed with their files.
+const VARIANT_SUFFIXES: [&[u8]; 3] = [b".br", b".zst", b".gz"];
 
 /// Where paths to warm come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -210,7 +210,7 @@ impl Warming {
         let all: BTreeSet<&[u8]> = names.iter().map(|name| &name.bytes[..]).collect();
         let is_index = |name: &[u8]| self.index.iter().any(|index| index.as_bytes() == name);
         let is_variant = |name: &[u8]| {
-            TWIN_ENDINGS.iter().any(|ending| {
+            VARIANT_SUFFIXES.iter().any(|ending| {
                 name.strip_suffix(*ending)
                     .is_some_and(|of| all.contains(of))
             })

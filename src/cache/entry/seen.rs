@@ -130,8 +130,8 @@ mod tests {
         let cases: &[Case<'_>] = &[
             // path        inodes seen, in order                      file at  used
             (b"/a.png",    &[Some(1)],                                     0, &[],         "no media that compress"),
-            (b"/a.html",   &[Some(1), None, None, None],                   0, &[],         "no twins"),
-            (b"/a.html",   &[Some(1), Some(2), None, Some(3)],             0, &[br, gzip], "two twins"),
+            (b"/a.html",   &[Some(1), None, None, None],                   0, &[],         "no variants"),
+            (b"/a.html",   &[Some(1), Some(2), None, Some(3)],             0, &[br, gzip], "two variants"),
             (b"/a.html",   &[Some(1), Some(2), Some(4), Some(3)],          0, &[zstd],     "two that are too old"),
             (b"/a.html",   &[Some(1), Some(2), Some(2), None],             0, &[br],       "one file by two names"),
             (b"/d/",       &[None, Some(1), Some(2), None, Some(3)],       1, &[gzip],     "the second index"),
@@ -171,7 +171,7 @@ mod tests {
                 let mut precompressed = lookup.candidates[*at].precompressed.iter();
                 let place = precompressed
                     .position(|variant| variant.0 == *coding)
-                    .expect("a twin");
+                    .expect("a variant");
                 describe(inodes[at + 1 + place].expect("it is there"), *coding)
             };
             let variants = Variants {

@@ -1,4 +1,4 @@
-//! From a candidate to a file: it is looked for and opened, then its precompressed variants are.
+//! From a candidate to a file: looks it up and opens it, then its precompressed variants.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use crate::site::validators::Identity;
 use crate::sys::beneath::Located;
 use crate::sys::file::{Description, FileKind, FileVersion, OpenFile};
 
-/// How much older than its file a precompressed variant may be: tools that publish both at once (`tar -xm`, parallel copies) write them in
-/// any order, within a moment.
+/// How much older than its file a precompressed variant may be, in seconds: tools that publish both together
+/// (`tar -xm`, parallel copies) write them in any order, within a moment.
 const OLDER_SECONDS_MAX: i64 = 2;
 
 impl Resolve {
@@ -32,9 +32,9 @@ impl Resolve {
                 },
                 FileKind::Directory => match &self.dependencies.plan.on_directory {
                     OnDirectory::Redirect(path) => Stage::Finished(Outcome::Moved(path.clone())),
-                    OnDirectory::Missing => self.not_here(candidate),
+                    OnDirectory::Missing => self.next_candidate(candidate),
                 },
-                FileKind::Special | FileKind::Link => self.not_here(candidate),
+                FileKind::Special | FileKind::Link => self.next_candidate(candidate),
             },
             Err(error) => self.candidate_failed(candidate, error),
         }
@@ -67,13 +67,13 @@ impl Resolve {
 
     pub(super) fn candidate_failed(&mut self, candidate: usize, error: Errno) -> Stage {
         match LookupFailure::from(error) {
-            LookupFailure::Refused(Refusal::Missing) => self.not_here(candidate),
+            LookupFailure::Refused(Refusal::Missing) => self.next_candidate(candidate),
             failure => Stage::Finished(failure.into()),
         }
     }
 
-    /// A candidate is no file: on to the next.
-    pub(super) fn not_here(&mut self, candidate: usize) -> Stage {
+    /// The candidate is no file: try the next.
+    pub(super) fn next_candidate(&mut self, candidate: usize) -> Stage {
         let path = self.dependencies.plan.candidates[candidate].path.clone();
         self.seen.push(Expectation {
             path,
@@ -88,7 +88,7 @@ impl Resolve {
         }
     }
 
-    /// Notes what a precompressed variant was, if it was a file.
+    /// Records the version of a precompressed variant, if it is a file.
     pub(super) fn see_variant(
         &mut self,
         candidate: usize,
@@ -136,7 +136,7 @@ impl Resolve {
     ) -> Stage {
         let here: &Candidate = &self.dependencies.plan.candidates[candidate];
         if variant < here.precompressed.len() {
-            return Stage::Twins {
+            return Stage::Variants {
                 candidate,
                 variant,
                 identity,
@@ -157,7 +157,7 @@ impl Resolve {
     }
 }
 
-/// Ends with a file, once it was looked into.
+/// Ends with this file, after any examinations it needs.
 pub(super) fn found_stage(found: Box<FoundFile>) -> Stage {
     match found.unexamined() {
         Some(_) => Stage::Examining(found),
@@ -172,7 +172,7 @@ fn is_outdated(variant: &FileVersion, identity: &Opened) -> bool {
     latest < identity.version.modified
 }
 
-/// Whether a precompressed variant is of use. An older precompressed variant is of an older version of the file.
+/// Whether a precompressed variant is usable. An older one belongs to an older version of the file.
 pub(super) fn is_of_use(what: &Description, identity: &Opened) -> bool {
     what.kind == FileKind::Regular && !is_outdated(&what.version, identity)
 }

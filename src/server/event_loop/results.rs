@@ -49,7 +49,7 @@ impl EventLoop {
                     let now = self.now.monotonic;
                     self.log.written(buffer, written, failed, now);
                 }
-                Done::Said => self.notices.written(),
+                Done::NoticesWritten => self.notices.written(),
                 Done::Reopened(file) => {
                     let now = self.now.monotonic;
                     self.log.reopened(file, now);

@@ -1,13 +1,13 @@
-//! The one table of media types: what mime_guess does not know, or knows by another name than is right.
+//! The one table of media types: types that mime_guess lacks or has wrong.
 //!
-//! Each difference from the lists of nginx and of Debian, which Apache httpd and lighttpd read too, stands with its
-//! reason in `lists/differences.txt`; a test holds both together.
+//! Every difference from the lists of nginx and of Debian, which Apache httpd and lighttpd use too, is listed
+//! with its reason in `lists/differences.txt`; a test compares both.
 
-/// The type of a file whose extension is missing or says nothing.
+/// The type of a file without a known extension.
 pub(super) const UNKNOWN: &str = "application/octet-stream";
 
-/// What mime_guess does not know, or knows by another name than browsers and IANA do, or what must
-/// not change when it does. By extension, in lower case, sorted.
+/// Types that mime_guess lacks, that differ there from browsers and IANA, or that must not change with it. By
+/// extension, in lower case, sorted.
 #[rustfmt::skip]
 pub(super) const OVERLAY: &[(&str, &str)] = &[
     ("3mf",         "application/vnd.ms-3mfdocument"),
@@ -30,7 +30,7 @@ pub(super) const OVERLAY: &[(&str, &str)] = &[
     ("deb",         "application/vnd.debian.binary-package"),
     ("dif",         "video/dv"),
     ("diff",        "text/x-diff"),
-    ("dll",         UNKNOWN), // programs of Windows, as nginx has it
+    ("dll",         UNKNOWN), // Windows programs, as in nginx
     ("dtd",         "application/xml-dtd"),
     ("dv",          "video/dv"),
     ("dwf",         "model/vnd.dwf"),
@@ -88,11 +88,11 @@ pub(super) const OVERLAY: &[(&str, &str)] = &[
     ("psd",         "image/vnd.adobe.photoshop"),
     ("rar",         "application/vnd.rar"),
     ("roff",        "text/troff"),
-    ("rpm",         "application/x-redhat-package-manager"), // as nginx and Debian have it
+    ("rpm",         "application/x-redhat-package-manager"), // as in nginx and Debian
     ("rss",         "application/rss+xml"),
     ("scd",         "application/vnd.scribus"),
     ("scr",         UNKNOWN), // as dll
-    ("sea",         "application/x-sea"), // nginx; nobody else has one
+    ("sea",         "application/x-sea"), // as in nginx; in no other list
     ("skp",         "application/vnd.koan"),
     ("smv",         "audio/smv"),
     ("sql",         "application/sql"),
@@ -107,7 +107,7 @@ pub(super) const OVERLAY: &[(&str, &str)] = &[
     ("toml",        "application/toml"),
     ("topojson",    "application/json"),
     ("tr",          "text/troff"),
-    ("ts",          "video/mp2t"), // segments of HLS, as IANA, nginx and Apache httpd have it; no browser runs TypeScript
+    ("ts",          "video/mp2t"), // HLS segments, as in IANA, nginx and Apache httpd; no browser runs TypeScript
     ("ttf",         "font/ttf"), // RFC 8081
     ("txt",         "text/plain"),
     ("udeb",        "application/vnd.debian.binary-package"),
@@ -142,8 +142,8 @@ pub(super) const OVERLAY: &[(&str, &str)] = &[
     ("zst",         "application/zstd"), // RFC 8878
 ];
 
-/// What mime_guess has no type for and Debian has a registered one, or one of text, which browsers then show. What is
-/// more often something else is left out. By extension, in lower case, sorted.
+/// Types that mime_guess lacks and that Debian has registered, or as text, which browsers then show.
+/// Extensions that usually mean something else are left out. By extension, in lower case, sorted.
 #[rustfmt::skip]
 pub(super) const REGISTERED: &[(&str, &str)] = &[
     ("1clr", "application/clr"), ("1km", "application/vnd.1000minds.decision-model+xml"), ("210", "application/p21"),
@@ -347,8 +347,8 @@ pub(super) const REGISTERED: &[(&str, &str)] = &[
     ("zone", "text/dns"),
 ];
 
-/// Types beside `text/*`, `*+json` and `*+xml` that are worth compressing: a closed list, since a
-/// precompressed variant that is looked for and never there costs an open. Sorted.
+/// Types beside `text/*`, `*+json` and `*+xml` that are worth compressing: a closed list, since each failed
+/// lookup of a precompressed variant costs an open. Sorted.
 pub(super) const COMPRESSIBLE: &[&str] = &[
     "application/javascript",
     "application/json",

@@ -67,7 +67,7 @@ fn a_name_tells_the_media_type() {
     }
 }
 
-/// `extension type|type…`: all that a list of another server has.
+/// `extension type|type…`: the list of another server.
 fn list(text: &'static str) -> BTreeMap<&'static str, Vec<&'static str>> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let rows = lines.filter_map(|line| line.split_once(' '));
@@ -75,7 +75,7 @@ fn list(text: &'static str) -> BTreeMap<&'static str, Vec<&'static str>> {
         .collect()
 }
 
-/// nginx 1.22.1, and media-types 10.0.0 of Debian, which Apache httpd 2.4 and lighttpd 1.4 read there.
+/// nginx 1.22.1, and media-types 10.0.0 of Debian, which Apache httpd 2.4 and lighttpd 1.4 use.
 #[test]
 fn each_difference_from_the_lists_of_others_is_decided() {
     let nginx = list(include_str!("lists/nginx-1.22.1.txt"));

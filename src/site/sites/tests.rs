@@ -1,4 +1,4 @@
-//! Hosts by table, against a search of all, and as whatever bytes.
+//! Site selection: by table, against a naive model, and for arbitrary bytes.
 
 use proptest::prelude::*;
 
@@ -118,7 +118,7 @@ fn only_hosts_can_be_configured_and_each_for_one_site() {
     }
 }
 
-/// What is configured and what is asked for, compared as text: no table, no case that is handled apart.
+/// Naive model: compares the configured hosts with the requested one as text, without tables.
 fn naive(hosts: &[(String, u32)], asked: &str) -> u32 {
     let asked = asked.split(':').next().unwrap_or("").to_lowercase();
     let asked = asked.strip_suffix('.').unwrap_or(&asked);

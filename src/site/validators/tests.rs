@@ -1,4 +1,4 @@
-//! Tests of validators: what metadata says of a version, and what a date is worth.
+//! Tests of validators: identity by metadata, and how far dates are trusted.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ fn at(seconds: i64, nanoseconds: u32) -> FileTime {
     }
 }
 
-/// In 2020, where the clocks are fine.
+/// A time in 2020, with fine timestamps.
 const T: i64 = 1_600_000_000;
 
 fn version(modified: FileTime, changed: FileTime) -> FileVersion {
@@ -104,7 +104,7 @@ fn a_tag_changes_with_all_that_tells_a_version_and_with_nothing_else() {
         tag(FileVersion { device: 9, ..one }),
         "another start"
     );
-    // The same everywhere and for ever: clients keep tags for years.
+    // Stable for ever: clients keep tags for years.
     let fixed = tag(one).expect("a tag");
     assert_eq!(fixed.field(), b"\"161a7f28b69ba6c7\"");
     let seen = |identity, tags| Sighting {
@@ -126,7 +126,7 @@ fn a_tag_changes_with_all_that_tells_a_version_and_with_nothing_else() {
     assert_eq!(mirrored.field(), b"\"5f5e1000-3-br\"");
 }
 
-/// What is worth what: at `T + 100`, with an mtime of `T`.
+/// Dates at `T + 100`, with an mtime of `T`.
 #[test]
 fn a_date_is_worth_what_the_times_of_the_file_say() {
     let known = |since, origin| Dating::Known {
@@ -142,14 +142,14 @@ fn a_date_is_worth_what_the_times_of_the_file_say() {
         (with(at(T, 5), at(T + 2, 9)),                         known(T + 2, write),  "renamed into place"),
         (with(at(T, 5), at(T + 3, 0)),                         known(T + 3, hand),   "an mtime that was kept"),
         (with(at(T, 5), at(T - 1, 0)),                         known(T, hand),       "an mtime that was made up"),
-        (with(at(PINNED_BEFORE - 1, 0), at(T, 5)),             Dating::Scratch,         "a pinned one"),
+        (with(at(PINNED_BEFORE - 1, 0), at(T, 5)),             Dating::Ambiguous,       "a pinned one"),
         (with(at(PINNED_BEFORE, 0), at(T, 5)),                 known(T, hand),       "an old one"),
-        (with(at(T + 100, 1), at(T, 5)),                       Dating::Scratch,         "one of the future"),
+        (with(at(T + 100, 1), at(T, 5)),                       Dating::Ambiguous,       "one of the future"),
         (Sighting { since: T + 9, ..base },                    known(T + 9, write),  "a directory was renamed"),
         (Sighting { newest_before: Some(T - 1), ..base },      known(T, write),      "newer than what was there"),
-        (Sighting { newest_before: Some(T), ..base },          Dating::Scratch,         "as new as what was there"),
-        (Sighting { newest_before: Some(T + 9), ..base },      Dating::Scratch,         "put back"),
-        (Sighting { identity: Identity::Copy(1), ..base },     Dating::Scratch,         "not told apart yet"),
+        (Sighting { newest_before: Some(T), ..base },          Dating::Ambiguous,       "as new as what was there"),
+        (Sighting { newest_before: Some(T + 9), ..base },      Dating::Ambiguous,       "put back"),
+        (Sighting { identity: Identity::Copy(1), ..base },     Dating::Ambiguous,       "not told apart yet"),
         (Sighting { tags: EntityTags::Mirror, ..with(at(T, 5), at(T + 9, 0)) }, known(T + 9, write), "mirrors go by dates"),
     ];
     for (sighting, want, because) in cases {
@@ -191,7 +191,7 @@ fn what_was_there_before_is_remembered_as_long_as_versions_follow_each_other() {
         Some(T + 50),
         "with the first date once more"
     );
-    // Where seconds are whole, equal metadata is no equal version while it is young.
+    // With whole seconds, equal metadata does not prove an equal version while it is recent.
     let whole = version(at(T, 0), at(T, 0));
     let seen = |identity| Sighting {
         identity,
