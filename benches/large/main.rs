@@ -31,6 +31,9 @@ mod command;
 #[path = "../stall/disk.rs"]
 #[allow(dead_code)]
 mod disk;
+#[path = "../stall/files.rs"]
+#[allow(dead_code)]
+mod files;
 #[path = "../../tests/fuse/mod.rs"]
 mod fuse;
 #[path = "../stall/image.rs"]
@@ -45,7 +48,8 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use bed::{Bed, Size};
+use bed::Bed;
+use files::Size;
 use reader::{byte_at, reader, run_on_processor};
 use sender::{Sample, measure};
 use ways::WAYS;

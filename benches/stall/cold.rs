@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::bed::Size;
+use crate::files::Size;
 use crate::load::{Phase, head, ms, quantile, request};
 
 /// How often a client that waits looks whether the phase is over.

@@ -20,8 +20,8 @@ use rustix::time::{
     timerfd_settime,
 };
 
-use crate::bed::{HOT_LENGTH, HOT_PATH};
 use crate::command;
+use crate::files::{HOT_LENGTH, HOT_PATH};
 use crate::load::{Phase, head, ms, quantile, request};
 
 /// Requests in a second.

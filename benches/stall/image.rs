@@ -17,9 +17,9 @@ use fuser::{
     LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyEntry, ReplyOpen, Request,
 };
 
-use crate::bed::{HOT_LENGTH, HOT_PATH, Size};
 use crate::command::run;
 use crate::disk::Disk;
+use crate::files::{HOT_LENGTH, HOT_PATH, Size};
 use crate::fuse::bytes_left;
 use crate::tree::{attributes, many_at_once};
 

@@ -14,6 +14,7 @@ mod bed;
 mod cold;
 mod command;
 mod disk;
+mod files;
 #[path = "../../tests/fuse/mod.rs"]
 mod fuse;
 mod hot;
@@ -31,7 +32,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bed::{Bed, Mounted, Size};
+use bed::{Bed, Mounted};
+use files::Size;
 use load::Phase;
 use options::{Kind, Options};
 use report::{Figure, Outcome, Report};

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::bed::{HOT_LENGTH, HOT_PATH};
 use crate::command::run;
+use crate::files::{HOT_LENGTH, HOT_PATH};
 use crate::load::{head, request};
 
 /// How long a server may take to listen, and to end when it is asked to.

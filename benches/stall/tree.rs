@@ -13,8 +13,8 @@ use fuser::{
     KernelConfig, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyEntry, ReplyOpen, Request,
 };
 
-use crate::bed::{BIG_LENGTH, DIRECTORY_FILES, HOT_LENGTH, SMALL_LENGTH};
 use crate::disk::{Disk, READ_MAX};
+use crate::files::{BIG_LENGTH, DIRECTORY_FILES, HOT_LENGTH, SMALL_LENGTH};
 use crate::fuse::{self, bytes_left};
 
 /// How long the kernel may remember names and attributes: longer than any measurement.

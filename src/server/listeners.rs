@@ -9,8 +9,8 @@ use rustix::net::SocketFlags;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::addresses::{self, Families};
-use super::start::warn;
 use super::unix_socket::{self, ListenError, OwnPath};
+use super::warning::warn;
 use crate::conn::Peer;
 use crate::settings::Role;
 use crate::settings::{ListenAddress, SocketAccess};

@@ -17,6 +17,7 @@ mod probe;
 mod signals;
 mod start;
 mod unix_socket;
+mod warning;
 
 pub use start::{StartError, run};
 pub use unix_socket::ListenError;

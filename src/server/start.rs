@@ -19,6 +19,7 @@ use super::origins;
 use super::places::Shares;
 use super::probe::KernelProbe;
 use super::signals::{self, Signals};
+use super::warning::warn;
 use crate::conn::outbox::Pool;
 use crate::conn::response_stats::{Logging, ResponseStats};
 use crate::conn::{Policy, Stage};
@@ -240,12 +241,6 @@ fn prepare_lock(settings: &Settings) {
             size(wanted)
         ));
     }
-}
-
-/// Says what does not stop the server.
-pub(super) fn warn(line: &str) {
-    // A closed standard error does not stop it either.
-    let _ = writeln!(io::stderr(), "spede: {line}");
 }
 
 fn driver(settings: &Settings) -> Driver {

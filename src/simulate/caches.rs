@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::replay::Row;
+use super::row::Row;
 use crate::cache::MAP_AFTER_REQUEST_COUNT;
 use crate::cache::content::{Budget, ContentCache};
 use crate::cache::entry::{Entry, Resolution, Seen, Trust};

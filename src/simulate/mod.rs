@@ -14,6 +14,7 @@ mod plot;
 mod read;
 mod replay;
 mod report;
+mod row;
 mod time;
 mod trace;
 
@@ -24,8 +25,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use self::replay::Row;
 pub use self::report::{BadLine, Report};
+pub use self::row::Row;
 
 use self::line::LineError;
 use self::trace::Tracer;

@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use plotters::prelude::*;
 
-use super::replay::Row;
 use super::report::Report;
+use super::row::Row;
 use crate::observe::text::exact_bytes;
 
 /// Width and height in pixels.

@@ -7,37 +7,14 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 
 use super::caches::{Caches, ContentCaches, Outcome, PathDecision};
+use super::row::Row;
 use super::trace::{Request, ResponseKind, Trace};
-use crate::cache::stats::CacheStats;
 use crate::clock::Now;
 use crate::settings::CacheBudget;
 use crate::sys::file::{FileTime, FileVersion};
 
 /// Requests between two movements of the bar.
 const PROGRESS_EVERY: usize = 1 << 16;
-
-/// The result for one size of a cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Row {
-    /// Its size: bytes of mappings, or paths.
-    pub size: u64,
-    /// Entries at the end of the log.
-    pub entry_count: u64,
-    /// Bytes of mappings at the end; 0 for paths.
-    pub bytes_used: u64,
-    /// Requests that it may hold an entry for.
-    pub requests: u64,
-    /// Hits.
-    pub hits: u64,
-    /// Hits that were revalidated first.
-    pub checks: u64,
-    /// Bytes of content of those requests.
-    pub bytes: u64,
-    /// Bytes of content of those hits.
-    pub hit_bytes: u64,
-    /// The counters that a server would show for this cache.
-    pub stats: CacheStats,
-}
 
 /// Shared by all runs.
 struct Plan<'a> {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::line::LineError;
-use super::replay::Row;
+use super::row::{Row, ratio};
 use super::time;
 use super::trace::{Length, Trace};
 use super::{BAD_LINES_NAMED_MAX, LogSource, Settings};
@@ -286,18 +286,6 @@ impl fmt::Display for Report {
     }
 }
 
-impl Row {
-    /// Hits in requests, 0 to 1.
-    pub fn hit_ratio(&self) -> f64 {
-        ratio(self.hits, self.requests)
-    }
-
-    /// Hits in bytes of content, 0 to 1.
-    pub fn byte_hit_ratio(&self) -> f64 {
-        ratio(self.hit_bytes, self.bytes)
-    }
-}
-
 /// Which size to choose, in one or two sentences.
 fn advice(rows: &[Row], today: u64, all: &str, text: impl Fn(u64) -> String, flag: &str) -> String {
     let best = rows.iter().map(Row::hit_ratio).fold(0.0, f64::max);
@@ -357,15 +345,6 @@ fn with(sizes: &[u64], today: u64) -> Vec<u64> {
 
 fn mark(is_today: bool) -> char {
     if is_today { '*' } else { ' ' }
-}
-
-// Counts stay far below 2^52, where f64 is exact.
-#[allow(clippy::cast_precision_loss)]
-fn ratio(part: u64, whole: u64) -> f64 {
-    match whole {
-        0 => 0.0,
-        whole => part as f64 / whole as f64,
-    }
 }
 
 /// To three digits or so: `901 MiB`, `1.4 GiB`.

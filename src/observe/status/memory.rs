@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use prometheus_client::registry::Unit;
 use serde::Serialize;
 
-use super::metrics::Writer;
+use super::writer::Writer;
 use crate::observe::text::{bytes, number};
 
 /// Memory. All lengths are in bytes.

@@ -2,8 +2,6 @@
 //!
 //! The numbers themselves are kept elsewhere, as plain counters; a collector shows a snapshot.
 
-mod writer;
-
 use std::collections::HashSet;
 use std::fmt;
 
@@ -13,10 +11,8 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use writer::Sample;
-pub(super) use writer::Writer;
-
 use super::numbers::{ConnectionNumbers, Snapshot};
+use super::writer::{Sample, Writer};
 use crate::cache::stats::CacheStats;
 use crate::store::numbers::CacheNumbers;
 

@@ -8,6 +8,7 @@ mod numbers;
 mod page;
 mod plot;
 mod shared;
+mod writer;
 
 pub(crate) use access::STATUS_PATH;
 pub(crate) use access::{Access, Decision, PeerUser};

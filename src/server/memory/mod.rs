@@ -16,7 +16,7 @@ use crate::memory::measured::{Measured, MemoryFiles};
 use crate::memory::plan::{self, Kept, Measurement, Plan};
 use crate::memory::slack::{self, FreeMemory, Slack};
 use crate::memory::{Part, Parts};
-use crate::server::start::warn;
+use crate::server::warning::warn;
 use crate::settings::Settings;
 use crate::sys::allocator;
 use crate::sys::pressure::Pressure;

@@ -32,10 +32,10 @@ fn encode<M: EncodeMetric>(
 }
 
 /// Writes the families of a registry.
-pub(in crate::observe::status) struct Writer<'a, 'b>(pub(super) &'a mut DescriptorEncoder<'b>);
+pub(super) struct Writer<'a, 'b>(pub(super) &'a mut DescriptorEncoder<'b>);
 
 impl Writer<'_, '_> {
-    pub(in crate::observe::status) fn counters(
+    pub(super) fn counters(
         &mut self,
         name: &str,
         help: &str,
@@ -46,7 +46,7 @@ impl Writer<'_, '_> {
         encode(family, samples, ConstCounter::new)
     }
 
-    pub(in crate::observe::status) fn gauges(
+    pub(super) fn gauges(
         &mut self,
         name: &str,
         help: &str,
