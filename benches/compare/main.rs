@@ -10,6 +10,8 @@
 //!
 //! Absolute figures are those of one machine on one day; the ratios are what to look at.
 
+#[path = "../chart.rs"]
+mod chart;
 mod floor;
 mod heads;
 mod load;

@@ -11,6 +11,8 @@
 //! `--seconds=N` (8), `--rounds=N` (1; servers in turn, medians) and `--write=DIR` for tables and plots.
 
 mod bed;
+#[path = "../chart.rs"]
+mod chart;
 mod cold;
 mod command;
 mod disk;

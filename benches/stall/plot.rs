@@ -1,27 +1,16 @@
 //! Plots of the report as SVG: hot latencies by server, and cold files a second.
 
-use std::error::Error;
 use std::path::Path;
 
-use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use crate::bed::Bed;
+use crate::chart::{self, Area, FONT, NAME_WIDTH, Result, place};
 use crate::options::{DEPTHS, Kind};
 use crate::report::{Figure, Outcome, Report};
 use crate::servers::Server;
 
-type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Row = (Server, Outcome);
-
-const WIDTH: u32 = 860;
-/// Height of a server's row, and of everything around the rows.
-const ROW_HEIGHT: usize = 34;
-const FRAME_HEIGHT: usize = 120;
-/// Width of the column of names.
-const NAME_WIDTH: u32 = 170;
-const FONT: &str = "sans-serif";
 
 const GREEN: RGBColor = RGBColor(0, 140, 90);
 const ORANGE: RGBColor = RGBColor(225, 140, 0);
@@ -46,23 +35,9 @@ pub(crate) fn write(directory: &Path, report: &Report) -> std::result::Result<()
     plot_rates(&path, report).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn height(rows: usize) -> u32 {
-    u32::try_from(FRAME_HEIGHT + rows * ROW_HEIGHT).unwrap_or(u32::MAX)
-}
-
-/// The place of a row on the axis of servers: the first is on top.
-fn place(row: usize) -> f64 {
-    -(row as f64)
-}
-
-fn axis_of_servers(rows: usize) -> std::ops::Range<f64> {
-    place(rows) + 0.5..0.5
-}
-
 /// Points for p50, p99 and max of each server, joined by a line, on a logarithmic axis.
 fn plot_latencies(path: &Path, bed: Bed, kind: Kind, rows: &[Row]) -> Result {
-    let area = SVGBackend::new(path, (WIDTH, height(rows.len()))).into_drawing_area();
-    area.fill(&WHITE)?;
+    let area = chart::area(path, 1, rows.len())?;
     let cold = match kind {
         Kind::Small => "16 clients fetch cold files of 4 KiB",
         _ => "4 clients fetch cold files of 8 MiB",
@@ -73,7 +48,7 @@ fn plot_latencies(path: &Path, bed: Bed, kind: Kind, rows: &[Row]) -> Result {
         .caption(title, (FONT, 17))
         .x_label_area_size(45)
         .y_label_area_size(NAME_WIDTH)
-        .build_cartesian_2d((0.05..30_000.0).log_scale(), axis_of_servers(rows.len()))?;
+        .build_cartesian_2d((0.05..30_000.0).log_scale(), chart::axis(rows.len()))?;
     chart
         .configure_mesh()
         .disable_y_mesh()
@@ -104,17 +79,8 @@ fn plot_latencies(path: &Path, bed: Bed, kind: Kind, rows: &[Row]) -> Result {
             .label(name)
             .legend(move |at| Circle::new(at, 5, colour.filled()));
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .background_style(WHITE.mix(0.8))
-        .border_style(GREY)
-        .label_font((FONT, 13))
-        .draw()?;
-    for (row, (server, _)) in rows.iter().enumerate() {
-        let (_, y) = chart.backend_coord(&(1.0, place(row)));
-        draw_name(&area, server.name, y)?;
-    }
+    chart::draw_legend(&mut chart, SeriesLabelPosition::UpperRight)?;
+    chart::draw_names(&area, &chart, rows.iter().map(|row| row.0.name))?;
     area.present()?;
     Ok(())
 }
@@ -125,11 +91,6 @@ fn time_label(ms: f64) -> String {
     } else {
         format!("{ms} ms")
     }
-}
-
-fn draw_name(area: &Area<'_>, name: &str, y: i32) -> Result {
-    area.draw(&Text::new(name.to_owned(), (14, y - 7), (FONT, 14)))?;
-    Ok(())
 }
 
 /// Two bars for each server, one a number of clients; one panel a bed.
@@ -146,9 +107,7 @@ fn plot_rates(path: &Path, report: &Report) -> Result {
     let Some(most) = beds.iter().map(|(_, rows)| rows[0].len()).max() else {
         return Ok(());
     };
-    let panels = u32::try_from(beds.len())?;
-    let area = SVGBackend::new(path, (WIDTH, height(most) * panels)).into_drawing_area();
-    area.fill(&WHITE)?;
+    let area = chart::area(path, beds.len(), most)?;
     for (panel, (bed, rows)) in area.split_evenly((beds.len(), 1)).iter().zip(&beds) {
         plot_panel(panel, *bed, rows)?;
     }
@@ -169,7 +128,7 @@ fn plot_panel(panel: &Area<'_>, bed: Bed, columns: &[Vec<Row>; 2]) -> Result {
         )
         .x_label_area_size(45)
         .y_label_area_size(NAME_WIDTH)
-        .build_cartesian_2d(0.0..most, axis_of_servers(count))?;
+        .build_cartesian_2d(0.0..most, chart::axis(count))?;
     chart
         .configure_mesh()
         .disable_y_mesh()
@@ -190,17 +149,6 @@ fn plot_panel(panel: &Area<'_>, bed: Bed, columns: &[Vec<Row>; 2]) -> Result {
             .label(format!("{clients} clients"))
             .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 12, y + 5)], colour.filled()));
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::LowerRight)
-        .background_style(WHITE.mix(0.8))
-        .border_style(GREY)
-        .label_font((FONT, 13))
-        .draw()?;
-    let (_, top) = panel.get_base_pixel();
-    for (row, (server, _)) in columns[0].iter().enumerate() {
-        let (_, y) = chart.backend_coord(&(0.0, place(row)));
-        draw_name(panel, server.name, y - top)?;
-    }
-    Ok(())
+    chart::draw_legend(&mut chart, SeriesLabelPosition::LowerRight)?;
+    chart::draw_names(panel, &chart, columns[0].iter().map(|row| row.0.name))
 }

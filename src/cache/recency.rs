@@ -314,6 +314,17 @@ mod tests {
         }
     }
 
+    fn is_like(table: &Recency<u64, Marked, 2>, model: &[Vec<u64>; 2]) {
+        for (list, model) in [0, 1].into_iter().zip(model) {
+            let keys: Vec<u64> = table.oldest_first(list).map(|entry| *entry.0).collect();
+            assert_eq!((&keys, table.count(list)), (model, model.len()));
+            let mut reversed: Vec<u64> = table.newest_first(list).map(|entry| *entry.0).collect();
+            reversed.reverse();
+            assert_eq!(reversed, keys);
+        }
+        assert_eq!(table.len(), model[0].len() + model[1].len());
+    }
+
     /// Against plain lists, whatever is done to it.
     #[test]
     fn lists_are_in_order_of_use() {
@@ -368,15 +379,7 @@ mod tests {
                 }
                 (_, Some(_)) => assert!(table.peek(&key, hash).is_some()),
             }
-            for (list, model) in [0, 1].into_iter().zip(&model) {
-                let keys: Vec<u64> = table.oldest_first(list).map(|entry| *entry.0).collect();
-                assert_eq!((&keys, table.count(list)), (model, model.len()));
-                let mut reversed: Vec<u64> =
-                    table.newest_first(list).map(|entry| *entry.0).collect();
-                reversed.reverse();
-                assert_eq!(reversed, keys);
-            }
-            assert_eq!(table.len(), model[0].len() + model[1].len());
+            is_like(&table, &model);
         }
     }
 }

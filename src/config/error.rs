@@ -9,7 +9,8 @@ use std::time::Duration;
 use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::units::{render_duration, render_size};
+use super::units::render_duration;
+use crate::text::exact_bytes;
 
 /// Longest part of a value that is shown, in characters: a line should stay a line.
 const SHOWN_LENGTH_MAX: usize = 80;
@@ -30,7 +31,7 @@ pub enum ValueError {
     #[error("exceeds 64 bits")]
     Uncountable,
     /// A size, but not one that this flag takes.
-    #[error("is out of range; write {} to {}", render_size(*.min), render_size(*.max))]
+    #[error("is out of range; write {} to {}", exact_bytes(*.min), exact_bytes(*.max))]
     SizeOutside {
         /// The smallest, in bytes.
         min: u64,

@@ -30,11 +30,11 @@ pub use self::error::ValueError;
 
 use self::args::Args;
 use self::listen::{Written, is_overlap};
-use self::units::render_size;
 use crate::settings::{
     AskedSizes, CacheBudget, Limits, ListenAddress, MediaTypes, Settings, SocketAccess,
     StatusAccess, Timeouts,
 };
+use crate::text::exact_bytes;
 
 /// Most addresses to listen on: each is looked at in turn when all are ready.
 const LISTEN_COUNT_MAX: usize = 64;
@@ -322,8 +322,8 @@ fn map_conflict(cache: &CacheBudget) -> Option<String> {
     if is_none_mapped || cache.map_file_length_max <= cache.map_bytes_max {
         return None;
     }
-    let longest = render_size(cache.map_file_length_max);
-    let room = render_size(cache.map_bytes_max);
+    let longest = exact_bytes(cache.map_file_length_max);
+    let room = exact_bytes(cache.map_bytes_max);
     Some(format!(
         "--map-max: {longest} does not fit into --map-cache {room}; write at most {room}"
     ))
@@ -345,5 +345,5 @@ fn head_conflict(limits: &Limits) -> Option<String> {
 
 fn render_length(bytes: usize) -> String {
     // `usize` to `u64` loses nothing where Linux runs.
-    render_size(u64::try_from(bytes).unwrap_or(u64::MAX))
+    exact_bytes(u64::try_from(bytes).unwrap_or(u64::MAX))
 }

@@ -59,23 +59,6 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, ValueError> {
     number.times(nanos_per_unit).map(Duration::from_nanos)
 }
 
-/// Writes a size exactly, in the largest unit that needs no more than quarters: `256 MiB`,
-/// `1.5 GiB`, `1001 B`. [`parse_size`] reads it back.
-pub(crate) fn render_size(bytes: u64) -> String {
-    for (unit, name) in [(GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")] {
-        if bytes >= unit && bytes.is_multiple_of(unit / 4) {
-            let quarters = match bytes % unit / (unit / 4) {
-                0 => "",
-                1 => ".25",
-                2 => ".5",
-                _ => ".75",
-            };
-            return format!("{}{quarters} {name}", bytes / unit);
-        }
-    }
-    format!("{bytes} B")
-}
-
 /// Writes a length of time exactly, in the largest unit that divides it: `24 h`, `90 s`, `1500 ms`,
 /// and `0.25 ms` for what is no whole number of milliseconds. [`parse_duration`] reads it back, if
 /// it is shorter than 584 years.
@@ -148,6 +131,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::text::exact_bytes;
     use ValueError::{NotDuration, NotSize, Uncountable};
 
     #[test]
@@ -222,21 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_and_times_are_written_in_the_largest_exact_unit() {
-        let sizes = [
-            (0, "0 B"),
-            (1_001, "1001 B"),
-            (1_024, "1 KiB"),
-            (1_280, "1.25 KiB"),
-            (1_300, "1300 B"),
-            (256 << 20, "256 MiB"),
-            ((1 << 30) - 1, "1073741823 B"),
-            (3 << 29, "1.5 GiB"),
-            (7 << 28, "1.75 GiB"),
-        ];
-        for (bytes, want) in sizes {
-            assert_eq!(render_size(bytes), want);
-        }
+    fn times_are_written_in_the_largest_exact_unit() {
         let times_us = [
             (0, "0 s"),
             (250, "0.25 ms"),
@@ -254,7 +224,7 @@ mod tests {
         #[test]
         fn a_written_size_reads_back(mantissa: u64, zeros in 0..64_u32) {
             let bytes = mantissa >> zeros << (zeros / 2);
-            prop_assert_eq!(parse_size(&render_size(bytes)), Ok(bytes));
+            prop_assert_eq!(parse_size(&exact_bytes(bytes)), Ok(bytes));
         }
 
         #[test]

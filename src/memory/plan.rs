@@ -1,6 +1,7 @@
 //! How large the budget is, and who gives way when it is used up.
 
 use super::limits::{Limit, LimitSource};
+use crate::text::{bytes, exact_bytes};
 
 /// The share of the smallest limit that is the budget, unless told otherwise: one part in so many. The rest
 /// is for what the kernel counts as this process': pages of files, buffers of sockets, inodes, page tables;
@@ -266,24 +267,24 @@ pub(crate) fn warnings(sizes: &Sizes) -> Vec<String> {
     let limit = sizes.limit;
     let budget = budget(sizes.memory, limit);
     let of_limit = match limit.source {
-        LimitSource::Machine => format!("this machine has {}", mebibytes(limit.bytes)),
-        source => format!("{} allows {}", source.name(), mebibytes(limit.bytes)),
+        LimitSource::Machine => format!("this machine has {}", bytes(limit.bytes)),
+        source => format!("{} allows {}", source.name(), bytes(limit.bytes)),
     };
     let mut lines = Vec::new();
     if let Some(asked) = sizes.memory.filter(|asked| *asked > limit.bytes) {
         lines.push(format!(
             "--memory: {of_limit}, less than the requested {}; the kernel kills before caches can \
              shrink: choose at most {}",
-            mebibytes(asked),
-            mebibytes(limit.bytes / BUDGET_SHARE),
+            bytes(asked),
+            advice(limit.bytes / BUDGET_SHARE),
         ));
     }
     if let Some(asked) = sizes.map_bytes_max.filter(|asked| *asked > limit.bytes) {
         lines.push(format!(
             "--map-cache: {of_limit}, less than the requested {}; the kernel will reclaim pages of \
              cached files: choose at most {}",
-            mebibytes(asked),
-            mebibytes(limit.bytes / BUDGET_SHARE),
+            bytes(asked),
+            advice(limit.bytes / BUDGET_SHARE),
         ));
     }
     let path_bytes = |count: usize| (count as u64).saturating_mul(PATH_BYTES_MIN);
@@ -294,8 +295,8 @@ pub(crate) fn warnings(sizes: &Sizes) -> Vec<String> {
         lines.push(format!(
             "--path-cache: {asked} entries take at least {}, more than the budget of {}; fewer will be \
              cached: raise --memory or choose at most {}",
-            mebibytes(path_bytes(asked)),
-            mebibytes(budget),
+            bytes(path_bytes(asked)),
+            bytes(budget),
             budget / PATH_BYTES_MIN,
         ));
     }
@@ -304,18 +305,16 @@ pub(crate) fn warnings(sizes: &Sizes) -> Vec<String> {
         lines.push(format!(
             "--connections: the budget of {} has room for {fitting} of the {asked} requested; further ones \
              are not accepted: raise --memory",
-            mebibytes(budget),
+            bytes(budget),
         ));
     }
     lines
 }
 
-/// Rounded down to MiB where there is one.
-fn mebibytes(bytes: u64) -> String {
-    match bytes >> 20 {
-        0 => format!("{bytes} bytes"),
-        mib => format!("{mib} MiB"),
-    }
+/// The most that may be chosen, in whole MiB where there is one: never more than that, as a rounded figure may be.
+fn advice(bytes_max: u64) -> String {
+    let whole = bytes_max & !((1 << 20) - 1);
+    exact_bytes(if whole > 0 { whole } else { bytes_max })
 }
 
 #[cfg(test)]
@@ -490,8 +489,8 @@ mod tests {
         };
         let want = [
             "--memory: cgroup allows 128 MiB, less than the requested 129 MiB",
-            "--map-cache: cgroup allows 128 MiB, less than the requested 512000 MiB",
-            "--path-cache: 16777216 entries take at least 2400 MiB, more than the budget of 129 MiB",
+            "--map-cache: cgroup allows 128 MiB, less than the requested 500 GiB",
+            "--path-cache: 16777216 entries take at least 2.3 GiB, more than the budget of 129 MiB",
             "--connections: the budget of 129 MiB has room for 14090 of the 14091 requested",
         ];
         check(over, &want, "each has a line");

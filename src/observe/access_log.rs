@@ -17,6 +17,7 @@ use crate::settings::AccessLog;
 use crate::sys::allocator::block_length;
 use crate::sys::deferred_drops::Discarded;
 use crate::sys::output::{self, Output, OutputError, OutputKind};
+use crate::text::exact_bytes;
 
 /// Bytes after which lines are written at once.
 const BATCH_LENGTH: usize = 32 * 1024;
@@ -369,9 +370,9 @@ impl LogWriter {
 
     fn no_reader(&self) -> String {
         format!(
-            "nobody reads the access log {}, a FIFO; up to {} MiB of lines are queued",
+            "nobody reads the access log {}, a FIFO; up to {} of lines are queued",
             self.name(),
-            BACKLOG_LENGTH_MAX >> 20
+            exact_bytes(BACKLOG_LENGTH_MAX as u64)
         )
     }
 

@@ -5,4 +5,3 @@ pub(crate) mod access_log;
 pub(crate) mod iterations;
 pub(crate) mod notices;
 pub(crate) mod status;
-pub(crate) mod text;

@@ -46,6 +46,7 @@ use crate::sys::inherited;
 use crate::sys::limits::{raise_descriptor_limit, raise_lock_limit, reserve_descriptors};
 use crate::sys::needed;
 use crate::sys::sock_diag::SocketOwners;
+use crate::text::{bytes, exact_bytes};
 
 /// Descriptors for listeners, epoll, signals, the log, and files that are just being opened.
 const DESCRIPTORS_APART: usize = 32;
@@ -237,8 +238,8 @@ fn prepare_lock(settings: &Settings) {
         warn(&format!(
             "--lock: RLIMIT_MEMLOCK allows {} of the file cache of {}; the rest is not locked; raise \
              it with ulimit -l or LimitMEMLOCK=",
-            size(allowed),
-            size(wanted)
+            exact_bytes(allowed),
+            exact_bytes(wanted)
         ));
     }
 }
@@ -386,19 +387,19 @@ fn start_lines(
     text.push_str(&format!(
         "disk engine {} ({}), {} jobs in flight at most; file cache {} (files up to {}, {} at most); path cache {} \
          entries, revalidated after {} ms without watches; at most {} open files, {} connections; \
-         memory {} MiB of {} MiB ({})\n",
+         memory {} of {} ({})\n",
         engine.name,
         engine.reason,
         settings.disk_depth,
-        size(cache.map_bytes_max),
-        size(cache.map_file_length_max),
+        exact_bytes(cache.map_bytes_max),
+        exact_bytes(cache.map_file_length_max),
         cache.map_count_max,
         cache.path_count_max,
         cache.revalidate.as_millis(),
         descriptors.files,
         descriptors.connections,
-        memory.budget() >> 20,
-        memory.limit().bytes >> 20,
+        bytes(memory.budget()),
+        bytes(memory.limit().bytes),
         memory.limit().source.name(),
     ));
     text
@@ -440,15 +441,4 @@ fn open_log(log: &AccessLog) -> Result<LogWriter, StartError> {
 
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.into())
-}
-
-/// Bytes in the largest binary unit that divides them.
-fn size(bytes: u64) -> String {
-    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
-    for (shift, unit) in units {
-        if bytes > 0 && bytes.trailing_zeros() >= shift {
-            return format!("{} {unit}", bytes >> shift);
-        }
-    }
-    format!("{bytes} bytes")
 }

@@ -163,7 +163,7 @@ pub fn run(settings: &Settings) -> Result<Report, SimulateError> {
             file: file.clone(),
             why,
         };
-        let svg = plot::draw(&report).map_err(refused)?;
+        let svg = plot::draw(&report);
         // A limit on the length of files is an error, not the end of the process.
         let _ = signals::ignore(libc::SIGXFSZ);
         output::write(file, svg.as_bytes()).map_err(|error| refused(error.to_string()))?;

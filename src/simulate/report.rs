@@ -7,12 +7,10 @@ use super::row::{Row, ratio};
 use super::time;
 use super::trace::{Length, Trace};
 use super::{BAD_LINES_NAMED_MAX, LogSource, Settings};
-use crate::observe::text::{exact_bytes, number};
+use crate::text::{self, exact_bytes, number};
 
 /// Hit ratios that differ by less count as equal: a tenth of a per cent.
 const SAME: f64 = 0.001;
-
-const KIB: u64 = 1 << 10;
 
 /// A line that was skipped because it is not of an access log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -212,7 +210,7 @@ impl Report {
                 mark(row.size == self.today.0),
                 exact_bytes(row.size),
                 number(row.entry_count),
-                approximately(row.bytes_used),
+                text::bytes(row.bytes_used),
                 100.0 * row.hit_ratio(),
                 100.0 * row.byte_hit_ratio(),
                 number(row.stats.evictions)
@@ -222,7 +220,7 @@ impl Report {
         let mut all = format!(
             "the log's {} files up to --map-max total {}",
             number(files),
-            approximately(bytes)
+            text::bytes(bytes)
         );
         if let Some(last) = self.map.last()
             && last.stats.evictions > 0
@@ -345,26 +343,4 @@ fn with(sizes: &[u64], today: u64) -> Vec<u64> {
 
 fn mark(is_today: bool) -> char {
     if is_today { '*' } else { ' ' }
-}
-
-/// To three digits or so: `901 MiB`, `1.4 GiB`.
-fn approximately(bytes: u64) -> String {
-    if bytes < KIB {
-        return format!("{bytes} B");
-    }
-    // Rounded anyway.
-    #[allow(clippy::cast_precision_loss)]
-    let mut value = bytes as f64;
-    let mut unit = "";
-    for next in ["KiB", "MiB", "GiB", "TiB"] {
-        if value < 1_000.0 {
-            break;
-        }
-        value /= 1_024.0;
-        unit = next;
-    }
-    match value {
-        value if value < 10.0 => format!("{value:.1} {unit}"),
-        value => format!("{value:.0} {unit}"),
-    }
 }

@@ -66,27 +66,8 @@ fn stays_as_its_reader_left_it(browser: &Browser, server: &Server, requests: &st
     browser.wait_until("it goes on", &moved(shown));
 }
 
-#[test]
-fn the_page_lives_shows_its_plots_and_can_be_read_by_everybody() {
-    let Some(browser) = Browser::start() else {
-        return;
-    };
-    let site = Site::new();
-    let server = loaded(&site);
-    browser.go(&format!("http://{}/status", server.address()));
-    let requests = "const all = [...document.querySelectorAll('dt')].find((t) => t.textContent === 'answered');\
-                    return Number(all.nextElementSibling.textContent.replace(/\\D/g, ''));";
-    let before = browser.run(requests).as_u64().unwrap();
-    ask_all(&mut server.connect(), 300);
-    let moved = requests.replace(
-        "return Number(",
-        &format!("return {} <= Number(", before + 300),
-    );
-    browser.wait_until("the numbers move without a reload", &moved);
-    browser.wait_until(
-        "it says that it is live",
-        "return document.getElementById('live').textContent === 'live';",
-    );
+/// Curves, bars, and words that say the same as the curves.
+fn has_its_plots(browser: &Browser) {
     let lines = browser.run(
         "return [...document.querySelectorAll('svg polyline')].map((l) => l.getTotalLength());",
     );
@@ -109,7 +90,10 @@ fn the_page_lives_shows_its_plots_and_can_be_read_by_everybody() {
     let words =
         browser.run("return document.querySelector('[aria-labelledby=sizes]').textContent;");
     assert!(words.as_str().unwrap().contains(" would give "), "{words}");
-    stays_as_its_reader_left_it(&browser, &server, requests);
+}
+
+/// In both colour schemes, and on a phone.
+fn can_be_read(browser: &Browser) {
     for scheme in ["light", "dark"] {
         let media = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
         browser.command("Emulation.setEmulatedMedia", &media);
@@ -130,6 +114,32 @@ fn the_page_lives_shows_its_plots_and_can_be_read_by_everybody() {
         scrolled.as_array().unwrap().iter().all(|more| more == 0),
         "{scrolled}"
     );
+}
+
+#[test]
+fn the_page_lives_shows_its_plots_and_can_be_read_by_everybody() {
+    let Some(browser) = Browser::start() else {
+        return;
+    };
+    let site = Site::new();
+    let server = loaded(&site);
+    browser.go(&format!("http://{}/status", server.address()));
+    let requests = "const all = [...document.querySelectorAll('dt')].find((t) => t.textContent === 'answered');\
+                    return Number(all.nextElementSibling.textContent.replace(/\\D/g, ''));";
+    let before = browser.run(requests).as_u64().unwrap();
+    ask_all(&mut server.connect(), 300);
+    let moved = requests.replace(
+        "return Number(",
+        &format!("return {} <= Number(", before + 300),
+    );
+    browser.wait_until("the numbers move without a reload", &moved);
+    browser.wait_until(
+        "it says that it is live",
+        "return document.getElementById('live').textContent === 'live';",
+    );
+    has_its_plots(&browser);
+    stays_as_its_reader_left_it(&browser, &server, requests);
+    can_be_read(&browser);
     let said = browser.console();
     assert!(said.is_empty(), "{said:?}");
     drop(server);

@@ -75,11 +75,11 @@ fn sizes_that_cannot_be_kept_are_said_at_the_start() {
             .any(|line| line.starts_with("spede: ") && line.contains(words))
     };
     assert!(
-        said("--map-cache: ") && said("less than the requested 8192000 MiB"),
+        said("--map-cache: ") && said("less than the requested 7.8 TiB"),
         "{errors}"
     );
     assert!(
-        said("--path-cache: 16777216 entries take at least 2400 MiB"),
+        said("--path-cache: 16777216 entries take at least 2.3 GiB"),
         "{errors}"
     );
     assert!(

@@ -8,7 +8,7 @@ use prometheus_client::registry::Unit;
 use serde::Serialize;
 
 use super::writer::Writer;
-use crate::observe::text::{bytes, number};
+use crate::text::{bytes, number};
 
 /// Memory. All lengths are in bytes.
 #[derive(Clone, Debug, Serialize)]

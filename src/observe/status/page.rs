@@ -6,14 +6,17 @@ use super::numbers::{IterationNumbers, Snapshot};
 use super::{bars, plot};
 use crate::cache::stats::CacheStats;
 use crate::histogram::Bucket;
-use crate::observe::text::{bytes, duration, micros, number};
 use crate::store::numbers::CacheNumbers;
+use crate::text::{bytes, duration, micros, number};
 
 /// Files of each list that the page shows.
 const TOP_ROW_COUNT: usize = 10;
 
 /// The page's style, a resource of its own so that nothing inline has to be allowed.
-pub(super) const STYLE: &str = include_str!("status.css");
+pub(super) const STYLE: &str = concat!(
+    include_str!("status.css"),
+    include_str!("../../plot/plot.css")
+);
 /// What keeps it up to date.
 pub(super) const SCRIPT: &str = include_str!("status.js");
 

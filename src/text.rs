@@ -1,4 +1,4 @@
-//! Numbers as people read them.
+//! Numbers, sizes and times as people read them: on the page, in notices, in the report and in errors.
 
 /// A number with its thousands apart.
 pub(crate) fn number(value: u64) -> String {
@@ -13,16 +13,19 @@ pub(crate) fn number(value: u64) -> String {
     text
 }
 
-/// Bytes in the unit that reads best.
+/// Units of bytes from the smallest to the largest; each is 1,024 times the one before.
+const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+
+/// Bytes in the unit that reads best, to a tenth of it: `901.2 MiB`.
 pub(crate) fn bytes(value: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if value < 1_024 {
         return format!("{value} B");
     }
     #[allow(clippy::cast_precision_loss)]
     let mut scaled = value as f64 / 1_024.0;
     let mut unit = 0;
-    while scaled >= 1_024.0 && unit + 1 < UNITS.len() {
+    // From here on it would be written as 1024.0.
+    while scaled >= 1_023.95 && unit + 1 < UNITS.len() {
         scaled /= 1_024.0;
         unit += 1;
     }
@@ -32,11 +35,18 @@ pub(crate) fn bytes(value: u64) -> String {
     }
 }
 
-/// Bytes exactly, in the largest whole unit: `256 MiB`, `1000 B`.
+/// Bytes exactly, in the largest unit up to GiB that needs no more than quarters: `256 MiB`, `1.5 GiB`, `1001 B`.
 pub(crate) fn exact_bytes(value: u64) -> String {
-    for (shift, unit) in [(30, "GiB"), (20, "MiB"), (10, "KiB")] {
-        if value > 0 && value.is_multiple_of(1 << shift) {
-            return format!("{} {unit}", value >> shift);
+    for (index, name) in UNITS[..3].iter().enumerate().rev() {
+        let unit = 1 << (10 * (index + 1));
+        if value >= unit && value.is_multiple_of(unit / 4) {
+            let quarters = match value % unit / (unit / 4) {
+                0 => "",
+                1 => ".25",
+                2 => ".5",
+                _ => ".75",
+            };
+            return format!("{}{quarters} {name}", value / unit);
         }
     }
     format!("{value} B")
@@ -77,12 +87,30 @@ mod tests {
             "1023 B 1 KiB 256 MiB"
         );
         assert_eq!(
-            [exact_bytes(0), exact_bytes(1_000), exact_bytes(1_536 << 20)].join(" "),
-            "0 B 1000 B 1536 MiB"
+            [bytes((1 << 20) - 1), bytes(1_300_000), bytes(u64::MAX)].join(" "),
+            "1.0 MiB 1.2 MiB 16 EiB"
         );
         assert_eq!(
             [duration(59), duration(61), duration(90_000)].join(", "),
             "59 s, 1 min 1 s, 1 d 1 h"
         );
+    }
+
+    #[test]
+    fn exact_sizes_are_written_in_the_largest_exact_unit() {
+        let sizes = [
+            (0, "0 B"),
+            (1_001, "1001 B"),
+            (1_024, "1 KiB"),
+            (1_280, "1.25 KiB"),
+            (1_300, "1300 B"),
+            (256 << 20, "256 MiB"),
+            ((1 << 30) - 1, "1073741823 B"),
+            (3 << 29, "1.5 GiB"),
+            (7 << 28, "1.75 GiB"),
+        ];
+        for (bytes, want) in sizes {
+            assert_eq!(exact_bytes(bytes), want);
+        }
     }
 }
