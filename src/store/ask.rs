@@ -3,9 +3,8 @@
 use std::rc::Rc;
 
 use super::content::Requester;
-use super::lookups::{PendingLookup, Purpose};
-use super::queue::QueueFull;
-use super::waiters::Waiters;
+use super::jobs::{NewJob, Promise, Purpose};
+use super::lookups::{Aim, LookUp};
 use super::watch::directories::WatchedPath;
 use super::{Asked, ContentSource, LookupMode, Store};
 use crate::cache::entry::{Entry, Resolution};
@@ -169,11 +168,9 @@ impl Store {
         requester: Requester<'_>,
         now: &Now,
     ) -> Asked {
+        let (key, id) = (requester.key(raw_path), requester.by.id);
         let since = self.since();
-        if let Some(job) = self
-            .lookups
-            .join(requester.key(raw_path), requester.by.id, since)
-        {
+        if let Some(job) = self.jobs.join_look_up(key, id, since) {
             return Asked::Waiting(job);
         }
         let (resolve, watched_path) =
@@ -181,32 +178,31 @@ impl Store {
                 Ok(resolve) => resolve,
                 Err(status) => return Asked::Fixed(Fixed::Error(status)),
             };
-        let purpose = match resolving {
-            LookupMode::Revalidate => Purpose::Check,
-            LookupMode::Full => Purpose::Asked,
+        let aim = match resolving {
+            LookupMode::Revalidate => Aim::Check,
+            LookupMode::Full => Aim::Asked,
         };
-        let submitted = self
-            .queue
-            .submit(requester.by.owner, Job::Resolve(Box::new(resolve)));
-        match submitted {
-            Ok(job) => {
-                let pending = PendingLookup {
-                    site: Rc::clone(requester.site),
-                    raw_path: raw_path.into(),
-                    entry: entry.map(Rc::clone),
-                    waiters: Waiters::of(requester.by.id, since.sequence),
-                    since,
-                    watched_path,
-                    purpose,
-                    begun: now.monotonic,
-                };
-                if purpose == Purpose::Check {
-                    self.staleness.check_began(job, now);
-                }
-                self.lookups.begin(job, pending);
-                Asked::Waiting(job)
-            }
-            Err(QueueFull) => Asked::Fixed(Fixed::Error(Status::ServiceUnavailable)),
+        let look_up = LookUp {
+            site: Rc::clone(requester.site),
+            raw_path: raw_path.into(),
+            entry: entry.map(Rc::clone),
+            since,
+            watched_path,
+            aim,
+            begun: now.monotonic,
+        };
+        let submitted = self.jobs.submit(NewJob {
+            job: Job::Resolve(Box::new(resolve)),
+            owner: requester.by.owner,
+            purpose: Purpose::LookUp(look_up),
+            waiter: Some((id, Promise::Result(since.sequence))),
+        });
+        let Ok(job) = submitted else {
+            return Asked::Fixed(Fixed::Error(Status::ServiceUnavailable));
+        };
+        if aim == Aim::Check {
+            self.staleness.check_began(job, now);
         }
+        Asked::Waiting(job)
     }
 }

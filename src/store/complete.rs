@@ -4,8 +4,13 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{CachedFile, CompletedJob, LookupResult, PendingMapping, Store};
-use crate::cache::entry::{Resolution, Seen};
+use super::jobs::{Demand, Mapping, Promise, Purpose, Record, Standing, WindowRead};
+use super::lookups::{Aim, LookUp};
+use super::waiters::Waiters;
+use super::watch::Watched;
+use super::{CachedFile, CompletedJob, LookupResult, Store};
+use crate::cache::entry::{Entry, Resolution, Seen};
+use crate::cache::key::PathKey;
 use crate::clock::Now;
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
@@ -13,104 +18,161 @@ use crate::job::JobId;
 use crate::job::{Dependencies, Done, FoundFile, JobError, Mapped, Opened, Outcome};
 use crate::site::representation::{Representation, Variants, Vary};
 use crate::site::validators::{Identity, Sighting};
-use crate::store::lookups::{PendingLookup, Purpose};
-use crate::store::watch::Watched;
 use crate::store::watch::directories::EventSequence;
 
+/// Whether the result of a look-up goes into the caches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keeping {
+    Remembered,
+    /// It answers those who wait: another look-up has begun since, or another root is served.
+    Forgotten,
+}
+
+/// A look-up that is over.
+struct EndedLookUp {
+    job: JobId,
+    look_up: LookUp,
+    waiters: Waiters<Promise>,
+    standing: Standing,
+}
+
+impl EndedLookUp {
+    /// Whether it was made to fill the caches, and nobody has asked for its path meanwhile.
+    fn is_prefetch(&self) -> bool {
+        self.look_up.aim == Aim::Prefetch && self.waiters.is_empty()
+    }
+}
+
 impl Store {
-    /// Takes the result of a job in; those who waited for it are to be told afterwards.
-    pub(crate) fn complete(&mut self, job: JobId, done: Done, now: &Now) {
-        match done {
-            Done::Resolved(outcome, dependencies) => {
-                self.look_up_ended(job, outcome, dependencies, now);
+    /// Takes the result of a job in; those who waited for it are to be told afterwards. Gives the result back if the
+    /// job was submitted for the loop, or by the engine for itself.
+    pub(crate) fn complete(&mut self, job: JobId, done: Done, now: &Now) -> Option<Done> {
+        let Some(record) = self.jobs.take(job) else {
+            return Some(done);
+        };
+        let Record {
+            purpose,
+            waiters,
+            standing,
+        } = record;
+        match (purpose, done) {
+            (Purpose::LookUp(look_up), Done::Resolved(outcome, dependencies)) => {
+                let ended = EndedLookUp {
+                    job,
+                    look_up,
+                    waiters,
+                    standing,
+                };
+                self.look_up_ended(ended, outcome, &dependencies, now);
             }
-            Done::Followed { walk, root } => self.followed(job, &walk, root, now),
-            Done::Warmed(result) => self.warmed(job, result, now),
-            Done::Mapped(mapped) => self.mapped(mapped, now),
-            Done::Populated => {
-                if let Some(id) = self.populating.remove(&job) {
+            (Purpose::Read(read), Done::Warmed(result)) => {
+                self.read_ended(job, &read, waiters, result, now);
+            }
+            (Purpose::Populate, Done::Populated) => {
+                for id in waiters.ids() {
                     self.deliveries.more(id, job, Ok(()));
                 }
             }
-            Done::Loaded(read) => {
-                if let Some(line) = self.warming.loaded(read) {
-                    self.notices.push(line);
-                }
+            (Purpose::Map(mapping), Done::Mapped(mapped)) => match standing {
+                Standing::Current => self.mapped(&mapping, mapped, now),
+                Standing::Withdrawn => self.watch.unwanted(mapped),
+            },
+            (Purpose::Compare(comparison), Done::Rechecked(compared)) => {
+                self.compared(&comparison, &compared, now);
+                self.deliveries.again(job, waiters);
             }
-            Done::Rechecked(compared) => self.rechecked(job, &compared, now),
-            Done::Named(read) => self.warming.named(read),
-            Done::Mounts(table) => self.mounts_seen(table),
-            Done::Saved(result) => self.saved(result),
-            Done::Appended { .. }
-            | Done::NoticesWritten
-            | Done::Reopened(_)
-            | Done::Measured(_)
-            | Done::Discarded => {}
+            (Purpose::CompareBatch(told, entries), Done::Rechecked(compared)) => {
+                self.compared_batch(told, &entries, &compared, now);
+            }
+            (Purpose::FollowRoot(check), Done::Followed { walk, root }) => {
+                self.followed(check, &walk, root, now);
+                self.deliveries.again(job, waiters);
+            }
+            (Purpose::ReadMounts, Done::Mounts(table)) => self.mounts_seen(table),
+            (Purpose::LoadPaths, Done::Loaded(read)) => {
+                self.notices.extend(self.warming.loaded(read));
+            }
+            (Purpose::ReadNames, Done::Named(read)) => self.warming.named(read),
+            (Purpose::SaveState, Done::Saved(result)) => self.saved(result),
+            (Purpose::Loop, done) => return Some(done),
+            (purpose, done) => unreachable!("{done:?} came of a job for {purpose:?}"),
         }
+        None
     }
 
     fn look_up_ended(
         &mut self,
-        job: JobId,
+        ended: EndedLookUp,
         outcome: Outcome,
-        dependencies: Dependencies,
+        dependencies: &Dependencies,
         now: &Now,
     ) {
-        let Some((pending, is_latest)) = self.lookups.finish(job) else {
-            return;
-        };
-        match pending.purpose {
-            Purpose::Ahead => self.warming.finish(),
-            Purpose::Check => self.staleness.check_ended(pending.entry.as_ref(), &outcome),
-            Purpose::Asked => {}
+        let look_up = &ended.look_up;
+        match look_up.aim {
+            Aim::Prefetch => self.warming.finish(),
+            Aim::Check => self.staleness.check_ended(look_up.entry.as_ref(), &outcome),
+            Aim::Asked => {}
         }
         if let Outcome::Failed(_) = outcome
-            && self.go_on_without(&pending, now)
+            && self.go_on_without(look_up, now)
         {
-            return self.tell_again(job, pending, &dependencies);
+            self.forget(dependencies, look_up.since);
+            return self.deliveries.again(ended.job, ended.waiters);
         }
-        let remembered = is_latest && self.is_current(pending.since);
-        let found = (outcome, dependencies);
-        self.resolved(job, pending, found, remembered, now);
+        let keeping = match ended.standing == Standing::Current && self.is_current(look_up.since) {
+            true => Keeping::Remembered,
+            false => Keeping::Forgotten,
+        };
+        let is_invalidated = self.is_invalidated(look_up, dependencies);
+        let invalidated_since = is_invalidated.then_some(look_up.since.sequence);
+        let (result, opened) = self.resolved(&ended, outcome, dependencies, keeping, now);
+        let completed = CompletedJob {
+            job: ended.job,
+            result,
+            opened,
+        };
+        self.tell(ended, completed, invalidated_since);
     }
 
-    fn warmed(&mut self, job: JobId, read: Result<(), JobError>, now: &Now) {
-        let Some(window) = self.residency.finish(job, read.is_ok(), now.monotonic) else {
-            return;
-        };
-        for (id, entry) in window.waiters.in_order() {
-            let Some(entry) = entry else {
+    fn read_ended(
+        &mut self,
+        job: JobId,
+        read: &WindowRead,
+        waiters: Waiters<Promise>,
+        result: Result<(), JobError>,
+        now: &Now,
+    ) {
+        if result.is_ok() {
+            self.residency.was_read(read.window, now.monotonic);
+        }
+        let opened = Opened::new(Arc::clone(&read.file), read.window.version());
+        for (id, promise) in waiters.in_order() {
+            let Promise::Answer(entry) = promise else {
                 // A job that was given up says nothing of the disk: the answer asks for another, which
                 // nobody gives up.
-                let read = match read {
+                let result = match result {
                     Err(JobError::Busy) => Ok(()),
-                    read => read,
+                    result => result,
                 };
-                self.deliveries.more(id, job, read);
+                self.deliveries.more(id, job, result);
                 continue;
             };
-            let result = match read {
+            let result = match result {
                 Ok(()) => LookupResult::Entry(entry),
                 Err(error) => LookupResult::Failed(error.into()),
             };
             let completed = CompletedJob {
                 job,
                 result,
-                opened: vec![window.opened.clone()],
+                opened: vec![opened.clone()],
             };
             self.deliveries.answer(completed, [id]);
         }
     }
 
-    fn mapped(&mut self, mapped: Mapped, now: &Now) {
+    fn mapped(&mut self, mapping: &Mapping, mapped: Mapped, now: &Now) {
         let (version, digest) = (mapped.version, mapped.digest);
-        let Some(pending_mappings) = self.pending_mappings.remove(&version) else {
-            // It was for a root that is served no more.
-            self.watch.unwanted(mapped);
-            return;
-        };
-        let PendingMapping { since, is_prefetch } = pending_mappings;
-        let Watched::Yes(memory, previous) = self.watch.mapped(mapped, since, now) else {
+        let Watched::Yes(memory, previous) = self.watch.mapped(mapped, mapping.since, now) else {
             return;
         };
         if let Some(previous) = previous {
@@ -124,14 +186,17 @@ impl Store {
             compared: Cell::new(now.monotonic),
         };
         self.rechecks.read(&version, digest);
-        if is_prefetch {
-            if self.maps.fill(version, mapped).is_err() {
-                self.watch.remove(&version);
-                return;
+        match mapping.demand {
+            Demand::Prefetch => {
+                if self.maps.fill(version, mapped).is_err() {
+                    self.watch.remove(&version);
+                    return;
+                }
             }
-        } else {
-            for (evicted, _) in self.maps.insert(version, mapped) {
-                self.watch.remove(&evicted);
+            Demand::Requested => {
+                for (evicted, _) in self.maps.insert(version, mapped) {
+                    self.watch.remove(&evicted);
+                }
             }
         }
         // Where a newcomer may have to go soon, its file stays open: the next request needs it then.
@@ -140,157 +205,165 @@ impl Store {
         }
     }
 
+    /// Takes in what a path leads to. Gives what those are told who waited, and the files that were opened.
     fn resolved(
         &mut self,
-        job: JobId,
-        pending: PendingLookup,
-        (outcome, dependencies): (Outcome, Dependencies),
-        is_remembered: bool,
+        ended: &EndedLookUp,
+        outcome: Outcome,
+        dependencies: &Dependencies,
+        keeping: Keeping,
         now: &Now,
-    ) {
-        let is_invalidated = self.is_invalidated(&pending, &dependencies);
-        let is_prefetch = pending.purpose == Purpose::Ahead && pending.waiters.is_empty();
+    ) -> (LookupResult, Vec<Opened>) {
+        let look_up = &ended.look_up;
         let mut opened = Vec::new();
-        let (since, previous) = (pending.since, &pending.entry);
-        let resolution = match (outcome, previous) {
-            (Outcome::Unchanged, Some(_)) => Ok(None),
-            // Nothing is compared where nothing was known.
-            (Outcome::Unchanged, None) => Err(LookupResult::Failed(Status::InternalServerError)),
-            (Outcome::Failed(error), _) => Err(LookupResult::Failed(error.into())),
-            (Outcome::Listed(listing), _) => {
-                let result = self.listed(&pending, *listing, &dependencies, is_remembered, now);
-                let since = is_invalidated.then_some(since.sequence);
-                let completed = CompletedJob {
-                    job,
-                    result,
-                    opened,
-                };
-                return self.tell(pending, completed, since);
+        let found = match outcome {
+            Outcome::Unchanged => {
+                return (self.unchanged(look_up, dependencies, keeping, now), opened);
             }
-            (Outcome::Elsewhere(root), _) => {
-                if self.is_current(since) {
+            Outcome::Listed(listing) => {
+                let result = self.listed(look_up, *listing, dependencies, keeping, now);
+                return (result, opened);
+            }
+            Outcome::Failed(error) => Err(LookupResult::Failed(error.into())),
+            Outcome::Elsewhere(root) => {
+                if self.is_current(look_up.since) {
                     self.serve(root, now);
                 }
                 Err(LookupResult::Again)
             }
-            (Outcome::File(found), _) => {
-                let (resolution, files) = self.found(&pending, *found, &dependencies, now);
-                self.keep_open(&files, is_prefetch);
+            Outcome::File(found) => {
+                let (resolution, files) = self.found(look_up, *found, dependencies, now);
+                self.keep_open(&files, ended.is_prefetch());
                 opened = files;
-                Ok(Some(resolution))
+                Ok(resolution)
             }
-            (Outcome::Moved(path), _) => Ok(Some(Resolution::Moved(path))),
-            (Outcome::Refused(why), _) => Ok(Some(Resolution::Refused(why.into()))),
+            Outcome::Moved(path) => Ok(Resolution::Moved(path)),
+            Outcome::Refused(why) => Ok(Resolution::Refused(why.into())),
         };
-        let result = match resolution {
+        self.not_listed(look_up, dependencies);
+        let result = match found {
             Ok(resolution) => {
-                if resolution.is_some() {
-                    self.not_listed(&pending, &dependencies);
+                let entry = self.remember(ended, resolution, keeping);
+                match keeping {
+                    Keeping::Remembered => {
+                        self.trust(&entry, dependencies, look_up, now);
+                        self.rest(look_up.key(), &entry);
+                    }
+                    Keeping::Forgotten => self.forget(dependencies, look_up.since),
                 }
-                let result = self.remember(&pending, resolution, &dependencies, is_remembered, now);
-                if is_prefetch {
-                    self.warm_bytes(&result, &opened, now);
+                if ended.is_prefetch() {
+                    self.warm_bytes(&entry, &opened, now);
                 }
-                result
+                LookupResult::Entry(entry)
             }
             Err(result) => {
-                self.not_listed(&pending, &dependencies);
-                if is_remembered {
-                    self.drop_path(pending.key());
-                }
-                self.forget(&dependencies, since);
+                self.forget_path(look_up, dependencies, keeping);
                 result
             }
         };
-        let since = is_invalidated.then_some(since.sequence);
-        let completed = CompletedJob {
-            job,
-            result,
-            opened,
-        };
-        self.tell(pending, completed, since);
+        (result, opened)
     }
 
-    /// Answers those who waited for a look-up. Where it was shaken by a change, those who asked after its
-    /// beginning are to ask once more.
+    /// All that was expected of an entry still holds.
+    fn unchanged(
+        &mut self,
+        look_up: &LookUp,
+        dependencies: &Dependencies,
+        keeping: Keeping,
+        now: &Now,
+    ) -> LookupResult {
+        let Some(entry) = &look_up.entry else {
+            // Nothing is compared where nothing was known.
+            self.forget_path(look_up, dependencies, keeping);
+            return LookupResult::Failed(Status::InternalServerError);
+        };
+        match keeping {
+            Keeping::Remembered => {
+                self.trust(entry, dependencies, look_up, now);
+                self.recheck_soon(entry);
+                self.rest(look_up.key(), entry);
+            }
+            Keeping::Forgotten => self.forget(dependencies, look_up.since),
+        }
+        LookupResult::Entry(Rc::clone(entry))
+    }
+
+    /// Nothing is known of a path now.
+    fn forget_path(&mut self, look_up: &LookUp, dependencies: &Dependencies, keeping: Keeping) {
+        if keeping == Keeping::Remembered {
+            self.drop_path(look_up.key());
+        }
+        self.forget(dependencies, look_up.since);
+    }
+
+    /// Answers those who waited for a look-up. Where something that it rests on has changed after it was begun, those
+    /// who came later ask once more.
     fn tell(
         &mut self,
-        mut pending: PendingLookup,
+        ended: EndedLookUp,
         completed: CompletedJob,
-        shaken_since: Option<EventSequence>,
+        invalidated_since: Option<EventSequence>,
     ) {
-        let waiters = std::mem::take(&mut pending.waiters);
-        let is_early = |began: EventSequence| shaken_since.is_none_or(|since| began == since);
-        let (early, late): (Vec<_>, Vec<_>) = waiters
+        let is_early = |promise: &Promise| match (promise, invalidated_since) {
+            (Promise::Result(began), Some(since)) => *began == since,
+            _ => true,
+        };
+        let (early, late): (Vec<_>, Vec<_>) = ended
+            .waiters
             .in_order()
             .into_iter()
-            .partition(|(_, began)| is_early(*began));
-        let job = completed.job;
-        self.count_waiting(&pending, &completed.result, early.len() as u64);
+            .partition(|(_, promise)| is_early(promise));
+        self.count_waiting(&ended.look_up, &completed.result, early.len() as u64);
         self.deliveries
             .answer(completed, early.into_iter().map(|(id, _)| id));
+        let again = CompletedJob::again(ended.job);
         self.deliveries
-            .answer(CompletedJob::again(job), late.into_iter().map(|(id, _)| id));
+            .answer(again, late.into_iter().map(|(id, _)| id));
     }
 
     /// Counts those who waited for a file and are answered now.
-    fn count_waiting(&mut self, pending: &PendingLookup, result: &LookupResult, requests: u64) {
+    fn count_waiting(&mut self, look_up: &LookUp, result: &LookupResult, requests: u64) {
         if let LookupResult::Entry(entry) = result
             && let Resolution::File { .. } = entry.resolution
         {
-            self.top.replaced(pending.key(), entry);
-            self.top.waited(pending.key(), requests);
-            if pending.entry.is_none() {
+            self.top.replaced(look_up.key(), entry);
+            self.top.waited(look_up.key(), requests);
+            if look_up.entry.is_none() {
                 self.paths.note_missed_bytes(entry, requests);
             }
         }
     }
 
-    /// Puts an entry into the cache, or trusts the one that is there if there is no news.
-    fn remember(
-        &mut self,
-        pending: &PendingLookup,
-        news: Option<Resolution>,
-        dependencies: &Dependencies,
-        is_remembered: bool,
-        now: &Now,
-    ) -> LookupResult {
-        let is_known = news.is_none();
-        let entry = match (news, &pending.entry) {
-            (None, Some(entry)) => Rc::clone(entry),
-            (Some(news), _) => {
-                let entry = self.paths.share(pending.key(), news);
-                if pending.purpose != Purpose::Ahead || !pending.waiters.is_empty() {
-                    entry.count_request();
-                    if is_remembered {
-                        self.put(pending.key(), &entry);
-                    }
-                } else if is_remembered && !self.paths.fill(pending.key(), Rc::clone(&entry)) {
+    /// Puts what was found into the cache of paths.
+    fn remember(&mut self, ended: &EndedLookUp, found: Resolution, keeping: Keeping) -> Rc<Entry> {
+        let key = ended.look_up.key();
+        let entry = self.paths.share(key, found);
+        if !ended.is_prefetch() {
+            entry.count_request();
+        }
+        match keeping {
+            Keeping::Forgotten => {}
+            Keeping::Remembered if !ended.is_prefetch() => self.put(key, &entry),
+            Keeping::Remembered => {
+                if !self.paths.fill(key, Rc::clone(&entry)) {
                     self.warming.end();
                 }
-                entry
             }
-            (None, None) => return LookupResult::Failed(Status::InternalServerError),
-        };
-        match is_remembered {
-            true => {
-                self.trust(&entry, dependencies, pending, now);
-                if is_known {
-                    self.recheck_soon(&entry);
-                }
-                if let Some((link, number)) = self.paths.rest(pending.key(), &entry) {
-                    self.watch.directories.rest(link, number);
-                }
-            }
-            false => self.forget(dependencies, pending.since),
         }
-        LookupResult::Entry(entry)
+        entry
+    }
+
+    /// Keeps little of an entry for a path that leads to nothing.
+    fn rest(&mut self, key: PathKey<'_>, entry: &Rc<Entry>) {
+        if let Some((link, number)) = self.paths.rest(key, entry) {
+            self.watch.directories.rest(link, number);
+        }
     }
 
     /// Describes a file that was found.
     fn found(
         &mut self,
-        pending: &PendingLookup,
+        look_up: &LookUp,
         found: FoundFile,
         dependencies: &Dependencies,
         now: &Now,
@@ -303,7 +376,7 @@ impl Store {
             expectations,
         } = found;
         self.outdated
-            .note(pending.site.id, path.as_bytes(), &outdated);
+            .note(look_up.site.id, path.as_bytes(), &outdated);
         let vary = if precompressed.is_empty() {
             Vary::Nothing
         } else {
@@ -311,15 +384,15 @@ impl Store {
         };
         let used: Vec<Coding> = precompressed.iter().map(|(coding, _)| *coding).collect();
         let seen = Seen::of(&expectations, &path, &used);
-        let media_type = pending
+        let media_type = look_up
             .site
             .policy
             .naming
             .media_types
             .of(path.as_bytes())
             .to_string();
-        let since = self.since_when(dependencies, pending.watched_path.as_deref());
-        let previous = pending.entry.as_ref().and_then(|entry| entry.variants());
+        let since = self.since_when(dependencies, look_up.watched_path.as_deref());
+        let previous = look_up.entry.as_ref().and_then(|entry| entry.variants());
         let describe = |opened: &Opened, coding| {
             let known = opened.identity.unwrap_or(Identity::Never);
             let sighting = Sighting {
@@ -328,7 +401,7 @@ impl Store {
                     Some(digest) => known.of_edited(digest),
                     None => known,
                 },
-                tags: pending.site.policy.entity_tags,
+                tags: look_up.site.policy.entity_tags,
                 since,
                 newest_before: None,
             };
@@ -337,7 +410,7 @@ impl Store {
                     let previous = variants.in_coding(coding).as_predecessor();
                     sighting.after(&previous, coding)
                 }
-                None => self.past.after(pending.key(), sighting),
+                None => self.past.after(look_up.key(), sighting),
             };
             Representation::new(&media_type, sighting, coding, vary, now)
         };

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::CompletedJob;
+use super::waiters::Waiters;
 use crate::conn::RequestId;
 use crate::job::{JobError, JobId};
 
@@ -38,6 +39,11 @@ impl Deliveries {
         let completed = Rc::new(completed);
         let one = |id| Delivery::Answer(id, Rc::clone(&completed));
         self.queue.extend(waiters.into_iter().map(one));
+    }
+
+    /// A job is done, or takes too long: those who waited for it ask once more.
+    pub(crate) fn again<T>(&mut self, job: JobId, waiters: Waiters<T>) {
+        self.answer(CompletedJob::again(job), waiters.ids());
     }
 
     /// A job is done, and one waited for it who is being answered already.

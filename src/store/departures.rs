@@ -106,7 +106,7 @@ impl Store {
     pub(crate) fn drop_held(&mut self) {
         self.maps.clear();
         self.descriptors.clear();
-        self.pending_mappings.clear();
+        self.jobs.withdraw_mappings();
         self.watch.clear();
     }
 
@@ -156,7 +156,7 @@ impl Store {
         self.top.all_left();
         self.maps.clear();
         self.descriptors.clear();
-        self.pending_mappings.clear();
+        self.jobs.withdraw_mappings();
         self.watch.clear();
     }
 }

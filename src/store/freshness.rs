@@ -6,23 +6,21 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::jobs::{Promise, Purpose, RootCheck};
 use super::mounts::Mounts;
 use super::stale::ROOT_PATIENCE;
-use super::{Asked, CompletedJob, Requester, Store};
+use super::{Asked, Requester, Store};
 use crate::cache::entry::{Entry, Trust};
 use crate::cache::key::PathKey;
 use crate::clock::Now;
-use crate::conn::RequestId;
 use crate::job::JobId;
 use crate::job::{self, Follow, Job, LookupSite, Opened, WatchCoverage};
 use crate::site::mounts::Table;
 use crate::site::resolve::LookupPlan;
 use crate::site::sites::Site;
-use crate::store::lookups::{Epoch, PendingLookup};
-use crate::store::queue::Owner;
-use crate::store::waiters::Waiters;
+use crate::store::lookups::{Epoch, LookUp};
 use crate::store::watch::Change;
-use crate::store::watch::directories::{EventSequence, WatchState, WatchedPath};
+use crate::store::watch::directories::{WatchState, WatchedPath};
 use crate::sys::beneath::Root;
 use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::watches::{Unwatched, Walk, Watches};
@@ -40,7 +38,6 @@ pub(super) struct ServedRoot {
     since: i64,
     /// Whether its file system tells of no changes, so that nobody walks there.
     is_untelling: bool,
-    following: Option<Following>,
     pub(super) mounts: Mounts,
     /// When what nobody uses is let go of next.
     pub(super) idle_sweep_at: Option<Instant>,
@@ -57,15 +54,6 @@ pub(crate) enum FoundRoot {
     },
 }
 
-/// The path of the root is being looked at.
-#[derive(Debug)]
-struct Following {
-    job: JobId,
-    waiters: Waiters<()>,
-    since: EventSequence,
-    begun: Instant,
-}
-
 impl ServedRoot {
     pub(super) fn new(root: Arc<Root>, site: Rc<Site>, mounts: Option<Table>) -> ServedRoot {
         ServedRoot {
@@ -75,7 +63,6 @@ impl ServedRoot {
             number: 0,
             since: i64::MIN,
             is_untelling: false,
-            following: None,
             idle_sweep_at: None,
         }
     }
@@ -193,15 +180,15 @@ impl Store {
     /// told.
     pub(super) fn is_invalidated(
         &self,
-        pending: &PendingLookup,
+        look_up: &LookUp,
         dependencies: &job::Dependencies,
     ) -> bool {
         let directories = &self.watch.directories;
-        let since = pending.since.sequence;
+        let since = look_up.since.sequence;
         if let Some(walk) = &dependencies.walk {
             return directories.has_invalidated(walk, since);
         }
-        let Some(watched_path) = &pending.watched_path else {
+        let Some(watched_path) = &look_up.watched_path else {
             return false;
         };
         let found = directories.known(watched_path, &dependencies.plan, since);
@@ -213,24 +200,24 @@ impl Store {
         &mut self,
         entry: &Rc<Entry>,
         dependencies: &job::Dependencies,
-        pending: &PendingLookup,
+        look_up: &LookUp,
         now: &Now,
     ) {
-        let lookup = &dependencies.plan;
-        let directory = PathKey::new(pending.site.id, lookup.directory());
-        let (since, watched_path) = (pending.since, pending.watched_path.as_deref());
+        let plan = &dependencies.plan;
+        let directory = PathKey::new(look_up.site.id, plan.directory());
+        let (since, watched_path) = (look_up.since, look_up.watched_path.as_deref());
         let directories = &mut self.watch.directories;
         let found = match (&dependencies.walk, watched_path) {
             (Some(walk), _) => directories.walked(walk, since.sequence),
-            (None, Some(watched_path)) => directories.known(watched_path, lookup, since.sequence),
+            (None, Some(watched_path)) => directories.known(watched_path, plan, since.sequence),
             (None, None) => WatchState::Unwatched(Unwatched::FileSystem, Vec::new()),
         };
-        let mut lifetime = pending.site.policy.revalidate;
+        let mut lifetime = look_up.site.policy.revalidate;
         let (mut held, mut polled, mut refused) = (None, Some(Vec::new()), None);
         match found {
             WatchState::Stable(keys) => {
                 if let Some(walk) = &dependencies.walk {
-                    directories.remember(directory, walk, lookup);
+                    directories.remember(directory, walk, plan);
                 }
                 // What has another name may be changed through it: no event here would tell.
                 if dependencies.is_linked {
@@ -319,78 +306,61 @@ impl Store {
     /// Where the path of the root may lead elsewhere by now, requests wait until that is known. Where its storage
     /// does not say so for long, they go on without.
     pub(super) fn wait_for_root(&mut self, requester: Requester<'_>, now: &Now) -> Option<Asked> {
-        if !self.watch.directories.is_root_stale() && self.served_root.following.is_none() {
-            return None;
-        }
-        if self.served_root.following.is_none() {
-            self.follow_root(now)?;
-        }
-        let following = self.served_root.following.as_mut()?;
-        let taken = now.monotonic.saturating_duration_since(following.begun);
+        let (job, check) = match self.jobs.root_check() {
+            Some((job, check, _)) => (job, check),
+            None if self.watch.directories.is_root_stale() => self.follow_root(now)?,
+            None => return None,
+        };
+        let taken = now.monotonic.saturating_duration_since(check.begun);
         if (ROOT_PATIENCE..self.staleness.limit()).contains(&taken) {
             self.note_stale(None, taken, requester.site, now);
             return None;
         }
-        following.waiters.join(requester.by.id, ());
-        Some(Asked::Waiting(following.job))
+        self.jobs.join(job, (requester.by.id, Promise::Again));
+        Some(Asked::Waiting(job))
     }
 
-    /// Somebody no longer waits for the root.
-    pub(super) fn leave_following(&mut self, job: JobId, id: RequestId) {
-        if let Some(following) = &mut self.served_root.following
-            && following.job == job
-        {
-            following.waiters.leave(id);
-        }
-    }
-
-    /// When those who wait for the root go on without.
-    pub(super) fn root_patience_ends(&self, now: Instant) -> Option<Instant> {
-        let following = self.served_root.following.as_ref()?;
-        let is_awaited = !following.waiters.is_empty()
-            && ROOT_PATIENCE < self.staleness.limit()
-            && now < following.begun + self.staleness.limit();
-        is_awaited.then(|| following.begun + ROOT_PATIENCE)
+    /// When those who wait for the root go on without, and the job that they wait for.
+    pub(super) fn root_patience_ends(&self, now: Instant) -> Option<(Instant, JobId)> {
+        let (job, check, is_awaited) = self.jobs.root_check()?;
+        let limit = self.staleness.limit();
+        let goes_on = is_awaited && ROOT_PATIENCE < limit && now < check.begun + limit;
+        goes_on.then(|| (check.begun + ROOT_PATIENCE, job))
     }
 
     /// Has them ask once more.
     pub(super) fn expire_root_patience(&mut self, now: &Now) {
-        let is_over = |ends| ends <= now.monotonic;
-        if self.root_patience_ends(now.monotonic).is_some_and(is_over)
-            && let Some(following) = &mut self.served_root.following
+        if let Some((ends, job)) = self.root_patience_ends(now.monotonic)
+            && ends <= now.monotonic
         {
-            let waiters = std::mem::take(&mut following.waiters).in_order();
-            let again = CompletedJob::again(following.job);
-            self.deliveries
-                .answer(again, waiters.into_iter().map(|(id, ())| id));
+            let waiters = self.jobs.take_waiters(job);
+            self.deliveries.again(job, waiters);
         }
     }
 
-    fn follow_root(&mut self, now: &Now) -> Option<()> {
+    fn follow_root(&mut self, now: &Now) -> Option<(JobId, RootCheck)> {
         let directories = &mut self.watch.directories;
         let watches = Arc::clone(directories.watches()?);
         directories.follow_root();
-        let since = directories.sequence();
-        let follow = Follow::new(Arc::clone(&self.served_root.root), watches);
-        let job = self
-            .queue
-            .submit_unbounded(Owner::Server, Job::Follow(follow));
-        self.served_root.following = Some(Following {
-            job,
-            waiters: Waiters::default(),
-            since,
+        let check = RootCheck {
+            since: directories.sequence(),
             begun: now.monotonic,
-        });
-        Some(())
+        };
+        let follow = Job::Follow(Follow::new(Arc::clone(&self.served_root.root), watches));
+        let job = self.jobs.submit_own(follow, Purpose::FollowRoot(check));
+        Some((job, check))
     }
 
-    /// Takes in where the path of the root leads. Where that has changed again meanwhile, those who
-    /// wait go on waiting.
-    pub(super) fn followed(&mut self, job: JobId, walk: &Walk, root: Option<Arc<Root>>, now: &Now) {
-        let Some(following) = self.served_root.following.take() else {
-            return;
-        };
-        self.watch.directories.watch_root(walk, following.since);
+    /// Takes in where the path of the root leads. Where that has changed again meanwhile, it is followed again, and
+    /// those who ask once more wait for that.
+    pub(super) fn followed(
+        &mut self,
+        check: RootCheck,
+        walk: &Walk,
+        root: Option<Arc<Root>>,
+        now: &Now,
+    ) {
+        self.watch.directories.watch_root(walk, check.since);
         if let Some(root) = root {
             self.serve(root, now);
         }
@@ -399,13 +369,8 @@ impl Store {
             self.paths.distrust_all();
         }
         if self.watch.directories.is_root_stale() {
-            // Whoever waits does so for the job that comes: those of this one are told again.
             self.follow_root(now);
         }
-        let again = CompletedJob::again(job);
-        let waiters = following.waiters.in_order();
-        self.deliveries
-            .answer(again, waiters.into_iter().map(|(id, ())| id));
     }
 
     /// What the way to the root is to be watched through, if it is.

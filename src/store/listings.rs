@@ -10,6 +10,8 @@ use std::rc::{Rc, Weak};
 use foldhash::fast::RandomState;
 use lru::LruCache;
 
+use super::complete::Keeping;
+use super::lookups::LookUp;
 use super::{Asked, LookupMode, LookupResult, Requester, Store};
 use crate::cache::entry::{Entry, Resolution, Validity};
 use crate::cache::key::{PathKey, PathKeyBuf};
@@ -22,7 +24,6 @@ use crate::job::{Dependencies, Listing};
 use crate::site::listing;
 use crate::site::resolve::{self, Listed, LookupPlan};
 use crate::site::response::Fixed;
-use crate::store::lookups::PendingLookup;
 use crate::sys::memory::{Copied, Memory};
 
 /// Directories whose pages are known.
@@ -193,32 +194,32 @@ impl Store {
     /// Takes in the page of a directory that was made.
     pub(super) fn listed(
         &mut self,
-        pending: &PendingLookup,
+        look_up: &LookUp,
         listing: Listing,
         dependencies: &Dependencies,
-        is_remembered: bool,
+        keeping: Keeping,
         now: &Now,
     ) -> LookupResult {
         let bytes = Rc::new(Memory::Copied(Copied::page(listing.page)));
-        self.drop_path(pending.key());
-        match is_remembered {
-            true => {
+        self.drop_path(look_up.key());
+        match keeping {
+            Keeping::Remembered => {
                 let entry = Rc::new(Entry::new(Resolution::Listed));
-                self.trust(&entry, dependencies, pending, now);
-                let directory = PathKey::new(pending.site.id, dependencies.plan.directory());
+                self.trust(&entry, dependencies, look_up, now);
+                let directory = PathKey::new(look_up.site.id, dependencies.plan.directory());
                 self.pages.insert(directory, entry, listing.digest, &bytes);
             }
-            false => self.forget(dependencies, pending.since),
+            Keeping::Forgotten => self.forget(dependencies, look_up.since),
         }
         LookupResult::Document(document(bytes))
     }
 
     /// A directory leads to something else than a page.
-    pub(super) fn not_listed(&mut self, pending: &PendingLookup, dependencies: &Dependencies) {
-        if let Some(entry) = &pending.entry
+    pub(super) fn not_listed(&mut self, look_up: &LookUp, dependencies: &Dependencies) {
+        if let Some(entry) = &look_up.entry
             && let Resolution::Listed = entry.resolution
         {
-            let directory = PathKey::new(pending.site.id, dependencies.plan.directory());
+            let directory = PathKey::new(look_up.site.id, dependencies.plan.directory());
             self.pages.remove(directory);
         }
     }

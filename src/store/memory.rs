@@ -1,13 +1,12 @@
 //! What the caches and the disk queue hold, by part of the budget, and how they give way when it is used up.
 
-use super::{PendingMapping, Store};
+use super::Store;
 use crate::cache::{TableBytes, entry_and_path_bytes};
-use crate::job::Job;
 use crate::memory::plan::{Holdings, Kept, Victim};
-use crate::memory::{Part, Parts, table_bytes};
+use crate::memory::{Part, Parts};
 use crate::site::representation::head_bytes;
 use crate::sys::allocator::block_length;
-use crate::sys::file::{FileVersion, OpenFile};
+use crate::sys::file::OpenFile;
 use crate::sys::memory::{Memory, copied_bytes, page_bytes};
 
 /// Bytes of a reference-counted value: two counters before it.
@@ -32,21 +31,18 @@ impl Store {
         parts.add(Part::Statistics, statistics + self.top.memory_bytes());
         parts.add(Part::Copies, copied_bytes());
         parts.add(Part::Pages, page_bytes());
-        let pending_mappings = self.pending_mappings.capacity();
         let files = maps.table
             + open.table
             + self.maps.entry_count() as u64 * counted::<Memory>()
             + self.descriptors.entry_count() as u64 * counted::<OpenFile>()
             + self.watch.file_bytes()
-            + self.residency.memory_bytes()
-            + table_bytes(pending_mappings, size_of::<(FileVersion, PendingMapping)>());
+            + self.residency.memory_bytes();
         parts.add(Part::Files, files);
         let paths = paths.table + entry_and_path_bytes() + self.past.memory_bytes();
         parts.add(Part::Paths, paths + self.rechecks.memory_bytes());
         parts.add(Part::Heads, head_bytes());
         parts.add(Part::Directories, self.watch.directories.memory_bytes());
-        let waiting = self.queue.waiting_count() + self.queue.depth();
-        parts.add(Part::Jobs, waiting as u64 * block_length(size_of::<Job>()));
+        parts.add(Part::Jobs, self.jobs.memory_bytes());
     }
 
     /// What the kernel keeps for the caches. O(1).

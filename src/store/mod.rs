@@ -11,8 +11,9 @@ mod departures;
 mod entry_cost;
 pub(crate) mod event_sync;
 mod freshness;
+mod jobs;
 mod listings;
-pub(crate) mod lookups;
+mod lookups;
 mod memory;
 mod mounts;
 pub(crate) mod numbers;
@@ -22,6 +23,7 @@ pub(crate) mod queue;
 mod recheck;
 pub(crate) mod request;
 pub(crate) mod residency;
+mod sending;
 mod stale;
 mod status;
 mod waiters;
@@ -35,12 +37,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use foldhash::HashMap;
 use foldhash::fast::RandomState;
 use lru::LruCache;
 
 use content::Counted;
-pub(crate) use content::{Ready, RequestOwner, Requester};
+pub(crate) use content::{RequestOwner, Requester};
+pub(crate) use sending::Ready;
 
 use crate::cache::content::{Budget, ContentCache};
 use crate::cache::curve::TakenIn;
@@ -64,7 +66,6 @@ use crate::store::probe::Probe;
 use crate::store::queue::JobQueue;
 use crate::store::residency::Residency;
 use crate::store::warming::{Origin, Warming};
-use crate::store::watch::directories::EventSequence;
 use crate::store::watch::{Change, Watch};
 use crate::sys::beneath::Root;
 use crate::sys::file::{FileVersion, OpenFile};
@@ -73,8 +74,8 @@ use crate::sys::watches::Watches;
 use deliveries::{Deliveries, Delivery};
 pub(crate) use freshness::FoundRoot;
 use freshness::ServedRoot;
+use jobs::{Jobs, Purpose};
 use listings::Pages;
-use lookups::Lookups;
 use outdated::Outdated;
 use recheck::Rechecks;
 use stale::Staleness;
@@ -188,21 +189,12 @@ struct CacheReport {
     pub stale: Option<Duration>,
 }
 
-/// A file that is being mapped.
-#[derive(Debug)]
-struct PendingMapping {
-    /// When its job was submitted.
-    since: EventSequence,
-    /// Whether nobody has asked for it.
-    is_prefetch: bool,
-}
-
 /// Caches and disk of all sites.
 #[derive(Debug)]
 pub(crate) struct Store {
     // The caches, the disk and each part of freshness, once.
-    /// Jobs on their way to the disk.
-    pub queue: JobQueue,
+    /// What the disk was asked.
+    jobs: Jobs,
     engine: EngineProfile,
     /// What jobs found out that nobody was told yet.
     deliveries: Deliveries,
@@ -233,20 +225,14 @@ pub(crate) struct Store {
     /// Answers from what the disk does not confirm in time.
     pub staleness: Staleness,
     rechecks: Rechecks,
-    /// Look-ups at the disk.
-    pub lookups: Lookups,
     /// Pages of directories.
     pages: Pages,
     /// Precompressed files that are older than their files.
     pub outdated: Outdated,
-    /// Files that are being mapped.
-    pending_mappings: HashMap<FileVersion, PendingMapping>,
     /// Windows of long files.
     pub residency: Residency,
     /// Mappings dropped because their pages had been taken away.
     pub mappings_gone: u64,
-    /// The requests that wait for mapped bytes to become resident.
-    populating: HashMap<JobId, RequestId>,
     /// What the caches are filled with before anybody asks.
     pub warming: Warming,
     /// Jobs of that under way at once.
@@ -324,7 +310,7 @@ impl Store {
             ResidencyPolicy::Any => 1,
         };
         Store {
-            queue: JobQueue::new(engine.depth_max, settings.disk_queue),
+            jobs: Jobs::new(JobQueue::new(engine.depth_max, settings.disk_queue)),
             engine,
             deliveries: Deliveries::default(),
             paths: PathCache::new(path_count_max),
@@ -342,13 +328,10 @@ impl Store {
             served_root: ServedRoot::new(root, site, mounts),
             staleness: Staleness::new(settings),
             rechecks: Rechecks::new(settings.recheck),
-            lookups: Lookups::default(),
             pages: Pages::default(),
             outdated: Outdated::default(),
-            pending_mappings: HashMap::default(),
             residency: Residency::new(),
             mappings_gone: 0,
-            populating: HashMap::default(),
             warming,
             warming_depth_max,
             state: State::of(settings.cache_state.clone()),
@@ -360,23 +343,23 @@ impl Store {
 
     /// The next job to hand to the engine, which has room for it. [`Store::complete`] is told what came of it.
     pub(crate) fn next_job(&mut self, now: &Now) -> Option<(JobId, Job)> {
-        let Store {
-            queue,
-            lookups,
-            residency,
-            ..
-        } = self;
-        let is_wanted = |job| lookups.is_wanted(job) || residency.is_wanted(job);
-        queue.next(now.monotonic, is_wanted)
+        self.jobs.next(now.monotonic)
     }
 
     /// Takes note of jobs that the engine has carried out, so that others get their places, and appends those that
     /// are given up.
     pub(crate) fn ended(&mut self, done: &mut Vec<(JobId, Done)>, now: &Now) {
-        for (job, done) in &*done {
-            self.queue.ended(*job, done, now.monotonic);
-        }
-        self.queue.take_given_up(done);
+        self.jobs.ended(done, now.monotonic);
+    }
+
+    /// Whether results of jobs that were given up wait for [`Store::ended`].
+    pub(crate) fn has_given_up(&self) -> bool {
+        self.jobs.has_given_up()
+    }
+
+    /// Submits a job of the loop's own. [`Store::complete`] gives its result back.
+    pub(crate) fn submit_for_loop(&mut self, job: Job) {
+        self.jobs.submit_own(job, Purpose::Loop);
     }
 
     /// One who waited, and what became of it. The caller tells a few in each iteration, so that hits that came
@@ -392,16 +375,17 @@ impl Store {
 
     /// A request no longer waits for a job: its time is over, or its connection.
     pub(crate) fn leave(&mut self, job: JobId, id: RequestId) {
-        self.lookups.leave(job, id);
-        self.residency.leave(job, id);
-        self.populating.remove(&job);
-        self.leave_following(job, id);
-        self.leave_recheck(job, id);
+        self.jobs.leave(job, id);
     }
 
     /// What is to be said on standard error.
     pub(crate) fn notices(&mut self) -> std::vec::Drain<'_, String> {
         self.notices.drain(..)
+    }
+
+    /// Remembers no more windows of long files than fit into so many bytes.
+    pub(crate) fn set_window_bytes_max(&mut self, bytes_max: u64) {
+        self.residency.set_bytes_max(bytes_max);
     }
 
     /// Tells the caches that time has passed.

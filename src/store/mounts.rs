@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::Store;
+use super::jobs::Purpose;
 use crate::job::{Job, OneShot};
 use crate::site::mounts::Table;
-use crate::store::queue::Owner;
 
 /// Whether the table is being read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +50,8 @@ impl Store {
         }
         self.served_root.mounts.reading = Reading::UnderWay;
         let once = OneShot::Mounts(Arc::clone(&self.served_root.root));
-        self.queue
-            .submit_unbounded(Owner::Server, Job::OneShot(once, None));
+        self.jobs
+            .submit_own(Job::OneShot(once, None), Purpose::ReadMounts);
     }
 
     /// Takes the table in. Changes that concern the site are rare, so everything is looked up again then.

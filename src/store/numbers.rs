@@ -76,14 +76,14 @@ impl Store {
         DiskNumbers {
             engine: self.engine.name,
             reason: self.engine.reason.clone(),
-            depth: self.queue.depth(),
-            waiting: self.queue.waiting_count(),
-            waiting_capacity: self.queue.waiting_count_max(),
-            refused: self.queue.refused(),
-            job_us: self.queue.latency().to_vec(),
-            job_us_total: micros(self.queue.latency().total()),
-            look_ups: self.lookups.count(),
-            windows: self.residency.pending_count(),
+            depth: self.jobs.queue().depth(),
+            waiting: self.jobs.queue().waiting_count(),
+            waiting_capacity: self.jobs.queue().waiting_count_max(),
+            refused: self.jobs.queue().refused(),
+            job_us: self.jobs.queue().latency().to_vec(),
+            job_us_total: micros(self.jobs.queue().latency().total()),
+            look_ups: self.jobs.look_up_count(),
+            windows: self.jobs.read_count(),
             mappings_gone: self.mappings_gone,
         }
     }

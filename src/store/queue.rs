@@ -231,7 +231,7 @@ impl JobQueue {
     }
 
     /// The next job to hand to the engine, which has room for it.
-    /// Look-ups and reads that `is_wanted` denies, because everybody has left, are given up instead.
+    /// Those that `is_wanted` denies, because everybody has left, are given up instead.
     pub(crate) fn next(
         &mut self,
         now: Instant,
@@ -242,8 +242,7 @@ impl JobQueue {
                 break;
             };
             // Whoever has waited too long has left; others may have joined a moment ago.
-            let is_for_clients = matches!(waiting.job, Job::Resolve(_) | Job::Warm(_));
-            if is_for_clients && !is_wanted(waiting.id) {
+            if !is_wanted(waiting.id) {
                 self.give_up(waiting, JobError::TimedOut);
                 continue;
             }

@@ -6,26 +6,21 @@
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
-use hashbrown::HashMap;
 use lru::LruCache;
 
+use super::jobs::{Comparison, NewJob, Promise, Purpose};
 use super::stale::PATIENCE;
-use super::{Asked, CompletedJob, Requester, Store};
+use super::{Asked, Requester, Store};
 use crate::cache::entry::{Entry, Resolution};
-use crate::cache::key::PathKeyBuf;
 use crate::clock::Now;
-use crate::conn::RequestId;
-use crate::job::JobId;
 use crate::job::{Compared, Job, OneShot, Recheck, Remembered};
 use crate::memory::lru_bytes;
 use crate::site::representation::Representation;
 use crate::site::resolve;
 use crate::site::sites::Site;
-use crate::store::queue::Owner;
-use crate::store::waiters::Waiters;
 use crate::sys::allocator::block_length;
 use crate::sys::file::FileVersion;
 
@@ -46,7 +41,8 @@ struct DueEntry {
 #[derive(Debug, Default)]
 struct Lane {
     waiting: Vec<DueEntry>,
-    under_way: Option<(JobId, Vec<Rc<Entry>>)>,
+    /// Whether a job compares some.
+    is_busy: bool,
 }
 
 impl Lane {
@@ -55,15 +51,6 @@ impl Lane {
         let paths: u64 = paths.map(|due| block_length(due.raw_path.len())).sum();
         paths + block_length(self.waiting.capacity() * size_of::<DueEntry>())
     }
-}
-
-/// A comparison that requests wait for: its entry was not used for long.
-#[derive(Debug)]
-struct Awaited {
-    key: PathKeyBuf,
-    entry: Rc<Entry>,
-    waiters: Waiters<()>,
-    begun: Instant,
 }
 
 /// How a path is told of changes.
@@ -90,8 +77,6 @@ pub(super) struct Rechecks {
     every: Duration,
     watched: Lane,
     polled: Lane,
-    awaited: HashMap<JobId, Awaited, RandomState>,
-    awaited_by_path: HashMap<PathKeyBuf, JobId, RandomState>,
     /// The digest of the content of versions of which the times did not tell that it had changed.
     edited: LruCache<FileVersion, NonZeroU64, RandomState>,
     compared: u64,
@@ -112,8 +97,6 @@ impl Rechecks {
             every,
             watched: Lane::default(),
             polled: Lane::default(),
-            awaited: HashMap::default(),
-            awaited_by_path: HashMap::default(),
             edited: LruCache::with_hasher(EDITED_COUNT_MAX, RandomState::default()),
             compared: 0,
             changed: 0,
@@ -222,44 +205,38 @@ impl Store {
         now: &Now,
     ) -> Option<Asked> {
         let key = requester.key(raw_path);
-        if let Some(job) = self.rechecks.awaited_by_path.get(&key)
-            && let Some(awaited) = self.rechecks.awaited.get_mut(job)
-        {
-            let taken = now.monotonic.saturating_duration_since(awaited.begun);
+        let waiter = (requester.by.id, Promise::Again);
+        if let Some((job, comparison)) = self.jobs.comparison(key) {
+            let taken = now.monotonic.saturating_duration_since(comparison.begun);
             if taken >= PATIENCE {
                 return None;
             }
-            awaited.waiters.join(requester.by.id, ());
-            return Some(Asked::Waiting(*job));
+            self.jobs.join(job, waiter);
+            return Some(Asked::Waiting(job));
         }
         let remembered = self.remembered(raw_path, entry, requester.site)?;
         let recheck = Recheck::new(Arc::clone(&self.served_root.root), vec![remembered]);
-        let job = Job::OneShot(OneShot::Recheck(recheck), None);
-        let job = self.queue.submit(requester.by.owner, job).ok()?;
-        let awaited = Awaited {
+        let comparison = Comparison {
             key: key.to_buf(),
             entry: Rc::clone(entry),
-            waiters: Waiters::of(requester.by.id, ()),
             begun: now.monotonic,
         };
-        self.rechecks.awaited.insert(job, awaited);
-        self.rechecks.awaited_by_path.insert(key.to_buf(), job);
+        let submitted = self.jobs.submit(NewJob {
+            job: Job::OneShot(OneShot::Recheck(recheck), None),
+            owner: requester.by.owner,
+            purpose: Purpose::Compare(comparison),
+            waiter: Some(waiter),
+        });
+        let job = submitted.ok()?;
         self.staleness.await_began(job, now);
         Some(Asked::Waiting(job))
-    }
-
-    /// Somebody no longer waits.
-    pub(super) fn leave_recheck(&mut self, job: JobId, id: RequestId) {
-        if let Some(awaited) = self.rechecks.awaited.get_mut(&job) {
-            awaited.waiters.leave(id);
-        }
     }
 
     /// Begins to compare what waits for it.
     pub(crate) fn recheck_waiting(&mut self) {
         for told in [ChangeNotice::ByEvents, ChangeNotice::Never] {
             let lane = self.rechecks.lane(told);
-            if lane.under_way.is_some() || lane.waiting.is_empty() {
+            if lane.is_busy || lane.waiting.is_empty() {
                 continue;
             }
             let left = lane.waiting.len().saturating_sub(BATCH_COUNT_MAX);
@@ -273,8 +250,9 @@ impl Store {
             }
             let recheck = Recheck::new(Arc::clone(&self.served_root.root), remembered);
             let job = Job::OneShot(OneShot::Recheck(recheck), None);
-            let job = self.queue.submit_unbounded(Owner::Server, job);
-            self.rechecks.lane(told).under_way = Some((job, entries));
+            self.jobs
+                .submit_own(job, Purpose::CompareBatch(told, entries));
+            self.rechecks.lane(told).is_busy = true;
         }
     }
 
@@ -290,27 +268,28 @@ impl Store {
         })
     }
 
-    /// Takes in how a batch compared.
-    pub(super) fn rechecked(&mut self, job: JobId, compared: &[Compared], now: &Now) {
-        if let Some(awaited) = self.rechecks.awaited.remove(&job) {
-            self.rechecks.awaited_by_path.remove(&awaited.key);
-            if let Some(compared) = compared.first() {
-                self.take_in(&awaited.entry, *compared, now);
-            }
-            // Where nothing was compared, it is not waited for again.
-            awaited.entry.confirm(now, self.paths.generation());
-            self.plan_recheck(&awaited.entry);
-            let waiters = awaited.waiters.in_order().into_iter().map(|(id, ())| id);
-            return self.deliveries.answer(CompletedJob::again(job), waiters);
+    /// Takes in how an entry compared that requests wait for.
+    pub(super) fn compared(&mut self, comparison: &Comparison, compared: &[Compared], now: &Now) {
+        let entry = &comparison.entry;
+        if let Some(compared) = compared.first() {
+            self.take_in(entry, *compared, now);
         }
-        for told in [ChangeNotice::ByEvents, ChangeNotice::Never] {
-            let lane = self.rechecks.lane(told);
-            let Some((_, entries)) = lane.under_way.take_if(|(own, _)| *own == job) else {
-                continue;
-            };
-            for (entry, compared) in entries.into_iter().zip(compared) {
-                self.take_in(&entry, *compared, now);
-            }
+        // Where nothing was compared, it is not waited for again.
+        entry.confirm(now, self.paths.generation());
+        self.plan_recheck(entry);
+    }
+
+    /// Takes in how a batch compared.
+    pub(super) fn compared_batch(
+        &mut self,
+        told: ChangeNotice,
+        entries: &[Rc<Entry>],
+        compared: &[Compared],
+        now: &Now,
+    ) {
+        self.rechecks.lane(told).is_busy = false;
+        for (entry, compared) in entries.iter().zip(compared) {
+            self.take_in(entry, *compared, now);
         }
     }
 
@@ -332,19 +311,6 @@ impl Store {
         if entry.is_watched() && entry.confirm(now, self.paths.generation()) {
             self.plan_recheck(entry);
         }
-    }
-
-    /// Those who wait for a comparison that takes longer than they wait for it.
-    pub(super) fn impatient_of(&mut self, job: JobId) -> Vec<RequestId> {
-        let awaited = self.rechecks.awaited.get_mut(&job);
-        let waiters = awaited.map(|awaited| std::mem::take(&mut awaited.waiters).in_order());
-        let waiters = waiters.unwrap_or_default().into_iter();
-        waiters.map(|(id, ())| id).collect()
-    }
-
-    /// Whether a comparison is under way.
-    pub(super) fn is_awaited(&self, job: JobId) -> bool {
-        self.rechecks.awaited.contains_key(&job)
     }
 
     /// How much was compared.

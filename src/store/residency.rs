@@ -1,4 +1,4 @@
-//! Which windows of open files are known to be in the page cache, and which are being brought there.
+//! Which windows of open files are known to be in the page cache.
 //!
 //! `sendfile` waits for the disk whatever flags its file has. So windows are read once by a job before
 //! they are sent. Whether one that was read or sent before is there still, `cachestat` tells those
@@ -7,22 +7,14 @@
 //! for some seconds, and while it is in the midst of it: a peer that takes a window in ten pieces would have it, and
 //! the one after it, read ten times.
 
-use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 use lru::LruCache;
 
-use crate::cache::entry::Entry;
-use crate::conn::RequestId;
-use crate::job::JobId;
-use crate::job::Opened;
 use crate::store::probe::Probe;
-use crate::store::waiters::Waiters;
 use crate::sys::file::{FileVersion, OpenFile};
 
 /// Length of a window in bytes: what one job reads, and what one connection has ready to be sent.
@@ -35,7 +27,7 @@ pub(crate) const TRUST: Duration = Duration::from_secs(5);
 pub(crate) const TRUST_MAPPED: Duration = Duration::from_secs(1);
 /// Windows read at once before nothing is read ahead any more: 64 MiB over all connections. What a
 /// connection waits for is read all the same, within the bounds of the queue for the disk.
-const WINDOWS_UNDER_WAY_MAX: usize = 128;
+pub(super) const WINDOWS_UNDER_WAY_MAX: usize = 128;
 /// Windows remembered: 32 GiB of files, in about 6 MiB of memory.
 const WINDOW_COUNT_MAX: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
 
@@ -85,6 +77,11 @@ impl Window {
         }
     }
 
+    /// The version that it is of.
+    pub(super) fn version(&self) -> FileVersion {
+        self.version
+    }
+
     /// The bytes of the file that it covers.
     pub(crate) fn bytes(&self) -> Range<u64> {
         let start = self.index * WINDOW_LENGTH;
@@ -101,43 +98,10 @@ impl Window {
     }
 }
 
-/// What those who wait for a window are to be answered from; `None` if that is under way already.
-pub(crate) type Promised = Option<Rc<Entry>>;
-
-/// Who waits for a window.
-#[derive(Debug)]
-pub(crate) struct Waiter {
-    /// The request.
-    pub id: RequestId,
-    /// See [`Promised`].
-    pub entry: Promised,
-}
-
-/// A window that a job is reading.
-#[derive(Debug)]
-struct PendingRead {
-    job: JobId,
-    file: Arc<OpenFile>,
-    waiters: Waiters<Promised>,
-    /// Whether it was begun before anybody waited.
-    is_prefetch: bool,
-}
-
-/// A window that was read, or could not be.
-#[derive(Debug)]
-pub(crate) struct Read {
-    /// The file.
-    pub opened: Opened,
-    /// Who waited for it.
-    pub waiters: Waiters<Promised>,
-}
-
 /// What is known of windows.
 #[derive(Debug)]
 pub(crate) struct Residency {
     used: LruCache<Window, Use, RandomState>,
-    pending: HashMap<Window, PendingRead, RandomState>,
-    by_job: HashMap<JobId, Window, RandomState>,
 }
 
 impl Residency {
@@ -145,11 +109,7 @@ impl Residency {
     pub(crate) fn new() -> Residency {
         let mut used = LruCache::unbounded_with_hasher(RandomState::default());
         used.resize(WINDOW_COUNT_MAX);
-        Residency {
-            used,
-            pending: HashMap::default(),
-            by_job: HashMap::default(),
-        }
+        Residency { used }
     }
 
     /// Bytes of what is remembered.
@@ -213,87 +173,20 @@ impl Residency {
         }
     }
 
-    /// Whether a job reads the window.
-    pub(crate) fn is_pending(&self, window: Window) -> bool {
-        self.pending.contains_key(&window)
-    }
-
-    /// The job that reads the window, if there is one; `waiter`, if any, is told when it is done.
-    pub(crate) fn join(&mut self, window: Window, waiter: Option<Waiter>) -> Option<JobId> {
-        let pending = self.pending.get_mut(&window)?;
-        if let Some(Waiter { id, entry }) = waiter {
-            pending.waiters.join(id, entry);
-        }
-        Some(pending.job)
-    }
-
-    /// Notes a job that reads a window. Pages that are being read count as cached, so nothing is known of it
-    /// before the job is done.
-    pub(crate) fn begin(
-        &mut self,
-        window: Window,
-        job: JobId,
-        file: Arc<OpenFile>,
-        waiter: Option<Waiter>,
-    ) {
+    /// A job reads a window. Pages that are being read count as cached, so nothing is known of it before the job
+    /// is done.
+    pub(crate) fn read_began(&mut self, window: Window) {
         self.used.pop(&window);
-        let is_prefetch = waiter.is_none();
-        let waiters = waiter.map_or_else(Waiters::default, |waiter| {
-            Waiters::of(waiter.id, waiter.entry)
-        });
-        let pending = PendingRead {
-            job,
-            file,
-            waiters,
-            is_prefetch,
+    }
+
+    /// A window was read.
+    pub(crate) fn was_read(&mut self, window: Window, now: Instant) {
+        let used = Use {
+            read: now,
+            last: now,
+            is_new: true,
         };
-        self.pending.insert(window, pending);
-        self.by_job.insert(job, window);
-    }
-
-    /// Somebody no longer waits.
-    pub(crate) fn leave(&mut self, job: JobId, id: RequestId) {
-        if let Some(window) = self.by_job.get(&job)
-            && let Some(pending) = self.pending.get_mut(window)
-        {
-            pending.waiters.leave(id);
-        }
-    }
-
-    /// Whether the window that a job is to read is of use to anybody.
-    pub(crate) fn is_wanted(&self, job: JobId) -> bool {
-        let window = self.by_job.get(&job);
-        let pending = window.and_then(|window| self.pending.get(window));
-        pending.is_some_and(|pending| pending.is_prefetch || !pending.waiters.is_empty())
-    }
-
-    /// Whether more may be read ahead of its use: windows under way are bounded over all
-    /// connections.
-    pub(crate) fn may_read_ahead(&self) -> bool {
-        self.pending.len() < WINDOWS_UNDER_WAY_MAX
-    }
-
-    /// Windows that jobs are reading.
-    pub(crate) fn pending_count(&self) -> usize {
-        self.pending.len()
-    }
-
-    /// A job is done. Only what was read counts as used.
-    pub(crate) fn finish(&mut self, job: JobId, is_read: bool, now: Instant) -> Option<Read> {
-        let window = self.by_job.remove(&job)?;
-        if is_read {
-            let used = Use {
-                read: now,
-                last: now,
-                is_new: true,
-            };
-            self.used.put(window, used);
-        }
-        let pending = self.pending.remove(&window)?;
-        Some(Read {
-            opened: Opened::new(pending.file, window.version),
-            waiters: pending.waiters,
-        })
+        self.used.put(window, used);
     }
 }
 
@@ -304,13 +197,13 @@ mod tests {
     use crate::sys::beneath::Root;
     use crate::sys::deferred_drops::DeferredDrops;
 
-    fn file() -> (tempfile::TempDir, Arc<OpenFile>, FileVersion) {
+    fn file() -> (tempfile::TempDir, OpenFile, FileVersion) {
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::write(directory.path().join("a"), "x").expect("a file");
         let root = Root::open(directory.path(), DeferredDrops::default()).expect("a root");
         let file = root.open_file(c"a").expect("a file");
         let version = file.describe().expect("a description").version;
-        (directory, Arc::new(file), version)
+        (directory, file, version)
     }
 
     #[test]
@@ -336,8 +229,8 @@ mod tests {
         ];
         for (ago, is_sent, place, cached, want, because) in cases {
             let (read, mut residency) = (Instant::now(), Residency::new());
-            residency.begin(window, JobId(1), Arc::clone(&file), None);
-            assert!(residency.finish(JobId(1), true, read).is_some());
+            residency.read_began(window);
+            residency.was_read(window, read);
             if is_sent {
                 residency.note_sent(window, read);
             }
@@ -351,41 +244,17 @@ mod tests {
     }
 
     #[test]
-    fn a_window_that_is_being_read_or_could_not_be_is_not_sent() {
+    fn a_window_that_is_being_read_again_is_not_sent() {
         let (_directory, file, version) = file();
         let (now, mut residency) = (Instant::now(), Residency::new());
         let (window, probe) = (Window::at(version, 0), FakeProbe::default());
-        residency.begin(window, JobId(1), Arc::clone(&file), None);
-        assert!(residency.is_pending(window) && residency.is_wanted(JobId(1)));
-        assert!(!residency.is_resident(window, &file, WindowUse::Start, &probe, now));
-        assert!(residency.finish(JobId(1), false, now).is_some());
-        assert!(!residency.is_resident(window, &file, WindowUse::Start, &probe, now));
-        assert!(
-            residency.finish(JobId(1), true, now).is_none(),
-            "it is over"
-        );
-    }
-
-    #[test]
-    fn a_read_that_everybody_has_left_is_not_wanted() {
-        let (_directory, file, version) = file();
-        let id = |index| {
-            RequestId::http1(crate::conn::ConnectionId {
-                index,
-                generation: 1,
-            })
+        let is_resident = |residency: &mut Residency| {
+            residency.is_resident(window, &file, WindowUse::Start, &probe, now)
         };
-        let waiter = |index| Waiter {
-            id: id(index),
-            entry: None,
-        };
-        let mut residency = Residency::new();
-        let window = Window::at(version, 0);
-        residency.begin(window, JobId(1), file, Some(waiter(1)));
-        assert_eq!(residency.join(window, Some(waiter(2))), Some(JobId(1)));
-        residency.leave(JobId(1), id(1));
-        assert!(residency.is_wanted(JobId(1)));
-        residency.leave(JobId(1), id(2));
-        assert!(!residency.is_wanted(JobId(1)));
+        assert!(!is_resident(&mut residency), "nothing is known of it");
+        residency.was_read(window, now);
+        assert!(is_resident(&mut residency));
+        residency.read_began(window);
+        assert!(!is_resident(&mut residency));
     }
 }

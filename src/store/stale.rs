@@ -19,21 +19,20 @@ use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 
+use super::jobs::Purpose;
+use super::lookups::{Aim, LookUp};
 use super::recheck::ChangeNotice;
-use super::{Asked, CompletedJob, LookupMode, Requester, Store};
+use super::{Asked, LookupMode, Requester, Store};
 use crate::cache::entry::Entry;
 use crate::cache::key::PathKey;
 use crate::clock::Now;
 use crate::http::facts::Facts;
 use crate::http::status::Status;
 use crate::job::JobId;
-use crate::job::{Dependencies, Job, Outcome};
+use crate::job::{Job, Outcome};
 use crate::settings::Settings;
 use crate::site::response::Fixed;
 use crate::site::sites::Site;
-use crate::store::lookups::{PendingLookup, Purpose};
-use crate::store::queue::Owner;
-use crate::store::waiters::Waiters;
 
 /// How long a request waits for the check of an entry that could be answered from. Longer than a healthy disk or
 /// network takes; shorter than a reader notices.
@@ -223,10 +222,10 @@ impl Store {
         };
         let since = self.since();
         let pending = self
-            .lookups
-            .of_path(key)
-            .filter(|pending| pending.is_as_of(since));
-        let taken = pending.map(|pending| now.monotonic.saturating_duration_since(pending.begun));
+            .jobs
+            .look_up(key)
+            .filter(|look_up| look_up.is_as_of(since));
+        let taken = pending.map(|look_up| now.monotonic.saturating_duration_since(look_up.begun));
         if age >= staleness.limit {
             return match taken {
                 Some(taken) if taken >= staleness.disk_timeout => StaleDecision::GivenUp,
@@ -288,7 +287,7 @@ impl Store {
             return self.recheck(raw_path, entry, site, ChangeNotice::ByEvents);
         }
         let has_room = self.staleness.check_count < self.staleness.check_count_max;
-        if !has_room || self.lookups.is_pending(PathKey::new(site.id, raw_path)) {
+        if !has_room || self.jobs.is_looked_up(PathKey::new(site.id, raw_path)) {
             return;
         }
         let since = self.since();
@@ -299,56 +298,39 @@ impl Store {
         entry.begin_check();
         self.recheck_content(raw_path, entry, site, now);
         self.staleness.checks_ahead += 1;
-        let job = Job::Resolve(Box::new(resolve));
-        let job = self.queue.submit_unbounded(Owner::Server, job);
-        let pending = PendingLookup {
+        let look_up = LookUp {
             site: Rc::clone(site),
             raw_path: raw_path.into(),
             entry: Some(Rc::clone(entry)),
-            waiters: Waiters::default(),
             since,
             watched_path,
-            purpose: Purpose::Check,
+            aim: Aim::Check,
             begun: now.monotonic,
         };
+        let resolve = Job::Resolve(Box::new(resolve));
+        let job = self.jobs.submit_own(resolve, Purpose::LookUp(look_up));
         self.staleness.check_began(job, now);
-        self.lookups.begin(job, pending);
     }
 
     /// Whether requests do without a check that has failed: then its entry is answered from, and compared later.
-    pub(super) fn go_on_without(&self, pending: &PendingLookup, now: &Now) -> bool {
-        let Some(entry) = &pending.entry else {
+    pub(super) fn go_on_without(&self, look_up: &LookUp, now: &Now) -> bool {
+        let Some(entry) = &look_up.entry else {
             return false;
         };
         let age = entry.age(now, self.paths.generation());
         let goes_on =
-            pending.purpose == Purpose::Check && age.is_some_and(|age| age < self.staleness.limit);
+            look_up.aim == Aim::Check && age.is_some_and(|age| age < self.staleness.limit);
         if goes_on {
             entry.postpone_check(FAILED_PAUSE, now);
         }
         goes_on
     }
 
-    /// Tells those who waited for a check that has failed to ask once more.
-    pub(super) fn tell_again(
-        &mut self,
-        job: JobId,
-        pending: PendingLookup,
-        dependencies: &Dependencies,
-    ) {
-        self.forget(dependencies, pending.since);
-        let waiters = pending.waiters.in_order();
-        self.deliveries.answer(
-            CompletedJob::again(job),
-            waiters.into_iter().map(|(id, _)| id),
-        );
-    }
-
     /// When somebody's patience is over next.
     pub(crate) fn patience_timeout(&self, now: Instant) -> Option<Duration> {
         let oldest = self.staleness.young.front();
         let check = oldest.map(|(begun, _)| *begun + self.staleness.patience);
-        let root = self.root_patience_ends(now);
+        let root = self.root_patience_ends(now).map(|(ends, _)| ends);
         let soonest = check.into_iter().chain(root).min()?;
         Some(soonest.saturating_duration_since(now))
     }
@@ -356,35 +338,26 @@ impl Store {
     /// Has those ask once more whose check takes longer than they wait for it.
     pub(crate) fn expire_patience(&mut self, now: &Now) {
         while let Some((begun, job)) = self.staleness.young.front().copied() {
-            let generation = self.paths.generation();
-            let is_awaited = self.is_awaited(job);
-            let pending = self.lookups.find(job);
-            let is_under_way = pending.is_some() || is_awaited;
-            if is_under_way && begun + self.staleness.patience > now.monotonic {
+            let purpose = self.jobs.purpose(job);
+            if purpose.is_some() && begun + self.staleness.patience > now.monotonic {
                 break;
             }
             self.staleness.young.pop_front();
-            if is_awaited {
-                let waiters = self.impatient_of(job);
-                self.deliveries.answer(CompletedJob::again(job), waiters);
-                continue;
-            }
-            let Some(pending) = pending else {
-                continue;
+            let goes_on = match purpose {
+                Some(Purpose::LookUp(LookUp {
+                    entry: Some(entry), ..
+                })) => {
+                    self.staleness.late.insert(entry.device());
+                    let age = entry.age(now, self.paths.generation());
+                    age.is_some_and(|age| age < self.staleness.limit)
+                }
+                Some(Purpose::Compare(_)) => true,
+                _ => false,
             };
-            let Some(entry) = &pending.entry else {
-                continue;
-            };
-            self.staleness.late.insert(entry.device());
-            let age = entry.age(now, generation);
-            if age.is_none_or(|age| age >= self.staleness.limit) {
-                continue;
+            if goes_on {
+                let waiters = self.jobs.take_waiters(job);
+                self.deliveries.again(job, waiters);
             }
-            let waiters = std::mem::take(&mut pending.waiters).in_order();
-            self.deliveries.answer(
-                CompletedJob::again(job),
-                waiters.into_iter().map(|(id, _)| id),
-            );
         }
         self.expire_root_patience(now);
         self.look_through_stale(now);

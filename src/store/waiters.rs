@@ -47,6 +47,11 @@ impl<T> Waiters<T> {
         self.by_id.is_empty()
     }
 
+    /// The requests that wait, in the order of joining.
+    pub(crate) fn ids(self) -> impl Iterator<Item = RequestId> {
+        self.in_order().into_iter().map(|(id, _)| id)
+    }
+
     /// Those that wait, in the order of joining.
     pub(crate) fn in_order(self) -> Vec<(RequestId, T)> {
         let mut waiters: Vec<_> = self.by_id.into_iter().collect();

@@ -7,15 +7,14 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{LookupResult, Store};
-use crate::cache::entry::Resolution;
+use super::Store;
+use super::jobs::{Demand, Purpose};
+use super::lookups::{Aim, LookUp};
+use crate::cache::entry::Entry;
 use crate::cache::key::PathKey;
 use crate::clock::Now;
 use crate::job::{Job, OneShot, Opened, Resolve, Save};
 use crate::site::resolve;
-use crate::store::lookups::{PendingLookup, Purpose};
-use crate::store::queue::Owner;
-use crate::store::waiters::Waiters;
 use crate::store::warming::{self, Next};
 use crate::sys::output::OutputError;
 
@@ -51,8 +50,8 @@ impl Store {
     /// Whether something could be warmed now.
     pub(crate) fn may_warm(&self) -> bool {
         self.warming.is_wanting()
-            && self.queue.waiting_count() == 0
-            && self.queue.depth() < self.warming_depth_max
+            && self.jobs.queue().waiting_count() == 0
+            && self.jobs.queue().depth() < self.warming_depth_max
             && !self.watch.directories.is_root_stale()
     }
 
@@ -61,10 +60,10 @@ impl Store {
         while self.may_warm() {
             match self.warming.next() {
                 Next::Path(path) => self.warm_path(&path, now),
-                Next::Load(path) => self.once(OneShot::Load(path)),
+                Next::Load(path) => self.once(OneShot::Load(path), Purpose::LoadPaths),
                 Next::Names(directory) => {
                     let root = Arc::clone(&self.served_root.root);
-                    self.once(OneShot::Names(root, directory));
+                    self.once(OneShot::Names(root, directory), Purpose::ReadNames);
                 }
                 Next::Say(line) => self.notices.push(line),
                 Next::Wait | Next::Over => return,
@@ -72,9 +71,8 @@ impl Store {
         }
     }
 
-    fn once(&mut self, once: OneShot) {
-        self.queue
-            .submit_unbounded(Owner::Server, Job::OneShot(once, None));
+    fn once(&mut self, once: OneShot, purpose: Purpose) {
+        self.jobs.submit_own(Job::OneShot(once, None), purpose);
     }
 
     fn warm_path(&mut self, raw_path: &[u8], now: &Now) {
@@ -83,7 +81,7 @@ impl Store {
         }
         let site = Rc::clone(&self.served_root.site);
         let key = PathKey::new(site.id, raw_path);
-        let is_known = self.paths.holds(key) || self.lookups.is_pending(key);
+        let is_known = self.paths.holds(key) || self.jobs.is_looked_up(key);
         if is_known {
             return;
         }
@@ -92,28 +90,23 @@ impl Store {
         };
         let since = self.since();
         let (place, watched_path) = self.lookup_site(&lookup, &site, now);
-        let job = Job::Resolve(Box::new(Resolve::new(lookup, place)));
-        let job = self.queue.submit_unbounded(Owner::Server, job);
-        let pending = PendingLookup {
+        let resolve = Job::Resolve(Box::new(Resolve::new(lookup, place)));
+        let look_up = LookUp {
             site,
             raw_path: raw_path.into(),
             entry: None,
-            waiters: Waiters::default(),
             since,
             watched_path,
-            purpose: Purpose::Ahead,
+            aim: Aim::Prefetch,
             begun: now.monotonic,
         };
-        self.lookups.begin(job, pending);
+        self.jobs.submit_own(resolve, Purpose::LookUp(look_up));
         self.warming.begin();
     }
 
     /// Has the files of an entry mapped, as far as there is room.
-    pub(super) fn warm_bytes(&mut self, result: &LookupResult, opened: &[Opened], now: &Now) {
-        let LookupResult::Entry(entry) = result else {
-            return;
-        };
-        let Resolution::File { variants, .. } = &entry.resolution else {
+    pub(super) fn warm_bytes(&mut self, entry: &Entry, opened: &[Opened], now: &Now) {
+        let Some(variants) = entry.variants() else {
             return;
         };
         self.warming.found();
@@ -125,7 +118,7 @@ impl Store {
                 && !self.maps.holds(&version)
                 && let Some(file) = opened.iter().find(|opened| opened.version == version)
             {
-                self.map(&file.file, version, true, now);
+                self.map(&file.file, version, Demand::Prefetch, now);
             }
         }
     }
@@ -146,7 +139,7 @@ impl Store {
                 may_replace: warming::is_list,
             };
             self.state.saving = Saving::Writing;
-            self.once(OneShot::Save(save));
+            self.once(OneShot::Save(save), Purpose::SaveState);
         }
     }
 

@@ -11,7 +11,6 @@ use crate::observe::iterations::Work;
 use crate::observe::status::MemoryNumbers;
 use crate::server::memory::{Holders, MemoryControl, gather};
 use crate::server::places::Oldest;
-use crate::store::queue::Owner;
 use crate::sys::allocator;
 use crate::sys::memory::{copied_bytes, set_page_bytes_max};
 
@@ -56,7 +55,7 @@ impl EventLoop {
             self.memory.has_no_reserve();
         }
         let windows = self.memory.target() / WINDOW_SHARE;
-        self.store.residency.set_bytes_max(windows);
+        self.store.set_window_bytes_max(windows);
         let fitting = connection_count_fitting(self.memory.budget());
         self.acceptor.fit_to(fitting);
         if self.memory.has_room(kept) {
@@ -120,7 +119,7 @@ impl EventLoop {
     pub(super) fn measure_memory(&mut self) {
         if let Some(job) = self.memory.measure(self.now.monotonic) {
             set_page_bytes_max(self.memory.budget() / PAGE_SHARE);
-            self.store.queue.submit_unbounded(Owner::Server, job);
+            self.store.submit_for_loop(job);
         }
     }
 

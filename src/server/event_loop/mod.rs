@@ -37,7 +37,6 @@ use crate::observe::notices::Notices;
 use crate::observe::status::{Access, SharedPages};
 use crate::site::sites::Sites;
 use crate::store::Store;
-use crate::store::queue::Owner;
 use crate::sys::file::FileTime;
 use crate::transport::Noted;
 
@@ -260,7 +259,7 @@ impl EventLoop {
         if !is_told
             || is_warming
             || is_giving_way
-            || self.store.queue.has_given_up()
+            || self.store.has_given_up()
             || self.engine.has_results()
             || self.acceptor.is_ready()
         {
@@ -470,7 +469,7 @@ impl EventLoop {
             notices.push(&line);
         }
         for job in log.jobs().chain(notices.next_job()) {
-            store.queue.submit_unbounded(Owner::Server, job);
+            store.submit_for_loop(job);
         }
     }
 }

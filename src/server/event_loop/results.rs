@@ -40,6 +40,9 @@ impl EventLoop {
     fn take_in(&mut self, done: &mut Vec<(JobId, Done)>) {
         let mut measured = None;
         for (job, done) in done.drain(..) {
+            let Some(done) = self.store.complete(job, done, &self.now) else {
+                continue;
+            };
             match done {
                 Done::Appended {
                     buffer,
@@ -55,7 +58,8 @@ impl EventLoop {
                     self.log.reopened(file, now);
                 }
                 Done::Measured(result) => measured = Some(result),
-                done => self.store.complete(job, done, &self.now),
+                // Closing of files, which the engine does for itself.
+                _ => {}
             }
         }
         if let Some(measured) = measured {

@@ -1,0 +1,471 @@
+//! The registry of jobs: one record for each, from its submission until its result is taken in.
+//!
+//! A record owns what its job is for, which requests wait for it, and what becomes of it when the last of them has
+//! left. Later requests join a job by what it is about: a thousand clients that ask for one cold file cost one open.
+//!
+//! ```text
+//!              submit                 take
+//!   (nothing) ────────► current ─────────────────► result is taken in, waiters are told
+//!                          │                 ▲
+//!                          │ superseded,     │
+//!                          ▼ or given up     │ take
+//!                      withdrawn ────────────┘ nobody joins it meanwhile; nothing is remembered of it
+//! ```
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use super::lookups::{Aim, Epoch, LookUp};
+use super::queue::{JobQueue, Owner, QueueFull};
+use super::recheck::ChangeNotice;
+use super::residency::Window;
+use super::waiters::Waiters;
+use crate::cache::entry::Entry;
+use crate::cache::key::{PathKey, PathKeyBuf};
+use crate::conn::RequestId;
+use crate::job::{Done, Job, JobId};
+use crate::memory::table_bytes;
+use crate::store::watch::directories::EventSequence;
+use crate::sys::allocator::block_length;
+use crate::sys::file::{FileVersion, OpenFile};
+
+/// What a job is for, with all that is to be known when it is done.
+#[derive(Debug)]
+pub(super) enum Purpose {
+    /// To find out what a path leads to.
+    LookUp(LookUp),
+    /// To make a window of a long file resident.
+    Read(WindowRead),
+    /// To make mapped bytes of an answer resident that were held up for long.
+    Populate,
+    /// To map a file for those who come later.
+    Map(Mapping),
+    /// To compare an entry that nobody used for long.
+    Compare(Comparison),
+    /// To compare entries that are in use.
+    CompareBatch(ChangeNotice, Vec<Rc<Entry>>),
+    /// To see whether the path of the root leads elsewhere.
+    FollowRoot(RootCheck),
+    /// To read what is mounted where.
+    ReadMounts,
+    /// To read a list of paths to fill the caches with.
+    LoadPaths,
+    /// To read the names in a directory to fill the caches with.
+    ReadNames,
+    /// To write down what was asked for most.
+    SaveState,
+    /// The loop's own: log lines, measurements. It takes their results in itself.
+    Loop,
+}
+
+/// A window that is being read.
+#[derive(Debug)]
+pub(super) struct WindowRead {
+    pub window: Window,
+    pub file: Arc<OpenFile>,
+    pub demand: Demand,
+}
+
+/// Whether a request waited for a job when it was submitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Demand {
+    /// One did.
+    Requested,
+    /// It was expected that one would.
+    Prefetch,
+}
+
+/// A file that is being mapped.
+#[derive(Debug)]
+pub(super) struct Mapping {
+    pub version: FileVersion,
+    /// Which events had been taken in when its job was submitted.
+    pub since: EventSequence,
+    pub demand: Demand,
+}
+
+/// An entry that is compared while requests wait.
+#[derive(Debug)]
+pub(super) struct Comparison {
+    /// By which it is looked up.
+    pub key: PathKeyBuf,
+    pub entry: Rc<Entry>,
+    pub begun: Instant,
+}
+
+/// The path of the root is being followed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RootCheck {
+    /// Which events had been taken in when its job was submitted.
+    pub since: EventSequence,
+    pub begun: Instant,
+}
+
+/// What a request gets when the job is done that it waits for.
+#[derive(Clone, Debug)]
+pub(super) enum Promise {
+    /// The result of the look-up. When the request came, these events had been taken in.
+    Result(EventSequence),
+    /// An answer from this entry.
+    Answer(Rc<Entry>),
+    /// It is looked up once more.
+    Again,
+    /// More of the content of its answer, which has begun.
+    Content,
+}
+
+/// What becomes of a job for which no request waits any more, as long as it was not begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum IfLeft {
+    /// The disk is not asked.
+    GiveUp,
+    /// It is carried out: those who come later need its result.
+    Keep,
+}
+
+impl Purpose {
+    fn if_left(&self) -> IfLeft {
+        match self {
+            Purpose::LookUp(look_up) if look_up.aim == Aim::Check => IfLeft::Keep,
+            Purpose::Read(read) if read.demand == Demand::Prefetch => IfLeft::Keep,
+            Purpose::LookUp(_) | Purpose::Read(_) | Purpose::Populate => IfLeft::GiveUp,
+            Purpose::Map(_)
+            | Purpose::Compare(_)
+            | Purpose::CompareBatch(..)
+            | Purpose::FollowRoot(_)
+            | Purpose::ReadMounts
+            | Purpose::LoadPaths
+            | Purpose::ReadNames
+            | Purpose::SaveState
+            | Purpose::Loop => IfLeft::Keep,
+        }
+    }
+}
+
+/// Whether a job is the one that newcomers join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It is.
+    Current,
+    /// Another has taken its place, or it was given up, or what it is about is of no use any more.
+    Withdrawn,
+}
+
+/// A job that was submitted.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub purpose: Purpose,
+    pub waiters: Waiters<Promise>,
+    pub standing: Standing,
+}
+
+impl Record {
+    /// Whether it is to be carried out.
+    fn is_wanted(&self) -> bool {
+        !self.waiters.is_empty() || self.purpose.if_left() == IfLeft::Keep
+    }
+}
+
+/// A request that waits, and for what.
+pub(super) type Waiter = (RequestId, Promise);
+
+/// A job that is to be submitted.
+#[derive(Debug)]
+pub(super) struct NewJob {
+    pub job: Job,
+    /// Who stands in line for it.
+    pub owner: Owner,
+    pub purpose: Purpose,
+    /// The request that needs it, if one does.
+    pub waiter: Option<Waiter>,
+}
+
+/// The current jobs, by what they are about.
+#[derive(Debug, Default)]
+struct Index {
+    look_ups: HashMap<PathKeyBuf, JobId, RandomState>,
+    comparisons: HashMap<PathKeyBuf, JobId, RandomState>,
+    reads: HashMap<Window, JobId, RandomState>,
+    mappings: HashMap<FileVersion, JobId, RandomState>,
+    root: Option<JobId>,
+}
+
+impl Index {
+    /// Has newcomers join this job. Gives the one that they have joined before.
+    fn insert(&mut self, purpose: &Purpose, job: JobId) -> Option<JobId> {
+        match purpose {
+            Purpose::LookUp(look_up) => self.look_ups.insert(look_up.key().to_buf(), job),
+            Purpose::Compare(comparison) => self.comparisons.insert(comparison.key.clone(), job),
+            Purpose::Read(read) => self.reads.insert(read.window, job),
+            Purpose::Map(mapping) => self.mappings.insert(mapping.version, job),
+            Purpose::FollowRoot(_) => self.root.replace(job),
+            _ => None,
+        }
+    }
+
+    /// Has nobody join the current job for this.
+    fn remove(&mut self, purpose: &Purpose) {
+        match purpose {
+            Purpose::LookUp(look_up) => drop(self.look_ups.remove(&look_up.key())),
+            Purpose::Compare(comparison) => drop(self.comparisons.remove(&comparison.key)),
+            Purpose::Read(read) => drop(self.reads.remove(&read.window)),
+            Purpose::Map(mapping) => drop(self.mappings.remove(&mapping.version)),
+            Purpose::FollowRoot(_) => self.root = None,
+            _ => {}
+        }
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        table_bytes(self.look_ups.capacity(), size_of::<(PathKeyBuf, JobId)>())
+            + table_bytes(
+                self.comparisons.capacity(),
+                size_of::<(PathKeyBuf, JobId)>(),
+            )
+            + table_bytes(self.reads.capacity(), size_of::<(Window, JobId)>())
+            + table_bytes(self.mappings.capacity(), size_of::<(FileVersion, JobId)>())
+    }
+}
+
+/// All jobs that were submitted and whose results were not taken in yet.
+#[derive(Debug)]
+pub(super) struct Jobs {
+    queue: JobQueue,
+    records: HashMap<JobId, Record, RandomState>,
+    index: Index,
+    /// Results of jobs that were given up, until they are taken in like all others.
+    given_up: Vec<(JobId, Done)>,
+    look_up_count: usize,
+}
+
+impl Jobs {
+    /// No jobs, before this queue.
+    pub(super) fn new(queue: JobQueue) -> Jobs {
+        Jobs {
+            queue,
+            records: HashMap::default(),
+            index: Index::default(),
+            given_up: Vec::new(),
+            look_up_count: 0,
+        }
+    }
+
+    /// Submits a job.
+    ///
+    /// # Errors
+    /// When the queue has no room for another job of this owner.
+    pub(super) fn submit(&mut self, new: NewJob) -> Result<JobId, QueueFull> {
+        let id = self.queue.submit(new.owner, new.job)?;
+        // It may have taken the place of another.
+        self.withdraw_given_up();
+        Ok(self.register(id, new.purpose, new.waiter))
+    }
+
+    /// The same where there must be room: an answer that has begun needs it, or the server does.
+    pub(super) fn submit_unbounded(&mut self, new: NewJob) -> JobId {
+        let id = self.queue.submit_unbounded(new.owner, new.job);
+        self.register(id, new.purpose, new.waiter)
+    }
+
+    /// Submits a job of the server's own, for which nobody waits.
+    pub(super) fn submit_own(&mut self, job: Job, purpose: Purpose) -> JobId {
+        self.submit_unbounded(NewJob {
+            job,
+            owner: Owner::Server,
+            purpose,
+            waiter: None,
+        })
+    }
+
+    fn register(&mut self, id: JobId, purpose: Purpose, waiter: Option<Waiter>) -> JobId {
+        let earlier = self.index.insert(&purpose, id);
+        if let Some(earlier) = earlier.and_then(|earlier| self.records.get_mut(&earlier)) {
+            earlier.standing = Standing::Withdrawn;
+        }
+        self.look_up_count += usize::from(matches!(purpose, Purpose::LookUp(_)));
+        let record = Record {
+            purpose,
+            waiters: waiter.map_or_else(Waiters::default, |(id, promise)| Waiters::of(id, promise)),
+            standing: Standing::Current,
+        };
+        self.records.insert(id, record);
+        id
+    }
+
+    /// Has nobody join a job any more.
+    fn withdraw(&mut self, job: JobId) {
+        if let Some(record) = self.records.get_mut(&job)
+            && record.standing == Standing::Current
+        {
+            record.standing = Standing::Withdrawn;
+            self.index.remove(&record.purpose);
+        }
+    }
+
+    /// What was given up answers nobody who comes now: the disk was not asked.
+    fn withdraw_given_up(&mut self) {
+        let begin = self.given_up.len();
+        self.queue.take_given_up(&mut self.given_up);
+        for index in begin..self.given_up.len() {
+            self.withdraw(self.given_up[index].0);
+        }
+    }
+
+    /// The next job to hand to the engine, which has room for it.
+    pub(super) fn next(&mut self, now: Instant) -> Option<(JobId, Job)> {
+        let records = &self.records;
+        let is_wanted = |job| records.get(&job).is_some_and(Record::is_wanted);
+        let next = self.queue.next(now, is_wanted);
+        if self.queue.has_given_up() {
+            self.withdraw_given_up();
+        }
+        next
+    }
+
+    /// Frees the places of jobs that the engine has carried out, and appends the results of those that were given up.
+    pub(super) fn ended(&mut self, done: &mut Vec<(JobId, Done)>, now: Instant) {
+        for (job, done) in &*done {
+            self.queue.ended(*job, done, now);
+        }
+        done.append(&mut self.given_up);
+    }
+
+    /// Whether results of jobs that were given up are to be taken in.
+    pub(super) fn has_given_up(&self) -> bool {
+        !self.given_up.is_empty()
+    }
+
+    /// Takes a job out of the registry whose result is taken in now. None: it is a job of the engine's own.
+    pub(super) fn take(&mut self, job: JobId) -> Option<Record> {
+        let record = self.records.remove(&job)?;
+        if record.standing == Standing::Current {
+            self.index.remove(&record.purpose);
+        }
+        self.look_up_count -= usize::from(matches!(record.purpose, Purpose::LookUp(_)));
+        Some(record)
+    }
+
+    /// A request no longer waits for a job.
+    pub(super) fn leave(&mut self, job: JobId, id: RequestId) {
+        if let Some(record) = self.records.get_mut(&job) {
+            record.waiters.leave(id);
+        }
+    }
+
+    /// Takes those out who wait for a job, which goes on without them.
+    pub(super) fn take_waiters(&mut self, job: JobId) -> Waiters<Promise> {
+        let record = self.records.get_mut(&job);
+        record.map_or_else(Waiters::default, |record| {
+            std::mem::take(&mut record.waiters)
+        })
+    }
+
+    /// What a job is for whose result was not taken in yet.
+    pub(super) fn purpose(&self, job: JobId) -> Option<&Purpose> {
+        self.records.get(&job).map(|record| &record.purpose)
+    }
+
+    /// Joins the look-up of a path, if one is under way beneath the same root and in the same generation.
+    pub(super) fn join_look_up(
+        &mut self,
+        key: PathKey<'_>,
+        id: RequestId,
+        since: Epoch,
+    ) -> Option<JobId> {
+        let job = *self.index.look_ups.get(&key)?;
+        let record = self.records.get_mut(&job)?;
+        match &record.purpose {
+            Purpose::LookUp(look_up) if look_up.is_as_of(since) => {}
+            _ => return None,
+        }
+        record.waiters.join(id, Promise::Result(since.sequence));
+        Some(job)
+    }
+
+    /// The current look-up of a path.
+    pub(super) fn look_up(&self, key: PathKey<'_>) -> Option<&LookUp> {
+        match self.purpose(*self.index.look_ups.get(&key)?)? {
+            Purpose::LookUp(look_up) => Some(look_up),
+            _ => None,
+        }
+    }
+
+    /// Whether a path is being looked up.
+    pub(super) fn is_looked_up(&self, key: PathKey<'_>) -> bool {
+        self.index.look_ups.contains_key(&key)
+    }
+
+    /// The comparison of an entry that requests wait for.
+    pub(super) fn comparison(&self, key: PathKey<'_>) -> Option<(JobId, &Comparison)> {
+        let job = *self.index.comparisons.get(&key)?;
+        match self.purpose(job)? {
+            Purpose::Compare(comparison) => Some((job, comparison)),
+            _ => None,
+        }
+    }
+
+    /// One more request waits for a job.
+    pub(super) fn join(&mut self, job: JobId, (id, promise): Waiter) {
+        if let Some(record) = self.records.get_mut(&job) {
+            record.waiters.join(id, promise);
+        }
+    }
+
+    /// The job that reads a window, if there is one.
+    pub(super) fn read_of(&self, window: Window) -> Option<JobId> {
+        self.index.reads.get(&window).copied()
+    }
+
+    /// Windows that are being read.
+    pub(super) fn read_count(&self) -> usize {
+        self.index.reads.len()
+    }
+
+    /// Whether a version is being mapped.
+    pub(super) fn is_mapped(&self, version: &FileVersion) -> bool {
+        self.index.mappings.contains_key(version)
+    }
+
+    /// Nothing of what is being mapped is of use any more.
+    pub(super) fn withdraw_mappings(&mut self) {
+        for (_, job) in self.index.mappings.drain() {
+            if let Some(record) = self.records.get_mut(&job) {
+                record.standing = Standing::Withdrawn;
+            }
+        }
+    }
+
+    /// The job that follows the path of the root, if there is one, and whether a request waits for it.
+    pub(super) fn root_check(&self) -> Option<(JobId, RootCheck, bool)> {
+        let job = self.index.root?;
+        let record = self.records.get(&job)?;
+        match record.purpose {
+            Purpose::FollowRoot(check) => Some((job, check, !record.waiters.is_empty())),
+            _ => None,
+        }
+    }
+
+    /// Look-ups under way.
+    pub(super) fn look_up_count(&self) -> usize {
+        self.look_up_count
+    }
+
+    /// The queue in which jobs wait for the engine.
+    pub(super) fn queue(&self) -> &JobQueue {
+        &self.queue
+    }
+
+    /// Bytes of jobs in the queue and at the engine, and of what is known of them.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        let count = self.queue.waiting_count() + self.queue.depth();
+        count as u64 * block_length(size_of::<Job>())
+            + table_bytes(self.records.capacity(), size_of::<(JobId, Record)>())
+            + self.index.memory_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests;
