@@ -14,7 +14,7 @@ use spede::clock::Now;
 use spede::conn::outbox::{Next, Pool, Source};
 use spede::conn::response_stats::{Logging, ResponseStats};
 use spede::conn::{
-    Connection, Context, Explanation, Found, Input, Peer, Policy, ServerTiming, Stage, Timeouts,
+    Connection, Context, Explanation, Input, Peer, Policy, Response, ServerTiming, Stage, Timeouts,
     Want,
 };
 use spede::http::content_coding::Coding;
@@ -250,17 +250,14 @@ impl Hot {
                 let content = response::Content::of(request.method());
                 let first = selected.first_byte(content, representation.version.length);
                 let source = first.map(|_| self.source.clone());
-                let found = Found::Selected {
-                    representation,
-                    selected: &selected,
-                    source: source.as_ref(),
-                };
-                self.handle(Input::Resolved(found, Explanation::default()));
+                let source = source.as_ref();
+                let response = Response::selected(representation, &selected, source, &self.now);
+                self.handle(Input::Resolved(&response, Explanation::default()));
             }
             _ => {
                 let fixed = Fixed::Error(Status::NotFound);
                 self.handle(Input::Resolved(
-                    Found::Fixed(&fixed),
+                    &Response::fixed(&fixed),
                     Explanation::default(),
                 ));
             }

@@ -4,15 +4,12 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::answer::Document;
 use super::explanation::{Explanation, ServerTiming};
-use super::outbox::Source;
+use super::response::Response;
 use super::response_stats::ResponseStats;
 use crate::clock::Now;
 use crate::http::facts::Facts;
 use crate::http::request::HeadLimits;
-use crate::site::representation::Representation;
-use crate::site::response::{Fixed, Selected};
 
 /// How long each thing may take. All are counted from the start of what they name, except `send`,
 /// which starts anew with every byte that the peer takes or acknowledges.
@@ -81,24 +78,6 @@ pub struct Context<'a> {
     pub response_stats: &'a mut ResponseStats,
 }
 
-/// What was found for a request.
-#[derive(Clone, Copy, Debug)]
-pub enum Found<'a> {
-    /// A file.
-    Selected {
-        /// Its facts.
-        representation: &'a Representation,
-        /// What of it is answered.
-        selected: &'a Selected,
-        /// Its bytes, wherever `selected` needs them.
-        source: Option<&'a Source>,
-    },
-    /// An answer without a file.
-    Fixed(&'a Fixed),
-    /// A document made in memory.
-    Document(&'a Document),
-}
-
 /// Whom what is to be sent waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlockedOn {
@@ -118,7 +97,7 @@ pub enum Input<'a> {
     /// The look-up that was wanted goes on elsewhere; its answer comes as `Resolved`.
     Waiting,
     /// The look-up that was wanted is done.
-    Resolved(Found<'a>, Explanation),
+    Resolved(&'a Response<'a>, Explanation),
     /// So many bytes of the outbox went out.
     Sent(u64),
     /// So many bytes were acknowledged by the peer since the connection began; said when

@@ -6,24 +6,24 @@
 
 #![forbid(unsafe_code)]
 
-mod answer;
 mod explanation;
+mod http1;
 mod id;
 mod inbox;
 mod interface;
 mod line;
 pub mod outbox;
 mod pending_log;
+pub(crate) mod response;
 pub mod response_stats;
 mod state;
 
-pub use answer::Document;
 pub use explanation::{CacheResult, Explanation, ServerTiming};
 pub use id::{ConnectionId, RequestId, StreamId};
 pub use interface::{
-    Activity, BlockedOn, CloseReason, Context, Found, Input, Peer, Policy, Stage, Timeouts, Unread,
-    Want,
+    Activity, BlockedOn, CloseReason, Context, Input, Peer, Policy, Stage, Timeouts, Unread, Want,
 };
+pub use response::{Document, Response};
 pub use state::Connection;
 
 #[cfg(test)]

@@ -295,6 +295,20 @@ impl Outbox {
         self.total_out
     }
 
+    /// Copies of all bytes that are to be sent, none of which are those of files.
+    #[cfg(test)]
+    pub(super) fn copied(&self) -> Vec<u8> {
+        let bytes = self.buffers.segments.iter().map(|segment| match segment {
+            Segment::Rendered(range) => &self.buffers.rendered[range.clone()],
+            Segment::Mapped { memory, bytes } => match &**memory {
+                Memory::Copied(all) => &all[bytes.clone()],
+                Memory::Mapped(mapping) => panic!("{mapping:?} is never read"),
+            },
+            Segment::File(file) => panic!("{file:?} is never read"),
+        });
+        bytes.flatten().copied().collect()
+    }
+
     fn count_in(&mut self, count: u64) {
         self.queued += count;
         self.total_in += count;

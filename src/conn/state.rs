@@ -8,21 +8,20 @@ use std::mem;
 use std::time::Instant;
 
 use self::uptake::Uptake;
-use super::answer::{self, Exchange};
 use super::explanation::{Explanation, ServerTiming};
+use super::http1::{self, Exchange};
 use super::inbox::Inbox;
-use super::interface::{
-    BlockedOn, CloseReason, Context, Found, Input, Peer, Timeouts, Unread, Want,
-};
+use super::interface::{BlockedOn, CloseReason, Context, Input, Peer, Timeouts, Unread, Want};
 use super::outbox::Outbox;
 use super::pending_log::{Answered, PendingLogLines, Received};
+use super::response::Response;
 use crate::clock::Now;
 use crate::http::chunked::ChunkedBody;
 use crate::http::facts::Facts;
 use crate::http::framing::BodyFraming;
 use crate::http::request::{self, Expectation, Head, Persistence};
-use crate::http::status::{Refusal, Status};
-use crate::site::response::{self, Content, Fixed};
+use crate::http::status::Refusal;
+use crate::site::response::{self, Content};
 
 /// Whether the peer may still send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,8 +226,8 @@ impl Connection {
                     asked: Asked::Yes,
                 }
             }
-            (Resolving { head, .. }, Input::Resolved(found, explanation)) => {
-                self.found(head, found, explanation, context)
+            (Resolving { head, .. }, Input::Resolved(response, explanation)) => {
+                self.resolved(head, response, explanation, context)
             }
             (state, Input::Sent(count)) => self.sent(state, count, context),
             (state, Input::Acknowledged(count)) => self.acknowledged(state, count, context),
@@ -306,7 +305,7 @@ impl Connection {
         self.since = context.now.monotonic;
         // RFC 9110 §10.1.1: no 100 when the content is already coming.
         if head.expectation == Expectation::Continue && self.inbox.unread().is_empty() {
-            answer::put_continue(&mut self.outbox);
+            http1::put_continue(&mut self.outbox);
         }
         self.discard(head, body, context)
     }
@@ -338,25 +337,26 @@ impl Connection {
 
     fn look_up(&mut self, head: Head, context: &mut Context<'_>) -> State {
         match response::without_lookup(&head.facts(self.inbox.bytes())) {
-            None => State::Resolving {
+            Err(refusal) => self.refuse(refusal, Some(&head), context),
+            Ok(None) => State::Resolving {
                 head,
                 asked: Asked::No,
             },
-            Some(fixed) => {
+            Ok(Some(fixed)) => {
                 let nothing = Explanation::default();
-                self.answer(&head, Found::Fixed(&fixed), nothing, context)
+                self.answer(&head, &Response::fixed(&fixed), nothing, context)
             }
         }
     }
 
-    fn found(
+    fn resolved(
         &mut self,
         head: Head,
-        found: Found<'_>,
+        response: &Response<'_>,
         explanation: Explanation,
         context: &mut Context<'_>,
     ) -> State {
-        match self.answer(&head, found, explanation, context) {
+        match self.answer(&head, response, explanation, context) {
             State::ReadingHead => self.next_request(context),
             state => state,
         }
@@ -366,13 +366,10 @@ impl Connection {
     fn answer(
         &mut self,
         head: &Head,
-        found: Found<'_>,
+        response: &Response<'_>,
         explanation: Explanation,
         context: &mut Context<'_>,
     ) -> State {
-        if let Found::Fixed(Fixed::Refused(refusal)) = found {
-            return self.refuse(*refusal, Some(head), context);
-        }
         let persistence = self.persistence(head, context.stage);
         let request = head.facts(self.inbox.bytes());
         let timing = match context.policy.server_timing {
@@ -380,27 +377,11 @@ impl Connection {
             ServerTiming::Shown => Some(explanation.server_timing()),
         };
         let timing = timing.as_deref().filter(|timing| !timing.is_empty());
-        let exchange = Exchange::new(head, &request, persistence, timing, context.now);
-        let outbox = &mut self.outbox;
-        let (status, content_length) = match found {
-            Found::Selected {
-                representation,
-                selected,
-                source,
-            } => (
-                selected.status(),
-                answer::put_selected(outbox, exchange, representation, selected, source),
-            ),
-            Found::Fixed(fixed) => (
-                fixed.status(),
-                answer::put_fixed(outbox, exchange, &request, fixed),
-            ),
-            Found::Document(document) => {
-                (Status::Ok, answer::put_document(outbox, exchange, document))
-            }
-        };
+        let content = Content::of(request.method());
+        let exchange = Exchange::new(head, content, persistence, timing, context.now);
+        let content_length = http1::put(&mut self.outbox, exchange, response);
         let answered = Answered {
-            status,
+            status: response.status,
             content_length,
             end: self.outbox.total_in(),
             explanation,
@@ -433,10 +414,11 @@ impl Connection {
             None => Received::Bytes(bytes),
         };
         let exchange = Exchange::last(content, context.now);
-        let content_length = answer::put_refusal(&mut self.outbox, exchange, refusal);
-        let status = refusal.status();
+        let detail = format!("This request cannot be answered: {refusal}.");
+        let response = Response::refused(refusal, &detail);
+        let content_length = http1::put(&mut self.outbox, exchange, &response);
         let answered = Answered {
-            status,
+            status: response.status,
             content_length,
             end: self.outbox.total_in(),
             explanation: Explanation::default(),

@@ -83,7 +83,7 @@ fn a_request_that_waits_holds_back_those_behind_it() {
     assert_eq!(path.as_deref(), Some(&b"/later"[..]));
     peer.connection.lend(&mut peer.pool);
     peer.tell(Input::Resolved(
-        Found::Fixed(&Fixed::Error(Status::Forbidden)),
+        &Response::fixed(&Fixed::Error(Status::Forbidden)),
         Explanation::default(),
     ));
     peer.settle();
@@ -184,7 +184,7 @@ fn a_peer_that_finished_sending_gets_what_it_asked_for() {
     assert_eq!(peer.end, None);
     peer.connection.lend(&mut peer.pool);
     peer.tell(Input::Resolved(
-        Found::Fixed(&Fixed::Error(Status::Forbidden)),
+        &Response::fixed(&Fixed::Error(Status::Forbidden)),
         Explanation::default(),
     ));
     peer.settle();

@@ -1,4 +1,4 @@
-//! Writing response heads. RFC 9112 §4 and §5.
+//! Writing response heads of HTTP/1.1. RFC 9112 §4 and §5.
 
 use super::status::Status;
 
@@ -69,17 +69,19 @@ impl LastFields<'_> {
 /// The status line and the fields that every response has (Date, Server,
 /// X-Content-Type-Options) are written at the start; the rest follows in the order of the calls.
 #[derive(Debug)]
-pub struct HeadWriter<'a> {
+pub(crate) struct HeadWriter<'a> {
     buffer: &'a mut Vec<u8>,
 }
 
 impl<'a> HeadWriter<'a> {
     /// Starts a head. `date` is a rendered HTTP-date.
-    pub fn start(buffer: &'a mut Vec<u8>, status: Status, date: &[u8; 29]) -> HeadWriter<'a> {
+    pub(crate) fn start(
+        buffer: &'a mut Vec<u8>,
+        status: Status,
+        date: &[u8; 29],
+    ) -> HeadWriter<'a> {
         buffer.extend_from_slice(b"HTTP/1.1 ");
-        buffer.extend_from_slice(itoa::Buffer::new().format(status.code()).as_bytes());
-        buffer.push(b' ');
-        buffer.extend_from_slice(status.reason().as_bytes());
+        buffer.extend_from_slice(status.text().as_bytes());
         buffer.extend_from_slice(b"\r\nDate: ");
         buffer.extend_from_slice(date);
         buffer.extend_from_slice(b"\r\nServer: ");
@@ -89,17 +91,17 @@ impl<'a> HeadWriter<'a> {
     }
 
     /// Goes on with a head whose start is written elsewhere.
-    pub fn continuing(buffer: &'a mut Vec<u8>) -> HeadWriter<'a> {
+    pub(crate) fn continuing(buffer: &'a mut Vec<u8>) -> HeadWriter<'a> {
         HeadWriter { buffer }
     }
 
     /// Takes back what was added after so many bytes in the buffer.
-    pub fn truncate(&mut self, length: usize) {
+    pub(crate) fn truncate(&mut self, length: usize) {
         self.buffer.truncate(length);
     }
 
     /// Adds a field line. The value must not contain CR, LF or NUL.
-    pub fn field(&mut self, name: &str, value: &[u8]) -> &mut Self {
+    pub(crate) fn field(&mut self, name: &str, value: &[u8]) -> &mut Self {
         debug_assert!(!value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)));
         self.buffer.extend_from_slice(name.as_bytes());
         self.buffer.extend_from_slice(b": ");
@@ -108,40 +110,24 @@ impl<'a> HeadWriter<'a> {
         self
     }
 
-    /// Adds a Content-Range line, RFC 9110 §14.4: from byte `first` to byte `last` of `length`.
-    pub fn content_range(&mut self, first: u64, last: u64, length: u64) -> &mut Self {
-        let mut digits = itoa::Buffer::new();
-        self.buffer.extend_from_slice(b"Content-Range: bytes ");
-        self.buffer
-            .extend_from_slice(digits.format(first).as_bytes());
-        self.buffer.push(b'-');
-        self.buffer
-            .extend_from_slice(digits.format(last).as_bytes());
-        self.buffer.push(b'/');
-        self.buffer
-            .extend_from_slice(digits.format(length).as_bytes());
-        self.buffer.extend_from_slice(b"\r\n");
-        self
-    }
-
     /// Adds whole lines that were written by another of these.
-    pub fn lines(&mut self, lines: &[u8]) -> &mut Self {
+    pub(crate) fn lines(&mut self, lines: &[u8]) -> &mut Self {
         self.buffer.extend_from_slice(lines);
         self
     }
 
     /// Bytes in the buffer so far.
-    pub fn length(&self) -> usize {
+    pub(crate) fn length(&self) -> usize {
         self.buffer.len()
     }
 
     /// Adds a field line with a decimal number.
-    pub fn number(&mut self, name: &str, value: u64) -> &mut Self {
+    pub(crate) fn number(&mut self, name: &str, value: u64) -> &mut Self {
         self.field(name, itoa::Buffer::new().format(value).as_bytes())
     }
 
     /// Ends the head.
-    pub fn finish(&mut self, last: LastFields<'_>) {
+    pub(crate) fn finish(&mut self, last: LastFields<'_>) {
         last.append_to(self.buffer);
     }
 }

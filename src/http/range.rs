@@ -31,6 +31,60 @@ pub enum Selection {
     Several(Vec<ByteRange>),
 }
 
+/// Longest value of a Content-Range field: three numbers of 64 bits.
+const CONTENT_RANGE_LENGTH_MAX: usize = "bytes -/".len() + 3 * 20;
+
+/// The value of a Content-Range field, RFC 9110 §14.4. Allocates nothing.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct ContentRange {
+    text: [u8; CONTENT_RANGE_LENGTH_MAX],
+    length: usize,
+}
+
+impl ContentRange {
+    /// These bytes of so many.
+    pub(crate) fn of(range: ByteRange, complete_length: u64) -> ContentRange {
+        let mut value = ContentRange::begun();
+        value.push_number(range.first);
+        value.push(b"-");
+        value.push_number(range.last);
+        value.push(b"/");
+        value.push_number(complete_length);
+        value
+    }
+
+    /// None of so many: of a 416.
+    pub(crate) fn unsatisfied(complete_length: u64) -> ContentRange {
+        let mut value = ContentRange::begun();
+        value.push(b"*/");
+        value.push_number(complete_length);
+        value
+    }
+
+    /// The value.
+    pub(crate) fn value(&self) -> &[u8] {
+        &self.text[..self.length]
+    }
+
+    fn begun() -> ContentRange {
+        let mut value = ContentRange {
+            text: [0; CONTENT_RANGE_LENGTH_MAX],
+            length: 0,
+        };
+        value.push(b"bytes ");
+        value
+    }
+
+    fn push_number(&mut self, number: u64) {
+        self.push(itoa::Buffer::new().format(number).as_bytes());
+    }
+
+    fn push(&mut self, part: &[u8]) {
+        self.text[self.length..][..part.len()].copy_from_slice(part);
+        self.length += part.len();
+    }
+}
+
 /// What a client may ask for in one request.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub struct RangeLimits {

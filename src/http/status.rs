@@ -61,31 +61,31 @@ impl Status {
         usize::from(self.code() / 100)
     }
 
-    /// The reason phrase of RFC 9110 and RFC 6585.
-    pub fn reason(self) -> &'static str {
+    /// The three digits and the reason phrase of RFC 9110 and RFC 6585.
+    pub fn text(self) -> &'static str {
         match self {
-            Status::Continue => "Continue",
-            Status::Ok => "OK",
-            Status::PartialContent => "Partial Content",
-            Status::MovedPermanently => "Moved Permanently",
-            Status::NotModified => "Not Modified",
-            Status::BadRequest => "Bad Request",
-            Status::Forbidden => "Forbidden",
-            Status::NotFound => "Not Found",
-            Status::MethodNotAllowed => "Method Not Allowed",
-            Status::RequestTimeout => "Request Timeout",
-            Status::PreconditionFailed => "Precondition Failed",
-            Status::ContentTooLarge => "Content Too Large",
-            Status::UriTooLong => "URI Too Long",
-            Status::RangeNotSatisfiable => "Range Not Satisfiable",
-            Status::ExpectationFailed => "Expectation Failed",
-            Status::MisdirectedRequest => "Misdirected Request",
-            Status::HeaderFieldsTooLarge => "Request Header Fields Too Large",
-            Status::InternalServerError => "Internal Server Error",
-            Status::NotImplemented => "Not Implemented",
-            Status::ServiceUnavailable => "Service Unavailable",
-            Status::GatewayTimeout => "Gateway Timeout",
-            Status::VersionNotSupported => "HTTP Version Not Supported",
+            Status::Continue => "100 Continue",
+            Status::Ok => "200 OK",
+            Status::PartialContent => "206 Partial Content",
+            Status::MovedPermanently => "301 Moved Permanently",
+            Status::NotModified => "304 Not Modified",
+            Status::BadRequest => "400 Bad Request",
+            Status::Forbidden => "403 Forbidden",
+            Status::NotFound => "404 Not Found",
+            Status::MethodNotAllowed => "405 Method Not Allowed",
+            Status::RequestTimeout => "408 Request Timeout",
+            Status::PreconditionFailed => "412 Precondition Failed",
+            Status::ContentTooLarge => "413 Content Too Large",
+            Status::UriTooLong => "414 URI Too Long",
+            Status::RangeNotSatisfiable => "416 Range Not Satisfiable",
+            Status::ExpectationFailed => "417 Expectation Failed",
+            Status::MisdirectedRequest => "421 Misdirected Request",
+            Status::HeaderFieldsTooLarge => "431 Request Header Fields Too Large",
+            Status::InternalServerError => "500 Internal Server Error",
+            Status::NotImplemented => "501 Not Implemented",
+            Status::ServiceUnavailable => "503 Service Unavailable",
+            Status::GatewayTimeout => "504 Gateway Timeout",
+            Status::VersionNotSupported => "505 HTTP Version Not Supported",
         }
     }
 }
@@ -156,6 +156,45 @@ impl Refusal {
             Refusal::Expectation => Status::ExpectationFailed,
             Refusal::Unsecured => Status::MisdirectedRequest,
             Refusal::TimedOut => Status::RequestTimeout,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_written_with_its_own_number() {
+        for status in [
+            Status::Continue,
+            Status::Ok,
+            Status::PartialContent,
+            Status::MovedPermanently,
+            Status::NotModified,
+            Status::BadRequest,
+            Status::Forbidden,
+            Status::NotFound,
+            Status::MethodNotAllowed,
+            Status::RequestTimeout,
+            Status::PreconditionFailed,
+            Status::ContentTooLarge,
+            Status::UriTooLong,
+            Status::RangeNotSatisfiable,
+            Status::ExpectationFailed,
+            Status::MisdirectedRequest,
+            Status::HeaderFieldsTooLarge,
+            Status::InternalServerError,
+            Status::NotImplemented,
+            Status::ServiceUnavailable,
+            Status::GatewayTimeout,
+            Status::VersionNotSupported,
+        ] {
+            let number = status.code().to_string();
+            assert!(
+                status.text().starts_with(&format!("{number} ")),
+                "{status:?}"
+            );
         }
     }
 }

@@ -9,13 +9,12 @@ use std::io;
 
 use super::answers::{Answers, Reply};
 use super::connections::Connected;
-use crate::cache::entry::Resolution;
 use crate::clock::Now;
 use crate::conn::outbox::{Next, Pool};
 use crate::conn::response_stats::ResponseStats;
 use crate::conn::{
-    BlockedOn, CloseReason, Connection, ConnectionId, Context, Document, Explanation, Found, Input,
-    Policy, RequestId, Stage, Unread, Want,
+    BlockedOn, CloseReason, Connection, ConnectionId, Context, Document, Explanation, Input,
+    Policy, RequestId, Response, Stage, Unread, Want,
 };
 use crate::store::event_sync::Arrival;
 use crate::store::{Asked, CompletedJob, Ready, RequestOwner};
@@ -188,36 +187,18 @@ impl Driver {
         connection.lend(&mut self.pool);
         self.handle(
             connection,
-            Input::Resolved(Found::Document(document), Explanation::default()),
+            Input::Resolved(&Response::document(document), Explanation::default()),
             now,
         );
     }
 
     fn answer(&mut self, connected: &mut Connected, asked: &Asked, now: &Now) {
         self.look_for_more(connected);
-        let found = match asked {
-            Asked::Waiting(_) => {
-                return self.handle(&mut connected.connection, Input::Waiting, now);
-            }
-            Asked::Fixed(fixed) => Found::Fixed(fixed),
-            Asked::Document(document) => Found::Document(document),
-            Asked::Selected {
-                entry,
-                coding,
-                selected,
-                source,
-            } => {
-                let Resolution::File { variants, .. } = &entry.resolution else {
-                    unreachable!("only files are selected from");
-                };
-                Found::Selected {
-                    representation: variants.in_coding(*coding),
-                    selected,
-                    source: source.as_ref(),
-                }
-            }
+        let response = asked.response(now);
+        let input = match &response {
+            None => Input::Waiting,
+            Some(response) => Input::Resolved(response, connected.request.explanation()),
         };
-        let input = Input::Resolved(found, connected.request.explanation());
         self.handle(&mut connected.connection, input, now);
     }
 

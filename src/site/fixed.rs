@@ -24,49 +24,50 @@ pub const PAGE_TYPE: &[u8] = b"text/html; charset=utf-8";
 /// The page of a status, made of borrowed pieces: a frequent error allocates nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Page<'a> {
-    pieces: [&'a str; 13],
+    status: Status,
+    detail: &'a str,
 }
 
 impl<'a> Page<'a> {
-    /// The page of a status; `code` is its three digits. `detail` is a sentence of ours, so it needs no
-    /// escaping; it may be empty.
-    pub fn new(status: Status, code: &'a str, detail: &'a str) -> Page<'a> {
-        let (before, after) = match detail {
+    /// The page of a status. `detail` is a sentence of ours, so it needs no escaping; it may be empty.
+    pub fn new(status: Status, detail: &'a str) -> Page<'a> {
+        Page { status, detail }
+    }
+
+    fn pieces(&self) -> [&'a str; 8] {
+        let (before, after) = match self.detail {
             "" => ("", ""),
             _ => ("<p>", "</p>\n"),
         };
-        let reason = status.reason();
-        Page {
-            pieces: [
-                "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>",
-                code,
-                " ",
-                reason,
-                "</title>\n<h1>",
-                code,
-                " ",
-                reason,
-                "</h1>\n",
-                before,
-                detail,
-                after,
-                "</html>\n",
-            ],
-        }
+        let status = self.status.text();
+        [
+            "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>",
+            status,
+            "</title>\n<h1>",
+            status,
+            "</h1>\n",
+            before,
+            self.detail,
+            after,
+        ]
     }
 
     /// Its length in bytes.
     pub fn length(&self) -> usize {
-        self.pieces.iter().map(|piece| piece.len()).sum()
+        let pieces = self.pieces();
+        pieces.iter().map(|piece| piece.len()).sum::<usize>() + PAGE_END.len()
     }
 
     /// Appends it to `buffer`.
     pub fn append_to(&self, buffer: &mut Vec<u8>) {
-        for piece in self.pieces {
+        for piece in self.pieces() {
             buffer.extend_from_slice(piece.as_bytes());
         }
+        buffer.extend_from_slice(PAGE_END.as_bytes());
     }
 }
+
+const PAGE_END: &str = "</html>\n";
 
 #[cfg(test)]
 mod tests {
@@ -75,7 +76,7 @@ mod tests {
     #[test]
     fn a_page_is_as_long_as_it_says() {
         for detail in ["", "Why it is so."] {
-            let page = Page::new(Status::NotFound, "404", detail);
+            let page = Page::new(Status::NotFound, detail);
             let mut buffer = Vec::new();
             page.append_to(&mut buffer);
             assert_eq!(buffer.len(), page.length());

@@ -5,6 +5,7 @@ pub mod fixed;
 pub mod listing;
 pub mod media_type;
 pub mod mounts;
+pub mod rendered;
 pub mod representation;
 pub mod resolve;
 pub mod response;

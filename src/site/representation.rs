@@ -1,106 +1,13 @@
-//! A representation: one version of one file in one content coding, with its heads rendered.
+//! A representation: one version of one file in one content coding, and the fields of its heads.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::rendered::{FieldWriter, RenderedHead};
 use super::validators::{Identity, Predecessor, Sighting};
 use crate::clock::Now;
 use crate::http::content_coding::{Coding, CodingSet};
-use crate::http::head::{HeadStart, HeadWriter, LastFields};
 use crate::http::precondition::Validators;
-use crate::sys::allocator::block_length;
 use crate::sys::file::FileVersion;
-
-/// The field that heads begin with.
-const CONTENT_TYPE: &str = "Content-Type";
-
-/// Bytes of all rendered heads, wherever they are.
-static HEAD_BYTES: AtomicU64 = AtomicU64::new(0);
-
-/// Bytes of all rendered heads that are held now.
-pub fn head_bytes() -> u64 {
-    HEAD_BYTES.load(Ordering::Relaxed)
-}
-
-/// Bytes of a head, counted as long as they are there.
-#[derive(Debug, Default)]
-struct HeadBytes(Box<[u8]>);
-
-impl From<&[u8]> for HeadBytes {
-    fn from(bytes: &[u8]) -> HeadBytes {
-        HEAD_BYTES.fetch_add(block_length(bytes.len()), Ordering::Relaxed);
-        HeadBytes(bytes.into())
-    }
-}
-
-impl Clone for HeadBytes {
-    fn clone(&self) -> HeadBytes {
-        HeadBytes::from(&*self.0)
-    }
-}
-
-impl Drop for HeadBytes {
-    fn drop(&mut self) {
-        HEAD_BYTES.fetch_sub(block_length(self.0.len()), Ordering::Relaxed);
-    }
-}
-
-/// The lines that a representation adds to a response head. Those of a 304 are a part of those of a 200, so
-/// they are kept once.
-#[derive(Clone, Debug, Default)]
-pub struct RenderedHead {
-    /// All lines of a 200 after those that every response has, and the empty one.
-    bytes: HeadBytes,
-    /// Where the fields begin that do not depend on what of the content is sent.
-    content_fields_offset: u16,
-    /// Where those end that a 304 has too, which come first among them.
-    not_modified_end: u16,
-}
-
-impl RenderedHead {
-    /// The value of the Content-Type field, which comes first.
-    pub fn media_type(&self) -> &[u8] {
-        let value = self.bytes.0.get(CONTENT_TYPE.len() + b": ".len()..);
-        let value = value.unwrap_or_default();
-        &value[..memchr::memchr(b'\r', value).unwrap_or_default()]
-    }
-
-    /// The lines of [`Representation::add_content_fields`].
-    pub fn content_fields(&self) -> &[u8] {
-        &self.bytes.0[self.content_fields_offset.into()..self.bytes.0.len() - b"\r\n".len()]
-    }
-
-    /// Appends the head of a 200 to `buffer`, dated, with these fields at its end.
-    pub fn append_to(&self, buffer: &mut Vec<u8>, now: &Now, last: LastFields<'_>) {
-        append_start(buffer, HeadStart::OK, now);
-        if last.are_none() {
-            buffer.extend_from_slice(&self.bytes.0);
-        } else {
-            // Without its empty line.
-            buffer.extend_from_slice(&self.bytes.0[..self.bytes.0.len() - 2]);
-            last.append_to(buffer);
-        }
-    }
-
-    /// The same for a 304.
-    pub fn append_not_modified_to(&self, buffer: &mut Vec<u8>, now: &Now, last: LastFields<'_>) {
-        append_start(buffer, HeadStart::NOT_MODIFIED, now);
-        let lines = self.content_fields_offset.into()..self.not_modified_end.into();
-        buffer.extend_from_slice(&self.bytes.0[lines]);
-        last.append_to(buffer);
-    }
-
-    /// Bytes that are allocated for it.
-    pub fn bytes(&self) -> usize {
-        self.bytes.0.len()
-    }
-}
-
-fn append_start(buffer: &mut Vec<u8>, start: HeadStart, now: &Now) {
-    let date = buffer.len() + start.date_offset;
-    buffer.extend_from_slice(start.bytes);
-    buffer[date..date + now.rendered.len()].copy_from_slice(&now.rendered);
-}
 
 /// Whether the choice of this representation depended on Accept-Encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +58,7 @@ impl Representation {
             vary,
             head: RenderedHead::default(),
         };
-        representation.head = representation.render(media_type);
+        representation.head = RenderedHead::of(&representation, media_type);
         representation
     }
 
@@ -166,17 +73,22 @@ impl Representation {
     }
 
     /// Adds the fields that 200, 206 and 304 share (RFC 9110 §15.4.5).
-    pub fn add_common_fields(&self, head: &mut HeadWriter<'_>) {
+    pub fn add_common_fields(&self, head: &mut impl FieldWriter) {
         if let Some(tag) = &self.validators.entity_tag {
             head.field("ETag", tag.field());
         }
+        self.add_vary(head);
+    }
+
+    /// Adds the field that says what the choice of it depended on.
+    pub fn add_vary(&self, head: &mut impl FieldWriter) {
         if self.vary == Vary::AcceptEncoding {
             head.field("Vary", b"Accept-Encoding");
         }
     }
 
     /// Adds the fields that describe the content: those of 200 and 206, except its type and length.
-    pub fn add_content_fields(&self, head: &mut HeadWriter<'_>) {
+    pub fn add_content_fields(&self, head: &mut impl FieldWriter) {
         self.add_common_fields(head);
         self.add_last_modified(head);
         head.field("Accept-Ranges", b"bytes");
@@ -185,32 +97,16 @@ impl Representation {
         }
     }
 
-    fn add_last_modified(&self, head: &mut HeadWriter<'_>) {
+    fn add_last_modified(&self, head: &mut impl FieldWriter) {
         head.field("Last-Modified", &self.validators.last_modified.render());
     }
 
-    fn render(&self, media_type: &str) -> RenderedHead {
-        let mut bytes = Vec::with_capacity(384);
-        let mut head = HeadWriter::continuing(&mut bytes);
-        head.field(CONTENT_TYPE, media_type.as_bytes());
-        head.number("Content-Length", self.version.length);
-        let content_fields_offset = head.length();
-        self.add_common_fields(&mut head);
-        // RFC 9110 §15.4.5: where it is all that tells versions apart.
+    /// Adds the fields of a 304: those that it shares with others, and the date where that is all that tells
+    /// versions apart (RFC 9110 §15.4.5).
+    pub(super) fn add_not_modified_fields(&self, head: &mut impl FieldWriter) {
+        self.add_common_fields(head);
         if self.validators.entity_tag.is_none() {
-            self.add_last_modified(&mut head);
-        }
-        let not_modified_end = head.length();
-        head.truncate(content_fields_offset);
-        self.add_content_fields(&mut head);
-        head.finish(LastFields::default());
-        // A few hundred bytes: only the media type and the numbers differ.
-        let offset = |at| u16::try_from(at).unwrap_or_default();
-        RenderedHead {
-            content_fields_offset: offset(content_fields_offset),
-            not_modified_end: offset(not_modified_end),
-            // A copy: a vector that is cut to its length keeps its block, which is half as long again.
-            bytes: HeadBytes::from(&*bytes),
+            self.add_last_modified(head);
         }
     }
 }

@@ -1,14 +1,16 @@
 //! The one decision table: from a request, and what was found for it, to what is answered.
 
+use percent_encoding::percent_encode;
+
 use super::fixed::Allow;
-use super::representation::{Representation, Vary};
+use super::representation::Representation;
 use crate::clock::Now;
 use crate::http::content_coding::Coding;
 use crate::http::facts::{Facts, Field, Method};
 use crate::http::precondition::{self, Preconditions, Verdict};
 use crate::http::range::{self, ByteRange, RangeLimits, Selection};
 use crate::http::status::{Refusal, Status};
-use crate::http::target::Form;
+use crate::http::target::{Form, NOT_IN_QUERY};
 
 /// Bytes of the boundary between parts.
 pub const BOUNDARY_LENGTH: usize = "spede-".len() + 32;
@@ -94,12 +96,10 @@ pub enum Fixed {
     Options,
     /// 405 with Allow.
     MethodNotAllowed(Allow),
-    /// 301 to a path of this site, with the query of the request appended.
+    /// 301 to a URI-reference: see [`location`].
     Moved(String),
     /// An error with a small page; the connection goes on.
     Error(Status),
-    /// An error after which the connection ends.
-    Refused(Refusal),
 }
 
 impl Fixed {
@@ -110,22 +110,43 @@ impl Fixed {
             Fixed::MethodNotAllowed(_) => Status::MethodNotAllowed,
             Fixed::Moved(_) => Status::MovedPermanently,
             Fixed::Error(status) => *status,
-            Fixed::Refused(refusal) => refusal.status(),
         }
     }
 }
 
 /// What a request is answered with before anything is looked up; `None`: look it up.
-pub fn without_lookup(request: &Facts<'_>) -> Option<Fixed> {
+///
+/// # Errors
+/// When the target is none for this method.
+pub fn without_lookup(request: &Facts<'_>) -> Result<Option<Fixed>, Refusal> {
     match request.method() {
-        Method::Get | Method::Head if request.form() == Form::Asterisk => {
-            Some(Fixed::Refused(Refusal::Target))
-        }
-        Method::Get | Method::Head => None,
-        Method::Options => Some(Fixed::Options),
-        Method::Unsupported => Some(Fixed::MethodNotAllowed(Allow::Files)),
-        Method::Unknown => Some(Fixed::Error(Status::NotImplemented)),
+        Method::Get | Method::Head if request.form() == Form::Asterisk => Err(Refusal::Target),
+        Method::Get | Method::Head => Ok(None),
+        Method::Options => Ok(Some(Fixed::Options)),
+        Method::Unsupported => Ok(Some(Fixed::MethodNotAllowed(Allow::Files))),
+        Method::Unknown => Ok(Some(Fixed::Error(Status::NotImplemented))),
     }
+}
+
+/// Where a redirect leads to: a path of this site with the query of the request. The query is as it was sent, but for
+/// what no query may hold and percent signs that begin no escape. RFC 9110 §10.2.2.
+pub fn location(path: &str, query: Option<&[u8]>) -> String {
+    let mut location = path.to_owned();
+    let Some(query) = query else {
+        return location;
+    };
+    location.push('?');
+    for (index, part) in query.split(|byte| *byte == b'%').enumerate() {
+        let is_escape =
+            matches!(part, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
+        match (index, is_escape) {
+            (0, _) => {}
+            (_, true) => location.push('%'),
+            (_, false) => location.push_str("%25"),
+        }
+        location.extend(percent_encode(part, NOT_IN_QUERY));
+    }
+    location
 }
 
 /// Selects what of a representation is answered: preconditions in the order of RFC 9110 §13.2.2,
@@ -202,17 +223,12 @@ fn select_range(
     }
 }
 
-/// Bytes of a part head of several ranges, at most: what `conn::answer` writes before each.
+/// Bytes of a part head of several ranges, at most: what `conn::response` writes before each.
 fn part_overhead(representation: &Representation) -> u64 {
     const AROUND: usize = "\r\n--\r\nContent-Type: \r\nContent-Range: bytes -/\r\n\r\n".len();
     let digits = representation.version.length.checked_ilog10().unwrap_or(0) + 1;
     let fixed = AROUND + BOUNDARY_LENGTH + representation.head.media_type().len();
     u64::try_from(fixed).unwrap_or(u64::MAX) + 3 * u64::from(digits)
-}
-
-/// Whether an answer made from a representation must carry Vary.
-pub fn varies(representation: &Representation) -> bool {
-    representation.vary == Vary::AcceptEncoding
 }
 
 #[cfg(test)]

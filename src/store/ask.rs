@@ -71,7 +71,10 @@ impl Store {
     ) -> Asked {
         let variants = match &entry.resolution {
             Resolution::File { variants, .. } => variants,
-            Resolution::Moved(path) => return Asked::Fixed(Fixed::Moved(path.clone())),
+            Resolution::Moved(path) => {
+                let location = response::location(path, request.query());
+                return Asked::Fixed(Fixed::Moved(location));
+            }
             Resolution::Refused(status) => return Asked::Fixed(Fixed::Error(*status)),
             Resolution::Listed => return self.answer_checked(request, requester, now),
         };

@@ -4,7 +4,7 @@ use super::Store;
 use crate::cache::{TableBytes, entry_and_path_bytes};
 use crate::memory::plan::{Holdings, Kept, Victim};
 use crate::memory::{Part, Parts};
-use crate::site::representation::head_bytes;
+use crate::site::rendered::head_bytes;
 use crate::sys::allocator::block_length;
 use crate::sys::file::OpenFile;
 use crate::sys::memory::{Memory, copied_bytes, page_bytes};

@@ -4,6 +4,7 @@
 //! result in. Neither touches a socket.
 
 mod ask;
+mod asked;
 mod complete;
 mod content;
 pub(crate) mod deliveries;

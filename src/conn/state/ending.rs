@@ -3,7 +3,8 @@
 use super::{Connection, Ending, Last, Lingering, PeerStream, State};
 use crate::clock::Now;
 use crate::conn::explanation::Explanation;
-use crate::conn::interface::{BlockedOn, CloseReason, Context, Found, Stage, Unread};
+use crate::conn::interface::{BlockedOn, CloseReason, Context, Stage, Unread};
+use crate::conn::response::Response;
 use crate::http::request::{Head, Persistence};
 use crate::http::status::{Refusal, Status};
 use crate::site::response::Fixed;
@@ -98,7 +99,7 @@ impl Connection {
                     disk: Some(context.policy.timeouts.disk),
                     ..Explanation::default()
                 };
-                self.found(head, Found::Fixed(&too_late), waited, context)
+                self.resolved(head, &Response::fixed(&too_late), waited, context)
             }
             State::ReadingHead if self.nothing_begun() => State::Closed(CloseReason::Idle),
             State::ReadingHead => self.refuse(Refusal::TimedOut, None, context),

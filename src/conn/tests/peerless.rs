@@ -8,8 +8,8 @@ use crate::clock::Now;
 use crate::conn::outbox::{Next, Pool};
 use crate::conn::response_stats::{Logging, ResponseStats};
 use crate::conn::{
-    CloseReason, Connection, Context, Explanation, Found, Input, Peer, Policy, ServerTiming, Stage,
-    Timeouts, Want,
+    CloseReason, Connection, Context, Explanation, Input, Peer, Policy, Response, ServerTiming,
+    Stage, Timeouts, Want,
 };
 use crate::http::request::HeadLimits;
 use crate::http::status::Status;
@@ -101,7 +101,7 @@ impl Peerless {
                 Want::Read | Want::Wait | Want::Discard => break,
                 Want::Resolve(request) if request.path().starts_with(b"/later") => self.tell(later),
                 Want::Resolve(_) => self.tell(Input::Resolved(
-                    Found::Fixed(&missing),
+                    &Response::fixed(&missing),
                     Explanation::default(),
                 )),
                 Want::Write => {
@@ -162,7 +162,7 @@ impl Peerless {
         self.connection.lend(&mut self.pool);
         let missing = Fixed::Error(Status::NotFound);
         self.tell(Input::Resolved(
-            Found::Fixed(&missing),
+            &Response::fixed(&missing),
             Explanation::default(),
         ));
     }

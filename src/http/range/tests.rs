@@ -341,3 +341,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_content_range_has_room_for_all_numbers() {
+    let max = u64::MAX;
+    #[rustfmt::skip]
+    let cases = [
+        (ContentRange::of(ByteRange { first: 0, last: 9 }, 1_000),     "bytes 0-9/1000".to_owned()),
+        (ContentRange::of(ByteRange { first: max, last: max }, max),   format!("bytes {max}-{max}/{max}")),
+        (ContentRange::unsatisfied(0),                                 "bytes */0".to_owned()),
+        (ContentRange::unsatisfied(max),                               format!("bytes */{max}")),
+    ];
+    for (range, want) in cases {
+        assert_eq!(range.value(), want.as_bytes());
+    }
+}

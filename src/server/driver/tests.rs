@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::cache::entry::{Entry, Seen};
+use crate::cache::entry::{Entry, Resolution, Seen};
 use crate::conn::outbox::{FileSegment, Source};
 use crate::conn::response_stats::Logging;
 use crate::conn::wire_cases::WIRE_CASES;

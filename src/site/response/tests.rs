@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::http::facts::list::of_both;
+use crate::site::representation::Vary;
 use crate::site::validators::Sighting;
 use crate::sys::file::{FileTime, FileVersion};
 
@@ -113,20 +114,37 @@ fn several_ranges_of_a_coded_representation_are_the_whole() {
 
 #[test]
 fn what_needs_no_file_is_answered_alike_in_every_protocol() {
-    let unsupported = || Some(Fixed::MethodNotAllowed(Allow::Files));
+    let unsupported = || Ok(Some(Fixed::MethodNotAllowed(Allow::Files)));
     #[rustfmt::skip]
     let cases = [
-        ("GET",      "/", None),
-        ("HEAD",     "/", None),
-        ("OPTIONS",  "/", Some(Fixed::Options)),
-        ("OPTIONS",  "*", Some(Fixed::Options)),
+        ("GET",      "/", Ok(None)),
+        ("HEAD",     "/", Ok(None)),
+        ("OPTIONS",  "/", Ok(Some(Fixed::Options))),
+        ("OPTIONS",  "*", Ok(Some(Fixed::Options))),
         ("POST",     "/", unsupported()),
         ("TRACE",    "/", unsupported()),
-        ("BREW",     "/", Some(Fixed::Error(Status::NotImplemented))),
-        ("get",      "/", Some(Fixed::Error(Status::NotImplemented))),
+        ("BREW",     "/", Ok(Some(Fixed::Error(Status::NotImplemented)))),
+        ("get",      "/", Ok(Some(Fixed::Error(Status::NotImplemented)))),
     ];
     for (method, target, want) in cases {
         let fixed = of_both(method, "a", target, &[], without_lookup);
         assert_eq!(fixed, want, "{method} {target}");
+    }
+}
+
+#[test]
+fn a_redirect_keeps_the_query_as_a_uri_can_have_it() {
+    #[rustfmt::skip]
+    let cases = [
+        (None,                  "/a/"),
+        (Some(&b""[..]),        "/a/?"),
+        (Some(b"b=c&d=%20"),    "/a/?b=c&d=%20"),
+        (Some(b"100%"),         "/a/?100%25"),
+        (Some(b"%4"),           "/a/?%254"),
+        (Some(b"%zz%41"),       "/a/?%25zz%41"),
+        (Some(b"[\"]\xff"),     "/a/?%5B%22%5D%FF"),
+    ];
+    for (query, want) in cases {
+        assert_eq!(location("/a/", query), want);
     }
 }

@@ -1,0 +1,304 @@
+//! What a request is answered with, before a protocol gives it bytes.
+//!
+//! A [`Response`] is a status, a head and a content. The head is one that was rendered once with its representation, or
+//! a list of fields, which [`Response::add_fields`] gives one by one to the writer of a protocol. The content is bytes
+//! or a part of a file, the same in each protocol. A response borrows what it was decided from: the caches hold
+//! that already, and a response that owned it would copy and count for nothing.
+//!
+//! Knows no protocol; `http1` gives a response the bytes of HTTP/1.1.
+
+mod multipart;
+#[cfg(test)]
+mod tests;
+
+use std::rc::Rc;
+
+use self::multipart::Multipart;
+use super::outbox::{Outbox, Source};
+use crate::clock::Now;
+use crate::http::range::{ByteRange, ContentRange};
+use crate::http::status::{Refusal, Status};
+use crate::site::fixed::{self, Allow, Page};
+use crate::site::rendered::{FieldWriter, RenderedHead};
+use crate::site::representation::Representation;
+use crate::site::response::{Fixed, Selected};
+use crate::sys::memory::{Copied, Memory};
+
+/// A document made in memory: the status page, a list of a directory. All who are sent it share its bytes.
+#[derive(Clone, Debug)]
+pub struct Document {
+    media_type: &'static str,
+    bytes: Rc<Memory>,
+    length: usize,
+    content_security_policy: Option<&'static str>,
+    choice: Choice,
+}
+
+/// Whether a document was chosen by what its client accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Choice {
+    /// There is no other.
+    None,
+    /// By Accept: its answers say so (RFC 9110 §12.5.5).
+    Accept,
+}
+
+impl Document {
+    /// A document with its Content-Type, and the value of Content-Security-Policy for HTML. It is chosen by Accept.
+    pub fn new(
+        media_type: &'static str,
+        bytes: Vec<u8>,
+        content_security_policy: Option<&'static str>,
+    ) -> Document {
+        let bytes = Rc::new(Memory::Copied(Copied::page(bytes.into())));
+        Document {
+            choice: Choice::Accept,
+            ..Document::shared(media_type, bytes, content_security_policy)
+        }
+    }
+
+    /// A document of bytes that others have as well. There is no other for its path.
+    pub fn shared(
+        media_type: &'static str,
+        bytes: Rc<Memory>,
+        content_security_policy: Option<&'static str>,
+    ) -> Document {
+        Document {
+            media_type,
+            length: bytes.addresses().len(),
+            bytes,
+            content_security_policy,
+            choice: Choice::None,
+        }
+    }
+}
+
+/// The answer to a request.
+#[derive(Debug)]
+pub struct Response<'a> {
+    pub(super) status: Status,
+    pub(super) head: Head<'a>,
+    pub(super) content: Content<'a>,
+}
+
+/// The fields of a response.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Head<'a> {
+    /// Those of a representation, or the part of them that a 304 has: rendered once.
+    Rendered(&'a RenderedHead),
+    /// Those of the content, and these.
+    Fields(Fields<'a>),
+}
+
+/// The fields of a response that are not those of its content.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Fields<'a> {
+    /// None.
+    None,
+    /// 206: those of the representation that do not depend on what of it is sent.
+    Representation(&'a Representation),
+    /// 412: those that tell its version.
+    Version(&'a Representation),
+    /// 416: how long it is.
+    Unsatisfied(&'a Representation),
+    /// 200 for OPTIONS, and 405.
+    Allow(Allow),
+    /// 301.
+    Location(&'a str),
+    /// 503.
+    RetryLater,
+    /// Those of a document, which nobody may store.
+    Document(&'a Document),
+}
+
+/// The content of a response.
+#[derive(Debug)]
+pub(super) enum Content<'a> {
+    /// None.
+    None,
+    /// A page about the status.
+    Page(Page<'a>),
+    /// A document.
+    Document(&'a Document),
+    /// A range of a file.
+    Part(Part<'a>),
+    /// Several ranges of a file.
+    Parts(Box<Multipart<'a>>),
+}
+
+/// A range of a file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part<'a> {
+    representation: &'a Representation,
+    range: ByteRange,
+    /// The bytes of the file; `None` where the content is not sent.
+    source: Option<&'a Source>,
+}
+
+impl Part<'_> {
+    /// Puts its bytes into an outbox and gives how many.
+    fn put_into(&self, outbox: &mut Outbox) -> u64 {
+        let Some(source) = self.source else {
+            return 0;
+        };
+        let bytes = self.range.first..self.range.last + 1;
+        outbox.content(source, self.representation.version, bytes);
+        self.range.length()
+    }
+}
+
+impl<'a> Response<'a> {
+    /// An answer with what was selected of a representation. `source` must hold its version wherever
+    /// [`Selected::first_byte`] gives a byte.
+    pub fn selected(
+        representation: &'a Representation,
+        selected: &'a Selected,
+        source: Option<&'a Source>,
+        now: &Now,
+    ) -> Response<'a> {
+        let part = |range| {
+            Content::Part(Part {
+                representation,
+                range,
+                source,
+            })
+        };
+        let status = selected.status();
+        let page = Content::Page(Page::new(status, ""));
+        let rendered = Head::Rendered(&representation.head);
+        let (head, content) = match selected {
+            Selected::Whole => {
+                let last = representation.version.length.checked_sub(1);
+                let content = last.map(|last| part(ByteRange { first: 0, last }));
+                (rendered, content.unwrap_or(Content::None))
+            }
+            Selected::NotModified => (rendered, Content::None),
+            Selected::Part(range) => (
+                Head::Fields(Fields::Representation(representation)),
+                part(*range),
+            ),
+            Selected::Parts(ranges) => {
+                let parts = Multipart::new(representation, ranges, source, now);
+                let fields = Fields::Representation(representation);
+                (Head::Fields(fields), Content::Parts(Box::new(parts)))
+            }
+            Selected::PreconditionFailed => (Head::Fields(Fields::Version(representation)), page),
+            Selected::Unsatisfiable => (Head::Fields(Fields::Unsatisfied(representation)), page),
+        };
+        Response {
+            status,
+            head,
+            content,
+        }
+    }
+
+    /// An answer without a representation.
+    pub fn fixed(fixed: &'a Fixed) -> Response<'a> {
+        let status = fixed.status();
+        let page = Content::Page(Page::new(status, ""));
+        let (fields, content) = match fixed {
+            Fixed::Options => (Fields::Allow(Allow::Files), Content::None),
+            Fixed::MethodNotAllowed(allow) => (Fields::Allow(*allow), page),
+            Fixed::Moved(location) => (Fields::Location(location), page),
+            Fixed::Error(Status::ServiceUnavailable) => (Fields::RetryLater, page),
+            Fixed::Error(_) => (Fields::None, page),
+        };
+        Response {
+            status,
+            head: Head::Fields(fields),
+            content,
+        }
+    }
+
+    /// An answer with a document.
+    pub fn document(document: &'a Document) -> Response<'a> {
+        Response {
+            status: Status::Ok,
+            head: Head::Fields(Fields::Document(document)),
+            content: Content::Document(document),
+        }
+    }
+
+    /// An answer to what cannot be answered as a request; `detail` is a sentence that says why.
+    pub(super) fn refused(refusal: Refusal, detail: &'a str) -> Response<'a> {
+        let status = refusal.status();
+        Response {
+            status,
+            head: Head::Fields(Fields::None),
+            content: Content::Page(Page::new(status, detail)),
+        }
+    }
+
+    /// Gives the fields of a head that was not rendered before to the writer of a protocol, except those that
+    /// every response has. This is the one list of them; those of representations are in `site::representation`.
+    pub(super) fn add_fields(&self, fields: Fields<'_>, head: &mut impl FieldWriter) {
+        self.content.add_fields(head);
+        match fields {
+            Fields::None => {}
+            Fields::Representation(representation) => head.content_fields(&representation.head),
+            Fields::Version(representation) => representation.add_common_fields(head),
+            Fields::Unsatisfied(representation) => {
+                let length = ContentRange::unsatisfied(representation.version.length);
+                head.field("Content-Range", length.value());
+                representation.add_vary(head);
+            }
+            Fields::Allow(allow) => head.field("Allow", allow.field()),
+            Fields::Location(location) => head.field("Location", location.as_bytes()),
+            Fields::RetryLater => head.field("Retry-After", b"1"),
+            Fields::Document(document) => {
+                head.field("Cache-Control", b"no-store");
+                if let Some(policy) = document.content_security_policy {
+                    head.field("Content-Security-Policy", policy.as_bytes());
+                }
+                if document.choice == Choice::Accept {
+                    head.field("Vary", b"Accept");
+                }
+            }
+        }
+    }
+}
+
+impl Content<'_> {
+    /// Gives the fields that describe it, as opposed to the representation that it is of.
+    fn add_fields(&self, head: &mut impl FieldWriter) {
+        match self {
+            Content::None => head.number("Content-Length", 0),
+            Content::Page(page) => {
+                head.field("Content-Type", fixed::PAGE_TYPE);
+                head.number("Content-Length", page.length() as u64);
+            }
+            Content::Document(document) => {
+                head.field("Content-Type", document.media_type.as_bytes());
+                head.number("Content-Length", document.length as u64);
+            }
+            Content::Part(part) => {
+                let complete_length = part.representation.version.length;
+                head.field("Content-Type", part.representation.head.media_type());
+                head.number("Content-Length", part.range.length());
+                let range = ContentRange::of(part.range, complete_length);
+                head.field("Content-Range", range.value());
+            }
+            Content::Parts(parts) => {
+                head.field("Content-Type", parts.media_type().as_bytes());
+                head.number("Content-Length", parts.length());
+            }
+        }
+    }
+
+    /// Puts it into an outbox and gives how many bytes it has.
+    pub(super) fn put_into(&self, outbox: &mut Outbox) -> u64 {
+        match self {
+            Content::None => 0,
+            Content::Page(page) => {
+                outbox.render(|buffer| page.append_to(buffer));
+                page.length() as u64
+            }
+            Content::Document(document) => {
+                outbox.memory(&document.bytes, 0..document.length);
+                document.length as u64
+            }
+            Content::Part(part) => part.put_into(outbox),
+            Content::Parts(parts) => parts.put_into(outbox),
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! What the store has found for a request, as a response that any protocol can write.
+
+use super::Asked;
+use crate::clock::Now;
+use crate::conn::Response;
+
+impl Asked {
+    /// The answer; `None` while a job looks for it.
+    pub(crate) fn response(&self, now: &Now) -> Option<Response<'_>> {
+        Some(match self {
+            Asked::Waiting(_) => return None,
+            Asked::Fixed(fixed) => Response::fixed(fixed),
+            Asked::Document(document) => Response::document(document),
+            Asked::Selected {
+                entry,
+                coding,
+                selected,
+                source,
+            } => {
+                let Some(variants) = entry.variants() else {
+                    unreachable!("only files are selected from");
+                };
+                let representation = variants.in_coding(*coding);
+                Response::selected(representation, selected, source.as_ref(), now)
+            }
+        })
+    }
+}
