@@ -2,10 +2,12 @@
 //!
 //! Lines are appended to a buffer that is kept, so that writing one allocates nothing.
 
+use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::explanation::Explanation;
 use super::response_stats::Logging;
@@ -91,54 +93,76 @@ impl Lines {
     }
 }
 
-/// A JSON object. What is not there is left out; bytes that are not UTF-8 become U+FFFD.
+/// A JSON object. Writing to a Vec cannot fail, and nothing in a line can.
 fn json(lines: &mut Vec<u8>, line: &Line<'_>) {
-    let text = |lines: &mut Vec<u8>, name: &str, bytes: Option<&[u8]>| {
-        if let Some(bytes) = bytes {
-            lines.extend_from_slice(b",\"");
-            lines.extend_from_slice(name.as_bytes());
-            lines.extend_from_slice(b"\":");
-            json_string(lines, bytes);
-        }
-    };
-    let [request, referer, user_agent] = line.texts;
-    lines.extend_from_slice(b"{\"time\":");
-    write(
-        lines,
-        format_args!("{}.{:03}", line.seconds, line.milliseconds),
-    );
-    if let Some(address) = line.peer {
-        write(lines, format_args!(",\"remote\":\"{address}\""));
-    }
-    text(lines, "request", request);
-    lines.extend_from_slice(b",\"status\":");
-    number(lines, u64::from(line.status.code()));
-    lines.extend_from_slice(b",\"bytes\":");
-    number(lines, line.length);
-    text(lines, "referer", referer);
-    text(lines, "user_agent", user_agent);
-    for (name, look_up) in line.explanation.look_ups() {
-        let name_and_value = [
-            b",\"",
-            name.as_bytes(),
-            b"\":\"",
-            look_up.name().as_bytes(),
-            b"\"",
-        ];
-        name_and_value
-            .into_iter()
-            .for_each(|part| lines.extend_from_slice(part));
-    }
-    if let Some(ms) = line.explanation.disk_ms() {
-        write(lines, format_args!(",\"disk_ms\":{ms:.3}"));
-    }
-    if let Some(ms) = line.explanation.stale_ms() {
-        write(lines, format_args!(",\"stale_ms\":{ms:.3}"));
-    }
-    lines.extend_from_slice(b"}\n");
+    let _ = serde_json::to_writer(&mut *lines, line);
+    lines.push(b'\n');
 }
 
-fn write(lines: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+/// The members of a JSON object. What is not there is left out; bytes that are not UTF-8 become U+FFFD.
+impl Serialize for Line<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let [request, referer, user_agent] = self.texts.map(|bytes| bytes.map(Text));
+        let mut object = serializer.serialize_map(None)?;
+        // Milliseconds since 1970 stay far below 2^53, where f64 is exact.
+        #[allow(clippy::cast_precision_loss)]
+        let time_ms = (self.seconds * 1_000 + i64::from(self.milliseconds)) as f64;
+        object.serialize_entry("time", &(time_ms / 1e3))?;
+        if let Some(address) = &self.peer {
+            object.serialize_entry("remote", address)?;
+        }
+        if let Some(text) = &request {
+            object.serialize_entry("request", text)?;
+        }
+        object.serialize_entry("status", &self.status.code())?;
+        object.serialize_entry("bytes", &self.length)?;
+        for (name, text) in [("referer", &referer), ("user_agent", &user_agent)] {
+            if let Some(text) = text {
+                object.serialize_entry(name, text)?;
+            }
+        }
+        for (name, look_up) in self.explanation.look_ups() {
+            object.serialize_entry(name, look_up.name())?;
+        }
+        let times = [
+            ("disk_ms", self.explanation.disk_ms()),
+            ("stale_ms", self.explanation.stale_ms()),
+        ];
+        for (name, ms) in times {
+            if let Some(ms) = ms {
+                // To a microsecond.
+                object.serialize_entry(name, &((ms * 1e3).round() / 1e3))?;
+            }
+        }
+        object.end()
+    }
+}
+
+/// Bytes that a peer chose, as a text.
+struct Text<'a>(&'a [u8]);
+
+impl Serialize for Text<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(self.0) {
+            Ok(text) => serializer.serialize_str(text),
+            Err(_) => serializer.collect_str(self),
+        }
+    }
+}
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            f.write_str(chunk.valid())?;
+            if !chunk.invalid().is_empty() {
+                f.write_char(char::REPLACEMENT_CHARACTER)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write(lines: &mut Vec<u8>, text: fmt::Arguments<'_>) {
     // Writing to a Vec cannot fail.
     let _ = lines.write_fmt(text);
 }
@@ -174,31 +198,12 @@ fn quote(lines: &mut Vec<u8>, bytes: Option<&[u8]>) {
     lines.push(b'"');
 }
 
-/// The same as a string of JSON (RFC 8259 §7).
-fn json_string(lines: &mut Vec<u8>, bytes: &[u8]) {
-    lines.push(b'"');
-    for chunk in bytes.utf8_chunks() {
-        for byte in chunk.valid().bytes() {
-            match byte {
-                b'"' | b'\\' => lines.extend_from_slice(&[b'\\', byte]),
-                0..0x20 => {
-                    let digits =
-                        [byte >> 4, byte & 15].map(|digit| HEXADECIMAL[usize::from(digit)]);
-                    lines.extend_from_slice(&[b'\\', b'u', b'0', b'0', digits[0], digits[1]]);
-                }
-                _ => lines.push(byte),
-            }
-        }
-        if !chunk.invalid().is_empty() {
-            lines.extend_from_slice("\u{fffd}".as_bytes());
-        }
-    }
-    lines.push(b'"');
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::conn::explanation::CacheResult;
 
     #[test]
     fn what_a_peer_sends_stays_within_its_quotes() {
@@ -214,13 +219,50 @@ mod tests {
         assert_eq!(&time, b"23/Nov/2026:16:00:59 +0000");
     }
 
+    fn line<'a>(text: &'a [u8], explanation: &'a Explanation) -> Line<'a> {
+        Line {
+            peer: Some([192, 0, 2, 17].into()),
+            seconds: 1_795_449_659,
+            milliseconds: 7,
+            status: Status::Ok,
+            length: 12_345,
+            texts: [Some(text), None, Some(b"curl")],
+            explanation,
+        }
+    }
+
+    #[test]
+    fn an_object_has_what_is_known_and_takes_no_allocation() {
+        let explanation = Explanation {
+            path: Some(CacheResult::Expired),
+            map: Some(CacheResult::Miss),
+            disk: Some(Duration::from_nanos(20_400_400)),
+            ..Explanation::default()
+        };
+        let mut lines = Vec::with_capacity(4_096);
+        let bytes = b"GET /\xff\"\x01 HTTP/1.1";
+        let line = line(bytes, &explanation);
+        let measured = allocation_counter::measure(|| json(&mut lines, &line));
+        assert_eq!(measured.count_total, 0);
+        let expected = concat!(
+            r#"{"time":1795449659.007,"remote":"192.0.2.17","request":"GET /"#,
+            "\u{fffd}",
+            r#"\"\u0001 HTTP/1.1","status":200,"bytes":12345,"user_agent":"curl","#,
+            r#""path":"expired","map":"miss","disk_ms":20.4}"#,
+            "\n"
+        );
+        assert_eq!(String::from_utf8_lossy(&lines), expected);
+    }
+
     proptest::proptest! {
         #[test]
-        fn a_json_string_reads_back(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..60)) {
-            let mut line = Vec::new();
-            json_string(&mut line, &bytes);
-            let read: String = serde_json::from_slice(&line).expect("a string");
-            proptest::prop_assert_eq!(read, String::from_utf8_lossy(&bytes));
+        fn a_json_line_reads_back(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..60)) {
+            let (mut lines, explanation) = (Vec::new(), Explanation::default());
+            json(&mut lines, &line(&bytes, &explanation));
+            proptest::prop_assert_eq!(lines.iter().filter(|byte| **byte == b'\n').count(), 1);
+            let read: serde_json::Value = serde_json::from_slice(&lines).expect("an object");
+            let text = String::from_utf8_lossy(&bytes);
+            proptest::prop_assert_eq!(read["request"].as_str(), Some(&*text));
         }
     }
 }
