@@ -27,6 +27,9 @@ pub struct Budget {
 const GROWN_BYTES_MIN: u64 = 256 << 10;
 const GROWN_COUNT_MIN: usize = 64;
 
+/// Holders looked at where descriptors are short: a fraction of a millisecond.
+const SHED_LOOK_COUNT_MAX: usize = 4_096;
+
 /// Holders of file content by version.
 ///
 /// `H` is a counted reference: what is pushed out lives on with those who are sending it.
@@ -174,11 +177,16 @@ impl<H> ContentCache<H> {
         Ok(())
     }
 
-    /// Gives up the holder that is worth least, if there is one, for the sake of connections.
-    pub fn shed(&mut self) -> Option<(FileVersion, H)> {
-        let (version, slot) = self.entries.evict()?;
-        self.meter.note_eviction(EvictionCause::Shed, slot.since_s);
-        Some((version, slot.value))
+    /// Gives up to `count` holders up because descriptors are short: those that are worth least first, as
+    /// far as it has a look at them. Gives how many.
+    pub fn shed(&mut self, count: usize, is_unused: impl Fn(&H) -> bool) -> usize {
+        let oldest = self.entries.oldest_first().take(SHED_LOOK_COUNT_MAX);
+        let unused = oldest.filter(|(_, holder)| is_unused(holder));
+        let unused: Vec<FileVersion> = unused.take(count).map(|(version, _)| *version).collect();
+        for version in &unused {
+            self.push_out(version, EvictionCause::Shed);
+        }
+        unused.len()
     }
 
     /// Gives up the holder that is worth least, if there is one, because memory is short, and holds no more

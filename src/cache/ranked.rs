@@ -265,6 +265,13 @@ impl<K: Eq, V> Ranked<K, V> {
         entries.map(|(key, slot)| (key, &slot.value))
     }
 
+    /// All that is held, what is worth least first.
+    pub(super) fn oldest_first(&self) -> impl Iterator<Item = (&K, &V)> {
+        let main = self.parts.oldest_first(MAIN);
+        let entries = main.chain(self.parts.oldest_first(WINDOW));
+        entries.map(|(key, slot)| (key, &slot.value))
+    }
+
     /// Begins another time for [`idle_for`](Ranked::idle_for).
     pub(super) fn advance_mark(&mut self) {
         self.mark = self.mark.wrapping_add(1);

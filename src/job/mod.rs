@@ -60,6 +60,10 @@ pub(crate) enum ResidencyPolicy {
     ResidentOnly,
 }
 
+/// Descriptors that a job has at once, at most: of a file, of its three precompressed variants, and of what was
+/// located and is being opened.
+pub(crate) const DESCRIPTOR_COUNT_MAX: usize = 5;
+
 /// A request to the disk.
 #[derive(Debug)]
 pub(crate) enum Job {

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use crate::job::{Append, Job, OneShot};
 use crate::settings::AccessLog;
 use crate::sys::allocator::block_length;
-use crate::sys::deferred_drops::Discarded;
+use crate::sys::deferred_drops::{Descriptor, Discarded};
 use crate::sys::output::{self, Output, OutputError, OutputKind};
 use crate::text::exact_bytes;
 
@@ -215,7 +215,7 @@ impl LogWriter {
             return;
         }
         for file in self.former.drain(..).filter_map(Arc::into_inner) {
-            let discarded = Discarded::Descriptor(file.into());
+            let discarded = Discarded::Descriptor(Descriptor::apart(file.into()));
             self.jobs.push(Job::Discard(Some(discarded)));
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! When descriptors run out (EMFILE) the connection that could not be taken stays in the kernel's
 //! queue, and asking again at once would fail again at once. So accepting pauses until a connection
-//! has been closed, or for a moment, since others may free descriptors too. Kept descriptors of
-//! files are given up first.
+//! has been closed, or for a moment, since others may free descriptors too. Descriptors of files are given up
+//! first.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -16,7 +16,6 @@ use super::listeners::{Listener, Origin};
 use super::places::Shares;
 use crate::clock::Now;
 use crate::conn::Connection;
-use crate::store::Store;
 use crate::transport::{Flow, Transport};
 
 /// How long a pause lasts if no connection is closed.
@@ -25,8 +24,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 const SHED_PAUSE: Duration = Duration::from_millis(1);
 /// Failures in a row after which accepting pauses: something is wrong that asking does not mend.
 const FAILURE_COUNT_MAX: usize = 256;
-/// Kept descriptors given up for connections at a time.
-const SHED_COUNT: usize = 16;
 
 /// What came of taking a connection.
 #[derive(Debug)]
@@ -116,6 +113,11 @@ impl Acceptor {
             .map(|until| until.saturating_duration_since(now))
     }
 
+    /// Stops taking connections until descriptors that were given up are closed.
+    pub(super) fn pause_for_closing(&mut self, now: &Now) {
+        self.paused_until = Some(now.monotonic + SHED_PAUSE);
+    }
+
     /// Stops taking connections for a moment.
     pub(super) fn pause(&mut self, now: &Now) {
         self.paused_until = Some(now.monotonic + PAUSE);
@@ -167,8 +169,14 @@ impl Acceptor {
         self.pauses
     }
 
-    /// Takes one connection, if there is one and there is room; `open` are there already.
-    pub(super) fn accept(&mut self, open: usize, store: &mut Store, now: &Now) -> Accepted {
+    /// Takes one connection, if there is one and there is room; `open` are there already, and `has_descriptor`
+    /// says whether there is a descriptor for it.
+    pub(super) fn accept(
+        &mut self,
+        open: usize,
+        now: &Now,
+        has_descriptor: impl Fn() -> bool,
+    ) -> Accepted {
         if self.paused_until.is_some_and(|until| now.monotonic < until) {
             return Accepted::Nothing;
         }
@@ -180,6 +188,9 @@ impl Acceptor {
             if open >= self.connection_count_max {
                 self.pause(now);
                 return Accepted::Nothing;
+            }
+            if !has_descriptor() {
+                return Accepted::NoDescriptor;
             }
             let listener = &mut self.listeners[index];
             match listener.accept() {
@@ -193,16 +204,7 @@ impl Acceptor {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     listener.input = Flow::Blocked;
                 }
-                Err(error) if is_exhaustion(&error) => {
-                    match store.shed_descriptors(SHED_COUNT) {
-                        0 => {
-                            self.pause(now);
-                            return Accepted::NoDescriptor;
-                        }
-                        _ => self.paused_until = Some(now.monotonic + SHED_PAUSE),
-                    }
-                    return Accepted::Nothing;
-                }
+                Err(error) if is_exhaustion(&error) => return Accepted::NoDescriptor,
                 // ECONNABORTED, EPROTO, EINTR and the like are about one connection that is gone.
                 Err(_) => {}
             }

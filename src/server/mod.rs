@@ -6,6 +6,7 @@ mod addresses;
 mod answers;
 mod connections;
 mod deadlines;
+mod descriptors;
 mod draining;
 mod driver;
 mod event_loop;

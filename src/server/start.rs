@@ -11,6 +11,7 @@ use std::sync::Arc;
 pub use error::StartError;
 
 use super::accept::Acceptor;
+use super::descriptors::Descriptors;
 use super::driver::Driver;
 use super::event_loop::{EventLoop, LoopParts, Storage};
 use super::listeners::Listener;
@@ -28,7 +29,6 @@ use crate::disk::threads::Threads;
 use crate::disk::uring::Uring;
 use crate::disk::{self, Disk};
 use crate::http::request::HeadLimits;
-use crate::memory::plan::{connection_count_fitting, connection_count_max};
 use crate::observe::access_log::LogWriter;
 use crate::observe::status::Access;
 use crate::settings::Role;
@@ -43,19 +43,11 @@ use crate::sys::access::{FileAccess, Walking};
 use crate::sys::beneath::Root;
 use crate::sys::deferred_drops::DeferredDrops;
 use crate::sys::inherited;
-use crate::sys::limits::{raise_descriptor_limit, raise_lock_limit, reserve_descriptors};
+use crate::sys::limits::{raise_lock_limit, reserve_descriptors};
 use crate::sys::needed;
 use crate::sys::sock_diag::SocketOwners;
 use crate::text::{bytes, exact_bytes};
 
-/// Descriptors for listeners, epoll, signals, the log, and files that are just being opened.
-const DESCRIPTORS_APART: usize = 32;
-/// The share of all descriptors that files may keep, unless told otherwise.
-const FILE_SHARE: usize = 4;
-/// The share of all descriptors that disk jobs may hold besides.
-const OPENING_SHARE: usize = 8;
-/// Descriptors that the kernel's table has room for from the start: it takes 8 bytes for each.
-const DESCRIPTORS_RESERVED_MAX: u64 = 1 << 16;
 /// Bytes that an inbox has beyond the longest head, so that it is never full with less than one.
 const INBOX_SLACK: usize = 1_024;
 
@@ -78,9 +70,8 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     let origins = origins::origins(settings)?;
     listeners.extend(bind_all(settings)?);
     let memory = MemoryControl::new(settings);
-    let descriptors = Descriptors::share(settings, listeners.len(), &memory);
-    let count = (descriptors.files + descriptors.connections + DESCRIPTORS_APART) as u64;
-    reserve_descriptors(count.min(DESCRIPTORS_RESERVED_MAX));
+    let mut descriptors = Descriptors::share(settings, listeners.len(), &memory);
+    reserve_descriptors(descriptors.expected());
     prepare_lock(settings);
     let (engine, profile) = choose_engine(settings, &root)?;
     let start_lines = start_lines(settings, &listeners, &profile, &descriptors, &memory);
@@ -101,6 +92,7 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     );
     let acceptor = Acceptor::new(listeners, descriptors.connections, shares);
     let driver = driver(settings);
+    descriptors.count(storage.store.open_file_count());
     let event_loop = EventLoop::new(LoopParts {
         signals,
         acceptor,
@@ -110,6 +102,7 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
         storage,
         log,
         memory,
+        descriptors,
         grace: settings.grace,
     })?;
     log_notices.iter().for_each(|line| warn(line));
@@ -330,35 +323,6 @@ fn access(settings: &Settings) -> Access {
         }
     };
     Access::new(settings.status, owners)
-}
-
-/// How the descriptors of the process are shared out, so that files never starve connections.
-struct Descriptors {
-    files: usize,
-    connections: usize,
-}
-
-impl Descriptors {
-    fn share(settings: &Settings, listener_count: usize, memory: &MemoryControl) -> Descriptors {
-        let all = usize::try_from(raise_descriptor_limit()).unwrap_or(usize::MAX);
-        let free = all.saturating_sub(DESCRIPTORS_APART + listener_count);
-        let files = settings
-            .cache
-            .descriptor_count_max
-            .unwrap_or(all / FILE_SHARE)
-            .min(free / 2);
-        // Files that jobs have just opened.
-        let opening = settings.disk_depth.min(free / OPENING_SHARE);
-        let left = free.saturating_sub(files + opening).max(1);
-        let budget = memory.budget();
-        let asked = settings.limits.connections_max;
-        let connections = match asked {
-            None => connection_count_max(memory.limit(), budget),
-            Some(asked) => asked.min(connection_count_fitting(budget)),
-        };
-        let connections = connections.clamp(1, left);
-        Descriptors { files, connections }
-    }
 }
 
 /// What is served, where and how.

@@ -453,6 +453,11 @@ impl Jobs {
         self.look_up_count
     }
 
+    /// Lets so many jobs be in flight from now on.
+    pub(super) fn allow(&mut self, count: usize) {
+        self.queue.set_in_flight_max(count);
+    }
+
     /// The queue in which jobs wait for the engine.
     pub(super) fn queue(&self) -> &JobQueue {
         &self.queue

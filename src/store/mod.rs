@@ -9,6 +9,7 @@ mod complete;
 mod content;
 pub(crate) mod deliveries;
 mod departures;
+mod descriptors;
 mod entry_cost;
 pub(crate) mod event_sync;
 mod freshness;
@@ -394,12 +395,5 @@ impl Store {
         self.paths.tick(now.monotonic);
         self.maps.tick(now.monotonic);
         self.descriptors.tick(now.monotonic);
-    }
-
-    /// Closes some kept descriptors, because a connection needs one. Gives how many.
-    pub(crate) fn shed_descriptors(&mut self, count: usize) -> usize {
-        (0..count)
-            .take_while(|_| self.descriptors.shed().is_some())
-            .count()
     }
 }

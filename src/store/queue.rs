@@ -150,7 +150,7 @@ pub(crate) struct JobQueue {
     internal_in_flight: [bool; InternalJob::COUNT],
     /// All others that are.
     in_flight: usize,
-    /// What the engine takes of those.
+    /// How many of those may be: what the engine takes, or what descriptors allow.
     in_flight_max: usize,
     waiting_max: usize,
     given_up: Vec<(JobId, Done)>,
@@ -223,6 +223,11 @@ impl JobQueue {
             None => self.line.push(owner, Waiting { id, job, claim }),
         }
         id
+    }
+
+    /// Lets so many jobs be in flight from now on.
+    pub(crate) fn set_in_flight_max(&mut self, count: usize) {
+        self.in_flight_max = count;
     }
 
     /// Whether a new job would wait for no other.

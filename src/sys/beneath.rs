@@ -21,7 +21,7 @@ use rustix::fs::{Advice, AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::access::{FileAccess, Walking};
-use super::deferred_drops::{DeferredDrops, Discarded};
+use super::deferred_drops::{DeferredDrops, Descriptor, Discarded};
 use super::describe::{describe, describe_at};
 use super::file::{Description, FileKind, OpenFile};
 use super::mounts;
@@ -69,7 +69,7 @@ pub(crate) struct Root {
 #[derive(Debug)]
 pub(crate) struct Located {
     /// Taken out when it is closed.
-    descriptor: Option<OwnedFd>,
+    descriptor: Option<Descriptor>,
     deferred_drops: DeferredDrops,
 }
 
@@ -299,7 +299,7 @@ impl Root {
     /// Takes a descriptor over that was opened below the root and is not to be read.
     pub(super) fn adopt_located(&self, descriptor: OwnedFd) -> Located {
         Located {
-            descriptor: Some(descriptor),
+            descriptor: Some(self.deferred_drops().count_in(descriptor)),
             deferred_drops: self.deferred_drops().clone(),
         }
     }

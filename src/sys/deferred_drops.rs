@@ -3,9 +3,12 @@
 //! `close(2)` flushes on network file systems, `munmap(2)` may be the last user of a file, and
 //! `inotify_rm_watch(2)` waits for whoever is adding a watch. So an open file or a mapping that is
 //! dropped goes into a bin, as does a watch that is no longer needed, and an engine empties the bin.
+//!
+//! Descriptors of files are counted until they are closed, so that it is known how many the process has left.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam_queue::SegQueue;
 use inotify::WatchDescriptor;
@@ -17,7 +20,7 @@ use super::mapping::change_address_space;
 #[derive(Debug)]
 pub enum Discarded {
     /// A descriptor to close.
-    Descriptor(OwnedFd),
+    Descriptor(Descriptor),
     /// A mapping to unmap.
     Mapping(Unmapping),
     /// A watch to remove.
@@ -55,23 +58,138 @@ impl Drop for Unwatching {
     }
 }
 
+/// How many descriptors of files there are.
+#[derive(Debug, Default)]
+struct Counts {
+    /// Those that are not closed.
+    open: AtomicUsize,
+    /// Those of them that are in use: the others are on their way to be closed.
+    used: AtomicUsize,
+}
+
+/// The part of one descriptor in the counts; counted out when it is dropped.
+#[derive(Debug)]
+struct Counted {
+    counts: Arc<Counts>,
+    is_used: bool,
+}
+
+impl Counted {
+    fn new(counts: &Arc<Counts>) -> Counted {
+        counts.open.fetch_add(1, Ordering::Relaxed);
+        counts.used.fetch_add(1, Ordering::Relaxed);
+        Counted {
+            counts: Arc::clone(counts),
+            is_used: true,
+        }
+    }
+
+    fn discard(&mut self) {
+        if self.is_used {
+            self.is_used = false;
+            self.counts.used.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.discard();
+        self.counts.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A descriptor that is counted until it is closed. Dropping it closes it, which may wait for the disk.
+#[derive(Debug)]
+pub struct Descriptor {
+    // Dropped in this order: what is counted out is closed.
+    descriptor: OwnedFd,
+    counted: Counted,
+}
+
+impl Descriptor {
+    /// One that is no file of the site, to be closed by an engine.
+    pub(crate) fn apart(descriptor: OwnedFd) -> Descriptor {
+        Descriptor {
+            descriptor,
+            counted: Counted::new(&Arc::default()),
+        }
+    }
+
+    /// Notes that the kernel has closed it.
+    pub(super) fn closed(self) {
+        let _ = self.descriptor.into_raw_fd();
+    }
+}
+
+impl AsFd for Descriptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
 /// A bin; clones are the same bin. Putting in takes no lock and never waits.
 #[derive(Clone, Debug, Default)]
-pub struct DeferredDrops(Arc<SegQueue<Discarded>>);
+pub struct DeferredDrops {
+    queue: Arc<SegQueue<Discarded>>,
+    counts: Arc<Counts>,
+}
 
 impl DeferredDrops {
+    /// Counts a descriptor that is put in here some day.
+    pub(super) fn count_in(&self, descriptor: OwnedFd) -> Descriptor {
+        Descriptor {
+            descriptor,
+            counted: Counted::new(&self.counts),
+        }
+    }
+
     /// Puts something in.
-    pub(super) fn put(&self, discarded: Discarded) {
-        self.0.push(discarded);
+    pub(super) fn put(&self, mut discarded: Discarded) {
+        if let Discarded::Descriptor(descriptor) = &mut discarded {
+            descriptor.counted.discard();
+        }
+        self.queue.push(discarded);
     }
 
     /// Takes what has been in it for longest out; whoever has it waits for it.
     pub fn take(&self) -> Option<Discarded> {
-        self.0.pop()
+        self.queue.pop()
     }
 
     /// How much is in it.
     pub fn count(&self) -> usize {
-        self.0.len()
+        self.queue.len()
+    }
+
+    /// Files that were opened and are not closed, those in the bin and those that are being closed included.
+    pub(crate) fn open_count(&self) -> usize {
+        self.counts.open.load(Ordering::Relaxed)
+    }
+
+    /// Those of them that are in use.
+    pub(crate) fn used_count(&self) -> usize {
+        self.counts.used.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_descriptor_counts_until_it_is_closed() {
+        let bin = DeferredDrops::default();
+        let open = || OwnedFd::from(std::fs::File::open("/dev/null").expect("there is one"));
+        let (one, other) = (bin.count_in(open()), bin.count_in(open()));
+        assert_eq!((bin.open_count(), bin.used_count()), (2, 2));
+        bin.put(Discarded::Descriptor(one));
+        assert_eq!((bin.open_count(), bin.used_count()), (2, 1));
+        let taken = bin.take();
+        assert_eq!((bin.open_count(), bin.used_count()), (2, 1));
+        drop(taken);
+        assert_eq!((bin.open_count(), bin.used_count()), (1, 1));
+        drop(other);
+        assert_eq!((bin.open_count(), bin.used_count()), (0, 0));
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::fs::AtFlags;
 
-use super::deferred_drops::{DeferredDrops, Discarded};
+use super::deferred_drops::{DeferredDrops, Descriptor, Discarded};
 use super::describe::{describe, describe_at};
 use super::scratch;
 
@@ -102,7 +102,7 @@ pub struct Description {
 /// A descriptor of a file that was opened for reading, beneath the root.
 #[derive(Debug)]
 pub struct OpenFile {
-    descriptor: ManuallyDrop<OwnedFd>,
+    descriptor: ManuallyDrop<Descriptor>,
     deferred_drops: DeferredDrops,
 }
 
@@ -111,7 +111,7 @@ impl OpenFile {
     /// them from `Root`, which has the kernel see that they are beneath it.
     pub fn new(descriptor: OwnedFd, deferred_drops: DeferredDrops) -> OpenFile {
         OpenFile {
-            descriptor: ManuallyDrop::new(descriptor),
+            descriptor: ManuallyDrop::new(deferred_drops.count_in(descriptor)),
             deferred_drops,
         }
     }
@@ -213,7 +213,7 @@ impl OpenFile {
         let pieces = scratch::pieces(bytes.end - bytes.start);
         let count = i32::try_from(pieces.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
         let offset = i64::try_from(bytes.start).map_err(|_| io::ErrorKind::InvalidInput)?;
-        let descriptor = self.descriptor.as_raw_fd();
+        let descriptor = self.descriptor().as_raw_fd();
         // SAFETY: the pieces are static memory that is there to be written to by the kernel.
         let read = unsafe { libc::preadv(descriptor, pieces.as_ptr(), count, offset) };
         usize::try_from(read).map_err(|_| io::Error::last_os_error())

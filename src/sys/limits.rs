@@ -21,6 +21,12 @@ pub(crate) fn raise_descriptor_limit() -> u64 {
     }
 }
 
+/// How many descriptors the process has now; `None` without /proc. Opens one for a moment.
+pub(crate) fn descriptor_count() -> Option<usize> {
+    let all = std::fs::read_dir("/proc/self/fd").ok()?;
+    Some(all.count().saturating_sub(1))
+}
+
 /// Has the kernel make its table of descriptors long enough for `count` of them. A table that grows
 /// once the process has a second thread makes whoever opens something wait for all processors (RCU),
 /// and that would be the loop in `accept4`. To be called before there is one. A refusal is no error.

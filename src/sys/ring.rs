@@ -14,7 +14,7 @@ use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -27,6 +27,7 @@ use rustix::io::Errno;
 use slab::Slab;
 
 use super::beneath::{Links, Located, Root, stat_flags};
+use super::deferred_drops::Descriptor;
 use super::file::{Description, OpenFile};
 use super::scratch;
 
@@ -44,7 +45,7 @@ pub(crate) enum Call {
     /// `write` to the end of a log, from the given byte of the buffer on.
     Write(Arc<File>, Vec<u8>, usize),
     /// `close`.
-    Close(OwnedFd),
+    Close(Descriptor),
 }
 
 /// What a call gave.
@@ -363,7 +364,7 @@ fn entry(in_flight: &mut InFlight) -> Entry {
                 .offset(u64::MAX)
                 .build()
         }
-        Call::Close(descriptor) => opcode::Close::new(Fd(descriptor.as_raw_fd())).build(),
+        Call::Close(descriptor) => opcode::Close::new(Fd(descriptor.as_fd().as_raw_fd())).build(),
     }
 }
 
@@ -404,7 +405,7 @@ fn returned(in_flight: InFlight, result: i32) -> Returned {
             if result == -libc::EACCES {
                 drop(descriptor);
             } else {
-                let _ = descriptor.into_raw_fd();
+                descriptor.closed();
             }
             Returned::Closed
         }

@@ -81,6 +81,7 @@ impl Collector for Shown {
         traffic(&mut writer, shown)?;
         disk(&mut writer, shown)?;
         freshness(&mut writer, shown)?;
+        super::descriptors::metrics(&mut writer, shown.descriptors)?;
         super::memory::metrics(&mut writer, &shown.memory)?;
         turns(&mut writer, shown)?;
         process(&mut writer, shown)

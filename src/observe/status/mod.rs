@@ -2,6 +2,7 @@
 
 mod access;
 mod bars;
+mod descriptors;
 mod memory;
 mod metrics;
 mod numbers;
@@ -12,6 +13,7 @@ mod writer;
 
 pub(crate) use access::STATUS_PATH;
 pub(crate) use access::{Access, Decision, PeerUser};
+pub(crate) use descriptors::ShareNumbers;
 pub(crate) use memory::MemoryNumbers;
 pub(crate) use numbers::{
     ByActivity, ConnectionNumbers, IterationNumbers, LoopNumbers, SentNumbers, Snapshot,

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::descriptors::ShareNumbers;
 use super::memory::MemoryNumbers;
 use crate::conn::response_stats::ResponseStats;
 use crate::histogram::{Bucket, micros};
@@ -18,6 +19,7 @@ use crate::sys::usage::ThreadUsage;
 /// Everything that is shown.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Snapshot {
+    // A section of the page each, or a line of it.
     /// Version of these field names.
     pub schema: u32,
     /// Name of the program.
@@ -28,6 +30,8 @@ pub(crate) struct Snapshot {
     pub uptime_seconds: u64,
     /// Connections.
     pub connections: ConnectionNumbers,
+    /// Descriptors.
+    pub descriptors: ShareNumbers,
     /// Requests answered.
     pub requests: RequestNumbers,
     /// Bytes sent, by way of sending.
@@ -175,6 +179,8 @@ pub(crate) struct LoopNumbers {
     pub uptime_seconds: u64,
     /// Connections.
     pub connections: ConnectionNumbers,
+    /// Descriptors.
+    pub descriptors: ShareNumbers,
     /// Bytes sent.
     pub bytes_sent: SentNumbers,
     /// Memory.
@@ -197,6 +203,7 @@ impl Snapshot {
         let LoopNumbers {
             uptime_seconds,
             connections,
+            descriptors,
             bytes_sent,
             memory,
             access_log_lost_bytes,
@@ -216,6 +223,7 @@ impl Snapshot {
             version: env!("CARGO_PKG_VERSION"),
             uptime_seconds,
             connections,
+            descriptors,
             requests: RequestNumbers {
                 total: response_stats.total(),
                 by_status_class,

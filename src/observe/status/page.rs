@@ -84,6 +84,7 @@ fn content(snapshot: &Snapshot) -> Markup {
         div.pair {
             (section("requests", "Requests", &request_figures(snapshot)))
             (section("connections", "Connections", &connection_figures(snapshot)))
+            (super::descriptors::section(snapshot.descriptors))
             (super::memory::section(&snapshot.memory))
             (section("disk", "Disk", &disk_figures(snapshot)))
             (section("sent", "Sent", &[

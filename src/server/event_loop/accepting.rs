@@ -29,13 +29,18 @@ impl EventLoop {
                 Oldest::Nobody => 0,
                 Oldest::Unfinished => break,
             };
+            let (store, descriptors) = (&self.store, &self.descriptors);
+            let has_descriptor = || {
+                let (files, jobs) = (store.open_file_count(), store.jobs_in_flight());
+                descriptors.has_room(open, files, jobs)
+            };
             match self
                 .acceptor
-                .accept(open - promised, &mut self.store, &self.now)
+                .accept(open - promised, &self.now, has_descriptor)
             {
                 Accepted::Nothing => break,
                 Accepted::NoDescriptor => {
-                    self.make_room();
+                    self.lack_descriptor();
                     break;
                 }
                 Accepted::Connection(connected) => {
@@ -55,12 +60,13 @@ impl EventLoop {
             }
         }
         if self.connections.accepted() != before {
+            self.keep_descriptors_free();
             self.iterations.mark(Work::Accepting);
         }
     }
 
     /// Closes the connection that has rested longest.
-    fn make_room(&mut self) {
+    pub(super) fn make_room(&mut self) {
         for _ in 0..ASK_COUNT_MAX {
             let Oldest::Found(id) = self.connections.oldest_idle() else {
                 return;

@@ -6,6 +6,7 @@
 //! result of the disk makes new work.
 
 mod accepting;
+mod descriptors;
 mod ending;
 mod memory;
 mod results;
@@ -23,6 +24,7 @@ use super::accept::Acceptor;
 use super::answers::ServerAnswers;
 use super::connections::Connections;
 use super::deadlines::{Armed, Deadlines};
+use super::descriptors::Descriptors;
 use super::draining::Draining;
 use super::driver::{Driven, Driver};
 use super::memory::MemoryControl;
@@ -111,6 +113,7 @@ pub(super) struct LoopParts {
     pub(super) storage: Storage,
     pub(super) log: LogWriter,
     pub(super) memory: MemoryControl,
+    pub(super) descriptors: Descriptors,
     /// How long answers under way may take when the server stops.
     pub(super) grace: Duration,
 }
@@ -132,6 +135,7 @@ pub(super) struct EventLoop {
     log: LogWriter,
     notices: Notices,
     memory: MemoryControl,
+    descriptors: Descriptors,
     now: Now,
     started: Instant,
     iterations: Iterations,
@@ -171,6 +175,7 @@ impl EventLoop {
             storage,
             log,
             memory,
+            descriptors,
             grace,
         } = parts;
         let poll = Poll::new()?;
@@ -208,6 +213,7 @@ impl EventLoop {
             log,
             notices: Notices::new(),
             memory,
+            descriptors,
             now: Now::at(started, wall_time()),
             started,
             iterations: Iterations::new(started),

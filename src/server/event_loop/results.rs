@@ -31,6 +31,7 @@ impl EventLoop {
         if !done.is_empty() || self.store.has_deliveries() {
             self.iterations.mark(Work::Connections);
             self.take_in(&mut done);
+            self.keep_descriptors_free();
             self.tell_waiters();
             self.iterations.mark(Work::Results);
         }

@@ -47,6 +47,7 @@ impl EventLoop {
                 refused_by_share: self.acceptor.shares.refused(),
                 closed_for_memory: self.connections.holders_given_up(),
             },
+            descriptors: self.descriptor_numbers(),
             bytes_sent: SentNumbers {
                 gathered: self.driver.gathered_bytes,
                 sendfile: self.driver.sendfile_bytes,
