@@ -1,5 +1,5 @@
-//! A hot request without its system calls: the caches, the decision and the connection, as the server
-//! puts them together. What is measured and counted of it is ours to improve.
+//! A hot request without its system calls: the caches, the decision table and the connection, put together as
+//! in the server. All of the measured cost is in our code.
 
 use std::fs::File;
 use std::num::NonZeroUsize;
@@ -57,13 +57,13 @@ pub const KINDS: &[(&str, &str)] = &[
     ("404", "GET /none HTTP/1.1\r\nHost: a\r\n\r\n"),
 ];
 
-/// The site that is asked.
+/// The requested site.
 pub const SITE: SiteId = SiteId::new(1);
 
-/// Bytes of the file.
+/// Length of the file.
 pub const FILE_LENGTH: usize = 1_024;
 
-/// What a server has in common for all connections, and one connection.
+/// State of a server that all connections share, and one connection.
 pub struct Hot {
     pub paths: PathCache,
     pub now: Now,
@@ -75,11 +75,11 @@ pub struct Hot {
     pool: Pool,
     response_stats: ResponseStats,
     source: Source,
-    // The file is there as long as it is mapped.
+    // Keeps the mapped file.
     _root: tempfile::TempDir,
 }
 
-/// The rules of all connections: the defaults.
+/// Default limits of all connections.
 pub fn policy() -> Policy {
     let second = Duration::from_secs(1);
     Policy {
@@ -116,7 +116,7 @@ pub fn lookup(raw_path: &[u8]) -> LookupPlan {
     resolve::plan(raw_path, &naming()).expect("a path")
 }
 
-/// Two sites; the second is asked for.
+/// Two sites; requests are for the second.
 fn two_sites() -> Sites {
     let site = |id| {
         Rc::new(Site {
@@ -134,7 +134,7 @@ fn two_sites() -> Sites {
     sites
 }
 
-/// Puts an entry for a path into the cache, as the server does.
+/// Inserts an entry for a path, as the server does.
 fn remember(paths: &mut PathCache, path: &[u8], resolution: Resolution, now: &Now) {
     let entry = Rc::new(Entry::new(resolution));
     let trust = Trust {
@@ -144,17 +144,17 @@ fn remember(paths: &mut PathCache, path: &[u8], resolution: Resolution, now: &No
     entry.trust(trust, None, now);
     let path = PathKey::new(SITE, path);
     paths.insert(path, Rc::clone(&entry), &mut |_, _| {});
-    // Of a path that leads nowhere little is kept.
+    // Negative entries keep only a part.
     paths.rest(path, &entry);
 }
 
 impl Hot {
-    /// A file that is mapped, with its entry and that of a path that leads nowhere in the path cache.
+    /// A mapped file, its path entry, and a negative entry.
     pub fn new() -> Hot {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("file");
         std::fs::write(&path, [b'x'; FILE_LENGTH]).expect("a file");
-        // Not from the root: valgrind knows nothing of openat2.
+        // Opened directly, since valgrind does not know openat2.
         let file = OpenFile::new(
             File::open(path).expect("the file").into(),
             DeferredDrops::default(),
@@ -204,7 +204,7 @@ impl Hot {
         }
     }
 
-    /// Bytes arrive, and everything is answered that they ask for. Gives the bytes that would be sent.
+    /// Receives bytes and answers all requests in them. Returns the number of bytes to send.
     pub fn answer(&mut self, received: &[u8]) -> usize {
         let mut sent = 0;
         self.connection.lend(&mut self.pool);

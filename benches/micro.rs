@@ -1,7 +1,7 @@
-//! The parts of a hot request, each by itself: `cargo bench --bench micro`. Nothing here makes a
-//! system call. Allocations are counted beside the times.
+//! The parts of a hot request, one at a time: `cargo bench --bench micro`. None makes a system call.
+//! Allocations are counted as well as times.
 //!
-//! Instructions of whole requests are counted by `cargo bench --bench guard`, where valgrind is there.
+//! `cargo bench --bench guard` counts the instructions of whole requests, if valgrind is installed.
 
 #[path = "hot.rs"]
 #[allow(unreachable_pub)]
@@ -64,7 +64,7 @@ fn parse_head(bencher: Bencher<'_, '_>, kind: &str) {
     bencher.bench_local(|| request::parse(black_box(bytes), &limits).is_ok());
 }
 
-/// What to look for below the root: of paths that are not known.
+/// The lookup plan of an unknown path.
 #[divan::bench(args = ["/", "/a/b/c/style.css", "/caf%C3%A9/%7Euser/x.png"])]
 fn plan(bencher: Bencher<'_, '_>, path: &str) {
     bencher.bench_local(|| hot::lookup(black_box(path.as_bytes())));
@@ -93,7 +93,7 @@ fn choose_coding(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| content_coding::choose(black_box(lines), there));
 }
 
-/// Done once for each version of a file.
+/// Once for each version of a file.
 #[divan::bench]
 fn describe_file(bencher: Bencher<'_, '_>) {
     let hot = Hot::new();
@@ -109,7 +109,7 @@ fn describe_file(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// Copied into each answer.
+/// Copied into each response.
 #[divan::bench]
 fn render_head(bencher: Bencher<'_, '_>) {
     let hot = Hot::new();
@@ -127,7 +127,7 @@ fn key(path: &[u8]) -> PathKey<'_> {
     PathKey::new(hot::SITE, path)
 }
 
-/// A cache of so many paths, all of which are asked for in turn.
+/// A cache of this many paths, which are requested one after another.
 fn filled(hot: &mut Hot, count: usize) -> (PathCache, Vec<String>) {
     let mut cache = PathCache::new(count.try_into().expect("a size"));
     let Known::Fresh(entry) = hot.paths.look_up(key(b"/file"), &hot.now) else {
@@ -156,7 +156,7 @@ fn path_hit(bencher: Bencher<'_, '_>, count: usize) {
     });
 }
 
-/// A look-up that finds nothing, and what it led to, in a cache that is full.
+/// A miss and its insertion, in a full cache.
 #[divan::bench]
 fn path_miss_and_insert(bencher: Bencher<'_, '_>) {
     let mut hot = Hot::new();
@@ -220,7 +220,7 @@ fn map_miss_and_insert(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// Buffers are lent to a connection while something happens on it.
+/// Buffers are lent to a connection during an iteration.
 #[divan::bench]
 fn lend_buffers(bencher: Bencher<'_, '_>) {
     let mut pool = Pool::new(17 << 10);

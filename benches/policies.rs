@@ -1,6 +1,6 @@
-//! Who stays in a cache: plain LRU and others against the policy of the product, on made-up
-//! workloads, in hits by requests and by bytes. `cargo bench --bench policies` prints the table of
-//! docs/design.md, and then what a look-up costs with and without the curve.
+//! Eviction policies: plain LRU and others compared with ours, on synthetic workloads, by request and byte
+//! hit ratio. `cargo bench --bench policies` prints the table of docs/design.md, and then the cost of a
+//! lookup with and without the curve.
 
 #![allow(missing_docs, clippy::print_stdout, clippy::cast_precision_loss)]
 #![allow(
@@ -25,15 +25,15 @@ use workload::{Ask, mix};
 
 const FILES: usize = 50_000;
 const REQUESTS: usize = 1_000_000;
-/// Longest file that is mapped by default.
+/// Default maximum length of a mapped file.
 const MAPPED_LENGTH_MAX: u64 = 16 << 10;
 
-/// One policy at one size: whether a request is a hit.
+/// A policy with a size: decides whether a request is a hit.
 trait Policy {
     fn ask(&mut self, ask: Ask) -> bool;
 }
 
-/// The real cache; from the second request on, or at once.
+/// Our cache; inserts at the second request, or at the first.
 struct Product {
     cache: ContentCache<()>,
     seen: Option<HashSet<u64>>,
@@ -65,7 +65,7 @@ impl Policy for Product {
     }
 }
 
-/// Least recently used; `seen`: from the second request on.
+/// Least recently used; `seen`: inserts at the second request.
 struct Lru {
     entries: LruCache<u64, u64, RandomState>,
     bytes: u64,
@@ -94,8 +94,8 @@ impl Policy for Lru {
     }
 }
 
-/// Two lists: what is hit moves to the protected one, four fifths of the room. With `counts`, who
-/// comes in must have been asked for more often than who has to go, and has no window.
+/// Segmented LRU: a hit moves an entry to the protected list, four fifths of the size. With `counts`, a new
+/// entry must have been requested more often than the entry it would evict, and there is no window.
 struct Segmented {
     probation: LruCache<u64, u64, RandomState>,
     protected: LruCache<u64, u64, RandomState>,
@@ -222,7 +222,7 @@ fn percent(part: u64, whole: u64) -> f64 {
     100.0 * part as f64 / whole as f64
 }
 
-/// Prints one table. `length`: what a request weighs; 0: it is not for this cache.
+/// Prints one table. `length`: the weight of a request; 0: not for this cache.
 fn table(title: &str, length: impl Fn(&Ask) -> u64) {
     println!("\n{title}\n");
     let mut sums = [(0.0, 0.0); 6];
@@ -276,7 +276,7 @@ fn cpu_ns() -> f64 {
     time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
 }
 
-/// Prints what a request costs in caches of two sizes, interleaved, the least of five rounds.
+/// Prints the cost of a request in caches of two sizes, interleaved, as the minimum of five rounds.
 fn cost() {
     println!("\nns a look-up: `lru` alone, without the curve, with it");
     for (files, bytes_max, alpha) in [

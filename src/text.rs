@@ -1,6 +1,6 @@
 //! Numbers, sizes and times as people read them: on the page, in notices, in the report and in errors.
 
-/// A number with its thousands apart.
+/// A number with thousands separators.
 pub(crate) fn number(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
@@ -52,7 +52,7 @@ pub(crate) fn exact_bytes(value: u64) -> String {
     format!("{value} B")
 }
 
-/// Microseconds in the unit that reads best.
+/// Microseconds in a readable unit.
 pub(crate) fn micros(us: u64) -> String {
     match us {
         ..1_000 => format!("{us} µs"),
@@ -61,7 +61,7 @@ pub(crate) fn micros(us: u64) -> String {
     }
 }
 
-/// A time in the units that matter.
+/// A duration in its two largest units.
 pub(crate) fn duration(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {

@@ -1,6 +1,6 @@
-//! The floor: the least that any server on epoll can do. It receives whatever comes and sends one
-//! fixed response for each request head in it. Which one, the first request of a connection decides: the
-//! later ones are not looked at.
+//! The floor: the minimum work of any server on epoll. It receives all available bytes and sends one fixed
+//! response for each request head in them. The first request of a connection selects the response; later ones
+//! are not parsed.
 
 use std::collections::HashMap;
 use std::io::{self, Write as _};
@@ -9,21 +9,21 @@ use std::os::fd::AsRawFd;
 
 use rustix::event::epoll;
 
-/// Answers that are sent with one call at most.
+/// Maximum number of answers in one call.
 const BURST_COUNT: usize = 64;
-/// Longer answers are sent one by one.
+/// Longer answers are sent one at a time.
 const BURST_LENGTH_MAX: usize = 128 << 10;
 
-/// What the requests of a connection are answered with.
+/// The fixed response of a connection.
 struct Answer {
-    /// The answer, as often as one call may send it.
+    /// The response, repeated as often as one call may send it.
     burst: Vec<u8>,
     length: usize,
     ends_connection: bool,
 }
 
 impl Answer {
-    /// For connections that begin with this request.
+    /// For connections with this first request.
     fn to(request: &str) -> Answer {
         let has = |word: &str| request.contains(word);
         let length_of = [("/16k.bin", 16 << 10), ("/64k.bin", 64 << 10)];
@@ -51,7 +51,7 @@ impl Answer {
         }
     }
 
-    /// Answers so many requests.
+    /// Answers this number of requests.
     fn send(&self, mut stream: &TcpStream, mut count: usize) -> io::Result<()> {
         while count > 0 {
             let now = count.min(self.burst.len() / self.length);
@@ -59,7 +59,7 @@ impl Answer {
             while !left.is_empty() {
                 match stream.write(left) {
                     Ok(sent) => left = &left[sent..],
-                    // Few answers fill a socket; the others wait meanwhile.
+                    // Only a few answers fill a socket; blocking others meanwhile is acceptable.
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         let flags = rustix::event::PollFlags::OUT;
                         let mut socket = [rustix::event::PollFd::new(&stream, flags)];
@@ -87,7 +87,7 @@ pub(crate) fn run(port: u16) -> io::Result<()> {
     epoll::add(&poll, &listener, token(listener.as_raw_fd()), flags)?;
     let mut answers: Vec<Answer> = Vec::new();
     let mut known: HashMap<Vec<u8>, usize> = HashMap::new();
-    // With the place of what it is answered with, once that is known.
+    // With the index of its response, once that is selected.
     let mut open: Vec<Option<(TcpStream, Option<usize>)>> = Vec::new();
     let mut events = Vec::with_capacity(1_024);
     let mut buffer = vec![0; 16 * 1_024];

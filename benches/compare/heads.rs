@@ -1,5 +1,5 @@
-//! A client for HEAD, which wrk cannot ask for: it waits for content that never comes. It says what it
-//! has seen in the words of wrk.
+//! A client for HEAD. wrk has none, since it waits for content that never comes. The output is in the format
+//! of wrk.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use rustix::event::epoll;
 
-/// One connection and when its request went out.
+/// A connection, and the time of its last request.
 struct Asking {
     stream: TcpStream,
     since: Instant,
     received: Vec<u8>,
 }
 
-/// Asks on so many connections for so long.
+/// Sends requests on a number of connections for some seconds.
 ///
 /// # Errors
 /// Those of the kernel, and `UnexpectedEof` when the server closes.

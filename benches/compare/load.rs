@@ -1,4 +1,4 @@
-//! One measurement: `wrk` on processor 1, the server's and its own processor time.
+//! One measurement: `wrk` on processor 1; processor time of the server and of wrk.
 
 use std::fs;
 use std::path::Path;
@@ -14,16 +14,16 @@ use crate::workloads::{Shape, Workload};
 pub(crate) struct Sample {
     pub(crate) requests_per_second: f64,
     pub(crate) p99_ms: f64,
-    /// Of the server, for a request, in microseconds.
+    /// Of the server, per request, in microseconds.
     pub(crate) cpu_us: f64,
     /// Of the server and of wrk.
     pub(crate) both_us: f64,
 }
 
-/// Looks whether a server answers as the workload says, and writes the script that asks it.
+/// Checks that a server answers as the workload requires, and writes the wrk script.
 ///
 /// # Errors
-/// When it does not: what it does.
+/// When it does not: its actual answer.
 pub(crate) fn prepare(server: &Running, workload: &Workload, script: &Path) -> Result<(), String> {
     let name = server.program.name();
     let method = match workload.shape {
@@ -69,7 +69,7 @@ pub(crate) fn prepare(server: &Running, workload: &Workload, script: &Path) -> R
 /// Loads a server.
 ///
 /// # Errors
-/// When wrk or the server fails: how.
+/// When wrk or the server fails: the reason.
 pub(crate) fn run(
     server: &Running,
     workload: &Workload,
@@ -78,7 +78,7 @@ pub(crate) fn run(
 ) -> Result<Sample, String> {
     let server_before = server.cpu_us();
     let client_before = children_us();
-    // wrk counts in whole seconds; it is ended early by nothing, so at least one.
+    // wrk takes whole seconds and is not interrupted, so at least one.
     let seconds = milliseconds.div_ceil(1_000);
     let output = client(server, workload, script, seconds)
         .output()
@@ -132,14 +132,14 @@ fn client(server: &Running, workload: &Workload, script: &Path, seconds: u64) ->
     command
 }
 
-/// User and system time of children that have ended, in microseconds: of wrk, while servers run.
+/// User and system time of finished children, in microseconds: of wrk, while servers run.
 fn children_us() -> f64 {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("the figures of our children");
     let us = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 * 1e6 + time.tv_usec() as f64;
     us(usage.user_time()) + us(usage.system_time())
 }
 
-/// A time as wrk writes it.
+/// Parses a duration in the format of wrk.
 fn milliseconds_of(word: &str) -> f64 {
     let split = word
         .find(|c: char| c.is_ascii_alphabetic())

@@ -1,14 +1,14 @@
-//! Processor time per request against other servers and against the floor: a raw epoll loop that
-//! receives whatever comes and sends a fixed response.
+//! Processor time per request, compared with other servers and with the floor: a raw epoll loop that receives
+//! bytes and sends a fixed response.
 //!
-//! `cargo bench --bench compare` starts each server alone on processor 0, loads it from processor 1
-//! with `wrk` (HEAD with a client of its own), round by round in turn, and prints medians, spread and ratios. A server that is not
-//! installed, or does not do what a workload asks for, is named and left out.
+//! `cargo bench --bench compare` starts each server alone on processor 0, loads it from processor 1 with
+//! `wrk` (HEAD with a client of its own), in interleaved rounds, and prints medians, spread and ratios. A
+//! server that is not installed, or does not support a workload, is named and skipped.
 //!
 //! Words select workloads by name; `--servers=spede,nginx` selects servers, `--seconds=N` (2) and
 //! `--rounds=N` (5) say how long, `--write=DIR` writes a table and a plot.
 //!
-//! Absolute figures are those of one machine on one day; the ratios are what to look at.
+//! Absolute figures hold for one machine on one day; the ratios are meaningful.
 
 #[path = "../chart.rs"]
 mod chart;
@@ -28,7 +28,7 @@ use report::{Part, Row};
 use servers::{Program, Running};
 use workloads::{Shape, Workload};
 
-/// What the command line asks for.
+/// Command line options.
 struct Options {
     words: Vec<String>,
     servers: Vec<String>,
@@ -60,7 +60,7 @@ impl Options {
                     options.rounds = usize::try_from(number(value)?).unwrap_or(1);
                 }
                 Some(("--write", directory)) => options.write = Some(directory.into()),
-                // What cargo adds.
+                // Added by cargo.
                 None if word == "--bench" => {}
                 None if !word.starts_with('-') => options.words.push(word.clone()),
                 _ => return Err(format!("{word} means nothing here")),
@@ -74,7 +74,7 @@ impl Options {
         self.words.is_empty() || self.words.iter().any(has)
     }
 
-    /// spede is always among them: the others are measured against it.
+    /// spede is always included, as the reference of the ratios.
     fn wants_server(&self, program: Program) -> bool {
         let is = |name: &String| name == program.name();
         program == Program::Spede || self.servers.is_empty() || self.servers.iter().any(is)
@@ -144,7 +144,7 @@ fn measure(options: &Options) -> Result<(), String> {
     Ok(())
 }
 
-/// All servers in turn, round by round.
+/// Measures all servers in interleaved rounds.
 fn compare(
     workload: &Workload,
     servers: &[Running],
@@ -157,7 +157,7 @@ fn compare(
             continue;
         }
         let script = directory.join(format!("{}.lua", server.program.name()));
-        // Twice: a file is in every cache then, and what is young is no longer.
+        // Twice: then the file is in every cache, and recent files have aged.
         let ready = load::prepare(server, workload, &script)
             .and_then(|()| load::run(server, workload, &script, warm_up(workload)));
         match ready {
@@ -185,7 +185,7 @@ fn compare(
     })
 }
 
-/// How long a server is loaded before anything counts, in milliseconds.
+/// Duration of the load before measuring, in milliseconds.
 fn warm_up(workload: &Workload) -> u64 {
     match workload.shape {
         Shape::Zipf => 2_000,

@@ -1,4 +1,4 @@
-//! A plot of the report as SVG: what each server's processor time is in multiples of spede's.
+//! A plot of the report as SVG: processor time of each server relative to spede.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::chart::{self, FONT, NAME_WIDTH, Result, place};
 use crate::report::Part;
 use crate::servers::{self, Program};
 
-/// Beyond this many times spede's the axis ends.
+/// End of the axis, as a multiple of spede's time.
 const RATIO_MAX: f64 = 12.0;
 
 fn colour(program: Program) -> RGBColor {
@@ -23,7 +23,7 @@ fn colour(program: Program) -> RGBColor {
     }
 }
 
-/// Writes `compare.svg` into the directory, which exists.
+/// Writes `compare.svg` into the existing directory.
 ///
 /// # Errors
 /// When it cannot be written.

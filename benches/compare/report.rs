@@ -1,4 +1,4 @@
-//! Medians and spreads of what was measured, and a table of them in Markdown.
+//! Medians and spreads of the measurements, and a table in Markdown.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -21,7 +21,7 @@ pub(crate) struct Part {
     pub(crate) rows: Vec<Row>,
 }
 
-/// The middle, the least and the most.
+/// The median, the minimum and the maximum.
 #[derive(Clone, Copy)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -42,7 +42,7 @@ impl Row {
 }
 
 impl Part {
-    /// How much more a server costs than spede: the median of the ratios of neighbouring rounds.
+    /// Cost of a server relative to spede: the median of the ratios of neighbouring rounds.
     pub(crate) fn ratio(&self, row: &Row, value: impl Fn(&Sample) -> f64) -> f64 {
         let spede = &self.rows[0].samples;
         let pairs = row.samples.iter().zip(spede);
@@ -78,7 +78,7 @@ impl Part {
     }
 }
 
-/// A number with as many places as are of use.
+/// A number with a useful number of digits.
 fn short(value: f64) -> String {
     match value {
         ..100.0 => format!("{value:.2}"),
@@ -96,7 +96,7 @@ pub(crate) fn table(parts: &[Part]) -> String {
     format!("{HEAD}{rows}")
 }
 
-/// What the best of the others costs against spede, workload by workload. The floor is no server.
+/// The cheapest of the other servers relative to spede, by workload. The floor is not a server.
 pub(crate) fn summary(parts: &[Part]) -> String {
     let mut text = String::from(
         "| workload | spede's server CPU / floor | best other server by server CPU | its CPU / spede's | \
@@ -135,7 +135,7 @@ pub(crate) fn summary(parts: &[Part]) -> String {
     text
 }
 
-/// Writes the table and what it was measured with to `compare.md` in the directory.
+/// Writes the table and the conditions of the measurement to `compare.md` in the directory.
 ///
 /// # Errors
 /// When the file or its directory cannot be written.

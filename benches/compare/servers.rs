@@ -1,5 +1,5 @@
-//! The servers that are compared: how each is configured and started. All have one event loop where
-//! that is theirs to choose, keep-alive without end and no log.
+//! The compared servers: how each is configured and started. All have one event loop where it is
+//! configurable, unlimited keep-alive and no log.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long a server may take until it listens.
+/// Time limit for a server to listen.
 const START_MAX: Duration = Duration::from_secs(5);
 
-/// Who is measured.
+/// The measured program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Program {
     /// A raw epoll loop.
@@ -62,7 +62,7 @@ impl Program {
         }
     }
 
-    /// What it says it is, in one line.
+    /// Its version, in one line.
     pub(crate) fn version(self) -> Option<String> {
         let argument = match self {
             Program::Floor => return None,
@@ -84,14 +84,14 @@ impl Program {
     /// Starts it on processor 0.
     ///
     /// # Errors
-    /// When it is not installed or does not listen: why.
+    /// When it is not installed or does not listen: the reason.
     pub(crate) fn start(self, directory: &Path, root: &Path) -> Result<Running, String> {
         let program = self.path()?;
         let port = free_port();
         let configuration = directory.join(format!("{}.conf", self.name()));
         fs::write(&configuration, self.configuration(port, root, directory))
             .map_err(|error| error.to_string())?;
-        // The process itself and not a child of it: taskset becomes it.
+        // Its own process, not a child: taskset executes it in place.
         let mut command = Command::new("taskset");
         command.args(["-c", "0"]).arg(program);
         let listen = format!("127.0.0.1:{port}");
@@ -169,7 +169,7 @@ fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
-/// A server that runs; ended when dropped.
+/// A running server; killed when dropped.
 pub(crate) struct Running {
     pub(crate) program: Program,
     child: Child,

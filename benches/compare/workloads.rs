@@ -1,33 +1,33 @@
-//! What is asked for, and the files that it is asked of.
+//! The workloads, and their files.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Files of the workload that chooses among many.
+/// Number of files of the Zipf workload.
 const MANY_COUNT: usize = 10_000;
-/// Requests drawn before the measurement, then gone through again and again.
+/// Requests drawn before the measurement, then repeated in a loop.
 const DRAWN_COUNT: usize = 50_000;
 
-/// How requests follow each other.
+/// Order and form of requests.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
-    /// One path, the next request when the answer is there.
+    /// One path; the next request follows the answer.
     Same,
     /// The same with HEAD.
     Head,
-    /// The same, with what the server gave as validators.
+    /// The same, with the server's validators.
     Unchanged,
-    /// So many at once.
+    /// A number of pipelined requests.
     Pipelined(usize),
-    /// A connection for each.
+    /// A new connection for each.
     Once,
-    /// Among many files, the n-th most popular asked for as often as 1/n (Zipf, exponent 1).
+    /// Among many files, with Zipf popularity (exponent 1): the n-th is requested 1/n as often as the first.
     Zipf,
 }
 
-/// What is asked for.
+/// A workload.
 #[derive(Clone, Copy)]
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
@@ -37,7 +37,7 @@ pub(crate) struct Workload {
     pub(crate) fields: &'static [&'static str],
     /// Status of all answers.
     pub(crate) status: u16,
-    /// Whether the floor's one response is what would be answered.
+    /// Whether the floor's fixed response is a valid answer.
     pub(crate) has_floor: bool,
 }
 
@@ -137,12 +137,12 @@ const FILES: &[(&str, usize)] = &[
     ("10m.bin", 10 << 20),
     ("100m.bin", 100 << 20),
     ("page.js", 40 << 10),
-    // What they hold is nobody's business here: no client unpacks them.
+    // Arbitrary content: no client decompresses them.
     ("page.js.gz", 10 << 10),
     ("page.js.br", 8 << 10),
 ];
 
-/// Makes the files below `root`.
+/// Creates the files below `root`.
 ///
 /// # Errors
 /// Those of writing them.
@@ -154,7 +154,7 @@ pub(crate) fn make_files(root: &Path) -> io::Result<()> {
         fs::write(root.join(name), bytes(*length))?;
     }
     for index in 0..MANY_COUNT {
-        // 0.5 to 15 KiB, without order.
+        // 0.5 to 15 KiB, in pseudo-random order.
         let length = 512 + index.wrapping_mul(2_654_435_761) % 15_000;
         fs::write(root.join(format!("many/{index}.bin")), bytes(length))?;
     }
@@ -162,7 +162,7 @@ pub(crate) fn make_files(root: &Path) -> io::Result<()> {
 }
 
 impl Workload {
-    /// The script for wrk; `validator` is a field that makes the file unchanged.
+    /// The script for wrk; `validator` is a field that leads to 304.
     pub(crate) fn script(&self, validator: Option<&str>) -> String {
         let mut text = String::new();
         for field in self.fields.iter().copied().chain(validator) {
@@ -187,7 +187,7 @@ impl Workload {
     }
 }
 
-/// A script that asks for the files as they were drawn, the same for every server.
+/// A script with the drawn requests, equal for all servers.
 fn zipf() -> String {
     let weights: f64 = (1..=MANY_COUNT).map(|rank| 1.0 / rank as f64).sum();
     let mut sums = Vec::with_capacity(MANY_COUNT);

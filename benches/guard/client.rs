@@ -1,4 +1,4 @@
-//! Asks the whole server, in this process or under strace, over a Unix socket.
+//! Sends requests to the whole server, in this process or under strace, over a Unix socket.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use spede::config::{self, Task};
 
-/// How long anything may take.
+/// Time limit of everything.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long it may take until a file that was asked for is mapped.
+/// Time limit for a requested file to be mapped.
 const MAPPED_AFTER: Duration = Duration::from_millis(100);
 
 /// A connection.
@@ -23,7 +23,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Connects as soon as somebody listens.
+    /// Connects once the server listens.
     pub(crate) fn connect(path: &Path) -> Client {
         let deadline = Instant::now() + PATIENCE;
         let stream = loop {
@@ -40,7 +40,7 @@ impl Client {
         }
     }
 
-    /// One request after the other.
+    /// Sends requests one at a time.
     pub(crate) fn ask(&mut self, request: &str, count: usize) {
         let mut buffer = [0; 16 << 10];
         for _ in 0..count {
@@ -55,7 +55,7 @@ impl Client {
     }
 }
 
-/// Whether a response has come to its end.
+/// Whether a response is complete.
 fn is_whole(bytes: &[u8], is_head: bool) -> bool {
     let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else {
         return false;
@@ -71,7 +71,7 @@ fn is_whole(bytes: &[u8], is_head: bool) -> bool {
     bytes.len() >= end + 4 + length
 }
 
-/// The words of a server: those given, and where it listens. Its log is a file beside the root.
+/// The arguments of a server: the given ones, and its socket. Its log is a file beside the root.
 fn words(directory: &Path, log_format: Option<&str>) -> (PathBuf, Vec<String>) {
     let socket = directory.join("socket");
     let mut words = vec![
@@ -87,8 +87,8 @@ fn words(directory: &Path, log_format: Option<&str>) -> (PathBuf, Vec<String>) {
     (socket, words)
 }
 
-/// Asks a server that has just started: first what makes it warm. The files of hot requests are in memory, whatever
-/// is asked of them; a file that is only kept open is compared by one call more.
+/// Loads a server that has just started, after a warm-up. The hot files are held in memory for all requests;
+/// a file that is only kept open would cost one more call to compare.
 fn load(socket: &Path, request: &str, count: usize) {
     let mut client = Client::connect(socket);
     for path in ["/file", "/mapped"] {
@@ -99,7 +99,7 @@ fn load(socket: &Path, request: &str, count: usize) {
     client.ask(request, count);
 }
 
-/// Allocations of the thread of the loop, from its start to its end.
+/// Allocations of the loop thread, from start to exit.
 pub(crate) fn allocations(
     request: &str,
     log_format: Option<&str>,
@@ -120,7 +120,7 @@ pub(crate) fn allocations(
     server.join().expect("it ends")
 }
 
-/// System calls of the program, without its waits, from its start to its end.
+/// System calls of the program without its waits, from start to exit.
 pub(crate) fn system_calls(
     request: &str,
     log_format: Option<&str>,
@@ -147,7 +147,7 @@ pub(crate) fn system_calls(
         let mut words = line.split_whitespace();
         let calls: u64 = words.next()?.parse().ok()?;
         let name = words.next()?;
-        // How often it waits depends on how requests happen to come.
+        // The number of waits depends on the timing of requests.
         (!["total", "epoll_wait", "futex"].contains(&name)).then_some(calls)
     });
     calls.sum()

@@ -1,22 +1,22 @@
-//! What a hot request costs, in counts: instructions, allocations and system calls. Counts do not
-//! depend on what else a machine does, so this can say no.
+//! Cost of a hot request, in counts: instructions, allocations and system calls. Counts do not depend on the
+//! load of the machine, so they can serve as a check.
 //!
 //! `cargo bench --bench guard` compares them with the bounds in `benches/guard/bounds.txt` and exits with 1
-//! where one is exceeded; `-- --record` writes new bounds, a twentieth above what was counted.
+//! if one is exceeded; `-- --record` writes new bounds, a twentieth above the counts.
 //!
-//! - Instructions are those of `benches/hot.rs` under callgrind: all that a hit needs between the bytes
-//!   of a request and those of its answer, without the kernel.
-//! - Allocations are those of the thread of the loop, of the whole server in this process.
-//! - System calls are those of the program under strace, waits apart.
+//! - Instructions are those of `benches/hot.rs` under callgrind: a hit from the bytes of the request to the
+//!   bytes of its answer, without the kernel.
+//! - Allocations are those of the loop thread, with the whole server in this process.
+//! - System calls are those of the program under strace, without waits.
 //!
-//! Allocations are counted with an access log too, of a copy and of a mapped file. That each such hit is
-//! exactly two calls is held by `tests/it/counts.rs`.
+//! Allocations are counted with an access log too, for a copy and for a mapped file. `tests/it/counts.rs`
+//! checks that each such hit is exactly two calls.
 //!
-//! Each is counted for few and for many requests: what both have in common is not of the requests.
+//! Each is counted for few and for many requests: the difference excludes the fixed cost.
 
 mod client;
 #[path = "../hot.rs"]
-// Its parts are for the benches of single parts.
+// Shared with benches of single parts, so some items are unused here.
 #[allow(dead_code, unreachable_pub)]
 mod hot;
 
@@ -30,13 +30,13 @@ use hot::{Hot, KINDS};
 /// Requests of the short and of the long run.
 const SHORT: usize = 400;
 const LONG: usize = 2_400;
-/// Bounds are recorded so much above what was counted: a compiler's next version may differ.
+/// Recorded bounds exceed the counts by this factor: compiler versions may differ.
 const SLACK: f64 = 1.05;
-/// Bytes of a file that is mapped: more than a copy may have.
+/// Length of a file that is mapped: too long to be copied.
 const MAPPED_LENGTH: usize = 8 << 10;
 const BOUNDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/guard/bounds.txt");
 
-/// What one request costs.
+/// Cost of one request.
 struct Cost {
     instructions: f64,
     allocations: f64,
@@ -98,8 +98,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Counts hits of a copy and of a mapped file with each kind of log: a promise, so there is nothing to record.
-/// What is left for periodic work, the log's own among it, is less than one of a hundred requests.
+/// Counts hits of a copy and of a mapped file with each log format: zero is promised, so nothing is recorded.
+/// The periodic work that remains, including that of the log, is less than one in a hundred requests.
 fn count_logged(directory: &Path) -> ExitCode {
     let mut outcome = ExitCode::SUCCESS;
     for path in ["/file", "/mapped"] {
@@ -122,7 +122,7 @@ fn count_logged(directory: &Path) -> ExitCode {
     outcome
 }
 
-/// So many hot requests, for callgrind.
+/// Answers this number of hot requests, for callgrind.
 fn work(kind: usize, count: usize) {
     let mut hot = Hot::new();
     for _ in 0..count {
@@ -169,9 +169,9 @@ fn record(counted: &[(&str, Cost)]) -> String {
             text,
             "{name} | {:.0} | {:.3} | {:.3}",
             cost.instructions * SLACK,
-            // A list that grows now and then, a timer that passes: not one a request.
+            // Rare ones, such as a growing list: less than one per request.
             cost.allocations + 0.01,
-            // How many of the wake-ups between two requests find something else to do depends on the machine.
+            // How often a wake-up between two requests finds other work depends on the machine.
             cost.system_calls + 0.1,
         );
     }

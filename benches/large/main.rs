@@ -1,28 +1,26 @@
-//! What each way to send a large file costs, and which of them keep the loop from the disk.
+//! Cost of each method to send a large file, and which of them keep the loop from blocking on the disk.
 //!
-//! `cargo bench --bench large` sends files of 8 MiB through a loopback connection to a reader, a
-//! process of its own that does nothing but read. The *loop* has a non-blocking socket and waits in
-//! `poll` only; a *helper* thread makes the calls that may wait for the disk, one window at a time
-//! and at most one window ahead of the one that is sent.
+//! `cargo bench --bench large` sends files of 8 MiB through a loopback connection to a reader, a separate
+//! process that only reads. The *loop* has a non-blocking socket and blocks in `poll` only; a *helper* thread
+//! makes the calls that may block on the disk, one window at a time and at most one window ahead.
 //!
-//! - Warm: a gigabyte from the page cache a round, all ways in turn. Loop and helper run on
-//!   processor 0, the reader on processor 1. CPU is user and system time per 10⁹ bytes; what a way
-//!   costs against the first one is worked out round by round. The receiving half of TCP runs in the
-//!   sender's time on loopback, so "both" is the fairer column for it.
-//! - Cold: a file nobody has read before, on a file system of our own (FUSE) that takes 20 ms for
-//!   each request of at most 128 KiB, 32 at once, and on ext4 on a device of that kind (that of the bench `stall`).
-//!   What counts is the longest that the loop spent
-//!   outside its wait in one call, and how often it slept there. This takes root and /dev/fuse.
+//! - Warm: a gigabyte from the page cache per round, methods interleaved. Loop and helper run on processor 0,
+//!   the reader on processor 1. CPU is user and system time per 10⁹ bytes; the cost relative to the first
+//!   method is computed for each round. On loopback the receiving half of TCP runs in the sender's time, so
+//!   "both" is the fairer column.
+//! - Cold: a file never read before, on a FUSE file system that takes 20 ms per request of at most 128 KiB,
+//!   32 concurrently, and on ext4 on such a device (that of the bench `stall`). The measures are the longest
+//!   call of the loop outside its wait, and the number of its blocking calls. Requires root and /dev/fuse.
 //!
-//! No way here asks what is resident: each window is prepared every time. The reader looks at the
-//! first and the last byte of whatever it reads, so that a way that sends something else fails.
+//! No method queries residency: each window is always prepared. The reader checks the first and the last byte
+//! of each read, so that a method that sends wrong bytes fails.
 
 mod reader;
 mod report;
 mod sender;
 mod slow_tree;
 mod ways;
-// What the ext4 bed is made of; the rest of it is for the bench that it belongs to.
+// Part of the bench `stall`: the ext4 file system; its other code is not used here.
 #[path = "../stall/bed.rs"]
 #[allow(dead_code)]
 mod bed;
@@ -54,14 +52,14 @@ use reader::{byte_at, reader, run_on_processor};
 use sender::{Sample, measure};
 use ways::WAYS;
 
-/// Bytes of a file.
+/// Length of a file.
 const FILE_LENGTH: u64 = 8 << 20;
-/// Files sent in one warm measurement: about a gigabyte.
+/// Files per warm measurement: about a gigabyte.
 const WARM_FILE_COUNT: u64 = 128;
 const WARM_ROUNDS: usize = 15;
 const COLD_ROUNDS: usize = 5;
 
-/// A process that is this program with other words; gone when dropped.
+/// A process of this program with other arguments; ended when dropped.
 struct Other {
     child: Child,
 }
@@ -79,7 +77,7 @@ impl Other {
 
 impl Drop for Other {
     fn drop(&mut self) {
-        // The tree unmounts itself at the end of its input; the reader reads none.
+        // The tree unmounts itself at the end of its input; the reader ignores its input.
         drop(self.child.stdin.take());
         let _ = self.child.wait();
     }
@@ -95,7 +93,7 @@ fn main() -> io::Result<()> {
     }
 }
 
-/// The process of the ext4 bed, as `slow_tree::run` is that of the other.
+/// The process of the ext4 file system, like `slow_tree::run` for the other.
 fn ext4(directory: &Path) -> io::Result<()> {
     let content = |length| (0..length).map(byte_at).collect();
     let mounted =
@@ -125,14 +123,14 @@ fn mount(bed: &str, directory: &Path) -> io::Result<Option<Other>> {
     Ok(None)
 }
 
-/// All ways in turn, round by round.
+/// Measures all methods in interleaved rounds.
 fn compare() -> io::Result<()> {
     let directory = tempfile::tempdir()?;
     let (fuse, ext4) = (directory.path().join("fuse"), directory.path().join("ext4"));
-    // Before this process keeps to one processor, which those it starts would inherit.
+    // Before this process is pinned to a processor, which children would inherit.
     let mounted = [mount("tree", &fuse)?, mount("ext4", &ext4)?];
     run_on_processor(0);
-    // Dropped after the listener, whose end is what ends it.
+    // Dropped after the listener, because the reader ends with it.
     let _reader;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     _reader = Other::start(&["reader", &listener.local_addr()?.port().to_string()])?;

@@ -1,4 +1,4 @@
-//! The receiving side: a process that reads and checks what arrives, and tells what that cost it.
+//! The receiving side: a process that reads and checks the bytes, and reports its processor time.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
@@ -11,16 +11,16 @@ use rustix::time::{ClockId, clock_gettime};
 use super::FILE_LENGTH;
 use super::ways::{SMALL_LENGTH, offset};
 
-/// How long the reader pauses when it has read everything. Were it asleep in `recv`, the sender would
-/// wake it for each segment or not, as it happens, and pay for that.
+/// Pause of the reader after it has read everything. If it slept in `recv`, the sender would wake it for each
+/// segment or not, by chance, and pay for that.
 const READER_PAUSE: Duration = Duration::from_micros(100);
 
-/// What stands at a place of every file.
+/// The byte at an offset of every file.
 pub(crate) fn byte_at(place: u64) -> u8 {
     u8::try_from(place % FILE_LENGTH / 1_000 % 251).expect("less than 256")
 }
 
-/// The reader's process: a connection after another, until there is no listener.
+/// The reader's process: handles one connection after another, until the listener is closed.
 pub(crate) fn reader(port: u16) -> io::Result<()> {
     run_on_processor(1);
     let mut buffer = vec![0; SMALL_LENGTH];
@@ -56,7 +56,7 @@ pub(crate) fn cpu_ns() -> u64 {
     u64::try_from(time.tv_sec * 1_000_000_000 + time.tv_nsec).expect("time is positive")
 }
 
-/// Keeps this thread and those it makes on one processor, if there is such a one.
+/// Pins this thread and its children to a processor, if it exists.
 pub(crate) fn run_on_processor(number: usize) {
     let mut set = CpuSet::new();
     set.set(number);

@@ -1,11 +1,11 @@
-//! What was measured, as a table.
+//! The results as a table.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::{FILE_LENGTH, Sample, WARM_FILE_COUNT, WAYS};
 
-/// Medians; least and greatest in parentheses; of sleeps the greatest.
+/// Medians, with minimum and maximum in parentheses; of blocking calls the maximum.
 pub(super) fn table(warm: &[Vec<Sample>], cold: &[Vec<Vec<Sample>>; 2]) -> String {
     let gigabytes = Duration::from_nanos(WARM_FILE_COUNT * FILE_LENGTH).as_secs_f64();
     let figures: [fn(&Sample) -> f64; 3] = [
@@ -49,7 +49,7 @@ pub(super) fn table(warm: &[Vec<Sample>], cold: &[Vec<Vec<Sample>>; 2]) -> Strin
     table
 }
 
-/// The least, the median and the greatest.
+/// The minimum, the median and the maximum.
 fn spread(values: impl Iterator<Item = f64>) -> (f64, f64, f64) {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! The sending side: a loop that waits in `poll` only, and the thread that waits for the disk in its place.
+//! The sending side: a loop that blocks in `poll` only, and a helper thread for blocking disk calls.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -17,13 +17,13 @@ use super::FILE_LENGTH;
 use super::reader::cpu_ns;
 use super::ways::{Disk, Slot, Way, Window, offset};
 
-/// Windows that one transfer has: one that is sent, one that is prepared meanwhile.
+/// Windows per transfer: one being sent, one being prepared.
 const SLOT_COUNT: usize = 2;
 
-/// What the helper says of a window.
+/// The helper's result for a window.
 type Prepared = io::Result<Window>;
 
-/// The thread that waits for the disk in place of the loop; it ends when nobody asks any more.
+/// The helper thread; it ends when the sender of its jobs is dropped.
 fn help(mut disk: Disk, jobs: Receiver<Window>, done: &Sender<Prepared>, wake: &OwnedFd) {
     for mut window in jobs {
         let prepared = disk.prepare(&mut window);
@@ -34,8 +34,7 @@ fn help(mut disk: Disk, jobs: Receiver<Window>, done: &Sender<Prepared>, wake: &
     }
 }
 
-/// What the loop spent outside its wait: its longest call, and how often it slept in one
-/// (voluntary context switches).
+/// Blocking of the loop outside its wait: its longest call, and the number of voluntary context switches.
 #[derive(Default)]
 pub(crate) struct Watch {
     pub(crate) longest: Duration,
@@ -64,7 +63,7 @@ struct Loop<'a> {
     file: &'a File,
     socket: &'a TcpStream,
     disk: Disk,
-    /// To the helper, and back from it; `wake` is readable when there are results.
+    /// To the helper, and back from it; `wake` becomes readable with results.
     jobs: Sender<Window>,
     results: Receiver<Prepared>,
     wake: &'a OwnedFd,
@@ -72,7 +71,7 @@ struct Loop<'a> {
 }
 
 impl Loop<'_> {
-    /// Sends `total` bytes: the file from its start, and again from its start.
+    /// Sends `total` bytes: the file, repeated from its start.
     fn run(&mut self, total: u64) -> io::Result<()> {
         let mut spare = Vec::new();
         for _ in 0..SLOT_COUNT {
@@ -130,7 +129,7 @@ impl Loop<'_> {
         Ok(())
     }
 
-    /// The loop's one wait: for the socket, if it is `wanted`, and for the helper.
+    /// The loop's only wait: for the socket, if `wanted`, and for the helper.
     fn wait(&mut self, wanted: PollFlags, ready: &mut VecDeque<Window>) -> io::Result<()> {
         let mut waited = [
             PollFd::new(self.wake, PollFlags::IN),
@@ -147,7 +146,7 @@ impl Loop<'_> {
     }
 }
 
-/// Gives the socket what it takes of a window without waiting for its peer.
+/// Sends as much of a window as the socket accepts without blocking.
 fn send(mut socket: &TcpStream, file: &File, window: &mut Window) -> io::Result<usize> {
     let left = window.length - window.sent;
     let count = match &window.slot {
@@ -200,7 +199,7 @@ pub(crate) fn measure(
     let watch = thread::scope(|scope| {
         scope.spawn(|| help(disk, queue, &done, &wake));
         transfer.run(count * FILE_LENGTH)?;
-        // The helper ends with the sender of its jobs.
+        // The helper ends when the sender of its jobs is dropped.
         let Loop { watch, .. } = transfer;
         io::Result::Ok(watch)
     })?;

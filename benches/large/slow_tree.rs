@@ -1,7 +1,7 @@
-//! A file system (FUSE) on which each read takes its time, for the cold half of the bench `large`.
+//! A FUSE file system with slow reads, for the cold half of the bench `large`.
 //!
-//! Whatever number a file is asked for by, there is one, and it is another one: so there is always a
-//! file of which no byte is in the page cache. Only reads are slow; names and attributes are not.
+//! Every number is the name of a different file: so there is always a file without a byte in the page cache.
+//! Only reads are slow; lookups and attributes are not.
 
 use std::ffi::OsStr;
 use std::io::{self, Read as _};
@@ -16,15 +16,15 @@ use fuser::{
 use super::fuse::attributes;
 use super::{FILE_LENGTH, byte_at};
 
-/// Bytes that one read brings at most.
+/// Maximum length of a read.
 pub(crate) const READ_LENGTH_MAX: u32 = 128 << 10;
-/// How long each read takes.
+/// Duration of each read.
 const READ_DELAY: Duration = Duration::from_millis(20);
-/// Reads that are under way at once.
+/// Concurrent reads.
 const READS_AT_ONCE_MAX: u16 = 32;
 
-/// The process of the file system: says in a line what became of the mount, and unmounts at the end
-/// of its input.
+/// The process of the file system: reports the result of the mount in a line, and unmounts at the end of its
+/// input.
 pub(crate) fn run(directory: &str) -> io::Result<()> {
     match fuser::spawn_mount(SlowTree, directory, &Config::default()) {
         Ok(session) => {
@@ -37,7 +37,7 @@ pub(crate) fn run(directory: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Files of which no byte is in the page cache, whatever number they are asked for by.
+/// A tree of files without a byte in the page cache, one for each number.
 struct SlowTree;
 
 fn describe(inode: u64) -> FileAttr {

@@ -1,4 +1,4 @@
-//! The ways to bring bytes of a file to where they can be sent from.
+//! Methods to prepare the bytes of a file for sending.
 
 use std::fs::File;
 use std::io;
@@ -11,16 +11,16 @@ use rustix::pipe::SpliceFlags;
 
 use super::slow_tree;
 
-/// Bytes that are prepared at once: as in `src/store/residency.rs`.
+/// Bytes prepared at a time: as in `src/store/residency.rs`.
 const WINDOW_LENGTH: usize = 512 << 10;
-/// Bytes that plain `sendfile` is asked for at once.
+/// Bytes per call of plain `sendfile`.
 const CALL_LENGTH: usize = 1 << 20;
-/// Bytes of the small buffer, which stays in the processor's cache.
+/// Length of the small buffer, which stays in the processor's cache.
 pub(crate) const SMALL_LENGTH: usize = 64 << 10;
-/// Capacity of a pipe in bytes: what an unprivileged process may ask for by default.
+/// Capacity of a pipe in bytes: the default limit of an unprivileged process.
 const PIPE_LENGTH: usize = 1 << 20;
 
-/// How a file gets into a socket.
+/// A method to send a file.
 #[derive(Clone, Copy)]
 pub(crate) enum Way {
     Sendfile,
@@ -48,7 +48,7 @@ pub(crate) const WAYS: &[(Way, &str)] = &[
 ];
 
 impl Way {
-    /// Bytes that are prepared at once.
+    /// Bytes prepared at a time.
     pub(crate) fn window_length(self) -> usize {
         match self {
             Way::Sendfile => CALL_LENGTH,
@@ -56,7 +56,7 @@ impl Way {
         }
     }
 
-    /// A place for a prepared window.
+    /// A slot for a prepared window.
     pub(crate) fn slot(self) -> io::Result<Slot> {
         Ok(match self {
             Way::Pipe => {
@@ -70,25 +70,25 @@ impl Way {
     }
 }
 
-/// Where the bytes of a prepared window are. Whoever has it is alone with it, so that the loop
-/// never waits for the lock of a pipe that is being filled.
+/// The bytes of a prepared window. It has one owner at a time, so the loop never waits for the lock of a pipe
+/// that is being filled.
 pub(crate) enum Slot {
     Cached,
     Pipe { source: OwnedFd, sink: OwnedFd },
     Buffer(Vec<u8>),
 }
 
-/// Bytes of a file on their way.
+/// A window of a file.
 pub(crate) struct Window {
     pub(crate) slot: Slot,
-    /// Where it begins in the file, in bytes.
+    /// Its start in the file, in bytes.
     pub(crate) start: u64,
     pub(crate) length: usize,
-    /// Bytes of it that the socket has taken.
+    /// Bytes of it accepted by the socket.
     pub(crate) sent: usize,
 }
 
-/// Makes the calls that may wait for the disk.
+/// Makes the calls that may block on the disk.
 pub(crate) struct Disk {
     way: Way,
     file: File,
@@ -97,7 +97,7 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    /// For this file, and this way only.
+    /// For this file and this method only.
     pub(crate) fn new(way: Way, file: &File) -> io::Result<Disk> {
         let scratch_length = match way {
             Way::ReadLarge => WINDOW_LENGTH,
@@ -112,7 +112,7 @@ impl Disk {
         })
     }
 
-    /// Brings the bytes of a window to where the loop can send them from.
+    /// Prepares a window for sending by the loop.
     pub(crate) fn prepare(&mut self, window: &mut Window) -> io::Result<()> {
         let (start, length) = (window.start, window.length);
         match self.way {
@@ -180,7 +180,7 @@ impl Disk {
     }
 }
 
-/// A length or a place in memory, as a place in a file.
+/// A length or memory offset as a file offset.
 pub(crate) fn offset(length: usize) -> u64 {
     u64::try_from(length).expect("64 bits hold it")
 }

@@ -1,4 +1,4 @@
-//! The two beds on which servers are measured, mounted anew for each measurement, and their files.
+//! The two slow file systems, mounted again for each measurement, and their files.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -13,15 +13,15 @@ use crate::disk::Disk;
 use crate::image::{self, LoopDevice, SlowImage};
 use crate::tree::SlowTree;
 
-/// Tries to unmount what is still in use, a tenth of a second apart, before it is taken by force.
+/// Attempts to unmount a busy file system, a tenth of a second apart, before a lazy unmount.
 const UNMOUNT_TRIES: u32 = 20;
 
 /// A kind of slow file system.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Bed {
-    /// Each look-up, open and read below `/cold` takes its time, as on a network file system.
+    /// Each lookup, open and read below `/cold` is slow, as on a network file system.
     Fuse,
-    /// Each read of the block device takes its time.
+    /// Each read of the block device is slow.
     Ext4,
 }
 
@@ -33,10 +33,10 @@ impl Bed {
         }
     }
 
-    /// Mounts it cold below `work`; `image` is what [`image::build`] made.
+    /// Mounts it cold below `work`; `image` is the result of [`image::build`].
     ///
     /// # Errors
-    /// When the kernel or a tool refuses; whatever was mounted until then is unmounted.
+    /// When the kernel or a tool fails; partial mounts are undone.
     pub(crate) fn mount(self, work: &Path, image: Option<&Path>) -> Result<Mounted, String> {
         let disk = Arc::new(Disk::new());
         let root = work.join("root");
@@ -70,11 +70,11 @@ impl Bed {
     }
 }
 
-/// A bed that is mounted; unmounted when dropped. The order of the fields is the order of that.
+/// A mounted file system; unmounted when dropped, in the order of the fields.
 pub(crate) struct Mounted {
     _ext4: Option<Ext4Mount>,
     _fuse: FuseMount,
-    /// What servers serve.
+    /// The root for servers.
     pub(crate) root: PathBuf,
     pub(crate) disk: Arc<Disk>,
 }
@@ -103,7 +103,7 @@ impl Drop for FuseMount {
     fn drop(&mut self) {
         unmount(&self.directory);
         if let Some(session) = self.session.take() {
-            // It is unmounted by now: what is left is to wait for the thread.
+            // It is unmounted already: only the thread has to be awaited.
             let _ = session.umount_and_join();
         }
     }
@@ -117,7 +117,7 @@ struct Ext4Mount {
 impl Ext4Mount {
     fn new(device: LoopDevice, directory: &Path) -> Result<Ext4Mount, String> {
         fs::create_dir_all(directory).map_err(|error| error.to_string())?;
-        // Without read-ahead of inode tables, which would make cold inodes of one group warm.
+        // Without read-ahead of inode tables, which would warm the cold inodes of a group.
         run(Command::new("mount")
             .args(["-t", "ext4", "-o", "ro,noatime,inode_readahead_blks=0"])
             .arg(&device.0)
@@ -135,7 +135,7 @@ impl Drop for Ext4Mount {
     }
 }
 
-/// Unmounts; what stays in use is detached from the tree of files, so that nothing is in the way.
+/// Unmounts; a busy file system is detached, so that its directory is free.
 fn unmount(directory: &Path) {
     for _ in 0..UNMOUNT_TRIES {
         if run(Command::new("umount").arg(directory)).is_ok() {

@@ -1,8 +1,7 @@
-//! The cold load: clients that fetch files nobody asked for before, each the next one as soon as it
-//! has the last.
+//! The cold load: clients that fetch files never requested before, each the next one as soon as it has the
+//! last.
 //!
-//! What counts is bytes of bodies that came before the end, so that a file of which half was there
-//! counts as half a file.
+//! The measure is bytes of bodies received before the end, so that half of a file counts as half.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,15 +13,15 @@ use std::time::{Duration, Instant};
 use crate::files::Size;
 use crate::load::{Phase, head, ms, quantile, request};
 
-/// How often a client that waits looks whether the phase is over.
+/// Interval at which a waiting client checks for the end of the phase.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Errors after which a client gives up: a server that is gone answers nothing more.
+/// Errors after which a client gives up: the server has probably exited.
 const ERRORS_MAX: usize = 20;
 
-/// What came of it.
+/// The result.
 pub(crate) struct Cold {
     pub(crate) files_per_second: f64,
-    /// Of the files that came whole; NaN if none did.
+    /// Median of the completed files; NaN if there are none.
     pub(crate) p50_ms: f64,
     pub(crate) errors: usize,
 }
@@ -33,11 +32,11 @@ struct Shared<'a> {
     phase: &'a Phase<'a>,
     /// The next file to fetch.
     next: AtomicU64,
-    /// When a client found no more files.
+    /// When a client ran out of files.
     exhausted: Mutex<Option<Instant>>,
 }
 
-/// What one client got.
+/// Results of one client.
 #[derive(Default)]
 struct Tally {
     bytes: u64,
@@ -45,16 +44,16 @@ struct Tally {
     errors: usize,
 }
 
-/// How a fetch ended.
+/// Result of a fetch.
 enum Fetched {
     Whole {
         closes: bool,
     },
-    /// The phase was over first.
+    /// The phase ended first.
     Unfinished,
 }
 
-/// Loads the server at `port` with so many clients until the phase is over or there are no more files.
+/// Loads the server at `port` with this number of clients until the phase ends or the files run out.
 pub(crate) fn run(port: u16, clients: usize, size: Size, phase: &Phase<'_>) -> Cold {
     let shared = Shared {
         address: SocketAddr::from(([127, 0, 0, 1], port)),
@@ -160,7 +159,7 @@ impl Shared<'_> {
         Ok(Fetched::Whole { closes })
     }
 
-    /// Receives something; `None` when the phase is over.
+    /// Receives some bytes; `None` when the phase is over.
     fn receive(&self, stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
             let received = stream.read(buffer);

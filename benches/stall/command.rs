@@ -1,11 +1,11 @@
-//! Commands of the system that are run to their end.
+//! System commands that run to completion.
 
 use std::process::Command;
 
-/// Runs a command to its end and gives what it printed.
+/// Runs a command to completion and returns its output.
 ///
 /// # Errors
-/// When it cannot be started or fails: what it said.
+/// When it cannot be started or fails: its error output.
 pub(crate) fn run(command: &mut Command) -> Result<String, String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command

@@ -1,23 +1,23 @@
-//! A slow disk: every request takes [`DELAY`], [`SLOTS`] at once, the others queue.
+//! A slow disk: every request takes [`DELAY`], [`SLOTS`] run concurrently, others queue.
 //!
-//! It knows nothing of files: a request is a closure that makes the reply once its time is up.
+//! It does not know files: a request is a closure that makes the reply after the delay.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
-/// How long one request takes, whatever its size.
+/// Duration of a request, independent of its size.
 pub(crate) const DELAY: Duration = Duration::from_millis(20);
-/// Requests that the disk works on at once.
+/// Concurrent requests.
 pub(crate) const SLOTS: usize = 32;
-/// Longest read that a request may ask for: the most that FUSE gives in one piece.
+/// Maximum length of a read: the most that FUSE requests in one piece.
 pub(crate) const READ_MAX: usize = 1 << 20;
 
-/// Makes the reply; it may use the buffer ([`READ_MAX`] bytes), which holds anything.
+/// Makes the reply; may use the buffer ([`READ_MAX`] bytes), whose content is undefined.
 type Reply = Box<dyn FnOnce(&mut [u8]) + Send>;
 
-/// The disk; its threads end when it is dropped and its queue is empty.
+/// The disk; when it is dropped its threads end with the last queued request.
 pub(crate) struct Disk(Arc<Shared>);
 
 struct Shared {
@@ -27,9 +27,9 @@ struct Shared {
 
 struct Queue {
     replies: VecDeque<Reply>,
-    /// Requests that wait or are worked on.
+    /// Requests queued or running.
     depth: usize,
-    /// The most that `depth` was since it was last asked for.
+    /// Maximum of `depth` since the last query.
     deepest: usize,
     is_closed: bool,
 }
@@ -52,7 +52,7 @@ impl Shared {
         }
     }
 
-    /// One slot: a request, its delay, its reply, and again.
+    /// One slot: takes a request, waits, replies, repeats.
     fn work(&self) {
         let mut buffer = vec![0; READ_MAX];
         while let Some(reply) = self.next() {
@@ -90,7 +90,7 @@ impl Disk {
         self.0.arrived.notify_one();
     }
 
-    /// The deepest queue since this was last asked, requests being worked on included.
+    /// Maximum queue length since the last call, including running requests.
     pub(crate) fn take_deepest(&self) -> usize {
         let mut queue = self.0.lock();
         let depth = queue.depth;

@@ -1,9 +1,9 @@
-//! The hot load: requests for one file, each due at its time whatever happened to those before it.
+//! The hot load: requests for one file at a fixed rate, independent of the responses.
 //!
-//! Latency counts from the moment a request was due, not from when it was sent: a server that stands
-//! still for a second delays a thousand requests, and all of them are counted. One thread does
-//! nothing else; it waits for sockets and for a timer of the kernel, which rings when a request is
-//! due, and it runs ahead of everything else, so that what it measures is the server.
+//! Latency counts from the time at which a request was due, not from its send: if a server stalls for a
+//! second, a thousand requests are late, and all of them count. One thread does nothing else; it waits for
+//! sockets and for a kernel timer that fires at each due time. It has real-time priority, so that it measures
+//! the server and not itself.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -24,37 +24,37 @@ use crate::command;
 use crate::files::{HOT_LENGTH, HOT_PATH};
 use crate::load::{Phase, head, ms, quantile, request};
 
-/// Requests in a second.
+/// Requests per second.
 pub(crate) const RATE: u32 = 1_000;
-/// Connections; as many requests can be unanswered before the next ones wait on our side.
+/// Connections; also the number of unanswered requests at which further ones wait on our side.
 pub(crate) const CONNECTIONS: usize = 32;
-/// After the end: how long answers still count as being in time, and how long they are waited for.
+/// After the end: how long answers still count as in time, and how long they are awaited.
 const IN_TIME_MAX: Duration = Duration::from_millis(100);
 const WAIT_MAX: Duration = Duration::from_secs(3);
 
 const TIMER: Token = Token(CONNECTIONS);
 
-/// What came of it. A request that was never answered counts with the time it has waited.
+/// The result. A request that was never answered counts with the time it has waited.
 pub(crate) struct Hot {
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
     pub(crate) p999_ms: f64,
     pub(crate) max_ms: f64,
-    /// Answers that were there when the load ended.
+    /// Answers received when the load ended.
     pub(crate) in_time: usize,
     pub(crate) total: usize,
-    /// Requests whose connection broke, or whose answer was wrong.
+    /// Requests with a broken connection or a wrong answer.
     pub(crate) lost: usize,
-    /// How late we were at worst to notice that a request was due: the fault of this side.
+    /// Maximum delay between a due time and its detection: the error of this side.
     pub(crate) late_max_ms: f64,
 }
 
 enum State {
     Connecting,
     Idle,
-    /// Waits for the answer to the request that was due then.
+    /// Awaits the answer to the request due at this time.
     Waiting(Instant),
-    /// The server takes no connections.
+    /// The server accepts no connections.
     Gone,
 }
 
@@ -65,7 +65,7 @@ struct Connection {
 }
 
 struct Load<'a> {
-    // One field a column of the report.
+    // One field per column of the report.
     phase: &'a Phase<'a>,
     address: SocketAddr,
     poll: Poll,
@@ -73,14 +73,14 @@ struct Load<'a> {
     request: Vec<u8>,
     connections: Vec<Connection>,
     idle: VecDeque<usize>,
-    /// When the requests that no connection was free for were due.
+    /// Due times of the requests that wait for a free connection.
     waiting: VecDeque<Instant>,
     due_count: u32,
     latencies: Vec<Duration>,
     in_time: usize,
     lost: usize,
     late_max: Duration,
-    /// When the phase was seen to be over.
+    /// When the end of the phase was noticed.
     end: Option<Instant>,
 }
 
@@ -108,8 +108,8 @@ pub(crate) fn run(port: u16, phase: &Phase<'_>) -> io::Result<Hot> {
     Ok(load.finish(Instant::now()))
 }
 
-/// Gives this thread real-time priority. Niceness would not do: where processes are grouped by
-/// session, it counts within the group only. Where it is refused, figures are a little worse.
+/// Gives this thread real-time priority. Niceness is not enough: with autogroups it counts within the session
+/// only. Without the permission, figures are slightly worse.
 fn run_ahead_of_everything() {
     let thread = rustix::thread::gettid().as_raw_nonzero().to_string();
     if let Err(reason) = command::run(Command::new("chrt").args(["--fifo", "--pid", "10", &thread]))
@@ -157,8 +157,8 @@ impl<'a> Load<'a> {
         })
     }
 
-    /// Starts the timer that rings each time a request is due: at once, and after each period. It
-    /// starts a little later than the phase, so it never rings too early, which would cost a period.
+    /// Starts the timer that fires at each due time: at once, and after each period. It starts slightly later
+    /// than the phase, so that it never fires early, which would cost a period.
     fn start_timer(&self) -> io::Result<()> {
         let period = Timespec {
             tv_sec: 0,
@@ -177,7 +177,7 @@ impl<'a> Load<'a> {
 
     fn note_due(&mut self, now: Instant) {
         if self.end.is_none() && self.phase.is_over(now) {
-            // What fell due before is still to be sent.
+            // Requests due before the end are still sent.
             self.end = Some(now.min(self.phase.start + self.phase.length));
         }
         let until = self.end.unwrap_or(now);
@@ -200,7 +200,7 @@ impl<'a> Load<'a> {
             let connection = &mut self.connections[place];
             connection.received.clear();
             connection.state = State::Waiting(due);
-            // A request is far shorter than what an idle socket takes at once.
+            // A request is far shorter than the free buffer of an idle socket.
             if !matches!(connection.stream.write(&self.request), Ok(sent) if sent == self.request.len())
             {
                 self.handle_broken(place)?;
@@ -260,7 +260,7 @@ impl<'a> Load<'a> {
         Ok(())
     }
 
-    /// A connection broke: whatever it waited for is lost, and there will be another.
+    /// Handles a broken connection: its request is lost, and the connection is replaced.
     fn handle_broken(&mut self, place: usize) -> io::Result<()> {
         match self.connections[place].state {
             State::Waiting(_) => self.lost += 1,

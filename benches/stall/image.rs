@@ -1,7 +1,7 @@
-//! The bed `ext4`: a real file system on a block device whose every read is a disk request.
+//! The file system `ext4`: a real file system on a block device whose every read is a slow disk request.
 //!
-//! The image lies in a plain file; a FUSE file shows it slowly; a loop device makes that file a
-//! block device. The page cache, the directories and the read-ahead above it are the kernel's own.
+//! The image is a plain file; a FUSE file presents it slowly; a loop device makes that file a block device.
+//! Page cache, directories and read-ahead above it are the kernel's own.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -23,17 +23,17 @@ use crate::files::{HOT_LENGTH, HOT_PATH, Size};
 use crate::fuse::bytes_left;
 use crate::tree::{attributes, many_at_once};
 
-/// What the image is called in the FUSE directory that shows it.
+/// Name of the image in the FUSE directory that presents it.
 pub(crate) const NAME: &str = "image";
 
 const REMEMBERED: Duration = Duration::from_secs(60);
 const IMAGE: u64 = 2;
 
-/// Makes the image with all files in it, below `work`. Takes seconds.
+/// Creates the image with all files in it, below `work`. Takes seconds.
 ///
-/// `content` gives the bytes of a file of some length, no block of zeros among them: those would become holes,
-/// which cost no read. There is one inode in a block, so that each cold file costs a read for its inode and one for its
-/// data, and no journal, which a file system that is only read has no use for.
+/// `content` returns the bytes of a file of some length, without blocks of zeros: those would become holes,
+/// which cost no read. There is one inode per block, so that each cold file costs a read for its inode and
+/// one for its data, and no journal, which a read-only file system does not need.
 ///
 /// # Errors
 /// When `mkfs.ext4` is missing or fails, or files cannot be written.
@@ -43,7 +43,7 @@ pub(crate) fn build(work: &Path, content: fn(u64) -> Vec<u8>) -> Result<PathBuf,
     let files = Size::Small.count() + Size::Big.count();
     let inodes = (files + 2_000).to_string();
     let bytes = Size::ALL.map(|size| size.count() * size.length());
-    // Data, a block for each inode, and room for everything else; the file is sparse.
+    // Data, a block per inode, and room for metadata; the file is sparse.
     let mebibytes = (bytes.iter().sum::<u64>() + 2 * files * 4_096) / (1 << 20) + 400;
     run(Command::new("mkfs.ext4")
         .args(["-q", "-F", "-b", "4096", "-I", "4096", "-m", "0"])

@@ -1,19 +1,18 @@
-//! What both kinds of clients share: how long they go on, what they send, what they take for an
-//! answer, and percentiles.
+//! Common parts of hot and cold clients: the phase, parsing of answers, and percentiles.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Most header fields that an answer may have.
+/// Maximum number of fields in an answer.
 const FIELDS_MAX: usize = 64;
 
-/// One measurement in time; it can be cut short.
+/// The time frame of one measurement; it can be cut short.
 pub(crate) struct Phase<'a> {
     pub(crate) start: Instant,
     pub(crate) length: Duration,
-    /// Set when there is nothing more to fetch.
+    /// Set when the files run out.
     pub(crate) cut: &'a AtomicBool,
-    /// Set when the user wants the bench to end.
+    /// Set when the user interrupts the bench.
     pub(crate) interrupted: &'a AtomicBool,
 }
 
@@ -31,17 +30,17 @@ pub(crate) fn request(path: &str) -> Vec<u8> {
 
 /// The head of an answer.
 pub(crate) struct Head {
-    /// Of the head itself, in bytes.
+    /// Length of the head in bytes.
     pub(crate) length: u64,
     pub(crate) body_length: u64,
-    /// The server is going to close the connection.
+    /// Whether the server will close the connection.
     pub(crate) closes: bool,
 }
 
-/// The head that `received` begins with; `None` while it is not all there.
+/// The head at the start of `received`; `None` while it is incomplete.
 ///
 /// # Errors
-/// When it is no HTTP, its status is not 200 or its body is not as long as it has to be.
+/// When it is not HTTP, its status is not 200 or its Content-Length is wrong.
 pub(crate) fn head(received: &[u8], body_length: u64) -> Result<Option<Head>, String> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
     let mut response = httparse::Response::new(&mut fields);
@@ -73,7 +72,7 @@ pub(crate) fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// The value that so many thousandths of the sorted values lie below; `None` if there are none.
+/// A quantile, in thousandths, of the sorted values; `None` if there are none.
 pub(crate) fn quantile(sorted: &[Duration], thousandths: usize) -> Option<Duration> {
     let place = sorted.len() * thousandths / 1_000;
     sorted

@@ -1,14 +1,14 @@
-//! The disk-bound experiment: what a slow disk does to requests that need no disk.
+//! The disk-bound experiment: the effect of a slow disk on requests that need no disk.
 //!
-//! `cargo bench --bench stall` serves a file system whose disk takes 20 ms a request, 32 at a time.
-//! One hot file is asked for 1,000 times a second, and latency counts from the moment each request
-//! was due. Meanwhile cold clients fetch files that nobody asked for before. A server whose loop
-//! waits for the disk holds the hot requests up; how much is what is measured. Everything is mounted
-//! anew for each measurement, and undone in the end. It takes root, `/dev/fuse` and, for the bed
-//! `ext4`, `mkfs.ext4` and a loop device; a server that is not installed is named and left out.
+//! `cargo bench --bench stall` serves a file system whose disk takes 20 ms per request, 32 concurrently. One
+//! hot file is requested 1,000 times a second, and latency counts from the time at which each request was
+//! due. Meanwhile cold clients fetch files that were never requested before. A server whose loop waits for
+//! the disk delays the hot requests; that delay is measured. Everything is mounted again for each
+//! measurement, and unmounted at the end. Requires root, `/dev/fuse` and, for the file system `ext4`,
+//! `mkfs.ext4` and a loop device; missing servers are named and skipped.
 //!
 //! Options: words that select servers by name, `--bed=fuse|ext4`, `--kinds=idle,small,big,depth`,
-//! `--seconds=N` (8), `--rounds=N` (1; servers in turn, medians) and `--write=DIR` for tables and plots.
+//! `--seconds=N` (8), `--rounds=N` (1; servers interleaved, medians) and `--write=DIR` for tables and plots.
 
 mod bed;
 #[path = "../chart.rs"]
@@ -41,9 +41,9 @@ use options::{Kind, Options};
 use report::{Figure, Outcome, Report};
 use servers::{Running, Server};
 
-/// Time between the decision to begin and the first request: every thread stands ready by then.
+/// Time from the decision to begin to the first request, so that every thread is ready.
 const LEAD: Duration = Duration::from_millis(100);
-/// Files that the bench and each server may have open; no server here needs more.
+/// Limit on open files of the bench and of each server; no server here needs more.
 const DESCRIPTORS: u64 = 65_536;
 
 fn main() {
@@ -86,7 +86,7 @@ fn measure_all(options: &Options) -> Result<(), String> {
     Ok(())
 }
 
-/// Raises the limit of open files as far as is allowed and useful; servers inherit it.
+/// Raises the limit on open files as far as allowed and useful; servers inherit it.
 fn allow_descriptors() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
@@ -95,18 +95,18 @@ fn allow_descriptors() {
         current: limit.current.map(|current| current.max(allowed)),
         maximum: limit.maximum,
     };
-    // A limit may be raised up to its maximum by anybody.
+    // Any user may raise a soft limit up to the hard one.
     setrlimit(Resource::Nofile, raised).expect("a limit within its maximum");
 }
 
-/// What all measurements share.
+/// State shared by all measurements.
 struct Bench {
     seconds: u64,
     work: PathBuf,
     interrupted: Arc<AtomicBool>,
 }
 
-/// What is asked of servers in one measurement.
+/// The load of one measurement.
 #[derive(Clone, Copy)]
 struct Plan {
     is_hot: bool,
@@ -115,7 +115,7 @@ struct Plan {
 }
 
 impl Bench {
-    /// The servers that were asked for and that can be started here.
+    /// The selected servers that can be started here.
     fn servers(&self, options: &Options) -> Vec<Server> {
         let mut servers = servers::ALL.to_vec();
         servers.retain(|server| options.selects(server.name));
@@ -164,7 +164,7 @@ impl Bench {
         Ok(())
     }
 
-    /// One server on one bed, from the mount to the end.
+    /// Measures one server on one file system, from mount to unmount.
     fn measure(
         &self,
         bed: Bed,

@@ -1,11 +1,11 @@
-//! What the command line asks for.
+//! Command line options.
 
 use std::path::PathBuf;
 
 use crate::bed::Bed;
 use crate::servers::Server;
 
-/// Cold clients when there is nothing but cold requests.
+/// Numbers of cold clients in measurements without a hot load.
 pub(crate) const DEPTHS: [usize; 2] = [16, 64];
 
 /// A kind of measurement.
@@ -17,21 +17,21 @@ pub(crate) enum Kind {
     Small,
     /// The hot load and 4 clients that fetch cold files of 8 MiB.
     Big,
-    /// As `Big`, but the hot load goes to a second process: what is left is the machine's.
+    /// As `Big`, but the hot load goes to a second process: shows the remaining influence of the machine.
     Beside,
-    /// So many clients that fetch cold files of 4 KiB, and nothing else.
+    /// This number of clients that fetch cold files of 4 KiB, without a hot load.
     Depth(usize),
 }
 
 impl Kind {
-    /// Whether the server is measured in this way.
+    /// Whether this measurement applies to the server.
     pub(crate) fn suits(self, server: Server) -> bool {
         self != Kind::Beside || server.is_spede()
     }
 }
 
 pub(crate) struct Options {
-    /// A server is measured if its name holds one of these, or if there are none.
+    /// Servers whose names contain one of these are measured; all if there are none.
     words: Vec<String>,
     pub(crate) beds: Vec<Bed>,
     kinds: Vec<String>,
@@ -42,7 +42,7 @@ pub(crate) struct Options {
 
 impl Options {
     /// # Errors
-    /// When an option or its value means nothing: what would.
+    /// When an option or its value is invalid: the valid ones.
     pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Options, String> {
         let mut options = Options {
             words: Vec::new(),
@@ -59,7 +59,7 @@ impl Options {
             };
             let (name, value) = option.split_once('=').unwrap_or((option, ""));
             match name {
-                // What cargo adds.
+                // Added by cargo.
                 "bench" => {}
                 "bed" => options.beds = value.split(',').map(bed).collect::<Result<_, _>>()?,
                 "kinds" => options.kinds = value.split(',').map(kind).collect::<Result<_, _>>()?,
@@ -82,7 +82,7 @@ impl Options {
         self.words.is_empty() || self.words.iter().any(|word| name.contains(word.as_str()))
     }
 
-    /// What is measured, in order.
+    /// The selected measurements, in order.
     pub(crate) fn kinds(&self) -> Vec<Kind> {
         let mut kinds: Vec<Kind> = Vec::new();
         for kind in &self.kinds {

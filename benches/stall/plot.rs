@@ -1,4 +1,4 @@
-//! Plots of the report as SVG: hot latencies by server, and cold files a second.
+//! Plots of the report as SVG: hot latencies by server, and cold files per second.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ const RED: RGBColor = RGBColor(200, 30, 40);
 const GREY: RGBColor = RGBColor(150, 150, 150);
 const BLUE: RGBColor = RGBColor(40, 90, 180);
 
-/// Writes all plots that there are figures for into the directory, which exists.
+/// Writes all plots that have figures into the existing directory.
 pub(crate) fn write(directory: &Path, report: &Report) -> std::result::Result<(), String> {
     let latencies = [(Kind::Small, "small"), (Kind::Big, "big")];
     for bed in report.beds() {
@@ -93,7 +93,7 @@ fn time_label(ms: f64) -> String {
     }
 }
 
-/// Two bars for each server, one a number of clients; one panel a bed.
+/// Two bars per server, one for each number of clients; one panel per file system.
 fn plot_rates(path: &Path, report: &Report) -> Result {
     let beds: Vec<(Bed, [Vec<Row>; 2])> = report
         .beds()

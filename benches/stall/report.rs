@@ -1,4 +1,4 @@
-//! Figures, their medians over the rounds, and tables of them in Markdown.
+//! Figures, their medians over the rounds, and tables in Markdown.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,7 +14,7 @@ use crate::hot::Hot;
 use crate::options::{DEPTHS, Kind, Options};
 use crate::servers::{Server, machine};
 
-/// What is measured; times are in milliseconds.
+/// Measured figures; times are in milliseconds.
 #[derive(Clone, Copy)]
 pub(crate) enum Figure {
     HotP50,
@@ -35,7 +35,7 @@ pub(crate) enum Figure {
 
 const FIGURES: usize = Figure::Errors as usize + 1;
 
-/// The figures of one measurement, or medians of several; what does not apply is absent.
+/// The figures of one measurement, or medians of several; figures that do not apply are absent.
 #[derive(Clone, Copy)]
 pub(crate) struct Outcome([Option<f64>; FIGURES]);
 
@@ -46,7 +46,7 @@ impl Outcome {
         outcome
     }
 
-    /// Sets a figure; what is not a number is absent.
+    /// Sets a figure; NaN is absent.
     pub(crate) fn set(&mut self, figure: Figure, value: f64) {
         self.0[figure as usize] = Some(value).filter(|value| !value.is_nan());
     }
@@ -77,7 +77,7 @@ impl Outcome {
         self.add_errors(cold.errors);
     }
 
-    /// Takes what a server says of itself, if it does.
+    /// Takes figures from the server's own numbers, if it has any.
     pub(crate) fn note_numbers(&mut self, numbers: Option<&Value>) {
         let number = |pointer| {
             let found = numbers.and_then(|numbers| numbers.pointer(pointer));
@@ -152,10 +152,10 @@ fn title(kind: Kind) -> String {
     }
 }
 
-/// Everything that was measured.
+/// All results.
 pub(crate) struct Report {
     servers: Vec<Server>,
-    /// The outcomes of all rounds, by the server's place.
+    /// The outcomes of all rounds, by index of the server.
     outcomes: BTreeMap<(Bed, Kind, usize), Vec<Outcome>>,
 }
 
@@ -167,7 +167,7 @@ impl Report {
         }
     }
 
-    /// Takes an outcome and shows it.
+    /// Adds an outcome and prints it.
     pub(crate) fn add(&mut self, bed: Bed, kind: Kind, server: Server, outcome: Outcome) {
         let place = self.servers.iter().position(|one| one.name == server.name);
         let place = place.expect("a server that is measured was chosen");
@@ -195,7 +195,7 @@ impl Report {
             .collect()
     }
 
-    /// The beds that something was measured on.
+    /// The file systems with results.
     pub(crate) fn beds(&self) -> Vec<Bed> {
         let mut beds: Vec<Bed> = self.outcomes.keys().map(|(bed, ..)| *bed).collect();
         beds.dedup();
@@ -268,7 +268,7 @@ impl Report {
         text.push('\n');
     }
 
-    /// Writes the tables and what they were measured with to `stall.md` in the directory.
+    /// Writes the tables and the conditions of the measurement to `stall.md` in the directory.
     ///
     /// # Errors
     /// When the file or its directory cannot be written.

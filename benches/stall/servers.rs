@@ -1,7 +1,7 @@
-//! The servers that are measured: how each is configured, started, asked and stopped.
+//! The measured servers: how each is configured, started, queried and stopped.
 //!
-//! All get one event loop where that is theirs to choose, keep-alive without end and no log. Only
-//! processes that were started here are ended, by their own identifiers.
+//! All get one event loop where it is configurable, unlimited keep-alive and no log. Only processes started
+//! here are ended, by their process ids.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -17,22 +17,22 @@ use crate::command::run;
 use crate::files::{HOT_LENGTH, HOT_PATH};
 use crate::load::{head, request};
 
-/// How long a server may take to listen, and to end when it is asked to.
+/// Time limit for a server to listen, and to exit on request.
 const START_MAX: Duration = Duration::from_secs(10);
 const STOP_MAX: Duration = Duration::from_secs(3);
-/// How long an answer may take when nothing else goes on.
+/// Time limit of an answer on an idle machine.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
-/// Requests for the hot file on each of so many connections before anything is measured.
+/// Warm-up: requests for the hot file on each connection.
 const WARM_REQUESTS: usize = 30;
 const WARM_CONNECTIONS: usize = 4;
 
-/// Who is measured.
+/// The measured program.
 #[derive(Clone, Copy)]
 enum Program {
-    /// This project, with the engine that waits for the disk.
+    /// This project, with a disk engine.
     Spede(&'static str),
     Nginx {
-        /// What is added to its configuration.
+        /// Addition to its configuration.
         extra: &'static str,
     },
     Lighttpd,
@@ -40,7 +40,7 @@ enum Program {
     Caddy,
 }
 
-/// A server that can be started.
+/// A server with its configuration.
 #[derive(Clone, Copy)]
 pub(crate) struct Server {
     pub(crate) name: &'static str,
@@ -79,7 +79,7 @@ impl Server {
             .ok_or(format!("{name} is not installed"))
     }
 
-    /// What it says it is, in one line.
+    /// Its version, in one line.
     pub(crate) fn version(self) -> Option<String> {
         let argument = match self.program {
             Program::Spede(_) => "--version",
@@ -99,10 +99,10 @@ impl Server {
         })
     }
 
-    /// Whether it can be started here; it serves a file for proof.
+    /// Checks that it can be started here, by serving a file.
     ///
     /// # Errors
-    /// Why not, in one line.
+    /// The reason why not, in one line.
     pub(crate) fn probe(self, work: &Path) -> Result<(), String> {
         let root = work.join("probe");
         let path = root.join(HOT_PATH.trim_start_matches('/'));
@@ -113,10 +113,10 @@ impl Server {
         self.start(&root, work)?.warm()
     }
 
-    /// Starts it on a port of its own. What it needs and says goes into a directory below `work`.
+    /// Starts it on its own port. Its files and output go into a directory below `work`.
     ///
     /// # Errors
-    /// When it is not installed, ends at once or does not listen: what it said.
+    /// When it is not installed, exits at once or does not listen: its output.
     pub(crate) fn start(self, root: &Path, work: &Path) -> Result<Running, String> {
         let program = self.path()?;
         let port = free_port().map_err(|error| error.to_string())?;
@@ -213,7 +213,7 @@ fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-/// A server that runs; it is stopped when dropped.
+/// A running server; stopped when dropped.
 pub(crate) struct Running {
     child: Child,
     pub(crate) port: u16,
@@ -235,10 +235,10 @@ impl Running {
         Ok(())
     }
 
-    /// Asks for the hot file until every cache holds it.
+    /// Requests the hot file until every cache holds it.
     ///
     /// # Errors
-    /// When an answer is wrong or does not come.
+    /// When an answer is wrong or missing.
     pub(crate) fn warm(&self) -> Result<(), String> {
         for _ in 0..WARM_CONNECTIONS {
             let mut stream = self.connect().map_err(|error| error.to_string())?;
@@ -255,13 +255,13 @@ impl Running {
         Ok(stream)
     }
 
-    /// Threads that it has now; 0 if it is gone.
+    /// Current number of threads; 0 if it has exited.
     pub(crate) fn threads(&self) -> usize {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id()));
         tasks.map_or(0, Iterator::count)
     }
 
-    /// What /status says as JSON; `None` when there is no such thing.
+    /// /status as JSON; `None` if it has no such page.
     pub(crate) fn numbers(&self) -> Option<serde_json::Value> {
         let mut stream = self.connect().ok()?;
         let request =
@@ -294,7 +294,7 @@ fn fetch_hot(stream: &mut TcpStream) -> io::Result<()> {
 impl Drop for Running {
     fn drop(&mut self) {
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
-        // A second one ends those at once that let answers finish first.
+        // Some servers finish responses at the first one; the second ends them at once.
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         let deadline = Instant::now() + STOP_MAX;
         while let Ok(None) = self.child.try_wait() {

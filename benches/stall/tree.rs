@@ -1,7 +1,7 @@
-//! The bed `fuse`: a file tree whose every look-up, open and read below `cold/` is a disk request.
+//! The file system `fuse`: a tree whose every lookup, open and read below `cold/` is a slow disk request.
 //!
-//! Files are made up, so that there is no storage behind it that could have a speed of its own.
-//! Entries and attributes hold for a minute and pages are kept: what was asked for once is fast.
+//! Files are synthetic, so that no real storage influences the result. Entries and attributes are valid for a
+//! minute and pages are cached: a repeated request is fast.
 
 use std::ffi::OsStr;
 use std::io;
@@ -17,32 +17,32 @@ use crate::disk::{Disk, READ_MAX};
 use crate::files::{BIG_LENGTH, DIRECTORY_FILES, HOT_LENGTH, SMALL_LENGTH};
 use crate::fuse::{self, bytes_left};
 
-/// How long the kernel may remember names and attributes: longer than any measurement.
+/// How long the kernel may cache names and attributes: longer than any measurement.
 const REMEMBERED: Duration = Duration::from_secs(60);
-/// Reads that the kernel may have under way; by default it would keep 12, which is the disk's to say.
+/// Concurrent reads of the kernel; its default of 12 would limit the disk.
 const BACKGROUND_MAX: u16 = 512;
 
 const HOT: u64 = 2;
 const HOT_FILE: u64 = 3;
-/// From here on everything is cold.
+/// Everything from this inode on is cold.
 const COLD: u64 = 4;
 const BIG_DIRECTORY: u64 = 5;
 const DIRECTORY_FIRST: u64 = 1 << 20;
 const SMALL_FIRST: u64 = 2 << 20;
 const BIG_FIRST: u64 = 3 << 20;
-/// Numbers in names are below this, so that inodes of different kinds do not meet.
+/// Limit of the numbers in names, so that inodes of different kinds are distinct.
 const NUMBER_MAX: u64 = 10_000;
 
 static CONTENT: [u8; READ_MAX] = [b'x'; READ_MAX];
 
-/// The tree; `disk` is what cold requests wait for.
+/// The tree; cold requests wait for `disk`.
 pub(crate) struct SlowTree {
     pub(crate) disk: Arc<Disk>,
 }
 
-/// What a file system that is slow on purpose asks of the kernel.
+/// Kernel settings for many concurrent requests.
 pub(crate) fn many_at_once(config: &mut KernelConfig) {
-    // Kernels that lack one of them are old enough to be slow in their own way; nothing is lost.
+    // Kernels without one of them are slow anyway.
     let _ = config.add_capabilities(InitFlags::FUSE_ASYNC_DIO | InitFlags::FUSE_PARALLEL_DIROPS);
     let _ = config.set_max_background(BACKGROUND_MAX);
     let _ = config.set_congestion_threshold(BACKGROUND_MAX);
@@ -92,7 +92,7 @@ fn inode_of(parent: u64, name: &OsStr) -> Option<u64> {
 }
 
 impl SlowTree {
-    /// Does something now, or for cold inodes when the disk gets to it.
+    /// Runs `work` now, or for cold inodes as a disk request.
     fn when_due(&self, inode: u64, work: impl FnOnce() + Send + 'static) {
         if inode >= COLD {
             self.disk.submit(move |_| work());

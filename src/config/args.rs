@@ -1,8 +1,7 @@
-//! The flags: names, variables, defaults, what each takes, and the help.
+//! The flags: names, variables, defaults, values, and the help.
 //!
-//! Doc comments on the fields of [`Args`] *are* the help: the first paragraph is `-h`, all of it is
-//! `--help`. Each flag is read from the environment as well, under its own name: `--map-cache` is
-//! `SPEDE_MAP_CACHE`.
+//! The doc comments on the fields of [`Args`] *are* the help: the first paragraph is `-h`, all of it is
+//! `--help`. Each flag can also be set in the environment: `--map-cache` by `SPEDE_MAP_CACHE`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -104,7 +103,7 @@ Examples:
 #[command(disable_help_flag = true, disable_version_flag = true)]
 #[command(after_help = AFTER_HELP, after_long_help = AFTER_LONG_HELP)]
 pub(super) struct Args {
-    // One field a flag; clap takes them from here.
+    // One field per flag, as clap requires.
     /// The directory to serve.
     ///
     /// Files outside it are never opened. Symbolic links are followed as long as they stay inside.
@@ -118,7 +117,7 @@ pub(super) struct Args {
     /// and IPv4, PORT or localhost:PORT 127.0.0.1 only, unix:PATH a Unix socket. With port 0 the
     /// kernel chooses a port, which is printed. Host names are not resolved. For several addresses
     /// repeat the option or use commas.
-    // To rustdoc an address in brackets is a link.
+    // rustdoc would take the address in brackets for a link.
     #[allow(rustdoc::broken_intra_doc_links)]
     #[arg(short, long, value_name = "ADDR", env = "SPEDE_LISTEN", help_heading = SERVE)]
     #[arg(value_parser = word(parse_listen), value_delimiter = ',')]

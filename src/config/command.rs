@@ -1,10 +1,10 @@
-//! The command line as clap takes it: the flags of [`Args`] in their order, help and version.
+//! The clap command: the flags of [`Args`] in their order, help and version.
 
 use clap::{Arg, ArgAction, Command, CommandFactory};
 
 use super::args::{Args, HELP};
 
-/// The command line as clap takes it. Reads the environment.
+/// The clap command. Reads the environment.
 pub(super) fn command() -> Command {
     let version = Arg::new("version")
         .short('V')

@@ -1,4 +1,4 @@
-//! Variables of the environment: an empty one is as good as none, an unknown one is a mistake to be told of.
+//! Environment variables: an empty one counts as unset, an unknown one is reported as a mistake.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -8,9 +8,9 @@ use clap::Arg;
 use super::error::quote;
 use super::{command, simulate};
 
-/// What all variables of ours begin with.
+/// Prefix of all our variables.
 const PREFIX: &str = "SPEDE_";
-/// Names that other servers use, and what they mean here.
+/// Names that other servers use, and their equivalents here.
 const ELSEWHERE: [(&str, &str); 7] = [
     ("ADDR", "LISTEN"),
     ("ADDRESS", "LISTEN"),
@@ -20,10 +20,10 @@ const ELSEWHERE: [(&str, &str); 7] = [
     ("LOG", "ACCESS_LOG"),
     ("PORT", "LISTEN"),
 ];
-/// How much alike (Jaro) two names must be for one to be meant by the other; as for options.
+/// Minimum similarity (Jaro) for a suggestion; as for options.
 const LIKENESS_MIN: f64 = 0.7;
 
-/// An argument that reads no variable which is set to nothing, as compose files pass what is not set.
+/// Ignores an argument's variable if it is empty: compose files pass unset variables that way.
 pub(super) fn without_empty(argument: Arg) -> Arg {
     let value = argument.get_env().and_then(std::env::var_os);
     match value.is_some_and(|value| value.is_empty()) {
@@ -32,7 +32,7 @@ pub(super) fn without_empty(argument: Arg) -> Arg {
     }
 }
 
-/// A line for each of these variables that begins as ours do, says something, and is none of ours.
+/// A warning for each variable with our prefix that is not empty and unknown.
 pub fn unknown_variables(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<String> {
     let all: BTreeMap<OsString, OsString> = variables.into_iter().collect();
     let known = known();
@@ -46,7 +46,7 @@ pub fn unknown_variables(variables: impl IntoIterator<Item = (OsString, OsString
     unknown.map(|rest| line(&rest, &known)).collect()
 }
 
-/// The names of our variables, without what all begin with.
+/// The names of our variables, without the prefix.
 fn known() -> Vec<String> {
     let (server, simulation) = (command::command(), simulate::command());
     let arguments = server.get_arguments().chain(simulation.get_arguments());
@@ -82,8 +82,8 @@ fn nearest<'a>(rest: &str, known: &'a [String]) -> Option<&'a str> {
     (most.0 >= LIKENESS_MIN).then_some(most.1)
 }
 
-/// What Kubernetes and Docker put into the environment where a service is called `spede`: its address, in
-/// up to seven variables a port.
+/// Whether Kubernetes or Docker set it for a service called `spede`: they pass its address, in up to seven
+/// variables per port.
 fn is_of_kubernetes(rest: &str, value: &OsStr) -> bool {
     let protocols = ["_TCP", "_UDP", "_SCTP"];
     let is_url = value.to_string_lossy().contains("://");
@@ -119,7 +119,7 @@ mod tests {
             ("SPEDE_MAPCACHE",              "",                 None),
             ("SPEED_LISTEN",                "80",               None),
             ("LISTEN",                      "80",               None),
-            // A service of Kubernetes, or a link of Docker.
+            // A Kubernetes service, or a Docker link.
             ("SPEDE_PORT",                  "tcp://10.0.0.1:80", None),
             ("SPEDE_PORT_80_TCP_ADDR",      "10.0.0.1",         None),
             ("SPEDE_PORT_80_TCP",           "tcp://10.0.0.1:80", None),

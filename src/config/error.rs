@@ -1,7 +1,7 @@
-//! What is wrong with the words, in one line each.
+//! Error messages of the command line, one line each.
 //!
-//! clap finds the error and knows the flag and the value; its own rendering takes many lines, so
-//! the line is made here from the error's kind and context.
+//! clap finds the error, the flag and the value; its own rendering takes many lines, so the line is made here
+//! from the error's kind and context.
 
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
@@ -12,55 +12,55 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use super::units::render_duration;
 use crate::text::exact_bytes;
 
-/// Longest part of a value that is shown, in characters: a line should stay a line.
+/// Maximum length of a value in a message, in characters, so that it stays one line.
 const SHOWN_LENGTH_MAX: usize = 80;
 
-/// Why one value is refused.
+/// Why a value is refused.
 ///
-/// Displays as the end of a sentence that starts with the value: what it is not, then what to
-/// write instead.
+/// Displays as the end of a sentence that starts with the value: what is wrong with it, then what to write
+/// instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ValueError {
     /// Not a number of bytes.
     #[error("is not a size; write bytes or a number with KiB, MiB or GiB, such as 256MiB")]
     NotSize,
-    /// Not a length of time.
+    /// Not a duration.
     #[error("is not a time; write seconds or a number with ms, s, m or h, such as 1.5s")]
     NotDuration,
-    /// More bytes or nanoseconds than 64 bits count.
+    /// More bytes or nanoseconds than fit into 64 bits.
     #[error("exceeds 64 bits")]
     Uncountable,
-    /// A size, but not one that this flag takes.
+    /// A size outside the range of its flag.
     #[error("is out of range; write {} to {}", exact_bytes(*.min), exact_bytes(*.max))]
     SizeOutside {
-        /// The smallest, in bytes.
+        /// The minimum, in bytes.
         min: u64,
-        /// The largest, in bytes.
+        /// The maximum, in bytes.
         max: u64,
     },
-    /// A time, but not one that this flag takes.
+    /// A duration outside the range of its flag.
     #[error("is out of range; write {} to {}", render_duration(*.min), render_duration(*.max))]
     DurationOutside {
-        /// The shortest.
+        /// The minimum.
         min: Duration,
-        /// The longest.
+        /// The maximum.
         max: Duration,
     },
-    /// Not a count of things that this flag takes.
+    /// Not a count within the range of its flag.
     #[error("is not a whole number from {min} to {max}")]
     NotCount {
-        /// The fewest.
+        /// The minimum.
         min: usize,
-        /// The most.
+        /// The maximum.
         max: usize,
     },
-    /// Not permissions.
+    /// Not a file mode.
     #[error("is not a mode; write it in octal, from 0001 to 0777, such as 0660")]
     NotMode,
     /// Not a group.
     #[error("is not a group; write its name or number")]
     NotGroup,
-    /// Not something to listen on.
+    /// Not a listening address.
     #[error(
         "is not an address; write IP:PORT, :PORT, PORT, localhost:PORT or unix:PATH \
          (other names are not looked up)"
@@ -74,22 +74,22 @@ pub enum ValueError {
         "is not the path of a socket; write unix: and 1 to {max} bytes, such as unix:/run/spede"
     )]
     NotSocketPath {
-        /// Longest path in bytes.
+        /// Maximum length in bytes.
         max: usize,
     },
-    /// Nobody who could see the status page.
+    /// Not an access to the status page.
     #[error("is not loopback, off, all or ADDR:PORT")]
     NotStatusAccess,
     /// Neither an address nor a network.
     #[error("is not an address or a network; write ADDR or ADDR/LEN, as in 10.0.0.0/8, or none")]
     NotNetwork,
-    /// No such engine.
+    /// Not a disk engine.
     #[error("is not a disk engine; write auto, uring, threads or blocking")]
     NotEngine,
-    /// Not what an extension stands for.
+    /// Not a media type of an extension.
     #[error("is not EXT=TYPE; write one such as ts=text/plain")]
     NotOwnType,
-    /// Not the name of a charset.
+    /// Not a charset name.
     #[error("is not the name of a charset; write one such as utf-8 or shift_jis, or none")]
     NotCharset,
     /// Neither of two words.
@@ -104,16 +104,16 @@ pub enum ValueError {
     /// Neither `on` nor `off`.
     #[error("is not on or off")]
     NotServerTiming,
-    /// No format of log lines.
+    /// Not a log format.
     #[error("is not combined or json")]
     NotLogFormat,
     /// Neither of two words.
     #[error("is not refuse or serve")]
     NotDotFiles,
-    /// Nowhere to log to.
+    /// Not a log destination.
     #[error("is not off, - or the path of a file")]
     NotAccessLog,
-    /// Not the name of a file in a directory.
+    /// Not a file name.
     #[error(
         "is not the name of a visible file; write one such as index.html, without / or first ."
     )]
@@ -126,7 +126,7 @@ pub enum ValueError {
     NotRoot,
 }
 
-/// The one line for an error of clap's. `command` and `words` are what was parsed.
+/// The message for a clap error. `command` and `words` are what was parsed.
 pub(super) fn one_line(error: &clap::Error, command: &Command, words: &[OsString]) -> String {
     let flag = context(error, ContextKind::InvalidArg).map_or("", flag_of);
     let value = context(error, ContextKind::InvalidValue).unwrap_or_default();
@@ -158,7 +158,7 @@ pub(super) fn one_line(error: &clap::Error, command: &Command, words: &[OsString
     }
 }
 
-/// A value in quotes, on one line and not too long.
+/// A value in quotes, on one line and shortened.
 pub(super) fn quote(value: &str) -> String {
     format!("'{}'", show(value))
 }
@@ -193,7 +193,7 @@ fn flag_of(usage: &str) -> &str {
     name.trim_matches(['[', ']', '<', '>', '.'])
 }
 
-/// Says which variable a value came from, when the flag is not among the words.
+/// Names the variable of a value that is not among the words.
 fn origin(flag: &str, command: &Command, words: &[OsString]) -> String {
     let mut arguments = command.get_arguments();
     let argument = arguments.find(|argument| match argument.get_long() {
@@ -203,7 +203,7 @@ fn origin(flag: &str, command: &Command, words: &[OsString]) -> String {
     let Some((argument, variable)) = argument.and_then(|one| Some((one, one.get_env()?))) else {
         return String::new();
     };
-    // A ROOT among the words looks like any other word; only an empty one is ever refused.
+    // ROOT has no flag to look for; it is refused only if it is empty.
     let is_typed = |word: &OsString| match argument.get_long() {
         Some(long) => names_flag(word, long, argument.get_short()),
         None => word.is_empty(),
@@ -226,7 +226,7 @@ fn names_flag(word: &OsStr, long: &str, short: Option<char>) -> bool {
     }
 }
 
-/// What clap says first, for kinds that no flag of ours leads to.
+/// The first line of clap, for errors that our flags never produce.
 fn first_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let line = text.lines().next().unwrap_or_default();

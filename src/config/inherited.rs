@@ -1,16 +1,16 @@
-//! Sockets that a service manager hands over, as the environment says.
+//! Sockets passed by a service manager, according to the environment.
 
 use super::error::quote;
 use super::{LISTEN_COUNT_MAX, Usage};
 
-/// Sockets that a service manager has opened for this process, `sd_listen_fds(3)`. The variables are left where
-/// they are: nothing is executed that could take them for its own.
+/// Number of sockets that a service manager opened for this process, `sd_listen_fds(3)`. The variables are
+/// not removed: this process executes no other that could misread them.
 pub(super) fn socket_count(variable: impl Fn(&str) -> Option<String>) -> Result<usize, Usage> {
     let own = std::process::id().to_string();
     let Some(count) = variable("LISTEN_FDS") else {
         return Ok(0);
     };
-    // They are for another process if it says so.
+    // The variables may be meant for another process.
     if variable("LISTEN_PID").as_deref() != Some(&own) {
         return Ok(0);
     }

@@ -1,6 +1,6 @@
-//! Addresses to listen on, and whether two of them are in each other's way.
+//! Addresses to listen on, and conflicts between them.
 //!
-//! Names are not looked up: a server should come up before DNS does. `localhost` is 127.0.0.1.
+//! Names are not resolved: a server should start before DNS does. `localhost` is 127.0.0.1.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::settings::ListenAddress;
 /// Longest path of a socket: `sun_path` has 108 bytes, the last of them NUL, see `unix(7)`.
 const SOCKET_PATH_LENGTH_MAX: usize = 107;
 
-/// Reads `IP:PORT`, `:PORT` (every address, IPv6 and IPv4), `PORT` (loopback), `localhost:PORT` or
+/// Parses `IP:PORT`, `:PORT` (every address, IPv6 and IPv4), `PORT` (loopback), `localhost:PORT` or
 /// `unix:PATH`. The path may hold any bytes.
 pub(super) fn parse_listen(word: &OsStr) -> Result<ListenAddress, ValueError> {
     if let Some(path) = word.as_bytes().strip_prefix(b"unix:") {
@@ -31,7 +31,7 @@ pub(super) fn parse_listen(word: &OsStr) -> Result<ListenAddress, ValueError> {
     parse_tcp(text).map(ListenAddress::Tcp)
 }
 
-/// Reads the forms of [`parse_listen`] that have a port.
+/// Parses those forms of [`parse_listen`] that have a port.
 pub(super) fn parse_tcp(text: &str) -> Result<SocketAddr, ValueError> {
     if let Ok(address) = text.parse::<SocketAddr>() {
         return Ok(canonical(address));
@@ -47,7 +47,7 @@ pub(super) fn parse_tcp(text: &str) -> Result<SocketAddr, ValueError> {
         }
         Some(_) => return Err(ValueError::NotListenAddress),
     };
-    // `u16` reads "+80" too, which nobody means.
+    // `u16` would accept "+80" too.
     let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
     match port.parse() {
         Ok(port) if is_number => Ok(SocketAddr::new(ip, port)),
@@ -55,7 +55,7 @@ pub(super) fn parse_tcp(text: &str) -> Result<SocketAddr, ValueError> {
     }
 }
 
-/// IPv4 in the clothes of IPv6, `[::ffff:10.0.0.1]:80`, becomes IPv4: one address, one spelling.
+/// An IPv4-mapped address, `[::ffff:10.0.0.1]:80`, becomes IPv4: one address, one spelling.
 fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         IpAddr::V4(ip) => SocketAddr::from((ip, address.port())),
@@ -71,8 +71,8 @@ fn is_ip_alone(text: &str) -> bool {
     bare.parse::<IpAddr>().is_ok()
 }
 
-/// Whether only one of two addresses can be bound: they are the same, or one takes what comes to
-/// the other as well. `[::]` takes IPv4 too. Two ports left to the kernel are never the same.
+/// Whether only one of two addresses can be bound: they are equal, or one includes the other. `[::]` includes
+/// IPv4. Two ports chosen by the kernel never conflict.
 pub(super) fn is_overlap(one: &ListenAddress, other: &ListenAddress) -> bool {
     match (one, other) {
         (ListenAddress::Unix(one), ListenAddress::Unix(other)) => one == other,
@@ -84,12 +84,12 @@ pub(super) fn is_overlap(one: &ListenAddress, other: &ListenAddress) -> bool {
     }
 }
 
-/// Whether `wide` takes what comes to the IP address of `narrow`.
+/// Whether `wide` includes the IP address of `narrow`.
 fn takes(wide: &SocketAddr, narrow: &SocketAddr) -> bool {
     match (wide.ip(), narrow.ip()) {
         (IpAddr::V6(Ipv6Addr::UNSPECIFIED), _) => true,
         (IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V4(_)) => true,
-        // Link-local addresses of two interfaces differ in their scope alone.
+        // Link-local addresses of two interfaces differ in their scope only.
         (IpAddr::V6(wide_ip), IpAddr::V6(narrow_ip)) => {
             wide_ip == narrow_ip && scope(wide) == scope(narrow)
         }
@@ -104,7 +104,7 @@ fn scope(address: &SocketAddr) -> u32 {
     }
 }
 
-/// Shows an address the way it is written.
+/// Displays an address in the syntax of the command line.
 pub(super) struct Written<'a>(pub(super) &'a ListenAddress);
 
 impl fmt::Display for Written<'_> {

@@ -1,8 +1,9 @@
-//! From words and the environment to [`Settings`] (of the server, or of a simulation): flags, defaults, units, and what is refused.
+//! From the command line and the environment to [`Settings`] (of the server, or of a simulation): flags,
+//! defaults, units, and errors.
 //!
-//! Everything that can be told from the words alone is checked here, once; below, the types say
-//! it. Nothing is opened, bound or looked up: whether a root is there, a port free or an engine
-//! usable is for the server to find out.
+//! Everything that the words alone decide is checked here, once; the types carry the result. Nothing is
+//! opened, bound or resolved: the server finds out whether the root exists, a port is free or an engine is
+//! usable.
 
 mod args;
 mod command;
@@ -36,31 +37,31 @@ use crate::settings::{
 };
 use crate::text::exact_bytes;
 
-/// Most addresses to listen on: each is looked at in turn when all are ready.
+/// Maximum number of listening addresses: all of them are polled.
 const LISTEN_COUNT_MAX: usize = 64;
-/// Where the status page is beside a site that is not for this machine alone.
+/// Default address of the status page, unless all listeners of the site are local.
 const STATUS_ADDRESS_DEFAULT: SocketAddr =
     SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8_081));
-/// Most index names: each is a file to look for in every directory.
+/// Maximum number of index names: each is looked up in every directory.
 const INDEX_COUNT_MAX: usize = 8;
-/// Most types of one's own: they are gone through for each file that is looked for.
+/// Maximum number of configured media types: they are searched in each lookup.
 const TYPE_COUNT_MAX: usize = 256;
-/// Least room in a head beside its target, in bytes: method, version, a Host field with the longest
-/// name that DNS knows (255), and the empty line.
+/// Minimum room in a head besides its target, in bytes: method, version, a Host field with the longest DNS
+/// name (255), and the empty line.
 const BESIDE_TARGET_LENGTH_MIN: usize = 512;
 
-/// Why there are no settings.
+/// Why there is nothing to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Usage {
-    /// Help was asked for; whole lines for standard output.
+    /// Help was requested; whole lines for standard output.
     Help(String),
-    /// The version was asked for; a whole line for standard output.
+    /// The version was requested; a whole line for standard output.
     Version(String),
-    /// Something is wrong: one line for standard error, without its end.
+    /// An error: one line for standard error, without its newline.
     Wrong(String),
 }
 
-/// What is to be done.
+/// The task of the process.
 #[derive(Clone, Debug)]
 pub enum Task {
     /// Serve a directory.
@@ -69,12 +70,11 @@ pub enum Task {
     Simulate(Box<crate::simulate::Settings>),
 }
 
-/// Makes settings of words, the first of which is the name of the program as in
-/// [`std::env::args_os`], and of the environment. A word wins over a variable, and an empty variable is none.
+/// Parses the words, of which the first is the name of the program as in [`std::env::args_os`], and the
+/// environment. A word takes precedence over a variable, and an empty variable counts as unset.
 ///
 /// # Errors
-/// [`Usage`] when there is nothing to do: help or version was asked for, or the first thing that
-/// is wrong.
+/// [`Usage`] if help or the version was requested, or for the first error.
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Task, Usage> {
     let words: Vec<OsString> = words.into_iter().collect();
     match words.get(1) {
@@ -110,7 +110,7 @@ fn parse_with(
             map_bytes_max: (!is_default("map_cache")).then_some(args.map_cache),
             path_count_max: (!is_default("path_cache")).then_some(args.path_cache),
         };
-        // A default gives way to what was asked for; only two wishes can contradict each other.
+        // Defaults adapt to explicit values; only two explicit values can conflict.
         if is_default("map_max") && args.map_cache > 0 {
             args.map_max = args.map_max.min(args.map_cache);
         }
@@ -132,7 +132,7 @@ fn parse_with(
     }
 }
 
-/// What clap did not take as settings.
+/// Converts a clap error.
 fn usage(error: &clap::Error, command: &Command, words: &[OsString]) -> Usage {
     match error.kind() {
         ErrorKind::DisplayHelp => Usage::Help(trimmed(&error.to_string())),
@@ -141,7 +141,7 @@ fn usage(error: &clap::Error, command: &Command, words: &[OsString]) -> Usage {
     }
 }
 
-/// Without the blanks that clap leaves at the ends of lines.
+/// Without clap's trailing blanks.
 fn trimmed(text: &str) -> String {
     text.lines()
         .flat_map(|line| [line.trim_end(), "\n"])
@@ -151,7 +151,7 @@ fn trimmed(text: &str) -> String {
 fn settings(args: Args, asked: AskedSizes, inherited_socket_count: usize) -> Settings {
     let status = args.status.unwrap_or_else(|| match inherited_socket_count {
         0 => default_status(&args.listen),
-        // Who reaches them is for the service manager to know.
+        // Only the service manager knows who can reach inherited sockets.
         _ => StatusAccess::DefaultListener(STATUS_ADDRESS_DEFAULT),
     });
     let (cache, timeouts) = (cache_budget(&args), timeouts(&args));
@@ -225,7 +225,7 @@ fn timeouts(args: &Args) -> Timeouts {
     }
 }
 
-/// The first thing that values say against each other, as one line.
+/// The first conflict between values, as one line.
 fn conflict(settings: &Settings) -> Option<String> {
     listen_conflict(&settings.listen)
         .or_else(|| socket_conflict(&settings.socket_access, &settings.listen))
@@ -255,7 +255,7 @@ fn listen_conflict(listen: &[ListenAddress]) -> Option<String> {
     })
 }
 
-/// An access to sockets where there are none is a mistake somewhere.
+/// Access to Unix sockets without any Unix socket is probably a mistake.
 fn socket_conflict(access: &SocketAccess, listen: &[ListenAddress]) -> Option<String> {
     let is_unix = |address: &ListenAddress| matches!(address, ListenAddress::Unix(_));
     let flag = match access {
@@ -267,8 +267,8 @@ fn socket_conflict(access: &SocketAccess, listen: &[ListenAddress]) -> Option<St
     Some(format!("{flag}: there is no unix:PATH in --listen"))
 }
 
-/// Who sees the status page where nobody says: this machine beside a site for this machine. Beside one for
-/// others it has a listener of its own, so that no mistake about who asks can show it to them.
+/// Default access to the status page: this machine if the site is for this machine only. Otherwise a separate
+/// listener, so that no misjudged client can see the page.
 fn default_status(listen: &[ListenAddress]) -> StatusAccess {
     let is_local = |address: &ListenAddress| match address {
         ListenAddress::Tcp(address) => address.ip().to_canonical().is_loopback(),
@@ -316,7 +316,7 @@ fn type_conflict(types: &MediaTypes) -> Option<String> {
     ))
 }
 
-/// Files that are mapped must fit into the cache, unless there is none.
+/// The longest cached file must fit into the cache, unless the cache is disabled.
 fn map_conflict(cache: &CacheBudget) -> Option<String> {
     let is_none_mapped = cache.map_bytes_max == 0;
     if is_none_mapped || cache.map_file_length_max <= cache.map_bytes_max {
@@ -329,7 +329,7 @@ fn map_conflict(cache: &CacheBudget) -> Option<String> {
     ))
 }
 
-/// A head must have room for its target, or no target would ever be the one that is too long.
+/// A head must have room for the longest target, or 414 could never occur.
 fn head_conflict(limits: &Limits) -> Option<String> {
     let needed = limits.target_length_max + BESIDE_TARGET_LENGTH_MIN;
     if limits.head_length_max >= needed {
@@ -344,6 +344,6 @@ fn head_conflict(limits: &Limits) -> Option<String> {
 }
 
 fn render_length(bytes: usize) -> String {
-    // `usize` to `u64` loses nothing where Linux runs.
+    // `usize` fits into `u64` on all Linux targets.
     exact_bytes(u64::try_from(bytes).unwrap_or(u64::MAX))
 }

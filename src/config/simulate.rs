@@ -1,7 +1,7 @@
 //! The flags of `spede simulate`: logs to replay, cache sizes, and the file for the plot.
 //!
-//! Settings shared with the server have the same names, defaults and variables, so that the
-//! environment file of a service gives the current sizes.
+//! Settings shared with the server have the same names, defaults and variables, so a service's environment
+//! file provides the current sizes.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ use crate::site::resolve::{Directories, Naming};
 /// The first argument that selects the simulation; a root of this name is `./simulate`.
 pub(super) const WORD: &str = "simulate";
 
-/// Most sizes of one cache: each is one pass over the whole log.
+/// Maximum number of sizes of one cache: each is a pass over the whole log.
 const SIZE_COUNT_MAX: usize = 64;
 /// Without a list of sizes: the current one, and this many halvings and doublings of it.
 const DOUBLINGS: u32 = 3;
@@ -56,7 +56,7 @@ Examples:
 #[command(override_usage = "spede simulate [OPTIONS] ACCESS_LOG…")]
 #[command(disable_help_flag = true, allow_negative_numbers = true, after_help = AFTER_HELP)]
 struct Args {
-    // One field a flag; clap takes them from here.
+    // One field per flag, as clap requires.
     /// Access logs in chronological order, plain or gzip; - is standard input.
     #[arg(value_name = "ACCESS_LOG", help_heading = LOGS)]
     logs: Vec<OsString>,
@@ -134,7 +134,7 @@ struct Args {
     plot: Option<PathBuf>,
 }
 
-/// The command line as clap takes it. Reads the environment.
+/// The clap command. Reads the environment.
 pub(super) fn command() -> Command {
     Args::command()
         .mut_args(|argument| argument.hide_env(true))

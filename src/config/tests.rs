@@ -1,4 +1,4 @@
-//! The promises of the command line: what is taken, what is refused, and how it is said.
+//! Tests of the command line: accepted values, refused ones, and the messages.
 
 #![allow(clippy::unwrap_used)]
 
@@ -20,7 +20,7 @@ use crate::settings::{
 };
 use crate::simulate::LogSource;
 
-/// The command line without its environment, so that no variable of the tester's plays along.
+/// The command line without the environment of the tester.
 fn hermetic() -> Command {
     command::command().mut_args(|argument| argument.env(None::<&str>))
 }
@@ -40,7 +40,7 @@ fn settings_of(words: &[&str]) -> Settings {
     read(words).unwrap_or_else(|usage| panic!("{words:?}: {usage:?}"))
 }
 
-/// What is wrong with the words.
+/// The error message for these words.
 fn refusal_of(words: &[&str]) -> String {
     match read(words) {
         Err(Usage::Wrong(line)) => line,
@@ -130,7 +130,7 @@ fn without_words_the_defaults_are_the_documented_ones() {
     assert_eq!(settings_of(&[]), want);
 }
 
-/// Tuned by measuring, so it stands in one place only.
+/// The default was found by measurement, so it is defined in one place only.
 fn parse_map_max_default() -> u64 {
     units::parse_size(args::MAP_FILE_LENGTH_DEFAULT).unwrap()
 }
@@ -372,7 +372,7 @@ fn only_the_first_word_makes_a_simulation() {
 }
 
 proptest! {
-    /// Whatever is typed: settings, help, or one line that says what is wrong.
+    /// For any words: settings, help, or one line of error.
     #[test]
     fn no_word_is_too_odd(words in prop::collection::vec(odd_word(), 0..4)) {
         if let Err(Usage::Wrong(line)) = read_words(&words) {
@@ -381,7 +381,7 @@ proptest! {
     }
 }
 
-/// Known flags, near misses and any bytes.
+/// Known flags, near misses and arbitrary bytes.
 fn odd_word() -> impl Strategy<Value = OsString> {
     let flags: Vec<String> = hermetic()
         .get_arguments()

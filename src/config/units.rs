@@ -1,7 +1,7 @@
-//! Sizes and times as people write them.
+//! Sizes and durations as people write them.
 //!
-//! All arithmetic is in whole bytes and nanoseconds; no floating point is involved, so what is
-//! written with a fraction means the same everywhere.
+//! All arithmetic is in whole bytes and nanoseconds, without floating point: a fraction means the same on
+//! every machine.
 
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ const NANOS_PER_S: u64 = 1_000 * NANOS_PER_MS;
 const NANOS_PER_M: u64 = 60 * NANOS_PER_S;
 const NANOS_PER_H: u64 = 60 * NANOS_PER_M;
 
-/// Most digits after the point: nanoseconds of a second.
+/// Maximum number of digits after the point: nanoseconds of a second.
 const FRACTION_LENGTH_MAX: usize = 9;
 
-/// Reads a size in bytes: `65536`, `512 B`, `64KiB`, `1.5 GiB`.
+/// Parses a size in bytes: `65536`, `512 B`, `64KiB`, `1.5 GiB`.
 ///
-/// `K`, `KB` and `KiB` all mean 1,024 bytes, `M…` and `G…` its powers: units are binary, in either
-/// case, with or without a space before them. A fraction needs one of these units; what it leaves
-/// of a byte is dropped.
+/// `K`, `KB` and `KiB` all mean 1,024 bytes, `M…` and `G…` its powers: units are binary and case-insensitive,
+/// with an optional space before them. A fraction needs one of these units; the result is rounded down to
+/// whole bytes.
 ///
 /// # Errors
 /// [`ValueError::NotSize`] for anything else, [`ValueError::Uncountable`] from 2^64 bytes.
@@ -39,10 +39,10 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, ValueError> {
     number.times(bytes_per_unit)
 }
 
-/// Reads a length of time: `10` and `10s` are seconds, `250ms`, `1.5 m`, `24h`.
+/// Parses a duration: `10` and `10s` are seconds, `250ms`, `1.5 m`, `24h`.
 ///
-/// Units are in either case, with or without a space before them; what a fraction leaves of a
-/// nanosecond is dropped.
+/// Units are case-insensitive, with an optional space before them; the result is rounded down to whole
+/// nanoseconds.
 ///
 /// # Errors
 /// [`ValueError::NotDuration`] for anything else, [`ValueError::Uncountable`] from 2^64
@@ -59,9 +59,9 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, ValueError> {
     number.times(nanos_per_unit).map(Duration::from_nanos)
 }
 
-/// Writes a length of time exactly, in the largest unit that divides it: `24 h`, `90 s`, `1500 ms`,
-/// and `0.25 ms` for what is no whole number of milliseconds. [`parse_duration`] reads it back, if
-/// it is shorter than 584 years.
+/// Renders a duration exactly, in the largest unit that divides it: `24 h`, `90 s`, `1500 ms`, and `0.25 ms`
+/// if it is no whole number of milliseconds. [`parse_duration`] parses it back, if it is shorter than 584
+/// years.
 pub(crate) fn render_duration(time: Duration) -> String {
     let nanos = time.as_nanos();
     if nanos == 0 {
@@ -91,7 +91,7 @@ struct Number<'a> {
 }
 
 impl<'a> Number<'a> {
-    /// Splits `1.5 GiB` into number and unit. `None` unless it starts with one, with digits on both
+    /// Splits `1.5 GiB` into number and unit. `None` unless it starts with a number, with digits on both
     /// sides of the point.
     fn split(text: &'a str) -> Option<(Number<'a>, &'a str)> {
         let (whole, rest) = digits(text.trim_ascii());
@@ -107,7 +107,7 @@ impl<'a> Number<'a> {
 
     /// The product with a unit, rounded down.
     fn times(&self, unit: u64) -> Result<u64, ValueError> {
-        // Only digits are here, so the only way to fail is to be too large; 10^9 fits.
+        // The text has digits only, so the only possible error is overflow; 10^9 fits.
         let whole: u64 = self.whole.parse().map_err(|_| ValueError::Uncountable)?;
         let mut rest = 0;
         let mut scale = 1_u128;

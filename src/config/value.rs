@@ -1,6 +1,6 @@
-//! What one word means: a reader for each kind of value, as clap takes them.
+//! Value parsers for clap, one for each kind of value.
 //!
-//! A reader sees one word and nothing else; what two flags together rule out is in the parent.
+//! A parser sees one value; conflicts between flags are detected in the parent.
 
 use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
@@ -29,22 +29,22 @@ const MEDIA_TYPE_LENGTH_MAX: usize = 255;
 /// Longest name of a charset, RFC 2978 §2.3.
 const CHARSET_LENGTH_MAX: usize = 40;
 
-/// Makes a reader of words, which need not be UTF-8, a parser of clap's.
+/// Turns a parser of words, which need not be UTF-8, into a clap value parser.
 pub(super) fn word<T: Clone + Send + Sync + 'static>(
     read: impl Fn(&OsStr) -> Result<T, ValueError> + Clone + Send + Sync + 'static,
 ) -> impl TypedValueParser<Value = T> {
     OsStringValueParser::new().try_map(move |word: OsString| read(&word))
 }
 
-/// Makes a reader of text a parser of clap's. A word that is not UTF-8 reads as the empty one,
-/// which no reader takes.
+/// Turns a parser of text into a clap value parser. A word that is not UTF-8 is read as an empty one, which
+/// no parser accepts.
 fn text<T: Clone + Send + Sync + 'static>(
     read: impl Fn(&str) -> Result<T, ValueError> + Clone + Send + Sync + 'static,
 ) -> impl TypedValueParser<Value = T> {
     word(move |word| read(word.to_str().unwrap_or_default()))
 }
 
-/// How many things.
+/// A count.
 pub(super) fn count(allowed: RangeInclusive<usize>) -> impl TypedValueParser<Value = usize> {
     let (min, max) = allowed.into_inner();
     text(move |text| match text.trim_ascii().parse() {
@@ -53,7 +53,7 @@ pub(super) fn count(allowed: RangeInclusive<usize>) -> impl TypedValueParser<Val
     })
 }
 
-/// How many bytes, on disk or on the wire.
+/// A number of bytes, on disk or on the wire.
 pub(super) fn size(allowed: RangeInclusive<u64>) -> impl TypedValueParser<Value = u64> {
     let (min, max) = allowed.into_inner();
     text(move |text| match parse_size(text)? {
@@ -62,14 +62,14 @@ pub(super) fn size(allowed: RangeInclusive<u64>) -> impl TypedValueParser<Value 
     })
 }
 
-/// How many bytes of memory at once.
+/// A number of bytes in memory.
 pub(super) fn length(allowed: RangeInclusive<u32>) -> impl TypedValueParser<Value = usize> {
     let (min, max) = allowed.into_inner();
     // `u32` to `usize` loses nothing where Linux runs.
     size(u64::from(min)..=u64::from(max)).map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
 }
 
-/// How long.
+/// A duration.
 pub(super) fn duration(
     allowed: RangeInclusive<Duration>,
 ) -> impl TypedValueParser<Value = Duration> {
@@ -80,7 +80,7 @@ pub(super) fn duration(
     })
 }
 
-/// The root. Whether it is there is for the server to see.
+/// The root. The server checks whether it exists.
 pub(super) fn root() -> impl TypedValueParser<Value = PathBuf> {
     word(|word| {
         if word.is_empty() {
@@ -91,7 +91,7 @@ pub(super) fn root() -> impl TypedValueParser<Value = PathBuf> {
     })
 }
 
-/// The path of something that is read or written, and not served.
+/// The path of a file outside the site.
 pub(super) fn path() -> impl TypedValueParser<Value = PathBuf> {
     word(|word| match word.is_empty() {
         true => Err(ValueError::NotPath),
@@ -99,7 +99,7 @@ pub(super) fn path() -> impl TypedValueParser<Value = PathBuf> {
     })
 }
 
-/// A file name that stands for its directory.
+/// The name of an index file.
 pub(super) fn index_name() -> impl TypedValueParser<Value = String> {
     text(|name| {
         let is_length_right = (1..=FILE_NAME_LENGTH_MAX).contains(&name.len());
@@ -125,7 +125,7 @@ pub(super) fn mode() -> impl TypedValueParser<Value = u32> {
     })
 }
 
-/// A group; whether it is there is for the server to see.
+/// A group; the server checks whether it exists.
 pub(super) fn group() -> impl TypedValueParser<Value = String> {
     text(|text| match text {
         "" => Err(ValueError::NotGroup),
@@ -133,7 +133,7 @@ pub(super) fn group() -> impl TypedValueParser<Value = String> {
     })
 }
 
-/// Whether hidden names are served.
+/// Whether names that start with a dot are served.
 pub(super) fn dot_files() -> impl TypedValueParser<Value = DotFiles> {
     text(|text| match text {
         "refuse" => Ok(DotFiles::Refused),
@@ -142,7 +142,7 @@ pub(super) fn dot_files() -> impl TypedValueParser<Value = DotFiles> {
     })
 }
 
-/// What a directory without an index is.
+/// The answer for a directory without an index file.
 pub(super) fn directories() -> impl TypedValueParser<Value = Directories> {
     text(|text| match text {
         "hide" => Ok(Directories::Hidden),
@@ -151,7 +151,7 @@ pub(super) fn directories() -> impl TypedValueParser<Value = Directories> {
     })
 }
 
-/// The charset of text: a token (RFC 9110 §8.3.2), or `none`. Neither has a case.
+/// The charset of text: a token (RFC 9110 §8.3.2), or `none`. Both are case-insensitive.
 pub(super) fn charset() -> impl TypedValueParser<Value = Charset> {
     text(|text| {
         let is_length_right = (1..=CHARSET_LENGTH_MAX).contains(&text.len());
@@ -165,8 +165,8 @@ pub(super) fn charset() -> impl TypedValueParser<Value = Charset> {
     })
 }
 
-/// What files with an extension are: `EXT=TYPE`, where TYPE is a media type (RFC 9110 §8.3.1) whose
-/// parameters are tokens.
+/// The media type of an extension: `EXT=TYPE`, where TYPE is a media type (RFC 9110 §8.3.1) whose parameters
+/// are tokens.
 pub(super) fn own_type() -> impl TypedValueParser<Value = OwnType> {
     text(|text| {
         let (extension, media_type) = text.split_once('=').ok_or(ValueError::NotOwnType)?;
@@ -195,7 +195,7 @@ fn is_media_type(text: &str) -> bool {
         && parts.all(|parameter| are_tokens(parameter.split_once('=')))
 }
 
-/// What entity tags are made of.
+/// The source of entity tags.
 pub(super) fn entity_tags() -> impl TypedValueParser<Value = EntityTags> {
     text(|text| match text {
         "file" => Ok(EntityTags::File),
@@ -213,7 +213,7 @@ pub(super) fn map_lock() -> impl TypedValueParser<Value = MapLock> {
     })
 }
 
-/// Whether responses say where they come from.
+/// Whether responses carry Server-Timing.
 pub(super) fn server_timing() -> impl TypedValueParser<Value = ServerTiming> {
     text(|text| match text {
         "on" => Ok(ServerTiming::Shown),
@@ -222,7 +222,7 @@ pub(super) fn server_timing() -> impl TypedValueParser<Value = ServerTiming> {
     })
 }
 
-/// What log lines look like.
+/// The format of log lines.
 pub(super) fn log_format() -> impl TypedValueParser<Value = LogFormat> {
     text(|text| match text {
         "combined" => Ok(LogFormat::Combined),
@@ -242,12 +242,12 @@ pub(super) fn engine() -> impl TypedValueParser<Value = EngineChoice> {
     })
 }
 
-/// Where requests are written down. A file named `off` is `./off`; standard output has several names.
+/// The destination of the access log. A file named `off` is `./off`; standard output has several names.
 pub(super) fn access_log() -> impl TypedValueParser<Value = AccessLog> {
     word(|word| match word.to_str() {
         Some("") => Err(ValueError::NotAccessLog),
         Some("off") => Ok(AccessLog::Off),
-        // Opened by name it could not be written where it is a socket, as below systemd.
+        // It may be a socket, as under systemd, which cannot be opened by name.
         Some("-" | "/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1") => {
             Ok(AccessLog::StandardOutput)
         }
@@ -255,7 +255,7 @@ pub(super) fn access_log() -> impl TypedValueParser<Value = AccessLog> {
     })
 }
 
-/// Who sees the status page.
+/// Access to the status page.
 pub(super) fn status() -> impl TypedValueParser<Value = StatusAccess> {
     text(|text| match text {
         "loopback" => Ok(StatusAccess::Loopback),

@@ -1,9 +1,9 @@
-//! The access log: lines gathered over an iteration of the loop or more, appended by a disk job. The jobs are
-//! handed out by [`LogWriter::jobs`]; submitting them is left to the caller.
+//! The access log: lines are batched over one or more iterations of the loop and appended by a disk job.
+//! [`LogWriter::jobs`] returns the jobs; the caller submits them.
 //!
-//! Nothing that its file does stops the server. What a full disk, a limit or a broken pipe does not take
-//! is lost, counted, and said once. What a FIFO does not take now waits, up to a bound: its reader may be
-//! slow, or be started again.
+//! Trouble with the file never stops the server. Lines that fail on a full disk, a limit or a broken pipe are
+//! lost, counted, and reported once. Lines that a FIFO does not accept yet are kept, up to a limit: its
+//! reader may be slow, or be restarting.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -19,45 +19,45 @@ use crate::sys::deferred_drops::{Descriptor, Discarded};
 use crate::sys::output::{self, Output, OutputError, OutputKind};
 use crate::text::exact_bytes;
 
-/// Bytes after which lines are written at once.
+/// Size of a batch that is written at once.
 const BATCH_LENGTH: usize = 32 * 1024;
-/// How long a line waits for others.
+/// Maximum time that a line waits for its batch.
 const BATCH_DELAY: Duration = Duration::from_millis(100);
-/// Bytes of lines kept while the log's own disk is slow; further ones are lost, and counted.
+/// Maximum bytes of lines kept while the log is slow; further ones are lost, and counted.
 const BACKLOG_LENGTH_MAX: usize = 4 << 20;
 
-/// How long until what a FIFO has not taken is tried again: where it has taken some, its reader is there.
+/// Interval of retries on a full FIFO: its reader exists if it accepted part of the lines.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 const PROGRESS_DELAY: Duration = Duration::from_millis(10);
-/// How long a log must have been written without a loss until the next loss is said as well: where a disk is
-/// full now and then, a line each time would be too many.
+/// After a loss, the next one is reported again only if the log worked for this long in between: with a disk
+/// that is full now and then, a line each time would be too many.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// Whether lines may wait for others.
+/// Whether lines may wait for a full batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waiting {
-    /// Until there are enough, or for a moment.
+    /// Yes, for up to [`BATCH_DELAY`].
     Allowed,
     /// No: they are the last ones.
     Forbidden,
 }
 
-/// Whether the file of the log is being opened again.
+/// Whether the log file is being reopened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reopening {
     No,
-    /// A job does it.
+    /// A job is reopening it.
     Yes,
-    /// A job does it, and it is to be done once more: the file may have been moved since.
+    /// A job is reopening it, and another must follow: the file may have been moved since.
     Twice,
 }
 
-/// Lines that were lost because they could not be written fast enough, or at all.
+/// Lines lost because they could not be written, or not fast enough.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Lost {
-    /// Bytes of them.
+    /// Their length.
     pub bytes: u64,
-    /// Lines, those included of which only a part was written.
+    /// Lines, including partly written ones.
     pub lines: u64,
 }
 
@@ -68,58 +68,58 @@ impl Lost {
     }
 }
 
-/// Whether lines are being lost.
+/// Whether lines are being lost, or the FIFO has no reader.
 #[derive(Clone, Copy, Debug)]
 enum Trouble {
-    /// Not now; when the last trouble ended.
+    /// No; the time when the last trouble ended.
     No { ended: Option<Instant> },
-    /// Yes, and it was said.
+    /// Yes, and it was reported.
     Said,
-    /// Yes, so soon after the last time that nobody is told.
+    /// Yes, but too soon after the last report for another one.
     Unsaid,
 }
 
 /// A job that writes lines.
 #[derive(Debug)]
 struct InFlight {
-    /// Bytes of its buffer that were written before.
+    /// Bytes of its buffer written by earlier jobs.
     written_before: usize,
-    /// What its buffer takes.
+    /// Memory of its buffer.
     memory_bytes: u64,
 }
 
-/// A log and the lines that are not written yet.
+/// A log, and its lines that are not written yet.
 #[derive(Debug)]
 pub(crate) struct LogWriter {
-    // The file, the lines on their way to it, and what is known of its trouble: all change in one transition.
+    // Related state: the file, its unwritten lines and its trouble change together in one transition.
     log: AccessLog,
-    /// `None` also where a FIFO has no reader yet.
+    /// `None` too while a FIFO has no reader.
     file: Option<Arc<File>>,
     kind: OutputKind,
-    /// Files that were written to before, until nobody writes to them and they are closed.
+    /// Earlier files, kept until no job writes to them; then they are closed.
     former: Vec<Arc<File>>,
     spare: Vec<u8>,
-    /// What a FIFO has not taken; it goes before all other lines.
+    /// Lines that a FIFO did not accept; written before all others.
     held: Vec<u8>,
-    /// Bytes at its start that it has taken.
+    /// Length of the part at its start that the FIFO did accept.
     held_written: usize,
     retry_at: Option<Instant>,
-    /// Whether the log ends in the middle of a line that was lost.
+    /// Whether the log ends with a partly written line.
     is_torn: bool,
     in_flight: Option<InFlight>,
     reopening: Reopening,
     since: Option<Instant>,
     lost: Lost,
     trouble: Trouble,
-    /// Lines lost of which it was said how many they were.
+    /// Number of lost lines already reported.
     told_lost: u64,
     notices: Vec<String>,
-    /// Jobs that are to be submitted: to append, to open the file again, to close former ones.
+    /// Jobs to be submitted: to append, to reopen the file, to close earlier files.
     jobs: Vec<Job>,
 }
 
 impl LogWriter {
-    /// Opens the log. A FIFO that nobody reads is opened later.
+    /// Opens the log. A FIFO without a reader is opened later.
     ///
     /// # Errors
     /// Those of [`output::open_appending`].
@@ -165,7 +165,7 @@ impl LogWriter {
         Ok(writer)
     }
 
-    /// Opens the file of the same name again, after it was moved away.
+    /// Reopens the file at the same path, after it was moved.
     pub(crate) fn reopen(&mut self) {
         let AccessLog::File(path) = &self.log else {
             return;
@@ -180,8 +180,8 @@ impl LogWriter {
         };
     }
 
-    /// Writes to this file from now on. One that could not be opened changes nothing, save a FIFO without
-    /// a reader: it is tried again.
+    /// Switches to the reopened file. After an error the old one stays in use; a FIFO without a reader is
+    /// tried again.
     pub(crate) fn reopened(&mut self, opened: Result<Output, OutputError>, now: Instant) {
         match opened {
             Ok(output) => {
@@ -209,7 +209,7 @@ impl LogWriter {
         }
     }
 
-    /// Closes files that are written to no longer, by a job: closing may wait for the disk.
+    /// Closes earlier files that are no longer written to, by a job: closing may wait for the disk.
     pub(crate) fn release(&mut self) {
         if self.in_flight.is_some() {
             return;
@@ -220,7 +220,7 @@ impl LogWriter {
         }
     }
 
-    /// Writes the lines, if there are enough, or if they have waited long enough.
+    /// Writes the lines if the batch is full or its time has come.
     pub(crate) fn flush(&mut self, lines: &mut Vec<u8>, now: Instant, waiting: Waiting) {
         let has_lines = !(lines.is_empty() && self.held.is_empty());
         if self.log == AccessLog::Off || !has_lines {
@@ -258,7 +258,7 @@ impl LogWriter {
         });
     }
 
-    /// Loses lines that there is no room for.
+    /// Drops lines beyond the limit.
     fn bound(&mut self, lines: &mut Vec<u8>, now: Instant) {
         if self.held.len() - self.held_written + lines.len() > BACKLOG_LENGTH_MAX {
             self.lost.count(lines);
@@ -267,7 +267,7 @@ impl LogWriter {
         }
     }
 
-    /// Takes the result of a write in. A log that cannot be written does not stop the server.
+    /// Takes the result of a write. A log that cannot be written does not stop the server.
     pub(crate) fn written(
         &mut self,
         mut buffer: Vec<u8>,
@@ -286,7 +286,7 @@ impl LogWriter {
             return;
         };
         match error.kind() {
-            // Nobody has read for a while: no reason to lose anything yet.
+            // The reader is slow: no reason to lose lines yet.
             io::ErrorKind::WouldBlock | io::ErrorKind::ResourceBusy => {
                 self.hold(buffer, written, before, now);
             }
@@ -296,7 +296,7 @@ impl LogWriter {
                 self.complain(line, now);
             }
             _ => {
-                // Only the end of a line that was torn before stands at the start.
+                // The buffer starts with the newline that ends a torn line.
                 let is_torn_still = written == 0 && buffer.first() == Some(&b'\n');
                 let is_torn_now = written > 0 && buffer[written - 1] != b'\n';
                 self.is_torn = is_torn_still || is_torn_now;
@@ -309,19 +309,19 @@ impl LogWriter {
         }
     }
 
-    /// Bytes of lines that are being written or held, and of the buffer that waits for the next.
+    /// Bytes of lines being written or kept, and of the spare buffer.
     pub(crate) fn memory_bytes(&self) -> u64 {
         let in_flight = self.in_flight.as_ref().map_or(0, |job| job.memory_bytes);
         in_flight + block_length(self.held.capacity()) + block_length(self.spare.capacity())
     }
 
-    /// Keeps what was not written, to try again.
+    /// Keeps unwritten lines for another try.
     fn hold(&mut self, mut buffer: Vec<u8>, mut written: usize, before: usize, now: Instant) {
         let delay = match written > before {
             true => PROGRESS_DELAY,
             false => RETRY_DELAY,
         };
-        // Moved so seldom that each byte is moved about once.
+        // Moved only after half of it was written, so each byte is moved about once.
         if written >= buffer.len() / 2 {
             buffer.drain(..written);
             written = 0;
@@ -339,7 +339,7 @@ impl LogWriter {
         self.complain(line, now);
     }
 
-    /// Says what is wrong, once.
+    /// Reports trouble, once.
     fn complain(&mut self, line: String, now: Instant) {
         let Trouble::No { ended } = self.trouble else {
             return;
@@ -383,28 +383,28 @@ impl LogWriter {
         }
     }
 
-    /// What is to be said on standard error.
+    /// Warnings for standard error.
     pub(crate) fn notices(&mut self) -> std::vec::Drain<'_, String> {
         self.notices.drain(..)
     }
 
-    /// What is to be done at the disk, in this order.
+    /// Jobs to submit, in this order.
     pub(crate) fn jobs(&mut self) -> std::vec::Drain<'_, Job> {
         self.jobs.drain(..)
     }
 
-    /// What was lost since the start.
+    /// Lines lost since the start.
     pub(crate) fn lost(&self) -> Lost {
         self.lost
     }
 
-    /// Whether lines are not written yet, `lines` or older ones.
+    /// Whether there are unwritten lines, in `lines` or older ones.
     pub(crate) fn has_unwritten(&self, lines: &[u8]) -> bool {
         let has_lines = !(lines.is_empty() && self.held.is_empty());
         self.in_flight.is_some() || (has_lines && self.log != AccessLog::Off)
     }
 
-    /// The process ends: what is not written yet is lost, and that is said.
+    /// Gives up at process exit: unwritten lines are lost, which is reported.
     pub(crate) fn give_up(&mut self, lines: &mut Vec<u8>) {
         if !self.has_unwritten(lines) {
             return;
@@ -427,7 +427,7 @@ impl LogWriter {
         ));
     }
 
-    /// How long until lines that wait are due.
+    /// Time until the waiting lines are due.
     pub(crate) fn timeout(&self, now: Instant) -> Option<Duration> {
         let since = self.since?;
         let due = (since + BATCH_DELAY).max(self.retry_at.unwrap_or(since));

@@ -1,14 +1,14 @@
-//! How long the loop is away from its wait, why, and whether it slept there.
+//! Durations of loop iterations, what they were spent on, and blocking calls in them.
 //!
-//! The loop may sleep in its wait and nowhere else. A sleep is a voluntary context switch, and the
-//! kernel counts those of a thread: what it counts beyond one a wait was a sleep outside, a broken
-//! promise that is shown as such. Asking the kernel is a system call, so it is asked only after the
-//! thread was switched out within a turn, which [`SwitchMark`] tells without a call: while nothing is
-//! slow, nothing is asked. A switch may also be a preemption, so a wait in which the thread was switched
-//! out counts as a sleep whether it was one or not, and the figure is never too high.
+//! The loop may sleep in its wait and nowhere else. A sleep is a voluntary context switch, which the kernel
+//! counts per thread: every switch beyond one per wait was a sleep outside the wait, and is shown as a
+//! defect. Reading that count is a system call, so it is read only after the thread was switched out within
+//! an iteration, which [`SwitchMark`] detects without a call: while nothing is slow, nothing is read. A
+//! switch may also be a preemption, so a wait with a switch always counts as a sleep, and the figure is a
+//! lower bound.
 //!
-//! Where there is no such mark, the kernel is asked at intervals, and a wait counts as a sleep unless
-//! it was too short for one.
+//! Without such a mark the count is read at intervals, and a wait counts as a sleep unless it was too short
+//! for one.
 
 use std::time::{Duration, Instant};
 
@@ -18,41 +18,41 @@ use crate::sys::usage::ThreadUsage;
 
 /// Without a mark: a wait shorter than this found events at once and did not sleep.
 const INSTANT_MAX: Duration = Duration::from_micros(2);
-/// Without a mark: what a wait may take longer for each event that it finds, in nanoseconds.
+/// Without a mark: additional time that a wait may take per event found, in nanoseconds.
 const EVENT_NS: u64 = 100;
-/// After a turn of this length in which the thread may have been switched out the kernel is asked at
-/// once whether that was a sleep.
-const LONG_TURN_MIN: Duration = Duration::from_millis(1);
-/// After a shorter one it is asked this often at most: a busy machine preempts the loop all the time.
+/// After an iteration of this duration with a possible switch the count is read at once, to find out whether
+/// it was a sleep.
+const LONG_ITERATION_MIN: Duration = Duration::from_millis(1);
+/// After a shorter one it is read at this interval at most: a busy machine preempts the loop all the time.
 const ASK_INTERVAL: Duration = Duration::from_millis(250);
-/// Without a mark it is asked after a wait, this often.
+/// Without a mark it is read after a wait, at this interval at most.
 const BLIND_ASK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// What a turn was busy with.
+/// Activities within an iteration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
-    /// Changes of files.
+    /// File change events.
     Changes,
     /// Signals.
     Signals,
-    /// Taking connections.
+    /// Accepting connections.
     Accepting,
     /// Requests and responses.
     Connections,
     /// Results of disk jobs.
     Results,
-    /// Filling caches before anybody asks.
+    /// Prefetching into caches.
     Warming,
     /// Deadlines of connections.
     Deadlines,
-    /// Caches that give way because memory is short.
+    /// Evictions because of memory pressure.
     GivingWay,
     /// Handing over log lines and jobs.
     HandingOver,
 }
 
 impl Work {
-    /// In words.
+    /// The name shown to people.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Work::Changes => "changes of files",
@@ -68,39 +68,39 @@ impl Work {
     }
 }
 
-/// The longest turn so far.
+/// The longest iteration so far.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Longest {
-    /// How long it was.
+    /// Its duration.
     pub lasted: Duration,
-    /// What took most of it.
+    /// The activity that took most of it.
     pub cause: Work,
     /// When it ended.
     pub at: Instant,
 }
 
-/// The latest sleep outside the wait, as far as is known.
+/// The latest known sleep outside the wait.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LastSleep {
-    /// What took most of the longest turn that it may have been in.
+    /// The main activity of the longest iteration in which it may have happened.
     pub cause: Work,
-    /// When the kernel told of it.
+    /// When it was noticed.
     pub at: Instant,
 }
 
-/// What the loop goes to the kernel for between two turns.
+/// How the loop polls between two iterations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
-    /// What is there by now: there is something to do in any case, so this is no sleep.
+    /// Without waiting, since there is work anyway: not a sleep.
     NotAtAll,
-    /// Events, for as long as it takes them or a deadline to come.
+    /// Until an event or a deadline.
     ForEvents,
 }
 
-/// Whether the thread lost its processor in a wait or in a turn.
+/// Whether the thread lost its processor during a wait or an iteration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Switched {
-    /// It kept it.
+    /// It did not.
     No,
     /// It slept or was preempted.
     Yes,
@@ -111,15 +111,15 @@ enum Switched {
 /// Sleeps outside the wait.
 #[derive(Debug, Default)]
 struct Sleeps {
-    /// Switches at the last time of asking.
+    /// The switch count when it was last read.
     known: u64,
-    /// Waits since then that were sleeps or may have been.
+    /// Waits since then that may have been sleeps.
     waits: u64,
     outside: u64,
 }
 
 impl Sleeps {
-    /// A wait is over that found so many events.
+    /// Counts a wait that found this many events.
     fn after_wait(&mut self, wait: Wait, switched: Switched, waited: Duration, event_count: usize) {
         let instant = INSTANT_MAX + Duration::from_nanos(EVENT_NS * event_count as u64);
         let may_have_slept = match switched {
@@ -130,8 +130,8 @@ impl Sleeps {
         self.waits += u64::from(wait == Wait::ForEvents && may_have_slept);
     }
 
-    /// The kernel has counted so many switches, and all waits so far are known. Gives how many sleeps
-    /// outside that tells of.
+    /// Compares the kernel's switch count with the waits so far. Returns the number of newly found sleeps
+    /// outside the wait.
     fn settle(&mut self, switches: u64) -> u64 {
         let new = switches.saturating_sub(self.known);
         let outside = new.saturating_sub(self.waits);
@@ -142,30 +142,30 @@ impl Sleeps {
     }
 }
 
-/// What is known of all turns.
+/// Statistics of all iterations.
 #[derive(Debug)]
 pub(crate) struct Iterations {
     histogram: Histogram,
     longest: Option<Longest>,
     sleeps: Sleeps,
     last_sleep: Option<LastSleep>,
-    /// Set at the begin of each wait and of each turn.
+    /// Set at the start of each wait and of each iteration.
     mark: Option<SwitchMark>,
-    /// The longest turn that may have held a sleep since the kernel was asked last.
+    /// The longest iteration since the count was last read that may contain a sleep.
     suspect: Option<(Duration, Work)>,
-    /// When the kernel was asked last.
+    /// When the count was last read.
     asked: Instant,
-    /// When the loop went to wait.
+    /// When the last wait began.
     left: Instant,
-    /// When it came back.
+    /// When the last wait ended.
     began: Instant,
     marked: Instant,
-    /// What took most of the turn so far.
+    /// The activity that took most of the iteration so far.
     most: (Duration, Work),
 }
 
 impl Iterations {
-    /// Counts from now on; to be made on the thread of the loop.
+    /// Starts counting; to be called on the thread of the loop.
     pub(crate) fn new(now: Instant) -> Iterations {
         Iterations {
             histogram: Histogram::default(),
@@ -185,7 +185,7 @@ impl Iterations {
         }
     }
 
-    /// The wait is over and has found so many events.
+    /// A wait has ended with this many events.
     pub(crate) fn begin(&mut self, now: Instant, wait: Wait, event_count: usize) {
         let waited = now.saturating_duration_since(self.left);
         let switched = self.switched();
@@ -199,7 +199,7 @@ impl Iterations {
         self.most = (Duration::ZERO, Work::Connections);
     }
 
-    /// Whether the thread was switched out since the last call of this.
+    /// Whether the thread was switched out since the previous call.
     fn switched(&self) -> Switched {
         let Some(mark) = &self.mark else {
             return Switched::Unknown;
@@ -225,7 +225,7 @@ impl Iterations {
         self.asked = now;
     }
 
-    /// What was done since the last mark was this. Reads the clock.
+    /// Assigns the time since the previous mark to this activity. Reads the clock.
     pub(crate) fn mark(&mut self, cause: Work) {
         self.mark_at(Instant::now(), cause);
     }
@@ -238,7 +238,7 @@ impl Iterations {
         }
     }
 
-    /// The turn is over at `now`.
+    /// The iteration has ended at `now`.
     pub(crate) fn end(&mut self, now: Instant) {
         let switched = self.switched();
         self.end_at(now, switched);
@@ -262,18 +262,18 @@ impl Iterations {
             Switched::Yes => now.saturating_duration_since(self.asked) >= ASK_INTERVAL,
             Switched::No | Switched::Unknown => false,
         };
-        if is_due || (switched != Switched::No && lasted >= LONG_TURN_MIN) {
+        if is_due || (switched != Switched::No && lasted >= LONG_ITERATION_MIN) {
             self.ask(now);
         }
         self.left = now;
     }
 
-    /// Turns by length.
+    /// Durations of iterations.
     pub(crate) fn histogram(&self) -> &Histogram {
         &self.histogram
     }
 
-    /// The longest turn.
+    /// The longest iteration.
     pub(crate) fn longest(&self) -> Option<Longest> {
         self.longest
     }
@@ -293,8 +293,8 @@ impl Iterations {
 mod tests {
     use super::*;
 
-    /// How long a wait was, what the kernel has counted after it and the turn that followed, and the
-    /// sleeps outside known then.
+    /// Duration of a wait, the kernel's count after it and the following iteration, and the sleeps outside
+    /// known then.
     #[test]
     fn a_switch_that_no_wait_explains_was_a_sleep_outside() {
         use Switched::{No, Unknown, Yes};
@@ -306,9 +306,9 @@ mod tests {
             (ForEvents, Unknown,     5_000, 64, Some(1),  0, "many events were there"),
             (ForEvents, Unknown,    10_000,  1, Some(2),  0, "perhaps a sleep: it was one"),
             (ForEvents, Unknown,    10_000,  1, Some(2),  0, "perhaps a sleep: it was none"),
-            (ForEvents, Unknown, 1_000_000,  1, Some(5),  2, "two sleeps within a turn"),
+            (ForEvents, Unknown, 1_000_000,  1, Some(5),  2, "two sleeps in one iteration"),
             (ForEvents, Unknown, 1_000_000,  1, None,     2, "nobody asks"),
-            (ForEvents, Unknown, 1_000_000,  1, Some(8),  3, "one sleep in the two turns"),
+            (ForEvents, Unknown, 1_000_000,  1, Some(8),  3, "one sleep in two iterations"),
             (NotAtAll,  Unknown,    10_000,  1, Some(9),  4, "a look that took its time is no wait"),
             (ForEvents, Yes,           300,  1, Some(10), 4, "switched out in the wait: a sleep there"),
             (ForEvents, No,      1_000_000, 99, Some(11), 5, "not in the wait: a sleep outside"),
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_turn_is_known_by_what_took_most_of_it() {
+    fn the_longest_iteration_is_reported_with_its_main_activity() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let mut iterations = Iterations::new(start);
@@ -335,7 +335,7 @@ mod tests {
         iterations.end(at(8));
         iterations.begin(at(20), Wait::ForEvents, 1);
         iterations.end(at(21));
-        let longest = iterations.longest().expect("two turns");
+        let longest = iterations.longest().expect("two iterations");
         assert_eq!(
             (longest.lasted, longest.cause),
             (Duration::from_millis(7), Work::Results)
@@ -353,18 +353,18 @@ mod tests {
     }
 
     #[test]
-    fn a_sleep_is_put_down_to_the_longest_turn_that_may_have_held_it() {
+    fn a_sleep_is_attributed_to_the_longest_iteration_that_may_contain_it() {
         let start = Instant::now();
         let at = |us| start + Duration::from_micros(us);
         let mut iterations = Iterations::new(start);
-        let turn = |iterations: &mut Iterations, from, cause, to, switched| {
+        let iteration = |iterations: &mut Iterations, from, cause, to, switched| {
             iterations.begin(at(from), Wait::ForEvents, 1);
             iterations.mark_at(at(to - 1), cause);
             iterations.end_at(at(to), switched);
         };
-        turn(&mut iterations, 100, Work::Results, 800, Switched::Yes);
-        turn(&mut iterations, 810, Work::Changes, 1_700, Switched::No);
-        turn(
+        iteration(&mut iterations, 100, Work::Results, 800, Switched::Yes);
+        iteration(&mut iterations, 810, Work::Changes, 1_700, Switched::No);
+        iteration(
             &mut iterations,
             1_800,
             Work::Accepting,
@@ -375,7 +375,7 @@ mod tests {
         iterations.asked_at(at(2_000), switches + 1);
         let sleep = iterations.last_sleep().expect("a sleep");
         assert_eq!((sleep.cause, sleep.at), (Work::Results, at(2_000)));
-        turn(
+        iteration(
             &mut iterations,
             2_100,
             Work::Deadlines,

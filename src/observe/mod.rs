@@ -1,5 +1,5 @@
-//! What the operator sees: the status page, metrics, the access log, notices on standard error, and how long
-//! iterations of the loop take.
+//! Observability: the status page, metrics, the access log, warnings on standard error, and the durations of
+//! loop iterations.
 
 pub(crate) mod access_log;
 pub(crate) mod iterations;

@@ -1,9 +1,8 @@
-//! Lines on standard error while the server runs.
+//! Warnings on standard error while the server runs.
 //!
-//! It may be a pipe that nobody reads, so jobs write to it, one after the other: there is never more than one
-//! in flight, and it takes nothing away from others when it does not end. Lines that come meanwhile wait, up
-//! to a bound; further ones are lost, and how many is said when there is room again. Submitting the jobs is left
-//! to the caller.
+//! Standard error may be a pipe without a reader, so jobs write to it, one at a time: a job that hangs takes
+//! no resources from others. Meanwhile lines are queued, up to a limit; further ones are lost, and their
+//! number is reported when there is room again. The caller submits the jobs.
 
 use std::fs::File;
 use std::io;
@@ -12,7 +11,7 @@ use std::sync::Arc;
 
 use crate::job::{Append, Job};
 
-/// Bytes of lines that wait.
+/// Maximum bytes of queued lines.
 const WAITING_LENGTH_MAX: usize = 16 * 1_024;
 
 /// Whether a job is writing.
@@ -28,12 +27,12 @@ pub(crate) struct Notices {
     output: Option<Arc<File>>,
     writing: Writing,
     waiting: Vec<u8>,
-    /// Lines that there was no room for.
+    /// Lines lost because the queue was full.
     lost: u64,
 }
 
 impl Notices {
-    /// To standard error, if there is one.
+    /// Writes to standard error, if there is one.
     pub(crate) fn new() -> Notices {
         let output = io::stderr().as_fd().try_clone_to_owned().ok();
         Notices {
@@ -44,7 +43,7 @@ impl Notices {
         }
     }
 
-    /// Queues a non-fatal warning; without its end of line.
+    /// Queues a non-fatal warning, given without its newline.
     pub(crate) fn push(&mut self, line: &str) {
         let line = format!("spede: {line}\n");
         match self.waiting.len() + line.len() <= WAITING_LENGTH_MAX {
@@ -53,7 +52,7 @@ impl Notices {
         }
     }
 
-    /// The next job to submit, if none is in flight and there is something to write.
+    /// The next job to submit, if none is in flight and lines are queued.
     pub(crate) fn next_job(&mut self) -> Option<Job> {
         if self.writing == Writing::InFlight || (self.waiting.is_empty() && self.lost == 0) {
             return None;
@@ -69,7 +68,7 @@ impl Notices {
         Some(Job::Append(Append::notices(output, lines)))
     }
 
-    /// The lines of the job in flight were written, or cannot be.
+    /// The job in flight has ended, successfully or not.
     pub(crate) fn written(&mut self) {
         self.writing = Writing::No;
     }

@@ -1,6 +1,7 @@
-//! A line of a log that is an object of JSON.
+//! Log lines in JSON, one object per line.
 //!
-//! The members may have the names that this server and common nginx formats use; what else is in an
+//! Members have the names that this server and common nginx formats use; other members are ignored. If two
+//! names mean the same, the last one counts.
 //! object is passed over. Where two names mean the same, the last one counts.
 
 use std::borrow::Cow;
@@ -19,7 +20,7 @@ enum Scalar<'a> {
     Null,
 }
 
-/// What is looked for in an object.
+/// The members that are used.
 #[derive(Debug, Default)]
 struct Members<'a> {
     time: Option<Scalar<'a>>,
@@ -30,10 +31,10 @@ struct Members<'a> {
     bytes: Option<Scalar<'a>>,
 }
 
-/// Reads an object.
+/// Parses an object.
 ///
 /// # Errors
-/// [`LineError::NotJson`], or the member that is missing.
+/// [`LineError::NotJson`], or the missing member.
 pub(super) fn parse(line: &[u8]) -> Result<Line<'_>, LineError> {
     let members: Members<'_> =
         serde_json::from_slice(line).map_err(|error| LineError::NotJson(error.to_string()))?;
@@ -69,7 +70,7 @@ fn request<'a>(
         }
         (Some(Scalar::Text(Cow::Borrowed(text))), ..) => Some(Cow::Borrowed(text.as_bytes())),
         (Some(Scalar::Text(Cow::Owned(text))), ..) => Some(Cow::Owned(text.into_bytes())),
-        // A connection that never said what it wanted.
+        // A connection without a request.
         (Some(Scalar::Null), ..) => Some(Cow::Borrowed(b"-")),
         (None, Some(Scalar::Null), _) => Some(Cow::Borrowed(b"-")),
         _ => None,

@@ -1,7 +1,7 @@
-//! One line of an access log: the common and the combined format, and objects of JSON.
+//! A line of an access log: the common and the combined format, and JSON objects.
 //!
-//! Accepts the formats of Apache httpd, nginx and this server, and leniently: a virtual host before the address,
-//! fields after the length, unescaped quotes. What a request means for a cache is decided in `trace`.
+//! Accepts the formats of Apache httpd, nginx and this server, leniently: a virtual host before the address,
+//! fields after the length, unescaped quotes. `trace` decides the meaning of a request for the caches.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ use super::time::{self, COMMON_LENGTH};
 pub(super) struct Line<'a> {
     /// Time in milliseconds since 1970.
     pub time_ms: i64,
-    /// The request line as it was received: method, target, perhaps a version, perhaps garbage.
+    /// The request line as received: method, target, perhaps a version, perhaps garbage.
     pub request: Cow<'a, [u8]>,
     /// The status that was sent.
     pub status: u16,
@@ -23,7 +23,7 @@ pub(super) struct Line<'a> {
     pub bytes: u64,
 }
 
-/// Why a line cannot be read.
+/// Why a line is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum LineError {
     /// No `[10/Oct/2000:13:55:36 -0700]`.
@@ -38,27 +38,27 @@ pub(super) enum LineError {
     /// Neither digits nor `-` after the status.
     #[error("no length after the status")]
     NoLength,
-    /// Starts like an object and is none.
+    /// Starts like an object but is not valid JSON.
     #[error("not a JSON object: {0}")]
     NotJson(String),
-    /// An object without one of its members.
+    /// An object without a required member.
     #[error("no usable member {0}")]
     NoMember(&'static str),
-    /// Neither this one nor those after it can be unpacked.
+    /// The rest of the file cannot be decompressed.
     #[error("the rest of this gzip file cannot be decompressed ({0}); the part before it is used")]
     NotUnpacked(String),
-    /// Longer than is read.
+    /// Too long.
     #[error("longer than {max} bytes")]
     TooLong {
-        /// The most.
+        /// The maximum length.
         max: usize,
     },
 }
 
-/// Reads a line without its end. `O(line.len())`; allocates only where something was escaped.
+/// Parses a line without its newline. `O(line.len())`; allocates only to remove escapes.
 ///
 /// # Errors
-/// What a line of a log has and this one has not, see [`LineError`].
+/// The part of a log line that is missing, see [`LineError`].
 pub(super) fn parse(line: &[u8]) -> Result<Line<'_>, LineError> {
     match line.trim_ascii_start().first() {
         Some(b'{') => json::parse(line),
@@ -66,8 +66,8 @@ pub(super) fn parse(line: &[u8]) -> Result<Line<'_>, LineError> {
     }
 }
 
-/// Method and target of a request line. A line without a version, as HTTP/0.9 has it, ends with its
-/// target; blanks within a target stay. `None` where there are no two words.
+/// Method and target of a request line. Without a version, as in HTTP/0.9, the target extends to the end;
+/// blanks within a target are kept. `None` without two words.
 pub(super) fn split_request(request: &[u8]) -> Option<(&[u8], &[u8])> {
     let (method, rest) = request.split_at(memchr(b' ', request)?);
     let rest = rest.trim_ascii();
@@ -95,15 +95,15 @@ fn common(line: &[u8]) -> Result<Line<'_>, LineError> {
     })
 }
 
-/// The time at the start of `bytes`, and what follows its bracket.
+/// The time at the start of `bytes`, and the rest after its bracket.
 fn stamp(bytes: &[u8]) -> Option<(i64, &[u8])> {
     let (stamp, rest) = bytes.split_at_checked(COMMON_LENGTH)?;
     let rest = rest.strip_prefix(b"]")?;
     Some((time::parse_common(stamp)?, rest))
 }
 
-/// What stands up to the closing quote, unescaped, and what follows it. Some servers escape nothing,
-/// so a quote closes only where a status or `-` can follow; if none does, the first one.
+/// The text up to the closing quote, unescaped, and the rest. Some servers do not escape quotes, so a quote
+/// closes only where a status or `-` can follow; if none does, the first one closes.
 fn quoted(bytes: &[u8]) -> Result<(Cow<'_, [u8]>, &[u8]), LineError> {
     let mut first = None;
     let mut is_escaped = false;
@@ -131,7 +131,7 @@ fn quoted(bytes: &[u8]) -> Result<(Cow<'_, [u8]>, &[u8]), LineError> {
     Ok((request, &bytes[end + 1..]))
 }
 
-/// Takes `\"`, `\\` and `\xff` back; another escape stays as it is.
+/// Decodes `\"`, `\\` and `\xff`; other escapes are kept.
 fn unescape(text: &[u8]) -> Vec<u8> {
     let digit = |byte: u8| {
         char::from(byte)
@@ -165,13 +165,13 @@ fn unescape(text: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The next word between blanks, and what follows it.
+/// The next word between blanks, and the rest.
 fn word(bytes: &[u8]) -> (&[u8], &[u8]) {
     let bytes = bytes.trim_ascii_start();
     bytes.split_at(memchr(b' ', bytes).unwrap_or(bytes.len()))
 }
 
-/// Three digits; 0 for the `-` of a connection that got no answer.
+/// Three digits; 0 for `-`, a connection without a response.
 pub(super) fn status_of(word: &[u8]) -> Option<u16> {
     match word {
         b"-" => Some(0),

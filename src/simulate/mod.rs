@@ -1,7 +1,7 @@
 //! `spede simulate`: replays access logs through the caches of this server, at several sizes.
 //!
-//! The caches are those of the server (`cache/`), the time is that of the log. Nothing is served. What a log does
-//! not contain is not guessed; the report lists what was left out.
+//! The caches are those of the server (`cache/`), the time is that of the log. Nothing is served. Nothing is
+//! guessed that the log does not contain; the report lists what was left out.
 //!
 //! ```text
 //! read → line, json → trace → replay (caches) → report, plot
@@ -36,10 +36,10 @@ use crate::sys::beneath::Root;
 use crate::sys::deferred_drops::DeferredDrops;
 use crate::sys::{limits, output, signals};
 
-/// Bad lines that are reported one by one; further ones are only counted.
+/// Maximum number of bad lines that are reported one by one; further ones are only counted.
 const BAD_LINES_NAMED_MAX: usize = 5;
 
-/// Where a log comes from.
+/// Source of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogSource {
     /// A file, plain or gzip.
@@ -60,19 +60,19 @@ impl fmt::Display for LogSource {
 /// What to replay, and how.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The logs, in the order of time; at least one.
+    /// The logs, in chronological order; at least one.
     pub logs: Vec<LogSource>,
-    /// The site, to take lengths of files from.
+    /// The site, for the lengths of files.
     pub root: Option<PathBuf>,
-    /// What paths mean.
+    /// Mapping of paths to files.
     pub naming: Naming,
-    /// The sizes that the server has today, with all that is the same in each run.
+    /// The current settings of the server, which apply to all runs besides the varied size.
     pub today: CacheBudget,
-    /// Sizes of the map cache in bytes; today's is added.
+    /// Sizes of the file cache in bytes; the current one is added.
     pub map_sizes: Vec<u64>,
-    /// Sizes of the path cache in paths; today's is added.
+    /// Sizes of the path cache in paths; the current one is added.
     pub path_sizes: Vec<u64>,
-    /// Where the curve is drawn.
+    /// Destination of the plot.
     pub plot: Option<PathBuf>,
 }
 
@@ -82,48 +82,48 @@ pub enum SimulateError {
     /// A log that cannot be read to its end.
     #[error("{log}: {error}; name an access log, plain or gzip, or - for standard input")]
     Log {
-        /// Which.
+        /// The log.
         log: LogSource,
-        /// Why not.
+        /// The error.
         error: io::Error,
     },
     /// A root that cannot be opened.
     #[error("--root {}: {error}; name the directory that was served", .root.display())]
     Root {
-        /// Which.
+        /// The root.
         root: PathBuf,
-        /// Why not.
+        /// The error.
         error: io::Error,
     },
     /// No line concerns the caches.
     #[error("nothing to replay: {why}")]
     Nothing {
-        /// What was there instead.
+        /// The lines found instead.
         why: String,
     },
-    /// More than is kept in memory.
+    /// More requests than are kept in memory.
     #[error("more than {max} requests; use fewer logs at once")]
     TooMany {
-        /// The most.
+        /// The maximum.
         max: usize,
     },
     /// The plot cannot be drawn or written.
     #[error("--plot {}: {why}; name a file that can be written", .file.display())]
     Plot {
-        /// Where to.
+        /// The file.
         file: PathBuf,
-        /// Why not.
+        /// The reason.
         why: String,
     },
 }
 
-/// Reads the logs, replays them, and draws the curve if one is asked for.
+/// Reads the logs, replays them, and draws the plot if requested.
 ///
 /// # Errors
-/// [`SimulateError`]. A line that is not of an access log is counted, not an error.
+/// [`SimulateError`]. An invalid line is counted, not an error.
 ///
 /// # Blocking
-/// Takes as long as it takes: about a second for a million lines.
+/// Long: about a second for a million lines.
 pub fn run(settings: &Settings) -> Result<Report, SimulateError> {
     let root = settings.root.as_deref().map(open_root).transpose()?;
     let mut report = Report::new(settings);
@@ -164,7 +164,7 @@ pub fn run(settings: &Settings) -> Result<Report, SimulateError> {
             why,
         };
         let svg = plot::draw(&report);
-        // A limit on the length of files is an error, not the end of the process.
+        // A limit on file sizes becomes an error, instead of ending the process.
         let _ = signals::ignore(libc::SIGXFSZ);
         output::write(file, svg.as_bytes()).map_err(|error| refused(error.to_string()))?;
     }
@@ -204,7 +204,7 @@ fn read_log(
     });
     match read {
         Ok(()) => {}
-        // It is cut, or something else was put behind it.
+        // It is truncated, or has other data after its end.
         Err(error) if number > 0 && read::is_of_gzip(&error) => {
             let error = LineError::NotUnpacked(error.to_string());
             report.line_count += 1;

@@ -1,4 +1,4 @@
-//! Lines out of files and standard input, unpacked if they are gzip, with a progress bar.
+//! Reads lines from files and standard input, decompresses gzip, and shows a progress bar.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, ErrorKind, Read};
@@ -9,22 +9,22 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::LogSource;
 
-/// Longest line that is read; the longest that any server writes is a head of some 16 KiB, escaped.
+/// Maximum length of a line; servers write heads of some 16 KiB, escaped, at most.
 pub(super) const LINE_LENGTH_MAX: usize = 128 << 10;
-/// Bytes read at once.
+/// Size of the read buffer.
 const BUFFER_LENGTH: usize = 256 << 10;
 /// The first bytes of gzip, RFC 1952 §2.3.1.
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-/// Logs shorter than this are read before a bar could be looked at.
+/// Shorter logs are read before anybody could look at a bar.
 const PROGRESS_LENGTH_MIN: u64 = 8 << 20;
 
-/// A line, or that it was too long.
+/// A line; `None` if it was too long.
 pub(super) type Taken<'a> = Option<&'a [u8]>;
 
-/// Gives each line of a log to `each`, without its end, in order.
+/// Passes each line of a log to `each`, without its newline, in order.
 ///
 /// # Errors
-/// Those of opening and reading, and of bytes that are not gzip although they start so.
+/// Those of opening and reading, and of invalid gzip data.
 pub(super) fn each_line(
     source: &LogSource,
     bar: &ProgressBar,
@@ -37,7 +37,7 @@ pub(super) fn each_line(
     each_line_of(input, each)
 }
 
-/// The same for anything that can be read.
+/// The same for any reader.
 pub(super) fn each_line_of(mut input: impl Read, each: impl FnMut(Taken<'_>)) -> io::Result<()> {
     let mut start = Vec::with_capacity(GZIP_MAGIC.len());
     input
@@ -55,15 +55,14 @@ pub(super) fn each_line_of(mut input: impl Read, each: impl FnMut(Taken<'_>)) ->
     }
 }
 
-/// Whether reading ended because of what the bytes are, rather than because they cannot be read. Of a plain
-/// log nothing is said of that kind.
+/// Whether an error means invalid gzip data rather than a failed read. Plain logs have no such errors.
 pub(super) fn is_of_gzip(error: &io::Error) -> bool {
     use ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
     matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
 }
 
-/// A bar over the bytes of all logs as they lie on disk; hidden where nobody would see it or the
-/// logs are short. Standard input has no known end: it only counts.
+/// A progress bar over the sizes of all log files; hidden without a terminal or for short logs. Standard
+/// input has no known length, so it only counts.
 pub(super) fn bar(sources: &[LogSource]) -> ProgressBar {
     let length = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
     let total = sources.iter().try_fold(0, |sum: u64, source| match source {
@@ -84,7 +83,7 @@ pub(super) fn bar(sources: &[LogSource]) -> ProgressBar {
     }
 }
 
-/// A bar over the requests that are replayed.
+/// A progress bar over the replayed requests.
 pub(super) fn replay_bar(requests: u64) -> ProgressBar {
     if requests < PROGRESS_LENGTH_MIN {
         return ProgressBar::hidden();
@@ -93,7 +92,7 @@ pub(super) fn replay_bar(requests: u64) -> ProgressBar {
     with_style(ProgressBar::new(requests), style)
 }
 
-/// A bar with a template of ours, which is well-formed; the bar's own look if it were not.
+/// A bar with our template; falls back to the default style if the template is malformed.
 fn with_style<E>(bar: ProgressBar, style: Result<ProgressStyle, E>) -> ProgressBar {
     match style {
         Ok(style) => bar.with_style(style),
@@ -126,7 +125,7 @@ fn split(mut input: impl BufRead, mut each: impl FnMut(Taken<'_>)) -> io::Result
     }
 }
 
-/// The start of a line whose end is not read yet.
+/// The incomplete last line of a buffer.
 #[derive(Default)]
 struct Line {
     bytes: Vec<u8>,

@@ -1,4 +1,4 @@
-//! The same trace through caches of several sizes, on as many threads as there are processors.
+//! Replays a trace through caches of several sizes, on one thread per processor.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use crate::clock::Now;
 use crate::settings::CacheBudget;
 use crate::sys::file::{FileTime, FileVersion};
 
-/// Requests between two movements of the bar.
+/// Requests between two updates of the progress bar.
 const PROGRESS_EVERY: usize = 1 << 16;
 
 /// Shared by all runs.
@@ -24,13 +24,12 @@ struct Plan<'a> {
     bar: &'a ProgressBar,
 }
 
-/// Replays the trace for each size of the map cache with the path cache of `today`, and for each
-/// size of the path cache with the map cache of `today`, both of which are among the sizes. Sizes
-/// are in ascending order, and so are the rows. `O(requests × sizes)`, less where a smaller cache
-/// already held everything.
+/// Replays the trace for each size of the file cache with the current path cache, and for each size of the
+/// path cache with the current file cache; the current sizes are among them. Sizes are in ascending order,
+/// and so are the rows. `O(requests × sizes)`, less where a smaller cache already held everything.
 ///
-/// The path cache does not depend on the size of the map cache, except for the times of revalidation. So its
-/// decisions at today's size are recorded once and used for all sizes of the map cache.
+/// The path cache does not depend on the size of the file cache, except for the times of revalidation. So its
+/// decisions at the current size are recorded once and used for all sizes of the file cache.
 pub(super) fn replay(
     trace: &Trace,
     today: &CacheBudget,
@@ -77,7 +76,7 @@ pub(super) fn replay(
         map_sizes,
         |_| false,
         |size, smaller| {
-            // Without evictions a larger cache gives the same.
+            // Without evictions a larger cache has the same result.
             let held_all = |row: &&Row| row.stats.evictions + row.stats.rejected == 0;
             match (
                 map_today.filter(|row| row.size == size),
@@ -92,8 +91,8 @@ pub(super) fn replay(
     (map, path)
 }
 
-/// A row for each size, on one thread a processor. Sizes that are `first` start first, the others in ascending
-/// order; `make` gets the finished rows of smaller sizes.
+/// A row for each size, on one thread per processor. The sizes in `first` start first, the others in
+/// ascending order; `make` gets the finished rows of smaller sizes.
 fn for_each_size(
     sizes: &[u64],
     first: impl Fn(u64) -> bool,
@@ -134,7 +133,7 @@ impl Plan<'_> {
         Row { size, ..*row }
     }
 
-    /// The whole trace through a path cache of this size.
+    /// Replays the whole trace with a path cache of this size.
     fn run(
         &self,
         path_count_max: u64,
@@ -168,7 +167,7 @@ impl Plan<'_> {
         caches
     }
 
-    /// The whole trace through a map cache of this size, with the recorded decisions of the path cache.
+    /// Replays the whole trace with a file cache of this size and the recorded decisions of the path cache.
     fn run_store(&self, map_bytes_max: u64, decisions: &[PathDecision]) -> Row {
         let budget = CacheBudget {
             map_bytes_max,

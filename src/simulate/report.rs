@@ -9,32 +9,32 @@ use super::trace::{Length, Trace};
 use super::{BAD_LINES_NAMED_MAX, LogSource, Settings};
 use crate::text::{self, exact_bytes, number};
 
-/// Hit ratios that differ by less count as equal: a tenth of a per cent.
+/// Hit ratios with a smaller difference count as equal: a tenth of a per cent.
 const SAME: f64 = 0.001;
 
-/// A line that was skipped because it is not of an access log.
+/// A line that was skipped because it is invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadLine {
     /// `FILE:LINE`.
     pub place: String,
-    /// Why.
+    /// The reason.
     pub why: String,
 }
 
-/// The outcome; displays as the text that `spede simulate` prints.
+/// The result; displays as the text that `spede simulate` prints.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// Lines in all, empty ones left out.
+    /// Number of lines, without empty ones.
     pub line_count: u64,
-    /// Lines that are not of an access log.
+    /// Number of invalid lines.
     pub bad_count: u64,
     /// The first of them.
     pub bad: Vec<BadLine>,
-    /// Rows by size of the map cache, in ascending order.
+    /// Rows by size of the file cache, in ascending order.
     pub map: Vec<Row>,
     /// Rows by size of the path cache, in ascending order.
     pub path: Vec<Row>,
-    /// Today's sizes: bytes of mappings, and paths.
+    /// The current sizes: bytes of the file cache, and paths.
     pub today: (u64, u64),
     pub(super) map_sizes: Vec<u64>,
     pub(super) path_sizes: Vec<u64>,
@@ -44,7 +44,7 @@ pub struct Report {
     summary: TraceSummary,
 }
 
-/// Numbers of the trace itself.
+/// Figures of the trace itself.
 #[derive(Clone, Debug, Default)]
 struct TraceSummary {
     requests: u64,
@@ -54,13 +54,13 @@ struct TraceSummary {
     skipped: u64,
     status_page: u64,
     out_of_order: u64,
-    /// Files that may be mapped, and their bytes.
+    /// Files short enough for the file cache, and their bytes.
     mappable: (u64, u64),
-    /// Files sent whose length is not known.
+    /// Files sent whose length is unknown.
     unknown_files: u64,
-    /// Files whose length is only that of answers, although there is a root.
+    /// Files that are not below the given root: their length is that of a response.
     not_below_root: u64,
-    /// Bytes sent, and those of them of files too long to be mapped.
+    /// Bytes sent, and those among them of files too long for the file cache.
     bytes: u64,
     long_bytes: u64,
 }
@@ -284,7 +284,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Which size to choose, in one or two sentences.
+/// The recommended size, in one or two sentences.
 fn advice(rows: &[Row], today: u64, all: &str, text: impl Fn(u64) -> String, flag: &str) -> String {
     let best = rows.iter().map(Row::hit_ratio).fold(0.0, f64::max);
     let now = rows.iter().find(|row| row.size == today);
@@ -332,7 +332,7 @@ fn advice(rows: &[Row], today: u64, all: &str, text: impl Fn(u64) -> String, fla
     words
 }
 
-/// All sizes once, in ascending order, today's among them.
+/// All sizes once, in ascending order, with the current one.
 fn with(sizes: &[u64], today: u64) -> Vec<u64> {
     let mut sizes = sizes.to_vec();
     sizes.push(today);

@@ -1,4 +1,4 @@
-//! What access logs say, in all their spellings; and that no bytes are too odd.
+//! Tests of the log formats, and of arbitrary bytes.
 
 #![allow(clippy::unwrap_used)]
 
@@ -159,7 +159,7 @@ fn lines_are_the_same_plain_and_packed_however_long_they_are() {
     );
 }
 
-/// The rows of a line that stands in its log four times.
+/// The rows of a trace with the same line four times.
 fn replayed(line: &Line<'_>) -> Vec<Row> {
     let mut tracer = Tracer::new(Naming {
         index: vec!["index.html".to_owned()],

@@ -1,31 +1,31 @@
-//! Time stamps as logs write them, in milliseconds since 1970. Reads no clock and knows no zone but
-//! the offset that stands in the stamp.
+//! Timestamps of logs, in milliseconds since 1970. Reads no clock and knows no time zone but the offset in
+//! the timestamp.
 
 use jiff::Timestamp;
 use jiff::fmt::strtime;
 use jiff::fmt::temporal::DateTimeParser;
 use jiff::tz::TimeZone;
 
-/// A time stamp of the common log format (strftime(3)).
+/// A timestamp of the common log format (strftime(3)).
 const COMMON_FORMAT: &str = "%d/%b/%Y:%H:%M:%S %z";
 /// Length of `10/Oct/2000:13:55:36 -0700`.
 pub(super) const COMMON_LENGTH: usize = 26;
-/// Shorter than this is a date without a time.
+/// A shorter text is a date without a time.
 const RFC3339_LENGTH_MIN: usize = "2026-11-23T16:00:00".len();
-/// From here on a plain number counts milliseconds: as seconds it would be after the year 5138.
+/// A larger number counts milliseconds: as seconds it would be after the year 5138.
 const MILLISECONDS_FROM: f64 = 1e11;
-/// Reads RFC 3339 and what is like it.
+/// Parses RFC 3339 and similar formats.
 static PARSER: DateTimeParser = DateTimeParser::new();
 
-/// Reads `10/Oct/2000:13:55:36 -0700`; `None` for anything else, and for times before 1970. A leap second is read
-/// as the second before it.
+/// Parses `10/Oct/2000:13:55:36 -0700`; `None` for anything else, and for times before 1970. A leap second
+/// becomes the second before it.
 pub(super) fn parse_common(stamp: &[u8]) -> Option<i64> {
     let time = strtime::parse(COMMON_FORMAT, stamp).ok()?;
     milliseconds(time.to_timestamp().ok()?)
 }
 
-/// Reads `2026-11-23T16:00:00.25+01:00`: RFC 3339, with a blank for the `T`, a comma for the point
-/// and an offset without its colon or left out (UTC) as well.
+/// Parses `2026-11-23T16:00:00.25+01:00`: RFC 3339; also with a blank for the `T`, a comma for the point, an
+/// offset without its colon, or no offset (UTC).
 pub(super) fn parse_rfc3339(stamp: &[u8]) -> Option<i64> {
     if stamp.len() < RFC3339_LENGTH_MIN {
         return None;
@@ -37,7 +37,7 @@ pub(super) fn parse_rfc3339(stamp: &[u8]) -> Option<i64> {
     milliseconds(PARSER.parse_timestamp(stamp).ok().or_else(without_offset)?)
 }
 
-/// Reads a number of seconds with a fraction, or of milliseconds where it is too large for seconds.
+/// Converts seconds with a fraction, or milliseconds if the number is too large for seconds.
 pub(super) fn of_number(number: f64) -> Option<i64> {
     let ms = if number.abs() < MILLISECONDS_FROM {
         number * 1_000.0
@@ -49,7 +49,7 @@ pub(super) fn of_number(number: f64) -> Option<i64> {
     (ms >= 0.0 && ms <= Timestamp::MAX.as_millisecond() as f64).then_some(ms.round() as i64)
 }
 
-/// Writes `2026-11-23 16:00:00`, UTC.
+/// Renders as `2026-11-23 16:00:00`, UTC.
 pub(super) fn render(ms: i64) -> String {
     let time = Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH);
     time.strftime("%Y-%m-%d %H:%M:%S").to_string()

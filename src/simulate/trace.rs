@@ -1,6 +1,7 @@
-//! Lines of a log become a trace: requests with time and path, names as numbers, 24 bytes a request.
+//! Converts log lines into a trace: requests with time and path, names as numbers, 24 bytes per request.
 //!
-//! A line is used if it asks the caches: GET or HEAD, with the status of a file, a redirect or a missing file.
+//! A line is used if the request reaches the caches: GET or HEAD, with the status of a file, a redirect or a
+//! missing file.
 
 use std::ffi::CString;
 
@@ -16,7 +17,7 @@ use crate::site::resolve::{self, Naming};
 use crate::sys::beneath::{Links, Root};
 use crate::sys::file::{FileKind, FileTime, FileVersion};
 
-/// Most requests in a trace, which is kept in memory: 3 GiB of them.
+/// Maximum number of requests in a trace: it takes 3 GiB of memory then.
 const REQUEST_COUNT_MAX: usize = 1 << 27;
 
 /// The response to a request.
@@ -35,11 +36,11 @@ pub(super) enum ResponseKind {
 /// One request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Request {
-    /// Since 1970; never less than that of the request before it.
+    /// Milliseconds since 1970; not less than that of the previous request.
     pub time_ms: i64,
     /// Bytes of content sent.
     pub bytes: u64,
-    /// Which of [`Trace::paths`].
+    /// Index into [`Trace::paths`].
     pub path: u32,
     /// Its response.
     pub response: ResponseKind,
@@ -50,10 +51,10 @@ pub(super) struct Request {
 pub(super) struct TracePath {
     /// Its bytes, if it is too long for the path cache.
     pub too_long: Option<Box<[u8]>>,
-    /// Which of [`Trace::files`]; `None` for an invalid path, which has no entry.
+    /// Index into [`Trace::files`]; `None` for an invalid path, which has no entry.
     pub file: Option<u32>,
     /// The version of that file, once all lengths are known. A file that was sent and whose length is unknown
-    /// has length `u64::MAX`. A copy, to save an indirection a request.
+    /// has length `u64::MAX`. A copy, to save an indirection per request.
     pub version: Option<FileVersion>,
 }
 
@@ -68,7 +69,7 @@ pub(super) struct TraceFile {
     pub is_sent: bool,
 }
 
-/// Where the length of a file comes from.
+/// Source of a file's length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Length {
     /// Unknown: only parts of it were sent, or no content.
@@ -103,7 +104,7 @@ pub(super) struct Tracer {
     trace: Trace,
     path_numbers: HashMap<Box<[u8]>, u32>,
     file_numbers: HashMap<CString, u32>,
-    /// Where each file may lie, in order.
+    /// Candidate paths of each file, in order.
     candidates: Vec<Vec<CString>>,
     /// Added to all times of this log, to continue after the previous one.
     shift_ms: i64,
@@ -124,7 +125,7 @@ impl Tracer {
         }
     }
 
-    /// The next line begins another log.
+    /// Starts another log.
     pub(super) fn begin_log(&mut self) {
         self.shift_ms = 0;
         self.is_log_begun = false;
@@ -188,11 +189,11 @@ impl Tracer {
         Ok(())
     }
 
-    /// The whole trace; lengths are taken from the files below `root` that exist.
+    /// Completes the trace; lengths are taken from the files below `root` that exist.
     pub(super) fn finish(mut self, root: Option<&Root>) -> Trace {
         if let Some(root) = root {
             for (candidates, file) in self.candidates.iter().zip(&mut self.trace.files) {
-                // Nothing is sent, so following links can reveal no more than a length.
+                // Nothing is sent, so a followed link can reveal no more than a length.
                 let found = candidates.iter().find_map(|path| {
                     let description = root.describe(path, Links::Followed).ok()?;
                     (description.kind == FileKind::Regular).then_some(description.version)
@@ -218,9 +219,9 @@ impl Tracer {
         self.trace
     }
 
-    /// Lines are written when answers have gone, so their times go back and forth a little; the
-    /// clock of the replay stands still then. A log that starts before the end of the one before
-    /// it is taken to come after it.
+    /// The time of a line. Lines are written after their responses, so times may go back a little; then the
+    /// clock of the replay stands still. A log that starts before the end of the previous one is shifted to
+    /// its end.
     fn time_of(&mut self, line: &Line<'_>) -> i64 {
         let last = self
             .trace
@@ -243,7 +244,7 @@ impl Tracer {
     }
 
     fn path_number(&mut self, raw: &[u8]) -> Result<u32, SimulateError> {
-        // Longer ones are never remembered, and all of them are as good as one.
+        // Longer ones are never cached, so all of them count as one.
         let key = &raw[..raw.len().min(PATH_LENGTH_MAX + 1)];
         if let Some(number) = self.path_numbers.get(key) {
             return Ok(*number);

@@ -1,10 +1,10 @@
-//! What the file systems (FUSE) have in common that tests and benches make up.
+//! Helpers for FUSE file systems of tests and benches.
 
 use std::time::SystemTime;
 
 use fuser::{FileAttr, FileType, INodeNo};
 
-/// The attributes of a file or a directory of root's that everybody may read, all of whose times are `time`.
+/// Attributes of a world-readable file or directory of root, with all timestamps equal to `time`.
 pub(crate) fn attributes(inode: u64, kind: FileType, size: u64, time: SystemTime) -> FileAttr {
     FileAttr {
         ino: INodeNo(inode),
@@ -25,7 +25,7 @@ pub(crate) fn attributes(inode: u64, kind: FileType, size: u64, time: SystemTime
     }
 }
 
-/// How many of `wanted` bytes from an offset on there are in a file.
+/// The number of bytes, up to `wanted`, that a file has from an offset on.
 pub(crate) fn bytes_left(file_length: u64, offset: u64, wanted: u32) -> usize {
     let left = file_length.saturating_sub(offset).min(wanted.into());
     usize::try_from(left).expect("no more than was wanted")

@@ -1,4 +1,4 @@
-//! The access log: what a line says, and that it costs neither calls nor memory without a bound.
+//! The access log: its lines, and its bounded cost in calls and memory.
 
 use std::fs;
 use std::io::Write;
@@ -6,14 +6,14 @@ use std::net::Shutdown;
 
 use super::harness::{Client, Content, Server, Site, wait_until};
 
-/// A site with a file of 8 KiB, whose content is mapped.
+/// A site with a file of 8 KiB, which is mapped.
 fn site() -> Site {
     let site = Site::new();
     site.file("a", vec![b'a'; 8 << 10]);
     site
 }
 
-/// A server with a log, and where that is.
+/// A server with an access log, and the path of the log.
 fn logging(site: &Site, format: &str, words: &[&str]) -> (Server, std::path::PathBuf) {
     let log = site.beside("log");
     let text = log.to_str().unwrap().to_owned();
@@ -21,7 +21,7 @@ fn logging(site: &Site, format: &str, words: &[&str]) -> (Server, std::path::Pat
     (Server::start(site, &[&own, words].concat()), log)
 }
 
-/// Waits until there are so many lines, and gives them.
+/// Waits for this many lines, and returns them.
 fn lines(log: &std::path::Path, count: usize) -> Vec<String> {
     let read = || String::from_utf8(fs::read(log).unwrap()).unwrap();
     wait_until("the lines are written", || read().lines().count() >= count);
@@ -30,7 +30,7 @@ fn lines(log: &std::path::Path, count: usize) -> Vec<String> {
     lines
 }
 
-/// What cannot be answered is what an operator looks for in a log.
+/// Malformed and refused requests matter to the reader of a log.
 #[test]
 fn what_was_sent_stands_in_the_log_also_where_it_is_no_request() {
     let long = "a".repeat(9_000);
@@ -88,7 +88,7 @@ fn what_was_sent_stands_in_the_log_also_where_it_is_no_request() {
     }
 }
 
-/// Requests whose lines are as long as they can be.
+/// Requests with log lines of the maximum length.
 fn burst(count: usize) -> Vec<u8> {
     let quotes = "\"".repeat(1_500);
     format!("GET /a HTTP/1.1\r\nHost: a\r\nReferer: {quotes}\r\nUser-Agent: {quotes}\r\n\r\n")
@@ -96,17 +96,17 @@ fn burst(count: usize) -> Vec<u8> {
         .into_bytes()
 }
 
-/// Bytes allocated without the buffers of connections: no lines are in them, and how many spare ones there are
-/// depends on how many connections were busy in one iteration.
+/// Allocated bytes without connection buffers: these hold no log lines, and the number of spare ones depends
+/// on how many connections were busy in one iteration.
 fn allocated(server: &Server) -> u64 {
     let memory = &server.numbers()["memory"];
     let allocated = memory["allocated_bytes"].as_u64().unwrap();
     allocated - memory["parts"]["buffers"].as_u64().unwrap()
 }
 
-/// Clients that send a burst and read nothing, when all of them are stuck; and what was allocated before them.
+/// Clients that send a burst and read nothing, once all of them are stalled; and the bytes allocated before.
 fn stuck_clients(server: &Server, count: usize) -> (Vec<Client>, u64) {
-    // What asking for the numbers takes is there after the first time.
+    // Memory for rendering the numbers is allocated by the first request.
     let before = [(); 2].map(|()| allocated(server))[1];
     let connect = |_| {
         let client = server.connect();
@@ -122,7 +122,7 @@ fn stuck_clients(server: &Server, count: usize) -> (Vec<Client>, u64) {
         let so_far = numbers["bytes_sent"]["gathered"].as_u64();
         let states = &numbers["connections"]["by_state"];
         let before = std::mem::replace(&mut sent, so_far);
-        // Asking sends as well, but less than an answer to a burst.
+        // The request for the numbers sends bytes too, but fewer than the answer to a burst.
         let is_still = before
             .zip(so_far)
             .is_some_and(|(before, now)| now < before + 100_000);
@@ -142,7 +142,7 @@ fn a_client_that_reads_nothing_costs_about_as_much_as_without_a_log() {
         let (server, _) = logging(&site, format, &["--send-timeout", "10m"]);
         let (_clients, before) = stuck_clients(&server, count);
         let mut with = 0;
-        // Lines of what was sent are on their way for a moment longer.
+        // Log lines of sent responses may be in flight for a moment.
         wait_until("a client takes about as much", || {
             with = (allocated(&server) - before) / count as u64;
             with < without + (14 << 10)
@@ -151,7 +151,7 @@ fn a_client_that_reads_nothing_costs_about_as_much_as_without_a_log() {
     }
 }
 
-/// The journal of a connection is full again and again here.
+/// The queue of pending log lines of a connection fills up again and again here.
 #[test]
 fn a_burst_is_answered_and_logged_to_its_last_request() {
     for format in ["combined", "json"] {

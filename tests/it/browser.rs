@@ -1,4 +1,4 @@
-//! A headless Chromium, driven over WebDriver (W3C WebDriver §6): just what the tests need of it.
+//! A minimal WebDriver client (W3C WebDriver §6) for headless Chromium.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -11,14 +11,14 @@ use super::harness::{PATIENCE, is_installed, skip, wait_until};
 /// A browser with one window; closed when dropped.
 pub struct Browser {
     driver: Child,
-    /// Open for as long as the driver may say something.
+    /// Kept open so that the driver can write to it.
     _said: BufReader<ChildStdout>,
     port: u16,
     session: String,
 }
 
 impl Browser {
-    /// Starts one, where Chromium and its driver are installed.
+    /// Starts a browser, if Chromium and its driver are installed.
     pub fn start() -> Option<Browser> {
         if !is_installed("chromium") || !is_installed("chromedriver") {
             skip("chromium and chromedriver are not installed");
@@ -57,12 +57,12 @@ impl Browser {
         Some(browser)
     }
 
-    /// Goes to an address and waits until it is loaded.
+    /// Navigates to an address and waits until it is loaded.
     pub fn go(&self, address: &str) {
         self.of_session("POST", "/url", &json!({"url": address}));
     }
 
-    /// Runs the body of a function in the page and gives what it returns.
+    /// Runs a function body in the page and returns its result.
     pub fn run(&self, script: &str) -> Value {
         self.of_session(
             "POST",
@@ -82,7 +82,7 @@ impl Browser {
         wait_until(what, || self.run(script) == Value::Bool(true));
     }
 
-    /// What the console has said since it was last asked.
+    /// Console messages since the last call.
     pub fn console(&self) -> Vec<Value> {
         let entries = self.of_session("POST", "/se/log", &json!({"type": "browser"}));
         entries.as_array().unwrap().clone()
@@ -106,7 +106,7 @@ impl Browser {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut answer = BufReader::new(stream);
         let mut head = String::new();
-        // The driver keeps the connection open whatever it is told.
+        // The driver keeps the connection open even if asked to close it.
         while !head.ends_with("\r\n\r\n") {
             assert!(answer.read_line(&mut head).unwrap() > 0, "{head}");
         }

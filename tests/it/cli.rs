@@ -1,4 +1,4 @@
-//! The program as somebody meets it on the command line.
+//! The program on the command line.
 
 use std::net::TcpListener;
 use std::process::{Command, Output};
@@ -161,7 +161,7 @@ fn empty_variables_count_as_unset_and_unknown_ones_are_named() {
     assert!(said.contains("'SPEDE_MAPCACHE'"), "{said}");
     assert!(said.contains("did you mean SPEDE_MAP_CACHE?"), "{said}");
 
-    // Where nothing says what to serve it is www, as if the variable were not there.
+    // Without any setting the root is www, as without the variable.
     let output = Command::new(env!("CARGO_BIN_EXE_spede"))
         .args(["--listen", "127.0.0.1:0"])
         .env("SPEDE_ROOT", "")

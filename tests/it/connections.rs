@@ -1,4 +1,4 @@
-//! Many connections, deep pipelines, slow and rude peers, and the end of the server.
+//! Many connections, deep pipelines, slow and malicious peers, and shutdown.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -149,8 +149,8 @@ fn a_peer_that_reads_nothing_is_cut_off() {
     assert!(client.rest().len() < 20 << 20);
 }
 
-/// The kernel takes much of a long answer at once. What it still holds counts as taken when the peer has
-/// acknowledged it, however little that is at a time; too little over a time is a setting of its own.
+/// The kernel buffers much of a long answer. Buffered bytes count as sent once the peer acknowledges them, in
+/// however small portions; the minimum rate is a separate setting.
 #[test]
 fn a_reader_that_is_slow_and_steady_is_kept() {
     let site = site();
@@ -191,7 +191,7 @@ fn an_error_reaches_a_peer_that_goes_on_sending() {
     assert_eq!(client.response(Content::Expected).unwrap().status, 413);
 }
 
-/// Some clients read nothing before they have sent all of a file, and tell nobody beforehand (`Expect`).
+/// Some clients read nothing until they have sent the whole body, and do not announce it (`Expect`).
 #[test]
 fn a_client_that_sends_everything_before_it_reads_gets_its_answer() {
     let length = 30_000_000;
@@ -235,7 +235,7 @@ fn a_client_that_sends_everything_before_it_reads_gets_its_answer() {
     }
 }
 
-/// Closing a socket that holds unread bytes resets it, and the peer loses what it has not received.
+/// Closing a socket with unread input resets the connection, and the peer loses data in flight.
 #[test]
 fn a_last_answer_arrives_whole_although_its_peer_goes_on_sending() {
     for engine in engines() {
@@ -290,19 +290,19 @@ fn waiting_for_room_costs_nothing_also_while_the_server_stops() {
     assert!(server.ticks() - before < 20, "the loop spins");
 }
 
-/// Long enough for a loop that spins to use 50 ticks: nothing else could be waited for.
+/// Long enough for a busy loop to use 50 ticks: there is no event to wait for instead.
 fn half_a_second() {
     pause(Duration::from_millis(500));
 }
 
-/// For what is about time itself.
+/// For tests of timing itself.
 fn pause(time: Duration) {
     let (one, _two) = UnixStream::pair().unwrap();
     one.set_read_timeout(Some(time)).unwrap();
     let _ = (&one).read(&mut [0]);
 }
 
-/// Starts the server with room for only so many descriptors.
+/// Starts the server with a limit on descriptors.
 fn with_descriptors(site: &Site, count: u32, words: &str) -> Server {
     let line = format!(
         "ulimit -n {count}; exec {} --listen 127.0.0.1:0 {words} {}",
@@ -315,7 +315,7 @@ fn with_descriptors(site: &Site, count: u32, words: &str) -> Server {
 #[test]
 fn running_out_of_descriptors_neither_spins_nor_kills() {
     let site = site();
-    // More connections are allowed than there are descriptors, so that accept itself fails.
+    // The connection limit exceeds the descriptors, so that accept itself fails.
     let server = with_descriptors(&site, 60, "--descriptors 1 --head-timeout 10m");
     let mut clients: Vec<Client> = (0..100).map(|_| server.connect()).collect();
     for client in &mut clients {
@@ -417,7 +417,7 @@ fn the_grace_period_and_a_second_signal_end_it_all_the_same() {
         let mut idle = server.connect();
         assert_eq!(idle.get("/a", &[]).status, 200);
         server.signal(Signal::INT);
-        // The first signal has been seen before the second is sent.
+        // The first signal was handled before the second is sent.
         assert!(idle.is_closed());
         for _ in 1..signals {
             server.signal(Signal::INT);
@@ -431,7 +431,7 @@ fn it_listens_on_unix_sockets_on_ipv6_and_on_several_addresses() {
     let site = site();
     let path = site.beside("socket");
     let unix = format!("unix:{}", path.display());
-    // A socket that a killed process left behind is taken over.
+    // A socket left behind by a killed process is replaced.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     let mut words = vec!["--listen", &unix];
     let ipv6 = std::net::TcpListener::bind("[::1]:0").is_ok();

@@ -1,4 +1,4 @@
-//! What a hot request costs, counted in system calls of the loop.
+//! Cost of a hot request, counted in system calls of the loop.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,21 +7,21 @@ use std::time::{Duration, Instant};
 
 use super::harness::{Client, Server, Site, engines, is_installed, skip, wait_until};
 
-/// Requests that are counted at a time.
+/// Requests per measurement.
 const COUNT: usize = 500;
 
-/// After an iteration of the loop of this length the kernel may be asked whether it slept: a little less than in the
-/// server, for what is lost in rounding.
+/// After an iteration of this duration the loop may read its count of sleeps: a little less than in the
+/// server, to allow for rounding.
 const LONG_SECONDS: f64 = 0.000_9;
 
-/// The calls of the thread of the loop, as strace writes them down.
+/// The system calls of the loop thread, recorded by strace.
 struct Trace {
     strace: Child,
     file: PathBuf,
 }
 
 impl Trace {
-    /// Begins to write down; `None` where strace may not attach.
+    /// Starts recording; `None` if strace may not attach.
     fn begin(server: &Server, site: &Site) -> Option<Trace> {
         let file = site.beside("strace");
         let mut strace = Command::new("strace")
@@ -40,7 +40,7 @@ impl Trace {
         is_attached.then_some(Trace { strace, file })
     }
 
-    /// Ends it and gives the calls.
+    /// Stops recording and returns the calls.
     fn end(mut self) -> Vec<Call> {
         let tracer = rustix::process::Pid::from_child(&self.strace);
         rustix::process::kill_process(tracer, rustix::process::Signal::INT).unwrap();
@@ -54,7 +54,7 @@ impl Trace {
 
 /// One call: `1764150000.123456 epoll_wait(3, …) = 1 <0.000123>`.
 struct Call {
-    /// When it began and ended, in seconds.
+    /// Start and end, in seconds.
     began: f64,
     ended: f64,
     text: String,
@@ -67,7 +67,7 @@ impl Call {
         let took = text
             .rsplit_once('<')
             .map_or("", |(_, took)| took.trim_end_matches('>'));
-        // One that had begun before strace was there, or never ended, has no length.
+        // A call that had begun before strace attached, or never ended, has no duration.
         let took: f64 = took.parse().unwrap_or(0.0);
         Some(Call {
             began,
@@ -85,7 +85,7 @@ impl Call {
     }
 }
 
-/// Asks for a file between two requests that can be found again in the trace, and gives how long it took.
+/// Requests a file between two marker requests that can be found in the trace; returns the duration.
 fn ask(client: &mut Client, path: &str, count: usize, name: &str) -> Duration {
     let began = Instant::now();
     client.get(&format!("/begin-{name}"), &[]);
@@ -96,7 +96,7 @@ fn ask(client: &mut Client, path: &str, count: usize, name: &str) -> Duration {
     began.elapsed()
 }
 
-/// What was called between those two requests were received.
+/// The calls between those two markers.
 fn between<'a>(calls: &'a [Call], name: &str) -> &'a [Call] {
     let place = |word: &str| {
         let request = format!("GET /{word}-{name} ");
@@ -106,7 +106,7 @@ fn between<'a>(calls: &'a [Call], name: &str) -> &'a [Call] {
     &calls[place("begin") + 1..place("end")]
 }
 
-/// How often each call was made.
+/// Number of calls by name.
 fn counted(calls: &[Call]) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for call in calls {
@@ -115,21 +115,21 @@ fn counted(calls: &[Call]) -> BTreeMap<String, usize> {
     counts
 }
 
-/// Iterations of the loop that took so long that the kernel may be asked about each. They were no longer than the
-/// time between two waits that strace has seen.
+/// Number of iterations long enough for the loop to read its count of sleeps. The time between two waits in
+/// the trace is an upper bound of their duration.
 fn long_iterations(calls: &[Call]) -> usize {
     let waits: Vec<&Call> = calls.iter().filter(|call| call.is_wait()).collect();
     let is_long = |pair: &&[&Call]| pair[1].began - pair[0].ended >= LONG_SECONDS;
     waits.windows(2).filter(is_long).count()
 }
 
-/// A copy goes with its head in one piece, a mapped file in two: two calls either way, and the wait. What is
-/// done once in a while beside them, however many requests there are, is bounded by the time.
+/// A copy is sent in one piece with its head, a mapped file in two: two calls either way, and the wait.
+/// Periodic calls, independent of the number of requests, are bounded by the time.
 fn assert_two_calls_each(made: &[Call], send: &str, took: Duration, engine: &str) {
     let calls = &counted(made);
     let of = |name: &str| calls.get(name).copied().unwrap_or(0);
     assert_eq!(of("recvfrom"), COUNT, "{engine}: {calls:?}");
-    // The first marker's answer, a short page, goes in one piece as well.
+    // The response to the first marker, a short page, is sent in one piece too.
     assert_eq!(
         of("sendto") + of("writev"),
         COUNT + 1,
@@ -142,7 +142,8 @@ fn assert_two_calls_each(made: &[Call], send: &str, took: Duration, engine: &str
     if engine == "blocking" {
         return;
     }
-    // Asked about are those that strace or the machine has made long; else the time decides, not the requests.
+    // Counts are read after iterations that strace or the machine made long; otherwise the time decides, not
+    // the number of requests.
     let asked_max = long_iterations(made) + 3 * intervals;
     assert!(
         of("getrusage") <= asked_max,
@@ -161,7 +162,7 @@ fn assert_two_calls_each(made: &[Call], send: &str, took: Duration, engine: &str
         .iter()
         .filter(|(name, _)| !known.contains(&name.as_str()))
     {
-        // Jobs are handed over, the log's among them.
+        // Submitting jobs, including those of the log.
         let handed = ["write", "futex", "io_uring_enter"].contains(&name.as_str());
         assert!(handed, "{engine}: {name} on the way of a hit: {calls:?}");
         others += count;
@@ -203,7 +204,7 @@ fn a_hit_is_two_system_calls_of_a_copy_and_a_mapping_with_and_without_a_log() {
             };
             let copied = ask(&mut client, "/copy", COUNT, "copy");
             let mapped = ask(&mut client, "/mapped", COUNT, "mapped");
-            // What rested for a second: of a copy there is nothing to ask.
+            // After an idle second: a copy needs no check of residency.
             let rested = Instant::now();
             wait_until("they have rested", || {
                 rested.elapsed() > Duration::from_millis(1_500)

@@ -1,11 +1,11 @@
-//! The page of numbers as a browser shows it.
+//! The status page in a browser.
 
 use serde_json::{Value, json};
 
 use super::browser::Browser;
 use super::harness::{Client, Server, Site};
 
-/// A server whose caches have seen enough for a curve: more files than the map cache has room for.
+/// A server with enough requests for a curve: more files than the file cache can hold.
 fn loaded(site: &Site) -> Server {
     for index in 0..1_500 {
         site.file(&format!("{index}"), vec![b'x'; 4_000]);
@@ -25,7 +25,7 @@ fn ask_all(client: &mut Client, count: usize) {
     }
 }
 
-/// The least contrast of any text with what is behind it. WCAG 2.2, 1.4.3.
+/// The lowest contrast of any text with its background. WCAG 2.2, 1.4.3.
 const LEAST_CONTRAST: &str = r#"
 const parse = (text) => { const n = text.match(/[\d.]+/g).map(Number); return { rgb: n.slice(0, 3), a: n.length > 3 ? n[3] : 1 }; };
 const light = (rgb) => { const [r, g, b] = rgb.map((v) => { v /= 255; return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; }); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
@@ -43,7 +43,7 @@ for (const node of document.querySelectorAll("body *")) {
 return least;
 "#;
 
-/// What is selected and focused stays so while numbers move, and nothing moves while it is paused.
+/// Selection and focus survive updates, and a paused page does not change.
 fn stays_as_its_reader_left_it(browser: &Browser, server: &Server, requests: &str) {
     browser.run(
         "getSelection().selectAllChildren(document.getElementById('caches'));\

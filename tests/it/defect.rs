@@ -1,10 +1,10 @@
-//! What the program does when it is wrong itself.
+//! Behaviour of the program at a defect of its own.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::thread;
 
-/// Set in the process that is to fail.
+/// Set in the process that is to panic.
 const VARIABLE: &str = "SPEDE_TEST_DEFECT";
 
 #[test]

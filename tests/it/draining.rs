@@ -1,4 +1,4 @@
-//! The end of the server loses nothing: counted by clients that try nothing twice.
+//! Shutdown loses no request: counted by clients that never retry.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -22,13 +22,13 @@ fn site() -> Site {
     site
 }
 
-/// What clients saw.
+/// Counts of all clients.
 #[derive(Debug, Default)]
 struct Seen {
     answers: AtomicU64,
-    /// Answers that said that they are the last.
+    /// Responses with `Connection: close`.
     last: AtomicU64,
-    /// Connections that ended while nothing was asked.
+    /// Connections closed while idle.
     ended_idle: AtomicU64,
     lost: std::sync::Mutex<Vec<String>>,
     is_over: AtomicBool,
@@ -44,7 +44,7 @@ impl Seen {
     }
 }
 
-/// A connection of a client that counts.
+/// A connection of a counting client.
 struct Visitor<'a> {
     stream: TcpStream,
     received: Vec<u8>,
@@ -76,7 +76,7 @@ impl<'a> Visitor<'a> {
         }
     }
 
-    /// Waits, and notices if the connection ends meanwhile.
+    /// Waits, and notices if the connection is closed meanwhile.
     fn think(&mut self, time: Duration) -> After {
         let time = time.max(Duration::from_micros(1));
         self.stream.set_read_timeout(Some(time)).unwrap();
@@ -95,7 +95,7 @@ impl<'a> Visitor<'a> {
         }
     }
 
-    /// Asks `count` times in one piece; every answer has to come, with `length` bytes of content.
+    /// Sends `count` requests at once; every answer must arrive, with `length` bytes of content.
     fn ask(&mut self, request: &[u8], count: usize, length: usize) -> After {
         self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
         if let Err(error) = self.stream.write_all(&request.repeat(count)) {
@@ -167,7 +167,7 @@ impl<'a> Visitor<'a> {
     }
 }
 
-/// Asks, thinks and asks again, on one connection after the other.
+/// Sends requests with pauses, on one connection after the other.
 fn visit(address: SocketAddr, seen: &Seen, random: &mut u64, think_us_max: u64, depth: usize) {
     while !seen.is_over() {
         let Some(mut visitor) = Visitor::connect(address, seen) else {
@@ -192,8 +192,8 @@ fn next(random: &mut u64) -> u64 {
     *random >> 33
 }
 
-/// The listener stays open here, as it does with a service manager. 100 clients think for up to 4 ms, others
-/// pipeline, connect long before they ask, or take a long file.
+/// The listener stays open here, as under a service manager. 100 clients pause for up to 4 ms; others
+/// pipeline, connect long before their request, or fetch a long file.
 #[test]
 fn no_request_is_lost_in_twenty_restarts() {
     let _alone = not_beside_others();
@@ -242,7 +242,8 @@ fn no_request_is_lost_in_twenty_restarts() {
     assert!(seen.last.load(Ordering::Relaxed) > 20, "{seen:?}");
 }
 
-/// Without anybody else who listens: those who have connected are answered, whether they have asked or not.
+/// Without another listener on the port: all connected clients are answered, whether they have sent a request
+/// or not.
 #[test]
 fn those_who_have_connected_are_answered_while_the_server_stops() {
     for engine in engines() {
@@ -263,7 +264,7 @@ fn those_who_have_connected_are_answered_while_the_server_stops() {
             assert_eq!((response.status, &response.body[..]), (200, &b"fine"[..]));
         }
         wait_until_draining(&server);
-        // The kernel keeps those that say nothing for itself; they are there when they ask.
+        // Connections without data stay in the kernel's queue; they are accepted with their request.
         for client in silent.iter_mut().chain([&mut open]) {
             let response = client.get("/b", &[]);
             assert_eq!((response.status, response.body.len()), (200, 40_000));
@@ -275,7 +276,7 @@ fn those_who_have_connected_are_answered_while_the_server_stops() {
     }
 }
 
-/// Connections are still taken, and are told of the end.
+/// Waits until new connections are accepted and closed after their first answer.
 fn wait_until_draining(server: &Server) {
     wait_until("the server stops", || {
         let response = server.get("/a");
@@ -284,7 +285,7 @@ fn wait_until_draining(server: &Server) {
     });
 }
 
-/// However many have been asked for: the last of those that are there is told of the end.
+/// However many are pipelined: the last of those received is answered with `Connection: close`.
 #[test]
 fn all_pipelined_requests_are_answered_while_the_server_stops() {
     for engine in engines() {
@@ -312,7 +313,7 @@ fn all_pipelined_requests_are_answered_while_the_server_stops() {
     }
 }
 
-/// The one that has rested longest is ended first, and there is time between.
+/// Idle connections are closed one after the other, the longest idle first.
 #[test]
 fn idle_connections_are_ended_one_after_the_other() {
     let site = site();
@@ -329,7 +330,7 @@ fn idle_connections_are_ended_one_after_the_other() {
         ends.push(began.elapsed());
     }
     assert_eq!(server.wait(), Some(0));
-    // A quarter of the grace time has eleven parts; each of the ten ends with one of them.
+    // The connections are closed over a quarter of the grace time, in eleven parts.
     let late = ends
         .iter()
         .filter(|at| **at > Duration::from_millis(400))

@@ -1,4 +1,4 @@
-//! Responses and log lines that say which cache knew what was needed.
+//! Cache results in responses and log lines.
 
 use std::fs;
 
@@ -35,7 +35,7 @@ fn responses_say_which_cache_answered_and_what_the_disk_took() {
             timing("/a", "Range: bytes=0-9"),
             "path;desc=hit, head;desc=miss, map;desc=hit"
         );
-        // Longer than what is mapped: a head was written for the first answer and goes with the second.
+        // Too long to be mapped: the head was rendered for the first answer and is reused for the second.
         assert!(timing("/long", "").contains("descriptor;desc=miss, disk;dur="));
         assert_eq!(
             timing("/long", ""),

@@ -1,4 +1,4 @@
-//! What the disk, the kernel and clients may do wrong to disk jobs, and what is left of the server.
+//! Faults of the disk, the kernel and clients during disk jobs, and the state of the server afterwards.
 
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
@@ -12,14 +12,14 @@ use super::harness::{
 };
 use super::slow_tree::{GOOD_LENGTH, SHORT_LENGTH, SMALL_LENGTH, SlowTree};
 
-/// Engines that never make the loop wait.
+/// Engines that never block the loop.
 const FREE_ENGINES: [&str; 2] = ["uring", "threads"];
 
 fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
 }
 
-/// Asks and does not wait for the answer.
+/// Sends a request without waiting for the answer.
 fn ask(server: &Server, path: &str) -> Client {
     let mut client = server.connect();
     client.send(get(path).as_bytes());
@@ -30,7 +30,7 @@ fn disk_number(server: &Server, name: &str) -> u64 {
     server.numbers()["disk"][name].as_u64().unwrap()
 }
 
-/// Starts a server that may not make a ring, as Docker's default profile has it.
+/// Starts a server that may not use io_uring, as under Docker's default profile.
 fn without_io_uring(site: &Site, words: &[&str]) -> Server {
     let refused = [(libc::SYS_io_uring_setup, vec![])];
     refusing(&refused, libc::EPERM, || Server::start(site, words))
@@ -58,7 +58,8 @@ fn where_io_uring_is_refused_threads_take_over_and_say_why() {
     );
 }
 
-/// Where a user may have no further thread, the kernel makes no worker for a ring, and every call through it fails.
+/// If a user may have no further thread, the kernel creates no worker for a ring, and every call through it
+/// fails.
 #[test]
 fn a_ring_that_makes_no_calls_is_not_taken() {
     if !is_root() {
@@ -67,7 +68,7 @@ fn a_ring_that_makes_no_calls_is_not_taken() {
     let site = Site::new();
     site.file("a", "fine");
     let program = unprivileged(&site).get_program().to_owned();
-    // Nobody else here is this user: the loop and one helper are all there may be.
+    // No other process has this user: the loop and one helper are the limit.
     let mut command = Command::new("prlimit");
     command.arg("--nproc=2:2").arg(program);
     command.args(["--listen", "127.0.0.1:0"]).arg(site.root());
@@ -80,7 +81,7 @@ fn a_ring_that_makes_no_calls_is_not_taken() {
     assert_eq!(server.get("/a").body, b"fine");
 }
 
-/// A file system that says nothing about itself, as one whose server is gone.
+/// A file system that does not answer statfs, as after its server has died.
 #[test]
 fn a_silent_file_system_holds_up_nobody_who_looks_elsewhere() {
     let site = Site::new();
@@ -127,7 +128,7 @@ fn a_job_that_never_ends_is_504_and_hits_go_on() {
             "3",
             "--disk-queue",
             "4",
-            // A hit is what need not be checked.
+            // So that hits need no revalidation.
             "--revalidate",
             "60s",
             "--server-timing",
@@ -135,7 +136,7 @@ fn a_job_that_never_ends_is_504_and_hits_go_on() {
         let server = tree.serve(engine, &words);
         let mut hot = server.connect();
         assert_eq!(hot.get("/hot/file", &[]).status, 200);
-        // Three that the disk never answers take all places; one is asked for twice.
+        // Three jobs that the disk never answers take all slots; one path is requested twice.
         let stuck = |index| format!("/cold/stuck{round}{index}");
         let mut waiting: Vec<Client> = [0, 1, 2, 2].map(|at| ask(&server, &stuck(at))).into();
         wait_until("they are at the disk", || tree.held_count() == 3);
@@ -156,12 +157,12 @@ fn a_job_that_never_ends_is_504_and_hits_go_on() {
             );
             assert_eq!(hot.get("/hot/file", &[]).status, 200);
         }
-        // The connection is good for another request, and what comes late is nobody's answer.
+        // The connection is usable for another request, and the late result is sent to nobody.
         let mut late = waiting.remove(0);
         late.send(get("/hot/file").as_bytes());
         let answer = late.response(Content::Expected).unwrap();
         assert_eq!(answer.body.len(), 1_024);
-        // What the one before it has waited is not said of it.
+        // The waiting time of the previous request is not attributed to this one.
         let timing = answer.field("server-timing").unwrap();
         assert!(!timing.contains("disk"), "{timing}");
         tree.release();
@@ -190,7 +191,7 @@ fn a_server_with_a_dead_disk_can_be_stopped() {
         wait_until("both are at the disk", || tree.held_count() >= before + 2);
         server.signal(Signal::TERM);
         wait_until("its port is free", || TcpStream::connect(address).is_err());
-        // The kernel keeps the process until its last call has come back.
+        // The kernel keeps the process until its last call has returned.
         tree.release();
         assert_eq!(server.wait(), Some(0), "{engine}");
     }
@@ -236,7 +237,7 @@ fn clients_that_leave_before_their_jobs_end_leave_nothing_behind() {
             disk_number(&server, "waiting") >= 30
         });
         for client in &clients {
-            // Without a word of farewell: one who closes well may still wait for the answer.
+            // Reset without a FIN: a client that closes its sending direction may still wait for the answer.
             let at_once = Some(std::time::Duration::ZERO);
             rustix::net::sockopt::set_socket_linger(client.stream(), at_once).unwrap();
         }
@@ -292,7 +293,7 @@ fn jobs_that_use_up_all_descriptors_are_503_and_nothing_breaks() {
         }
         drop(clients);
         assert!(served > 0, "{engine}");
-        // By a new connection: one that was idle meanwhile has given way.
+        // On a new connection: an idle one was closed meanwhile to make room.
         assert_eq!(server.get("/hot/file").status, 200, "{engine}");
         wait_until("descriptors are free again", || {
             server.get(&format!("/cold/small9{round}")).status == 200
@@ -319,8 +320,8 @@ fn what_is_let_go_of_is_closed_while_there_is_always_more_to_open() {
             let descriptors = format!("/proc/{}/fd", server.pid());
             std::fs::read_dir(descriptors).unwrap().count()
         };
-        // Twelve clients, each with its next request as soon as it is answered: four at the disk and
-        // the others in line, all the time.
+        // Twelve clients, each sending its next request once it is answered: four at the disk and the others
+        // queued, all the time.
         let most = std::thread::scope(|scope| {
             let clients: Vec<_> = (0..12)
                 .map(|client| {
@@ -342,12 +343,12 @@ fn what_is_let_go_of_is_closed_while_there_is_always_more_to_open() {
             }
             most
         });
-        // 72 files were opened; 8 are kept, 4 are being opened, a few are being closed.
+        // 72 files were opened; 8 are cached, 4 are being opened, a few are being closed.
         assert!(most < 60, "{engine}: {most} descriptors");
     }
 }
 
-/// The head of a long answer has gone when the disk fails: it is not completed, and others are served.
+/// The disk fails after the head of a long answer was sent: the answer is cut off, and others are served.
 #[test]
 fn an_answer_whose_disk_fails_half_way_is_not_completed() {
     let Some(tree) = SlowTree::mount() else {
@@ -357,7 +358,7 @@ fn an_answer_whose_disk_fails_half_way_is_not_completed() {
         let words = ["--send-timeout", "1s", "--disk-timeout", "1s"];
         let server = tree.serve(engine, &words);
         let mut hot = server.connect();
-        // One cannot be read any further, the other is never read any further.
+        // The first fails at a read, the second hangs in it.
         for kind in ["torn", "halted"] {
             let mut client = ask(&server, &format!("/cold/{kind}{round}"));
             let bytes = client.rest();
@@ -373,14 +374,14 @@ fn an_answer_whose_disk_fails_half_way_is_not_completed() {
             assert_eq!(hot.get("/hot/file", &[]).status, 200);
         }
         wait_until("the disk is idle", || {
-            // What could not be read is read once more, page by page.
+            // Failed pages are read again, page by page.
             tree.release();
             disk_number(&server, "depth") == 0
         });
     }
 }
 
-/// Where the root leads has to be seen before anything is answered, so that stands in no line.
+/// All answers depend on the target of the root's path, so that job skips the queue.
 #[test]
 fn a_root_is_switched_while_a_dead_disk_holds_all_places() {
     let site = Site::new();
@@ -413,8 +414,8 @@ fn a_root_is_switched_while_a_dead_disk_holds_all_places() {
         let next = site.beside("next");
         std::os::unix::fs::symlink(&releases, &next).unwrap();
         std::fs::rename(&next, &current).unwrap();
-        // Nothing of the new tree is known, and there is no place to look: that waits. But it is known
-        // which tree it is, and the log is written.
+        // Paths of the new tree are unknown, and all slots are taken: their requests wait. But the new root
+        // is known, and the log is written.
         let mut asked = ask(&server, "/a");
         wait_until("the root is switched", || {
             server.numbers()["freshness"]["root_switches"] == 1
@@ -431,8 +432,8 @@ fn a_root_is_switched_while_a_dead_disk_holds_all_places() {
     }
 }
 
-/// Standard error may be a pipe that nobody reads, and there is much to say: that takes one place, not those of
-/// others.
+/// Standard error may be a pipe without a reader, and there are many warnings: they take one slot, and no
+/// other job's.
 #[test]
 fn a_root_is_followed_and_the_log_written_while_nobody_reads_standard_error() {
     for engine in FREE_ENGINES {
@@ -441,7 +442,7 @@ fn a_root_is_followed_and_the_log_written_while_nobody_reads_standard_error() {
         let (current, log) = (site.beside("current"), site.beside("log"));
         std::os::unix::fs::symlink(site.root(), &current).unwrap();
         let (reader, writer) = std::io::pipe().unwrap();
-        // The pipe is full before the server begins.
+        // The pipe is full before the server starts.
         rustix::io::ioctl_fionbio(&writer, true).unwrap();
         while rustix::io::write(&writer, &[b'x'; 4_096]).is_ok() {}
         while rustix::io::write(&writer, b"x").is_ok() {}
@@ -450,12 +451,12 @@ fn a_root_is_followed_and_the_log_written_while_nobody_reads_standard_error() {
         command.args(["--listen", "127.0.0.1:0", "--disk", engine]);
         command.arg("--access-log").arg(&log).arg(&current);
         let mut server = Server::spawn_with_errors_to(&mut command, writer.into());
-        // Each of these is a line that nobody reads.
+        // Each of these causes a warning that nobody reads.
         for _ in 0..10 {
             server.signal(Signal::USR2);
             assert_eq!(server.get("/a").body, b"old");
         }
-        // The disk has nothing to do with that.
+        // The disk is not affected.
         wait_until("the disk is idle", || disk_number(&server, "depth") == 0);
         let (release, next) = (site.beside("release"), site.beside("next"));
         std::fs::create_dir(&release).unwrap();

@@ -1,4 +1,4 @@
-//! Files that are not as usual: long, empty, cut, growing, gone, special, not readable.
+//! Unusual files: long, empty, truncated, growing, removed, special, unreadable.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -15,10 +15,10 @@ use super::harness::{
     Client, Content, PATIENCE, Server, Site, engines, is_root, skip, unprivileged, wait_until,
 };
 
-/// More than any socket buffer takes.
+/// Exceeds every socket buffer.
 const LONG: usize = 24 << 20;
 
-/// A client that has the head of a long response and has read nothing of its content yet.
+/// A client that has received the head of a long response and has read no content yet.
 fn begun(server: &Server, path: &str) -> Client {
     let mut client = server.connect();
     client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
@@ -38,8 +38,8 @@ fn a_file_that_is_cut_while_it_is_sent_ends_that_connection_only() {
             .write(true)
             .open(site.path("long"))
             .unwrap();
-        // At the end of the largest folio: within one, the kernel zeroes the rest of it, also where
-        // it is on its way to the socket already.
+        // At the end of the largest folio: within a folio the kernel zeroes the rest, even if it is on its
+        // way to the socket already.
         file.set_len(4 << 20).unwrap();
         let received = client.rest();
         let head = received.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
@@ -157,7 +157,7 @@ fn several_ranges_are_the_bytes_they_name_from_maps_and_from_files() {
     }
 }
 
-/// 256 ranges of one byte cost 33 KB of part heads where nothing lies between that could be sent along instead.
+/// 256 ranges of one byte cost 33 KB of part heads if they are too far apart to be merged.
 #[test]
 fn an_answer_in_parts_is_never_much_longer_than_the_file() {
     let site = Site::new();
@@ -171,7 +171,7 @@ fn an_answer_in_parts_is_never_much_longer_than_the_file() {
     };
     #[rustfmt::skip]
     let cases = [
-        // path, distance, whether it is one part, bytes at most
+        // path, distance, whether merged into one part, maximum bytes
         ("/long",  2,     true,  511),
         ("/long",  100,   true,  25_501),
         ("/long",  1_500, false, 256 * 140),
@@ -190,7 +190,7 @@ fn an_answer_in_parts_is_never_much_longer_than_the_file() {
             assert_eq!(text.matches(&last).count(), 1);
         }
     }
-    // As zchunk asks: blocks with little between them come as they were asked for.
+    // As zchunk requests them: ranges with small gaps are not merged.
     let blocks: Vec<_> = (0..100)
         .map(|at| format!("{}-{}", at * 3_000, at * 3_000 + 2_990))
         .collect();
@@ -220,13 +220,13 @@ fn what_is_no_regular_file_is_not_there_and_stops_nobody() {
     }
 }
 
-/// Makes something that is no file.
+/// Creates a special file.
 fn special(site: &Site, name: &str, kind: FileType, device: u64) {
     let mode = Mode::from_raw_mode(0o644);
     rustix::fs::mknodat(CWD, site.path(name), kind, mode, device).unwrap();
 }
 
-/// What is told of the opens of these, whoever opens them. Finding them is no open.
+/// Watches these files for opens, by any process. A lookup is no open.
 fn opens_of(site: &Site, names: &[&str]) -> Inotify {
     let inotify = Inotify::init().unwrap();
     for name in names {
@@ -245,7 +245,8 @@ fn open_count(inotify: &mut Inotify) -> usize {
     }
 }
 
-/// Opening a FIFO lets its writer go on, whose data is lost then; opening a device does what its driver does.
+/// Opening a FIFO would release its writer, whose data is lost then; opening a device has side effects of its
+/// driver.
 #[test]
 fn what_is_no_regular_file_is_never_opened() {
     for engine in engines() {
@@ -256,7 +257,7 @@ fn what_is_no_regular_file_is_never_opened() {
             special(&site, name, FileType::Fifo, 0);
         }
         if is_root() {
-            // As /dev/null.
+            // The numbers of /dev/null.
             let null = rustix::fs::makedev(1, 3);
             special(&site, "device", FileType::CharacterDevice, null);
             names.push("device");
@@ -294,7 +295,7 @@ fn what_is_no_regular_file_is_never_opened() {
             assert_eq!((page.status, page.body), (200, b"page".to_vec()));
             assert_eq!(client.get("/d/", &[]).status, 200);
             assert_eq!(client.get("/", &[]).status, 200);
-            // Everything is looked at once more.
+            // SIGHUP: everything is revalidated.
             server.signal(rustix::process::Signal::HUP);
         }
         assert_eq!(open_count(&mut opens), 0, "{engine}");
@@ -343,7 +344,7 @@ fn a_fifo_that_takes_the_place_of_a_file_while_it_is_asked_for_is_not_opened() {
                 match client.get("/swapped", &[]) {
                     answer if answer.status == 404 => seen[0] += 1,
                     answer if answer.body == b"a file" => seen[1] += 1,
-                    // It was another each time that it was looked at.
+                    // The file differed at each look.
                     answer => assert_eq!(answer.status, 503, "{answer:?}"),
                 }
             }
@@ -354,7 +355,7 @@ fn a_fifo_that_takes_the_place_of_a_file_while_it_is_asked_for_is_not_opened() {
     }
 }
 
-/// `tar -xm` and parallel copies date files in the order in which they happen to write them.
+/// `tar -xm` and parallel copies write files, and so set mtimes, in any order.
 #[test]
 fn a_precompressed_file_may_be_a_moment_older_than_its_file() {
     for engine in engines() {
@@ -397,7 +398,7 @@ fn a_precompressed_file_may_be_a_moment_older_than_its_file() {
             (&outdated()["outdated"], &outdated()["outdated_example"]),
             (&1.into(), &"/b.js.gz".into())
         );
-        // Made anew.
+        // Compressed again.
         set("b.js.gz", date + second);
         assert_eq!(get("/b.js"), b"gz", "{engine}");
         wait_until("it is counted no more", || outdated()["outdated"] == 0);
@@ -425,8 +426,8 @@ fn a_file_that_may_not_be_read_is_403() {
     }
 }
 
-/// Who may not write a file is not told what of it is in memory, so windows are read before they are sent: once
-/// for a peer, however small the pieces are that it takes.
+/// The kernel does not tell residency to a user who may not write the file, so windows are read before they
+/// are sent: once per peer, however slowly it receives.
 #[test]
 fn a_slow_reader_of_a_foreign_file_has_each_window_read_once() {
     if !is_root() {
@@ -458,7 +459,7 @@ fn a_slow_reader_of_a_foreign_file_has_each_window_read_once() {
         });
     }
     let windows = (60 * piece.len() as u64).div_ceil(512 << 10);
-    // Its look-up, what lies in sockets, and the window that is read ahead.
+    // The lookup, data in sockets, and the window that is read ahead.
     let most = windows + 6;
     let jobs = jobs() - before;
     assert!(jobs <= most, "{jobs} jobs for {windows} windows");

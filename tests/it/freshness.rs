@@ -1,4 +1,4 @@
-//! The caches follow the disk, and no response is made of two versions.
+//! The caches follow the disk, and no response mixes two versions.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use super::harness::{Client, Response, Server, Site, Tags, engines, wait_out, wait_until};
 
-/// A version of a file: a length and one letter all over.
+/// A version of a file: its length and its repeated letter are its own.
 fn version(number: usize) -> Vec<u8> {
     let letter = b'a' + u8::try_from(number % 26).unwrap();
     vec![letter; 1_000 + 37 * (number % 50)]
 }
 
-/// The number that a whole body is of; `None` if it is of none or of two.
+/// Whether a body is wholly of one version.
 fn is_whole(body: &[u8]) -> bool {
     let uniform = body.windows(2).all(|pair| pair[0] == pair[1]);
     uniform && (0..1_300).any(|number| version(number) == body)
 }
 
-/// How long an entry is trusted here.
+/// `--revalidate` in these tests.
 const BOUND: Duration = Duration::from_millis(50);
 
-/// Asks once when an entry may be trusted no more.
+/// Sends one request after the entry has expired.
 fn becomes(client: &mut Client, path: &str, wanted: impl Fn(&Response) -> bool) {
     wait_out(BOUND);
     let response = client.get(path, &[]);
@@ -36,13 +36,13 @@ fn a_change_of_the_site_is_seen_within_the_bound() {
             .file("d/x", "x")
             .file("j.js", "plain")
             .file("j.js.br", "br-1");
-        // On a busy machine a check may take longer than what the last version is served meanwhile for.
+        // On a busy machine a revalidation may outlast `--stale`.
         let bound = ["--revalidate", "50ms", "--stale", "0"];
         let server = Server::start(&site, &[&["--disk", engine], &bound[..]].concat());
         let client = &mut server.connect();
         let says = |body: &'static str| move |response: &Response| response.body == body.as_bytes();
         let is = |status: u16| move |response: &Response| response.status == status;
-        // Asked for often enough to be mapped.
+        // Requested often enough to be mapped.
         for _ in 0..3 {
             assert_eq!(client.get("/a", &[]).body, b"one");
         }
@@ -56,7 +56,7 @@ fn a_change_of_the_site_is_seen_within_the_bound() {
         becomes(client, "/a", is(404));
         site.publish("a", "back");
         becomes(client, "/a", says("back"));
-        // A directory that gets an index, is renamed away, and becomes a file.
+        // A directory that gets an index, is renamed away, and is replaced by a file.
         becomes(client, "/d/", is(404));
         site.publish("d/index.html", "index");
         becomes(client, "/d/", says("index"));

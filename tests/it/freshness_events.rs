@@ -1,5 +1,5 @@
-//! Changes are seen by the next request where the kernel tells of them, and within `--revalidate` where
-//! nobody does.
+//! Changes are visible to the next request where the kernel reports them, and within `--revalidate` where no
+//! events arrive.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -12,16 +12,16 @@ use super::harness::{
     Client, Response, Server, Site, age, engines, is_root, unprivileged, wait_out,
 };
 
-/// How a server learns of changes, and what it promises.
+/// How a server learns of changes, and the promise that follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
-    /// By events: the next request sees them.
+    /// By events: visible to the next request.
     ByEvents,
-    /// By nobody: within 20 ms.
+    /// Without events: visible within 20 ms.
     Never,
 }
 
-/// How long an entry is trusted where nobody tells.
+/// `--revalidate` without events.
 const BOUND: Duration = Duration::from_millis(20);
 
 const MODES: [Told; 2] = [Told::ByEvents, Told::Never];
@@ -29,7 +29,7 @@ const MODES: [Told; 2] = [Told::ByEvents, Told::Never];
 impl Told {
     fn words(self) -> &'static [&'static str] {
         match self {
-            // So long that only an event can be the reason.
+            // So long that only an event can be the cause.
             Told::ByEvents => &["--revalidate", "1h"],
             Told::Never => &[
                 "--watch-directories",
@@ -42,7 +42,7 @@ impl Told {
         }
     }
 
-    /// Asks once: where no events come, when the bound has passed.
+    /// Sends one request: without events, after the entry has expired.
     fn expect(self, what: &str, client: &mut Client, ask: &Ask, wanted: &Want) {
         match self {
             Told::ByEvents => {}
@@ -88,7 +88,7 @@ fn write(directory: &Path, name: &str, bytes: &str) {
     age(&path, Duration::from_secs(3_600));
 }
 
-/// Moves one name of a directory over another.
+/// Renames one name over another in the same directory.
 fn rename(directory: &Path, from: &str, to: &str) {
     fs::rename(directory.join(from), directory.join(to)).unwrap();
 }
@@ -135,12 +135,12 @@ fn cases() -> Vec<Case> {
             fs::write(d.join("a"), "two").unwrap();
             fs::File::options().write(true).open(d.join("a")).unwrap().set_modified(modified).unwrap();
         }, Body("two")),
-        case("replaced with its twin", "a.js", BR, |d| { write(d, "a.js", "plain"); write(d, "a.js.br", "br"); }, Body("br"),
+        case("replaced with its variant", "a.js", BR, |d| { write(d, "a.js", "plain"); write(d, "a.js.br", "br"); }, Body("br"),
             |d| { publish(d, "a.js", "plain 2"); publish(d, "a.js.br", "br 2"); }, Body("br 2")),
-        case("replaced, its twin is older now", "a.js", BR, |d| { write(d, "a.js", "plain"); write(d, "a.js.br", "br"); }, Body("br"),
+        case("replaced, its variant is older now", "a.js", BR, |d| { write(d, "a.js", "plain"); write(d, "a.js.br", "br"); }, Body("br"),
             |d| { fs::write(d.join("new"), "plain 2").unwrap(); rename(d, "new", "a.js"); }, Body("plain 2")),
-        case("a twin appears", "a.js", GZIP, |d| write(d, "a.js", "plain"), Body("plain"), |d| fs::write(d.join("a.js.gz"), "gz").unwrap(), Body("gz")),
-        case("a twin goes", "a.js", GZIP, |d| { write(d, "a.js", "plain"); write(d, "a.js.gz", "gz"); }, Body("gz"), |d| fs::remove_file(d.join("a.js.gz")).unwrap(), Body("plain")),
+        case("a variant appears", "a.js", GZIP, |d| write(d, "a.js", "plain"), Body("plain"), |d| fs::write(d.join("a.js.gz"), "gz").unwrap(), Body("gz")),
+        case("a variant is removed", "a.js", GZIP, |d| { write(d, "a.js", "plain"); write(d, "a.js.gz", "gz"); }, Body("gz"), |d| fs::remove_file(d.join("a.js.gz")).unwrap(), Body("plain")),
         case("deleted", "a", &[], |d| write(d, "a", "one"), Body("one"), |d| fs::remove_file(d.join("a")).unwrap(), Status(404)),
         case("created", "a", &[], |_| (), Status(404), |d| write(d, "a", "one"), Body("one")),
         case("created by rename", "a", &[], |_| (), Status(404), |d| publish(d, "a", "one"), Body("one")),
@@ -207,7 +207,7 @@ fn every_change_is_seen_when_it_was_promised() {
     }
 }
 
-/// A server that may not read everything, also where we may.
+/// A server without root's permission to read everything.
 fn serve_unprivileged(site: &Site, words: &[&str]) -> Server {
     if !is_root() {
         return Server::start(site, words);
@@ -250,7 +250,8 @@ fn a_file_that_may_no_longer_be_read_is_refused() {
     }
 }
 
-/// It was remembered with one name, and is written to through one that no watched directory has.
+/// The file was cached with one name, and is written to through another one outside of all watched
+/// directories.
 #[test]
 fn a_file_that_got_another_name_is_not_said_to_be_unchanged() {
     for engine in engines() {
@@ -321,11 +322,11 @@ fn what_is_watched_is_never_looked_at_without_a_change() {
         assert_eq!((count("misses"), count("expired")), (misses, expired));
         let page = String::from_utf8(server.get("/status").body).unwrap();
         assert!(page.contains("The next request sees every change"));
-        // A change beside them touches none of them.
+        // A change elsewhere invalidates none of them.
         site.publish("d/unasked", "x");
         ask(&mut client);
         assert_eq!(count("hits"), hits + 804, "{engine}");
-        // A change of one touches that one.
+        // A change of one invalidates that one.
         site.publish("d/long", "short");
         ask(&mut client);
         assert_eq!(count("hits"), hits + 807, "{engine}");
@@ -333,7 +334,7 @@ fn what_is_watched_is_never_looked_at_without_a_change() {
     }
 }
 
-/// Says that it is over when it is dropped.
+/// Sets the flag when dropped.
 struct Ends<'a>(&'a AtomicBool);
 
 impl Drop for Ends<'_> {
@@ -342,7 +343,7 @@ impl Drop for Ends<'_> {
     }
 }
 
-/// Far more events than are read at a time, and others that never end while they are taken in.
+/// Far more events than one read returns, and an endless stream of others meanwhile.
 #[test]
 fn many_changes_at_once_are_all_seen_and_endless_ones_hold_nothing_up() {
     let site = Site::new();
@@ -374,7 +375,7 @@ fn many_changes_at_once_are_all_seen_and_endless_ones_hold_nothing_up() {
                 fs::remove_file(busy.join("scratch")).unwrap();
             }
         });
-        // Also where an answer is not the wanted one.
+        // Set even if an answer is wrong.
         let _ends = Ends(&is_over);
         for name in &names {
             publish(&site.root(), name, "newer");

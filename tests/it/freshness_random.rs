@@ -1,4 +1,4 @@
-//! Whatever is done to a tree, the next request sees it: random changes against the file system itself.
+//! The next request sees any change of the tree: random changes, compared with the file system itself.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,7 +9,7 @@ use super::harness::{Server, Site, engines};
 const NAMES: [&str; 3] = ["a", "b", "c"];
 const ROUND_COUNT: usize = 2_000;
 
-/// xorshift64*: the seed makes the run.
+/// xorshift64*: the seed determines the run.
 struct Random(u64);
 
 impl Random {
@@ -21,19 +21,19 @@ impl Random {
         usize::try_from(high).unwrap() % count
     }
 
-    /// One to three names.
+    /// A random path of one to three names.
     fn path(&mut self) -> String {
         let names: Vec<&str> = (0..=self.below(3)).map(|_| NAMES[self.below(3)]).collect();
         names.join("/")
     }
 }
 
-/// Does something to a tree. Much of it is refused, which is no change.
+/// Makes a random change. Many fail, which is no change.
 fn change(root: &Path, random: &mut Random, round: usize) -> String {
     let (one, other) = (random.path(), random.path());
     let (from, to): (PathBuf, PathBuf) = (root.join(&one), root.join(&other));
     let new = root.join("new~");
-    // Left where the last rename was refused.
+    // Left over if the last rename failed.
     let _ = fs::remove_file(&new);
     match random.below(9) {
         0 => {

@@ -1,4 +1,4 @@
-//! The root follows its path, and what happens when the kernel loses events or gives no watches.
+//! The root follows its path; lost events and missing watches.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,10 +11,10 @@ use super::harness::{
 };
 use super::slow_tree::SlowTree;
 
-/// How long an entry is trusted where nobody tells of changes.
+/// `--revalidate` in these tests.
 const BOUND: Duration = Duration::from_millis(20);
 
-/// How the root is reached, and what makes its path lead to another release.
+/// How the root is reached, and how its path is switched to another release.
 type Way = (&'static str, fn(&Path), fn(&Path, &str));
 
 fn swap(link: &Path, target: &str) {
@@ -41,7 +41,7 @@ const WAYS: [Way; 8] = [
         |d, to| { fs::remove_dir_all(d.join("releases/1")).unwrap(); make_again(&d.join("releases/1"), &d.join("releases").join(to)); }),
 ];
 
-/// Makes a directory and moves into it what is in another.
+/// Creates a directory and moves the content of another into it.
 fn make_again(directory: &Path, from: &Path) {
     fs::create_dir(directory).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -197,7 +197,7 @@ fn lost_events_have_everything_looked_at_again() {
             assert_eq!(client.get(&format!("/{name}"), &[]).body, b"before");
         }
         server.signal(rustix::process::Signal::STOP);
-        // Two names in turn, because equal events in a row are told once.
+        // Two alternating names, because the kernel merges equal consecutive events.
         for _ in 0..queue / 2 {
             for name in ["x", "y"] {
                 fs::write(site.root().join("d0").join(name), "").unwrap();
@@ -220,7 +220,7 @@ fn lost_events_have_everything_looked_at_again() {
         }
         let numbers = &server.numbers()["freshness"];
         assert!(numbers["overflows"].as_u64().unwrap() >= 1, "{numbers}");
-        // And events are told as before.
+        // Events are reported again.
         site.publish(&names[0], "once more");
         assert_eq!(
             client.get(&format!("/{}", names[0]), &[]).body,
@@ -229,7 +229,7 @@ fn lost_events_have_everything_looked_at_again() {
     }
 }
 
-/// Files in many directories, of which not all can be watched, change and are seen to.
+/// Files in many directories, of which not all can be watched, change, and the changes are seen.
 fn some_are_polled(site: &Site, server: &Server) {
     let mut client = server.connect();
     let names: Vec<String> = (0..20).map(|number| format!("d{number}/a")).collect();
@@ -277,7 +277,7 @@ fn what_is_too_much_to_be_watched_is_looked_at_again() {
 
 #[test]
 fn watches_that_the_kernel_refuses_are_done_without() {
-    // A user namespace has limits of its own, so that nobody else is disturbed.
+    // A user namespace has limits of its own, so that no other process is affected.
     let limit = "echo 10 > /proc/sys/user/max_inotify_watches";
     let inside = |script: &str| {
         let mut command = Command::new("unshare");
@@ -332,7 +332,7 @@ fn a_file_system_that_tells_nothing_is_polled() {
             client.get("/hot/file", &[]);
             checks() > 1
         });
-        // What was counted before is not counted twice.
+        // Nothing is counted twice.
         let numbers = &server.numbers()["freshness"];
         assert_eq!(numbers["polled_entries"], 1, "{numbers}");
     }
@@ -349,7 +349,7 @@ fn what_is_sent_after_a_change_is_answered_from_it_whatever_came_before() {
             site.publish("a", &old);
             client.send(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
             site.publish("a", &new);
-            // The server may be anywhere in the first request by now.
+            // The server may be anywhere in the first request now.
             client.send(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /a HTTP/1.1\r\nHost: x\r\n\r\n");
             let mut next = || client.response(Content::Expected).unwrap().body;
             let first = next();

@@ -1,12 +1,11 @@
-//! What was replaced or removed is let go of: its room goes to others, and its blocks back to the file
-//! system.
+//! Replaced and removed files are released: their space in the caches, and their blocks on the file system.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 
 use super::harness::{Client, Server, Site, engines, wait_until};
 
-/// Copied, mapped, and sent from its descriptor.
+/// Files that are copied, mapped, and sent from their descriptor.
 const FILES: [(&str, usize); 3] = [("copied", 1_000), ("mapped", 10_000), ("long", 100_000)];
 
 fn fill(directory: &std::path::Path) {
@@ -16,7 +15,7 @@ fn fill(directory: &std::path::Path) {
     }
 }
 
-/// Files without a name that a process holds open or mapped.
+/// Unlinked files that a process holds open or mapped.
 fn held_without_a_name(server: &Server) -> Vec<String> {
     let process = format!("/proc/{}", server.pid());
     let open = fs::read_dir(format!("{process}/fd")).unwrap();
@@ -125,7 +124,7 @@ fn a_release_that_is_served_no_more_is_let_go_of() {
     assert_eq!(freshness["watched_files"], 2, "{freshness}");
 }
 
-/// What takes the place of a file takes its place in the caches as well.
+/// The new version of a file replaces the old one in the caches.
 #[test]
 fn a_publish_of_all_leaves_the_caches_as_full_of_use_as_they_were() {
     let site = Site::new();

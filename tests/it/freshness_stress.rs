@@ -1,4 +1,4 @@
-//! Thousands of changes, each followed by a request, while other clients hammer.
+//! Thousands of changes, each followed by a request, while other clients send requests continuously.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -6,32 +6,31 @@ use std::time::{Duration, Instant};
 
 use super::harness::{Client, Server, Site, Tags, engines, not_beside_others};
 
-/// Rename, then GET: ten thousand over the engines,
+/// Rename, then GET: ten thousand over all engines,
 const PUBLISH_COUNTS: [usize; 3] = [5_000, 3_000, 2_000];
-/// save on a machine that is too busy for that: as many as it can do in this time, and no fewer than these.
+/// except on a busy machine: as many as it can do in this time, and no fewer than these.
 const PUBLISHING_MAX: Duration = Duration::from_secs(40);
 const PUBLISH_COUNT_MIN: usize = 300;
-/// The same with edits in place, with each engine.
+/// The same with edits in place, for each engine.
 const EDIT_COUNT: usize = 600;
 
-/// The content of a version: its number over and over, so that another length or another number
-/// anywhere in it shows.
+/// The content of a version: its number repeated, so that any mixture and any wrong length is detected.
 fn version(number: usize) -> Vec<u8> {
     format!("{number:07}\n")
         .repeat(20 + number % 90)
         .into_bytes()
 }
 
-/// The number of the version that a body is of, if it is of one and whole.
+/// The number of the version, if the body is one whole version.
 fn number_of(body: &[u8]) -> Option<usize> {
     let number = std::str::from_utf8(body.get(..7)?).ok()?.parse().ok()?;
     (version(number) == body).then_some(number)
 }
 
-/// What another client asks for, and what it may get.
+/// What a background client requests, and which versions are correct.
 struct Hammer {
     path: &'static str,
-    /// No version is older than this, since the change to it has returned.
+    /// The oldest version allowed, since the change to it has returned.
     at_least: fn(&Published) -> u64,
 }
 
@@ -41,8 +40,8 @@ struct Published {
     b: AtomicU64,
 }
 
-/// Asks for one file until it is over: every answer is wholly of one version, no older than the last
-/// that was published before it was asked for.
+/// Requests one file until the test ends: every answer is one whole version, no older than the last one
+/// published before the request.
 fn hammer(server: &Server, published: &Published, hammer: &Hammer, is_over: &AtomicBool) -> u64 {
     let mut client = server.connect();
     let tags = Tags::default();
@@ -95,7 +94,7 @@ fn ten_thousand_publishes_are_seen_by_the_next_request_whoever_else_asks() {
                 };
                 site.publish(name, version(number));
                 last.store(number as u64, Ordering::Release);
-                // Some on a connection that is made after the change.
+                // Some on a connection made after the change.
                 let mut fresh: Client;
                 let client = match number % 8 {
                     0 | 1 => {
@@ -127,8 +126,8 @@ fn edits_in_place_are_seen_by_the_next_request_whoever_else_asks() {
                 scope.spawn(|| {
                     let mut client = server.connect();
                     while !is_over.load(Ordering::Relaxed) {
-                        // While it is written, it goes out as it is found: no further than it was
-                        // announced, and the connection ends where it falls short.
+                        // A file being written is sent as found: up to the announced length, and if it turns
+                        // out shorter the connection is closed.
                         client.send(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
                         if client.response(super::harness::Content::Expected).is_none() {
                             client = server.connect();
@@ -138,7 +137,8 @@ fn edits_in_place_are_seen_by_the_next_request_whoever_else_asks() {
             }
             let mut client = server.connect();
             for number in 1..=EDIT_COUNT {
-                // In two writes, cut first; or over what is there, where that is no longer.
+                // In two writes after truncation; or overwritten in place, where the new content is no
+                // shorter.
                 let bytes = version(number);
                 match number % 2 {
                     0 => fs::write(site.path("a"), &bytes).unwrap(),
@@ -164,7 +164,7 @@ fn edits_in_place_are_seen_by_the_next_request_whoever_else_asks() {
     }
 }
 
-/// With nobody to tell, staleness is bounded by `--revalidate`: here by every request.
+/// Without events staleness is bounded by `--revalidate`: here every request revalidates.
 #[test]
 fn without_events_publishes_are_seen_within_the_bound() {
     let _alone = not_beside_others();

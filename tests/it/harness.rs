@@ -19,10 +19,10 @@ mod client;
 
 pub use client::{Client, Content, Response, Tags};
 
-/// How long anything may take before a test gives up on it.
+/// Deadline of everything that a test waits for.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Says that a test cannot run here; where everything must run, that is a failure.
+/// Reports that a test cannot run here; a failure where all tests must run.
 pub fn skip(reason: &str) {
     assert!(
         std::env::var("CI").as_deref() != Ok("true"),
@@ -40,15 +40,15 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Waits until a bound on staleness has passed that begins now. A request that is sent after that gets what is
-/// there now, at the first try: the bound is tested whatever else the machine does.
+/// Waits until a bound on staleness that starts now has passed. A request sent after that must see the
+/// current state at the first try: so the bound is tested independently of the machine's load.
 pub fn wait_out(bound: Duration) {
     let since = Instant::now();
     wait_until("the bound has passed", || since.elapsed() >= bound);
 }
 
-/// Runs `work` on a thread for which some system calls fail with `errno`, also in what it starts. A call
-/// without rules always fails; with rules, where its arguments match one of them.
+/// Runs `work` on a thread where some system calls fail with `errno`, in its children too. A call without
+/// rules always fails; with rules, if its arguments match one of them.
 pub fn refusing<T: Send>(
     calls: &[(i64, Vec<SeccompRule>)],
     errno: i32,
@@ -68,18 +68,18 @@ pub fn refusing<T: Send>(
     })
 }
 
-/// Keeps tests apart that use all of the machine and tests that count what gets done in a time.
+/// A lock that separates tests that load the machine from tests that count progress in a given time.
 pub fn not_beside_others() -> MutexGuard<'static, ()> {
     static BUSY: Mutex<()> = Mutex::new(());
     BUSY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The engines that every test can be run with.
+/// The engines for tests that run with each.
 pub fn engines() -> &'static [&'static str] {
     &["uring", "threads", "blocking"]
 }
 
-/// A document root in a temporary directory, and a place beside it.
+/// A document root in a temporary directory, and a directory beside it.
 pub struct Site {
     directory: TempDir,
 }
@@ -102,14 +102,14 @@ impl Site {
         self.directory.path().join(name)
     }
 
-    /// A path below the root; its directories are made.
+    /// A path below the root; creates its directories.
     pub fn path(&self, name: &str) -> PathBuf {
         let path = self.root().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         path
     }
 
-    /// Writes a file that was last changed an hour ago.
+    /// Writes a file with an mtime an hour ago.
     pub fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> &Site {
         let path = self.path(name);
         fs::write(&path, bytes).unwrap();
@@ -117,7 +117,7 @@ impl Site {
         self
     }
 
-    /// Publishes a file by rename, dated now.
+    /// Publishes a file by rename, with the current mtime.
     pub fn publish(&self, name: &str, bytes: impl AsRef<[u8]>) {
         let path = self.path(name);
         let new = path.with_extension("new~");
@@ -126,9 +126,9 @@ impl Site {
     }
 }
 
-/// The program as nobody, who owns no file of a site. Takes root.
+/// The program as user nobody, who owns no file of a site. Requires root.
 pub fn unprivileged(site: &Site) -> Command {
-    // It may lie where nobody else may go.
+    // The build directory may be inaccessible to other users.
     let program = site.beside("spede");
     fs::copy(env!("CARGO_BIN_EXE_spede"), &program).unwrap();
     let everybody = fs::Permissions::from_mode(0o755);
@@ -144,7 +144,7 @@ pub fn age(path: &Path, ago: Duration) {
     file.set_modified(SystemTime::now() - ago).unwrap();
 }
 
-/// A running server; ended, and looked at for panics, when dropped.
+/// A running server; stopped, and checked for panics, when dropped.
 pub struct Server {
     child: Child,
     address: Option<SocketAddr>,
@@ -153,24 +153,24 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the program on a port of the kernel's choice and waits until it listens.
+    /// Starts the program on a port chosen by the kernel and waits until it listens.
     pub fn start(site: &Site, words: &[&str]) -> Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_spede"));
         command.args(["--listen", "127.0.0.1:0"]).args(words);
         Server::spawn(command.arg(site.root()))
     }
 
-    /// Starts a command that becomes the program.
+    /// Starts a command that executes the program.
     pub fn spawn(command: &mut Command) -> Server {
         Server::spawn_with(command, Stdio::null(), Stdio::piped())
     }
 
-    /// Starts a command that becomes the program, with something else as its standard error.
+    /// The same with another standard error.
     pub fn spawn_with_errors_to(command: &mut Command, errors: Stdio) -> Server {
         Server::spawn_with(command, Stdio::null(), errors)
     }
 
-    /// Starts the program on a socket that listens already, as a service manager does.
+    /// Starts the program with a listening socket, as a service manager does.
     pub fn inherit(site: &Site, listener: &TcpListener, words: &[&str]) -> Server {
         let script = r#"exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@""#;
         let mut command = Command::new("sh");
@@ -202,7 +202,7 @@ impl Server {
             start().0 || child.try_wait().unwrap().is_some()
         });
         if child.try_wait().unwrap().is_some() {
-            // Its last words are all there when the pipes are at their end.
+            // All output is there when the pipes are at their end.
             gatherers.for_each(|all| all.join().unwrap());
         }
         let lines: Vec<String> = start().1.lines().map(str::to_owned).collect();
@@ -218,33 +218,33 @@ impl Server {
         }
     }
 
-    /// What it said at start.
+    /// Its start lines.
     pub fn lines(&self) -> &[String] {
         &self.lines
     }
 
-    /// What it said to standard error so far.
+    /// Its standard error so far.
     pub fn errors(&self) -> String {
         self.errors.lock().unwrap().clone()
     }
 
-    /// Where it listens.
+    /// Its first address.
     pub fn address(&self) -> SocketAddr {
         self.address
             .unwrap_or_else(|| panic!("no address in {:?}", self.lines))
     }
 
-    /// Its process.
+    /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// A connection to it.
+    /// Connects to it.
     pub fn connect(&self) -> Client {
         Client::connect(self.address())
     }
 
-    /// One GET on a connection of its own.
+    /// Sends one GET on a new connection.
     pub fn get(&self, path: &str) -> Response {
         self.connect().get(path, &[])
     }
@@ -255,7 +255,7 @@ impl Server {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    /// Waits for its end and gives the exit code.
+    /// Waits for its end and returns the exit code.
     pub fn wait(&mut self) -> Option<i32> {
         let mut status = None;
         wait_until("the server ends", || {
@@ -265,7 +265,7 @@ impl Server {
         status.and_then(|status| status.code())
     }
 
-    /// Whether it has ended by now.
+    /// Whether it has exited.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
@@ -276,7 +276,7 @@ impl Server {
         serde_json::from_slice(&response.body).unwrap()
     }
 
-    /// Processor time that it has used, in ticks of 10 ms.
+    /// Processor time used, in ticks of 10 ms.
     pub fn ticks(&self) -> u64 {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
         let fields = stat.rsplit(')').next().unwrap();
@@ -297,7 +297,7 @@ impl Drop for Server {
             if began.elapsed() > PATIENCE {
                 let _ = self.child.kill();
             }
-            // A call that a file system of a test holds back outlives even that.
+            // A call held by a FUSE file system of a test outlives even SIGKILL.
             if began.elapsed() > 2 * PATIENCE {
                 break;
             }
@@ -324,7 +324,7 @@ fn gather(mut from: impl Read + Send + 'static, into: Arc<Mutex<String>>) -> Joi
     })
 }
 
-/// Whether we are root, who may do everything.
+/// Whether the tests run as root, without permission checks.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }

@@ -1,4 +1,4 @@
-//! Older kernels, imitated by refusing what they do not have.
+//! Older kernels, simulated by refusing the calls that they lack.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use seccompiler::{
 
 use super::harness::{Server, Site, refusing, wait_until};
 
-/// What came with which version: `cachestat` 6.5, PAGEMAP_SCAN 6.7, MADV_POPULATE_READ 5.14.
+/// System calls by version: `cachestat` 6.5, PAGEMAP_SCAN 6.7, MADV_POPULATE_READ 5.14.
 const CACHESTAT: i64 = 451;
 const PAGEMAP_SCAN: u64 = 0xc060_6610;
 
@@ -19,7 +19,7 @@ fn argument(place: u8, value: u64) -> Vec<Rule> {
     vec![Rule::new(vec![is_it]).unwrap()]
 }
 
-/// Serves with what Linux 5.8 has, or 6.1.
+/// A server limited to the calls of Linux 5.8, or 6.1.
 fn serve(site: &Site, version: &str) -> Server {
     let populate = u64::from(libc::MADV_POPULATE_READ.unsigned_abs());
     let mut lacking = vec![
@@ -92,7 +92,7 @@ fn an_older_kernel_serves_the_same_and_rested_files_without_the_disk() {
 }
 
 /// The second request for a short file comes before it is mapped, or long after its pages were read: it does
-/// not wait for the disk where the kernel does not say whether they are there.
+/// not wait for the disk if the kernel cannot report residency.
 #[test]
 fn the_second_request_for_a_short_file_does_not_wait_where_the_kernel_does_not_say() {
     let site = Site::new();

@@ -1,4 +1,4 @@
-//! Addresses: what is listened on, and what a person at the machine may click.
+//! Listening addresses, and the URLs in the start lines.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::process::Command;
@@ -7,7 +7,7 @@ use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule}
 
 use super::harness::{Client, Server, Site, refusing};
 
-/// Does something where there is no IPv6, as with `ipv6.disable=1`.
+/// Runs `work` without IPv6, as with `ipv6.disable=1`.
 fn without_ipv6<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     let family = u64::try_from(libc::AF_INET6).unwrap();
     let is_ipv6 = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, family);
@@ -21,14 +21,14 @@ fn command(site: &Site, words: &[&str]) -> Command {
     command
 }
 
-/// The URLs of the start lines that begin like this.
+/// The URLs of the start lines with this prefix.
 fn urls(server: &Server, start: &str) -> Vec<String> {
     let lines = server.lines().iter();
     let urls = lines.filter_map(|line| line.strip_prefix(start)?.strip_prefix(" http://"));
     urls.map(str::to_owned).collect()
 }
 
-/// Whether each of them can be clicked: asks there, as a browser would.
+/// Checks that each URL works, with the request of a browser.
 fn check(urls: &[String], path: &str) {
     assert!(urls[0].starts_with("localhost:"), "{urls:?}");
     for url in urls {

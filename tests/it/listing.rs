@@ -1,4 +1,4 @@
-//! Pages that list a directory: only where they were asked for, and only what may be seen.
+//! Directory listings: only if enabled, and only names that are served.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -21,7 +21,7 @@ fn site() -> Site {
     site
 }
 
-/// The addresses that a page links to, as they stand in it.
+/// The links of a page, unchanged.
 fn links(page: &str) -> Vec<String> {
     page.split("href=\"")
         .skip(1)
@@ -80,19 +80,19 @@ fn a_listing_shows_what_is_there_now() {
     }
 }
 
-/// What is told of the opens of a directory.
+/// Watches a directory for opens.
 fn opens_of(directory: &Path) -> Inotify {
     let inotify = Inotify::init().unwrap();
     inotify.watches().add(directory, WatchMask::OPEN).unwrap();
     inotify
 }
 
-/// How often it was opened since the last time.
+/// Number of opens since the last call.
 fn open_count(inotify: &mut Inotify) -> usize {
     let mut count = 0;
     let mut buffer = [0; 65_536];
     while let Ok(events) = inotify.read_events(&mut buffer) {
-        // Those of files in it have names.
+        // Events of files in it have names.
         count += events.filter(|event| event.name.is_none()).count();
     }
     count
@@ -158,13 +158,13 @@ fn links_are_shown_as_what_they_lead_to_or_not_at_all() {
             page.contains("./to-directory/\">to-directory/</a></td><td></td>"),
             "{page}"
         );
-        // What they lead to lies elsewhere and changes there.
+        // The target of a link lies and changes elsewhere.
         std::fs::write(site.path("target"), "longer than it was").unwrap();
         assert!(text(&server, "/d/").contains("to-file</a></td><td>18</td>"));
     }
 }
 
-/// So many names that the page is longer than what a socket takes.
+/// Creates so many names that the page exceeds a socket buffer.
 fn many(site: &Site) -> usize {
     let long = "x".repeat(120);
     for number in (0..12_000).rev() {
@@ -198,7 +198,7 @@ fn all_who_ask_for_a_directory_share_one_page_that_is_made_once_a_change() {
         let length = page.body.len() as u64;
         assert!(length > 3 << 20, "{length}");
         assert_eq!(page.field("vary"), None);
-        // They take the head and nothing else.
+        // They read the head and nothing else.
         let mut clients: Vec<_> = (0..300).map(|_| server.connect()).collect();
         for (number, client) in clients.iter_mut().enumerate() {
             let path = ["/many/", "//many//", "/many/.", "/%6dany/?C=N"][number % 4];
@@ -218,7 +218,7 @@ fn all_who_ask_for_a_directory_share_one_page_that_is_made_once_a_change() {
         let mut last = clients.pop().unwrap();
         drop(clients);
         assert_eq!(last.response(Content::Expected).unwrap().body, page.body);
-        // A change of a name, and one of a length.
+        // A new name, and a new length.
         for (bytes, row) in [("", "0"), ("12345", "5")] {
             std::fs::write(site.path("many/new"), bytes).unwrap();
             for _ in 0..2 {
@@ -227,7 +227,7 @@ fn all_who_ask_for_a_directory_share_one_page_that_is_made_once_a_change() {
             }
             assert_eq!(open_count(&mut opens), 1, "{engine}");
         }
-        // An index takes the place of the list, and gives it back.
+        // An index file replaces the listing, until it is removed.
         site.file("many/index.html", "the index");
         assert_eq!(server.get("/many/").body, b"the index");
         assert_eq!(server.get("//many/").body, b"the index");
@@ -238,7 +238,7 @@ fn all_who_ask_for_a_directory_share_one_page_that_is_made_once_a_change() {
     }
 }
 
-/// The date of a directory changes with what is in it, of which nothing is told where it is listed.
+/// The date of a subdirectory changes with its content, without an event in the listed directory.
 #[test]
 fn the_date_of_a_directory_is_seen_within_the_bound() {
     let site = site();

@@ -1,7 +1,7 @@
-//! A file system of our own (FUSE) whose files change, and which can be slow, fail, or not answer at all.
+//! A FUSE file system with changing files, which can be slow, fail, or hang.
 //!
-//! It holds `file0` to `file99`, all of the same content, that of the current version. The kernel remembers
-//! nothing of it but pages, so each look at it is an operation.
+//! It holds `file0` to `file99`, all with the content of the current version. The kernel caches only pages of
+//! it, so each lookup is an operation.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -18,25 +18,25 @@ use super::fuse::attributes;
 use super::harness::Server;
 use super::mounted::{Held, Mounted};
 
-/// Files.
+/// Number of files.
 const COUNT: u64 = 100;
 const ROOT: u64 = 1;
 /// The inode of `file0`.
 const FIRST: u64 = 100;
 
-/// What a test sets.
+/// State set by a test.
 #[derive(Default)]
 struct State {
     version: AtomicU64,
-    /// How long each operation takes.
+    /// Duration of each operation.
     delay_ms: AtomicU64,
     is_frozen: AtomicBool,
-    /// What did not answer, until it does again.
+    /// Operations without an answer while it hangs.
     held: Held,
     is_failing: AtomicBool,
 }
 
-/// The content of a version; each is of another length.
+/// The content of a version; lengths differ.
 pub fn content(version: u64) -> Vec<u8> {
     let line = format!("version {version}\n");
     line.repeat(20 + usize::try_from(version).unwrap())
@@ -46,7 +46,7 @@ pub fn content(version: u64) -> Vec<u8> {
 struct Tree(Arc<State>);
 
 impl Tree {
-    /// Does something when the file system answers: with what is so then.
+    /// Answers an operation with the state at the time of the answer.
     fn answer(&self, work: impl FnOnce(Result<u64, Errno>) + Send + 'static) {
         let state = Arc::clone(&self.0);
         let delay = Duration::from_millis(state.delay_ms.load(Ordering::Acquire));
@@ -149,12 +149,12 @@ pub struct LiveTree {
 }
 
 impl LiveTree {
-    /// Mounts it, where that can be done.
+    /// Mounts it, if FUSE is available.
     pub fn mount() -> Option<LiveTree> {
         LiveTree::mount_in(None)
     }
 
-    /// The same in this directory.
+    /// The same at this directory.
     pub fn mount_at(directory: &Path) -> Option<LiveTree> {
         LiveTree::mount_in(Some(directory))
     }
@@ -165,33 +165,33 @@ impl LiveTree {
         Some(LiveTree { mounted, state })
     }
 
-    /// Serves it.
+    /// Starts a server on it.
     pub fn serve(&self, engine: &str, words: &[&str]) -> Server {
         self.mounted.serve(engine, words)
     }
 
-    /// Has all files be of a version from now on.
+    /// Switches all files to a version.
     pub fn publish(&self, version: u64) {
         self.state.version.store(version, Ordering::Release);
     }
 
-    /// Has each operation take so long.
+    /// Sets the duration of each operation.
     pub fn set_delay(&self, delay: Duration) {
         let ms = u64::try_from(delay.as_millis()).unwrap();
         self.state.delay_ms.store(ms, Ordering::Release);
     }
 
-    /// Has every operation fail, or none.
+    /// Makes every operation fail, or none.
     pub fn set_failing(&self, is_failing: bool) {
         self.state.is_failing.store(is_failing, Ordering::Release);
     }
 
-    /// Answers nothing from now on.
+    /// Stops answering.
     pub fn freeze(&self) {
         self.state.is_frozen.store(true, Ordering::Release);
     }
 
-    /// Answers again, first what was asked meanwhile.
+    /// Answers again, waiting operations first.
     pub fn thaw(&self) {
         self.state.is_frozen.store(false, Ordering::Release);
         self.state.held.release();

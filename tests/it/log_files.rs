@@ -1,5 +1,5 @@
-//! Whatever the access log is written to: the server starts, serves and ends, loses nothing that it need not,
-//! and says what it loses.
+//! Destinations of the access log: with any of them the server starts, serves and ends, loses no line without
+//! need, and reports lost lines.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -14,7 +14,7 @@ use rustix::process::Signal;
 
 use super::harness::{Server, Site, engines, is_root, skip, wait_until};
 
-/// Somebody else, as the kernel sees it.
+/// The user nobody.
 const NOBODY: u32 = 65_534;
 
 fn site() -> Site {
@@ -41,7 +41,7 @@ fn with_log(site: &Site, engine: &str, log: &Path) -> Server {
     )
 }
 
-/// A reader of a FIFO that never waits.
+/// A non-blocking reader of a FIFO.
 fn reader(path: &Path) -> File {
     File::options()
         .read(true)
@@ -50,7 +50,7 @@ fn reader(path: &Path) -> File {
         .unwrap()
 }
 
-/// A server whose log is a FIFO, and the reader of that.
+/// A server whose log is a FIFO, and a reader of it.
 fn with_reader(site: &Site, engine: &str) -> (Server, File) {
     let log = site.beside(&format!("fifo-{engine}"));
     fifo(&log);
@@ -58,7 +58,7 @@ fn with_reader(site: &Site, engine: &str) -> (Server, File) {
     (with_log(site, engine, &log), reads)
 }
 
-/// What there is to read now.
+/// Reads the available bytes.
 fn take(from: &mut File, into: &mut String) {
     let mut buffer = [0; 65_536];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
@@ -128,7 +128,7 @@ fn a_full_fifo_holds_nobody_up_and_what_is_lost_is_counted_and_said_once() {
     for engine in engines() {
         let (mut server, mut reads) = with_reader(&site, engine);
         let mut client = server.connect();
-        // 90 bytes a line: more than the pipe takes.
+        // 90 bytes a line: exceeds the pipe's capacity.
         for _ in 0..1_000 {
             assert_eq!(client.get("/a", &[]).body, b"fine");
         }
@@ -140,7 +140,7 @@ fn a_full_fifo_holds_nobody_up_and_what_is_lost_is_counted_and_said_once() {
         });
         let is_whole = |line: &str| line.starts_with("127.0.0.1 - - [") && line.ends_with('"');
         assert!(lines.lines().all(is_whole), "{engine}");
-        // 7,000 bytes a line: more than is kept.
+        // 7,000 bytes a line: exceeds the queue.
         let long = format!("/a?{}", "x".repeat(7_000));
         let mut sent = 0;
         wait_until("lines are lost", || {
@@ -192,7 +192,7 @@ fn a_reader_that_is_behind_gets_the_last_lines_as_well() {
     for engine in engines() {
         let (mut server, mut reads) = with_reader(&site, engine);
         let mut client = server.connect();
-        // More than the pipe takes.
+        // Exceeds the pipe's capacity.
         for _ in 0..1_000 {
             assert_eq!(client.get("/a", &[]).body, b"fine");
         }
@@ -210,7 +210,7 @@ fn a_reader_that_is_behind_gets_the_last_lines_as_well() {
     }
 }
 
-/// `ulimit -f`, which would kill with SIGXFSZ.
+/// `ulimit -f`, where SIGXFSZ would kill the process.
 #[test]
 fn a_limit_on_the_length_of_files_loses_lines_until_it_is_raised() {
     let site = site();
@@ -297,7 +297,7 @@ fn what_is_no_log_is_refused_in_one_line() {
     }
 }
 
-/// Opening `/dev/stdout` fails where it is a socket, as it is below systemd.
+/// Opening `/dev/stdout` fails if it is a socket, as under systemd.
 #[test]
 fn standard_output_under_its_other_names_may_be_a_socket() {
     let site = site();
@@ -368,7 +368,7 @@ fn a_link_that_somebody_else_has_put_in_the_place_of_the_log_is_not_followed() {
         fs::remove_file(&log).unwrap();
         fs::remove_file(&moved).unwrap();
     }
-    // One that we have made ourselves is as good as its target.
+    // A link of our own is followed.
     let elsewhere = site.beside("elsewhere");
     symlink("elsewhere", &log).unwrap();
     let server = with_log(&site, "threads", &log);
@@ -407,7 +407,7 @@ fn what_somebody_else_has_put_into_a_directory_of_everybody_is_no_log() {
     assert_eq!(fs::read_to_string(&precious).unwrap(), "precious\n");
 }
 
-/// The drawing of a simulation is a file that is written as well.
+/// The plot of a simulation is a written file too.
 #[test]
 fn a_drawing_is_not_written_through_the_link_of_somebody_else() {
     let site = site();

@@ -1,6 +1,6 @@
-//! Tests of the whole program over real sockets: one binary, one module a promise.
+//! Tests of the whole program over real sockets: one binary, one module per promise.
 
-// A test that cannot go on says so by panicking.
+// A test reports a failure by panicking.
 #![allow(clippy::unwrap_used)]
 // One binary: what the harness offers is for its sibling modules.
 #![allow(unreachable_pub)]

@@ -1,8 +1,8 @@
-//! What responses say of the type of their content.
+//! Content types of responses.
 
 use super::harness::{Content, Server, Site, engines};
 
-/// Japanese in Shift_JIS, as the page itself says; bytes that are no UTF-8.
+/// Japanese in Shift_JIS, declared in the page itself; not valid UTF-8.
 const SHIFT_JIS: &[u8] = b"<meta charset=shift_jis>\x93\xfa\x96\x7b";
 
 fn content_type(server: &Server, path: &str) -> String {
@@ -11,7 +11,7 @@ fn content_type(server: &Server, path: &str) -> String {
     response.field("content-type").expect(path).to_owned()
 }
 
-/// The types of the whole file, of one range of it, and of each part of several.
+/// Content types of a whole file, of one range of it, and of each part of several ranges.
 #[test]
 fn text_names_the_charset_that_was_asked_for() {
     #[rustfmt::skip]
@@ -27,7 +27,7 @@ fn text_names_the_charset_that_was_asked_for() {
             site.file("style.css", "a{}").file("data.json", "{}");
             let server = Server::start(&site, &[&["--disk", engine], words].concat());
             let html = format!("text/html{parameter}");
-            // The second answer comes from memory.
+            // The second response comes from memory.
             for _ in 0..2 {
                 assert_eq!(content_type(&server, "/page.html"), html);
             }
@@ -76,5 +76,9 @@ fn a_type_that_was_asked_for_wins_over_the_table() {
         assert_eq!(content_type(&server, path), want, "{path}");
     }
     let vary = server.get("/a.foo").field("vary").map(str::to_owned);
-    assert_eq!(vary.as_deref(), Some("Accept-Encoding"), "JSON has twins");
+    assert_eq!(
+        vary.as_deref(),
+        Some("Accept-Encoding"),
+        "JSON has variants"
+    );
 }

@@ -1,4 +1,4 @@
-//! The budget of memory: what it is, what is used of it, and who gives way.
+//! The memory budget: its size, its use, and what is evicted.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::harness::{Server, Site, engines, not_beside_others, skip, wait_until};
 
-/// The numbers of memory at /status.
+/// The memory numbers at /status.
 pub fn memory(server: &Server) -> Value {
     server.numbers()["memory"].clone()
 }
@@ -96,8 +96,8 @@ fn sizes_that_cannot_be_kept_are_said_at_the_start() {
     );
 }
 
-/// Asks for all of `count` files of `length` bytes, `rounds` times, on some connections at once. Each has to be
-/// answered, rightly.
+/// Requests all of `count` files of `length` bytes, `rounds` times, on several connections. Each answer must
+/// be correct.
 fn ask_for_all(server: &Server, count: usize, length: usize, rounds: usize) {
     let ask = |first: usize| {
         let mut client = server.connect();
@@ -134,7 +134,7 @@ fn site_of(count: usize, length: usize) -> Site {
     site
 }
 
-/// What is used of the budget, the kernel's share included.
+/// Memory used of the budget, including the kernel's share.
 pub fn used(numbers: &Value) -> u64 {
     count(numbers, "allocated_bytes") + count(numbers, "kernel_bytes")
 }
@@ -148,7 +148,7 @@ fn caches_give_way_within_the_budget_and_everybody_is_answered() {
         ask_for_all(&server, 6_000, 4_096, 3);
         let numbers = memory(&server);
         let budget = 16 << 20;
-        // What is allocated in the turn that is under way, and the page that shows it.
+        // Allocations of the current iteration, and the page with the numbers.
         assert!(used(&numbers) < budget + (1 << 20), "{engine}: {numbers}");
         assert!(
             used(&numbers) > budget / 2,
@@ -160,7 +160,7 @@ fn caches_give_way_within_the_budget_and_everybody_is_answered() {
     }
 }
 
-/// The limit of a running server is lowered to what it has, so that it gets nothing more of the system.
+/// The limit of a running server is lowered to its current use, so that further allocations fail.
 #[test]
 fn memory_that_the_system_refuses_ends_nothing() {
     use rustix::process::{Pid, Resource, Rlimit, prlimit};
@@ -194,7 +194,7 @@ fn memory_that_the_system_refuses_ends_nothing() {
     }
 }
 
-/// A control group with a limit, or why there is none. Removed when dropped, once it is empty.
+/// A control group with a limit, or the reason why there is none. Removed when dropped, once it is empty.
 pub struct Group(PathBuf);
 
 impl Group {
@@ -225,7 +225,7 @@ impl Group {
         Err(reason)
     }
 
-    /// Sets another limit. Version 1 refuses one that is below what the kernel cannot take back (EBUSY).
+    /// Changes the limit. Version 1 refuses a limit below the memory that the kernel cannot reclaim (EBUSY).
     pub fn limit(&self, bytes: u64) -> std::io::Result<()> {
         let files = ["memory.limit_in_bytes", "memory.max"].map(|file| self.0.join(file));
         let file = files.iter().find(|file| file.exists()).unwrap();
@@ -241,7 +241,7 @@ impl Group {
         Server::spawn(command.args(words).arg(site.root()))
     }
 
-    /// Processes that were killed for want of memory.
+    /// Number of OOM kills.
     pub fn kills(&self) -> u64 {
         let files = ["memory.oom_control", "memory.events"];
         let texts = files.map(|file| fs::read_to_string(self.0.join(file)).unwrap_or_default());
@@ -257,7 +257,7 @@ impl Drop for Group {
     }
 }
 
-/// With the defaults, whatever those sizes would come to.
+/// With the defaults, whatever memory those sizes would need.
 #[test]
 fn a_small_container_answers_everything_and_nobody_is_killed() {
     let _alone = not_beside_others();
@@ -282,7 +282,7 @@ fn a_small_container_answers_everything_and_nobody_is_killed() {
     }
 }
 
-/// Resident memory of a process that is no file's, in bytes.
+/// Resident anonymous memory of a process, in bytes.
 fn resident_own(server: &Server) -> u64 {
     let statm = fs::read_to_string(format!("/proc/{}/statm", server.pid())).unwrap();
     let pages: Vec<u64> = statm.split(' ').flat_map(str::parse).collect();
@@ -345,7 +345,7 @@ impl Drop for Over<'_> {
     }
 }
 
-/// Lowered as an operator would who finds that the kernel refuses: step by step, each as soon as it is taken.
+/// As an operator would do it if the kernel refuses: in steps, each as soon as it is accepted.
 #[test]
 fn caches_give_way_when_the_limit_of_a_running_server_is_lowered() {
     let _alone = not_beside_others();
@@ -365,7 +365,7 @@ fn caches_give_way_when_the_limit_of_a_running_server_is_lowered() {
                     ask_for_all(&server, 12_000, 4_096, 1);
                 }
             });
-            // Ended also where a wait is in vain.
+            // Ends even if a wait fails.
             let _over = Over(&is_over);
             for mib in [128, 96, 80, 64, 48] {
                 wait_until("the limit is taken", || group.limit(mib << 20).is_ok());

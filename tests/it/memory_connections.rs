@@ -1,4 +1,4 @@
-//! Memory that connections make the server hold: within the budget, whatever they send or do not take.
+//! Memory used by connections stays within the budget, whatever clients send or fail to read.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -10,18 +10,18 @@ use socket2::{Domain, Socket, Type};
 use super::harness::{Server, Site, not_beside_others, skip, wait_until};
 use super::memory::{Group, count, memory, used};
 
-/// How many connections are opened for each kind of load.
+/// Number of connections for each kind of load.
 const CONNECTION_COUNT: usize = 3_000;
 const BUDGET_BYTES: u64 = 32 << 20;
-/// What may be allocated beyond the budget in the turn that is under way, and for the page that shows it.
+/// Allowance beyond the budget for the current iteration, and for the page with the numbers.
 const SLACK_BYTES: u64 = 1 << 20;
 
-/// What each connection of a load sends, and is then silent.
+/// The bytes that each connection of a load sends before it falls silent.
 struct Load {
     name: &'static str,
-    /// By the number of the connection.
+    /// By the index of the connection.
     bytes: Box<dyn Fn(usize) -> String>,
-    /// Whether all of them together hold more than connections may.
+    /// Whether all of them together exceed the memory for connections.
     is_too_much: bool,
 }
 
@@ -51,7 +51,7 @@ fn loads() -> Vec<Load> {
     ]
 }
 
-/// Short files on the site: more than the budget has room for.
+/// Short files on the site: they exceed the budget.
 const FILE_COUNT: usize = 12_000;
 
 fn name(number: usize) -> String {
@@ -69,7 +69,7 @@ fn site() -> Site {
     site
 }
 
-/// A connection that takes little, or nothing where nobody reads.
+/// A connection with a small receive buffer, which fills up without a reader.
 fn connect(server: &Server) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
@@ -83,7 +83,7 @@ fn closed_for_memory(numbers: &Value) -> u64 {
         .unwrap()
 }
 
-/// Puts all loads on a server, one after the other, and looks whether it stays within its budget.
+/// Applies a load to a server, and checks that it stays within its budget.
 fn bear(server: &Server, load: &Load) {
     let before = closed_for_memory(&server.numbers());
     let mut held = Vec::new();
@@ -93,7 +93,7 @@ fn bear(server: &Server, load: &Load) {
         stream
             .set_write_timeout(Some(Duration::from_secs(20)))
             .unwrap();
-        // One that was closed meanwhile takes nothing more.
+        // A closed connection accepts nothing more.
         let _ = stream.write_all((load.bytes)(number).as_bytes());
         held.push(stream);
         if number % 100 == 0 {
@@ -103,7 +103,7 @@ fn bear(server: &Server, load: &Load) {
             assert!(used(&numbers) <= allowed, "{}: {numbers}", load.name);
         }
     }
-    // The numbers may be those of a second ago.
+    // The numbers may be a second old.
     let mut numbers = Value::Null;
     wait_until("the load is there", || {
         assert_eq!(hot.get("/hot", &[]).body, b"fine", "{}", load.name);

@@ -1,4 +1,4 @@
-//! The parts of memory at /status against what the allocator has counted.
+//! The parts of memory at /status, compared with the count of the allocator.
 
 use std::fs;
 use std::io::Write;
@@ -9,11 +9,12 @@ use serde_json::Value;
 use super::harness::{Server, Site, wait_until};
 use super::memory::{count, memory};
 
-/// Of all that is allocated, one part in so many may not be counted, or be counted twice.
+/// Maximum difference, as the inverse share of all allocated memory.
 const DIFFERENCE_SHARE: u64 = 10;
-/// And of what one filling adds. The allocator rounds blocks of megabytes up by as much.
+/// Maximum difference, as the inverse share of the growth in one step. The allocator rounds blocks of
+/// megabytes up by as much.
 const GROWTH_DIFFERENCE_SHARE: u64 = 8;
-/// Growth below this is not looked at by itself: blocks of a size class come in pages of 64 KiB.
+/// Smaller growth is not compared: blocks of a size class come in pages of 64 KiB.
 const GROWTH_BYTES_MIN: u64 = 256 << 10;
 
 fn parts(numbers: &Value) -> u64 {
@@ -21,11 +22,11 @@ fn parts(numbers: &Value) -> u64 {
     parts.values().map(|part| part.as_u64().unwrap()).sum()
 }
 
-/// Looks whether what is counted is what is allocated, now and of what was added since `before`.
+/// Checks that the sum of the parts equals the allocated memory, in all and in growth since `before`.
 fn compare(what: &str, before: &Value, server: &Server) {
     let mut last = (0, 0, Value::Null);
     let is_near = |one: u64, other: u64, share| one.abs_diff(other) <= other / share;
-    // The page is made once a second, and a part may be freed by a helper.
+    // The page is rendered once a second, and a helper may free a part meanwhile.
     wait_until(&format!("{what}: parts are what is allocated"), || {
         let numbers = memory(server);
         let (sum, allocated) = (parts(&numbers), count(&numbers, "allocated_bytes"));
@@ -41,7 +42,7 @@ fn compare(what: &str, before: &Value, server: &Server) {
     });
 }
 
-/// Asks for paths twice, so that short files become copies.
+/// Requests paths twice, so that short files are copied.
 fn ask(server: &Server, paths: impl Iterator<Item = String> + Clone, status: u16) {
     let mut client = server.connect();
     for path in paths.clone().chain(paths) {

@@ -1,4 +1,4 @@
-//! The numbers for Prometheus: those of the status page, in a form that it takes.
+//! The numbers for Prometheus: equal to those of the status page, in a valid format.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -7,8 +7,7 @@ use std::process::{Command, Stdio};
 use super::harness::{Server, is_installed, skip};
 use super::status::site;
 
-/// Families of a text of metrics with their types, and samples with their values; as far as both formats
-/// agree.
+/// Parses metrics: families with their types, and samples with their values; as far as both formats agree.
 pub fn metrics_of(text: &str, is_open: bool) -> (HashMap<String, String>, HashMap<String, f64>) {
     let mut described = HashMap::new();
     let mut values = HashMap::new();
@@ -83,7 +82,7 @@ fn metrics_are_the_same_numbers_for_the_same_peers() {
         assert!(values["spede_cache_eviction_age_seconds_count{cache=\"map\"}"] < 0.5);
         assert!(values["spede_loop_turn_duration_seconds_count"] > 5.0);
     }
-    // Whoever may not see the page may not see these either.
+    // Who is refused the page is refused the metrics too.
     let field = ["X-Forwarded-For: 192.0.2.1"];
     assert_eq!(client.get("/metrics", &field).status, 404);
     let hidden = Server::start(&site, &["--status", "off"]);

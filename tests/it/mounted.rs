@@ -1,4 +1,4 @@
-//! A file system of a test (FUSE), mounted where that can be done.
+//! Mounting of FUSE file systems of tests.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,16 +9,16 @@ use tempfile::TempDir;
 
 use super::harness::{Server, is_root, skip};
 
-/// Where it is mounted; unmounted when dropped.
+/// A mounted file system; unmounted when dropped.
 pub struct Mounted {
     directory: PathBuf,
     session: Option<BackgroundSession>,
-    /// Goes when it is unmounted.
+    /// Removed after unmounting.
     own: Option<TempDir>,
 }
 
 impl Mounted {
-    /// Mounts it in this directory, or in one of its own.
+    /// Mounts it at this directory, or at one of its own.
     pub fn mount(tree: impl Filesystem + 'static, directory: Option<&Path>) -> Option<Mounted> {
         if !is_root() || !Path::new("/dev/fuse").exists() {
             skip("a FUSE tree takes root and /dev/fuse");
@@ -49,18 +49,18 @@ impl Mounted {
         self.directory.join(name).display().to_string()
     }
 
-    /// Tells the kernel what it is to forget.
+    /// Invalidates caches of the kernel.
     pub fn notifier(&self) -> Notifier {
         self.session.as_ref().unwrap().notifier()
     }
 
-    /// Has it served by a command that becomes the program.
+    /// Starts a server on it, by a command that executes the program.
     pub fn serve_by(&self, mut command: Command, engine: &str, words: &[&str]) -> Server {
         command.args(["--listen", "127.0.0.1:0", "--disk", engine]);
         Server::spawn(command.args(words).arg(&self.directory))
     }
 
-    /// Serves it.
+    /// Starts a server on it.
     pub fn serve(&self, engine: &str, words: &[&str]) -> Server {
         self.serve_by(Command::new(env!("CARGO_BIN_EXE_spede")), engine, words)
     }
@@ -75,12 +75,12 @@ impl Drop for Mounted {
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// Operations without an answer, until they get one.
+/// Operations waiting for an answer.
 #[derive(Default)]
 pub struct Held(Mutex<Vec<Work>>);
 
 impl Held {
-    /// One more.
+    /// Adds one.
     pub fn hold(&self, work: impl FnOnce() + Send + 'static) {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         held.push(Box::new(work));
@@ -94,7 +94,7 @@ impl Held {
         }
     }
 
-    /// How many there are.
+    /// Number of waiting operations.
     pub fn count(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
     }

@@ -1,4 +1,4 @@
-//! What is mounted below the root is seen, and can be unmounted.
+//! Mounts below the root take effect, and can be unmounted.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use super::harness::{Client, Server, Site, engines, is_root, skip, wait_until};
 
-/// A mount of a test; over when dropped.
+/// A mount of a test; unmounted when dropped.
 struct Mounted(PathBuf);
 
 impl Mounted {
@@ -24,7 +24,7 @@ impl Mounted {
         }
     }
 
-    /// Whether it could be unmounted now.
+    /// Unmounts it; returns whether that succeeded.
     fn unmount(&self) -> bool {
         let mut command = Command::new("umount");
         command.arg(&self.0).output().unwrap().status.success()
@@ -41,7 +41,7 @@ fn becomes(client: &mut Client, path: &str, wanted: &str) {
     wait_until(wanted, || client.get(path, &[]).body == wanted.as_bytes());
 }
 
-/// A directory that is mounted over, a single file, and both unmounted again: nothing but the mounts tells of it.
+/// Mounts over a directory and over a single file, and their unmounting: only the mount table reports it.
 #[test]
 fn mounts_below_the_root_are_seen() {
     for engine in engines() {
@@ -66,7 +66,7 @@ fn mounts_below_the_root_are_seen() {
         let bind = |from: &Path, to: &str| {
             Mounted::new(&["--bind", from.to_str().unwrap()], &site.path(to))
         };
-        // One beside the root concerns nobody.
+        // A mount beside the root has no effect.
         let beside = Mounted::new(&["-t", "tmpfs", "none"], &site.beside("others"));
         drop(beside);
         let Some(directory) = bind(&others, "dir") else {
@@ -86,8 +86,8 @@ fn mounts_below_the_root_are_seen() {
     }
 }
 
-/// The root is a mount that goes and comes back with the same directory, so with its device and inode; what is mounted
-/// below it is there only on the new mount.
+/// The root is unmounted and mounted again with the same directory, so with the same device and inode; a
+/// mount below it exists only in the new mount.
 #[test]
 fn a_root_that_was_mounted_anew_is_another_though_its_inode_is_the_same() {
     for engine in engines() {
@@ -118,7 +118,7 @@ fn a_root_that_was_mounted_anew_is_another_though_its_inode_is_the_same() {
     }
 }
 
-/// The root is given by a path with two links; something is mounted over the directory that only the first leads to.
+/// The path of the root has two links; a mount covers the directory that only the first one leads to.
 #[test]
 fn a_mount_over_a_link_between_the_given_and_the_real_root_is_seen() {
     for engine in engines() {
@@ -149,7 +149,7 @@ fn a_mount_over_a_link_between_the_given_and_the_real_root_is_seen() {
     }
 }
 
-/// Files that are kept open or mapped hold a file system; after SIGHUP none does.
+/// Cached open and mapped files keep a file system busy; after SIGHUP none does.
 #[test]
 fn after_a_hangup_a_file_system_below_the_root_can_be_unmounted() {
     for engine in engines() {
@@ -158,7 +158,7 @@ fn after_a_hangup_a_file_system_below_the_root_can_be_unmounted() {
         let Some(mounted) = Mounted::new(&["-t", "tmpfs", "none"], &site.path("dir")) else {
             return;
         };
-        // One that is copied, one that is mapped, one that is kept open.
+        // One copied, one mapped, one kept open.
         for (name, length) in [("copied", 1_000), ("mapped", 10_000), ("open", 100_000)] {
             site.file(&format!("dir/{name}"), vec![b'x'; length]);
         }

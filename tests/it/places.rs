@@ -1,4 +1,4 @@
-//! Who has the places for connections, and the descriptors, when they run short.
+//! Allocation of connections and descriptors at their limits.
 
 use super::harness::{Client, Content, Server, Site, engines, wait_until};
 
@@ -23,7 +23,7 @@ fn whoever_rested_longest_gives_its_place_up() {
         for client in &mut resting {
             assert_eq!(client.get("/a", &[]).body, b"fine");
         }
-        // Those that ask again are the younger ones.
+        // The requests that come again are the more recent ones.
         for index in [1, 0] {
             assert_eq!(resting[index].get("/a", &[]).body, b"fine");
         }
@@ -40,7 +40,7 @@ fn whoever_rested_longest_gives_its_place_up() {
     }
 }
 
-/// One client keeps a connection for each place, and asks for something on each now and then.
+/// One client uses all connections, with a request on each now and then.
 #[test]
 fn idle_connections_keep_nobody_out() {
     let site = site();
@@ -55,7 +55,7 @@ fn idle_connections_keep_nobody_out() {
     assert!(number(&server, "idle_given_up") >= 1);
 }
 
-/// Connections that are busy do not give way, so no address may have too many of them.
+/// Busy connections are not closed to make room, so the share of an address is limited.
 #[test]
 fn one_address_does_not_hold_every_place() {
     let site = site();

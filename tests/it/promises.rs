@@ -1,4 +1,4 @@
-//! Every test that a document names is there, and every promise of the specification names what holds it.
+//! Every test named in a document exists, and every promise of the specification names a test.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,11 +16,11 @@ const DOCUMENTS: [&str; 7] = [
     "docs/specification.md",
 ];
 
-/// Full names of all tests, and of all modules that hold some.
+/// Full names of all tests, and of all modules with tests.
 struct Known {
     tests: BTreeSet<String>,
     modules: BTreeSet<String>,
-    /// Modules of the library and of the integration tests, whether or not they hold tests.
+    /// Modules of the library and of the integration tests, with or without tests.
     all_modules: BTreeSet<String>,
     benches: String,
 }
@@ -43,8 +43,8 @@ impl Known {
         }
     }
 
-    /// Whether something is held by this: a test, the tests of a module or a directory, a script, or a
-    /// bench that judges.
+    /// Whether this names something that checks a promise: a test, the tests of a module or a directory, a
+    /// script, or a bench with bounds.
     fn holds(&self, name: &str) -> bool {
         if name.contains('/') {
             return Path::new(env!("CARGO_MANIFEST_DIR")).join(name).exists();
@@ -58,7 +58,7 @@ impl Known {
         self.tests.contains(name) || self.modules.contains(name)
     }
 
-    /// Whether this is written like the name of a test: in a module that is there, or in none that is.
+    /// Whether this looks like the name of a test: in an existing module, or in none.
     fn is_meant_as_test(&self, name: &str) -> bool {
         let is_path = name
             .chars()
@@ -71,7 +71,7 @@ impl Known {
     }
 }
 
-/// Whether this names something rather than being part of a sentence.
+/// Whether this is a name rather than a phrase.
 fn is_name(word: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_:…./".contains(c);
     word.starts_with("cargo bench ") || word.chars().all(is_plain)
@@ -81,12 +81,12 @@ fn first(path: &str) -> &str {
     path.split("::").next().unwrap()
 }
 
-/// What stands between backquotes in a line.
+/// The quoted parts (backquotes) of a line.
 fn quoted(line: &str) -> Vec<&str> {
     line.split('`').skip(1).step_by(2).collect()
 }
 
-/// Names with `…::` written out: the same module as the name before.
+/// Expands `…::` in names: the module of the previous name.
 fn full_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut module = String::new();
     let mut full = Vec::new();
@@ -109,7 +109,7 @@ fn every_test_that_a_document_names_exists() {
     let (mut count, mut missing) = (0, Vec::new());
     for document_name in DOCUMENTS {
         let text = document(document_name);
-        // `…::` is of the module named before it in its line.
+        // `…::` refers to the module named before it in the line.
         for (index, line) in text.lines().enumerate() {
             for name in full_names(quoted(line).into_iter()) {
                 if known.is_meant_as_test(&name) {
@@ -143,12 +143,12 @@ fn every_promise_names_what_holds_it() {
         if columns.is_empty() {
             columns = cells;
         } else if *columns.last().unwrap() != "held by" {
-            // No promises: choices that the RFC leaves.
+            // Not promises: choices that the RFC leaves open.
             assert_eq!(columns, ["choice", "RFC"], "line {}", index + 1);
         } else if !cells[0].starts_with("---") {
             promises += 1;
             assert_eq!(cells.len(), columns.len(), "{line}");
-            // What is promised to have no bound needs no test.
+            // A promise without a bound needs no test.
             let is_none = cells[1..cells.len() - 1]
                 .iter()
                 .any(|cell| cell.starts_with("none"));

@@ -1,4 +1,4 @@
-//! Writers of which no event tells: what they write is seen within `--recheck`, and never under an older tag after that.
+//! Writes without events: visible within `--recheck`, and never under an older tag after that.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use super::harness::{
     Client, Server, Site, engines, is_installed, is_root, skip, wait_out, wait_until,
 };
 
-/// How often is compared in these tests.
+/// The recheck interval of these tests.
 const RECHECK: &str = "--recheck=300ms";
 
 /// Stores through a shared mapping.
@@ -21,7 +21,7 @@ memory = mmap.mmap(file.fileno(), 0)
 def write(content):
     memory[:8] = content";
 
-/// Writes by `io_submit`; an iocb as in linux/aio_abi.h.
+/// Writes by `io_submit`; the iocb is laid out as in linux/aio_abi.h.
 const AIO: &str = "import ctypes, os, struct, sys
 libc = ctypes.CDLL(None, use_errno=True)
 file = os.open(sys.argv[1], os.O_RDWR)
@@ -36,7 +36,8 @@ def write(content):
     events = ctypes.create_string_buffer(32)
     assert libc.syscall(208, context, ctypes.c_long(1), ctypes.c_long(1), events, None) == 1";
 
-/// A process that writes eight bytes at the start of a file for each line that it is sent, and never closes it.
+/// A process that writes eight bytes at the start of a file for each line it receives, and never closes the
+/// file.
 struct Writer(Child);
 
 impl Writer {
@@ -79,7 +80,8 @@ impl Drop for Writer {
     }
 }
 
-/// Asks until content and tag are new, which they have to be soon after the write that has just returned.
+/// Requests the file until content and tag are new, which must happen soon after the write that has just
+/// returned.
 fn see_soon(client: &mut Client, path: &str, start: &str, old_tag: &str) {
     let changed = Instant::now();
     wait_until("it is seen under another tag", || {
@@ -88,15 +90,15 @@ fn see_soon(client: &mut Client, path: &str, start: &str, old_tag: &str) {
         is_new && response.field("etag").is_none_or(|tag| tag != old_tag)
     });
     let took = changed.elapsed();
-    // The bound, and what a busy machine takes.
+    // The interval, plus delays of a busy machine.
     assert!(took < Duration::from_secs(5), "{path}: {took:?}");
     let old = format!("If-None-Match: {old_tag}");
     assert_eq!(client.get(path, &[&old]).status, 200, "{path}");
 }
 
-/// A file that lies in memory, and its tag.
+/// Requests a file until it is held in memory; returns its tag.
 fn held(server: &Server, client: &mut Client, path: &str) -> String {
-    // Numbers are gathered once a second: those of the last time are compared with, however long ago.
+    // Numbers are collected once a second: two consecutive collections are compared, whatever time passes.
     let mut seen = None;
     wait_until("it lies in memory", || {
         client.get(path, &[]);
@@ -108,7 +110,7 @@ fn held(server: &Server, client: &mut Client, path: &str) -> String {
     response.field("etag").unwrap().to_owned()
 }
 
-/// A copy, a mapping, and what is only sent.
+/// Files that are copied, mapped, and sent from a descriptor only.
 fn site() -> Site {
     let site = Site::new();
     for (name, length) in [("short", 1 << 10), ("long", 12 << 10), ("sent", 64 << 10)] {
@@ -117,8 +119,8 @@ fn site() -> Site {
     site
 }
 
-/// Writes by a program to files that are in memory, one text after the other; `see` is told of each as soon as it is
-/// written, with the tag of before. False where the program cannot run here.
+/// A program writes to cached files, one text after the other; `see` is called after each write, with the
+/// previous tag. False if the program cannot run here.
 fn write_each(
     server: &Server,
     (site, names): (&Site, &[&str]),
@@ -139,7 +141,7 @@ fn write_each(
             let mtime = || fs::metadata(site.path(name)).unwrap().modified().unwrap();
             let before = mtime();
             writer.write(text);
-            // What is stored into a page that was not written back yet moves nothing.
+            // A store into a page not yet written back does not change the mtime.
             let is_hidden = round == 0 || program != MAPPING || before == mtime();
             assert!(is_hidden, "no test of what it says");
             see(&mut client, &path, text, &tag);
@@ -148,8 +150,8 @@ fn write_each(
     true
 }
 
-/// The mtime moves at the first store only, until the page is written back: the second one is told of by nothing but
-/// the content. So it is with copies (1 KiB) and mappings (12 KiB).
+/// The mtime changes at the first store only, until the page is written back: the second store shows only in
+/// the content. True for copies (1 KiB) and mappings (12 KiB).
 #[test]
 fn stores_through_a_mapping_are_seen_within_the_bound() {
     for engine in engines() {
@@ -168,7 +170,7 @@ fn stores_through_a_mapping_are_seen_within_the_bound() {
     }
 }
 
-/// A file that nobody asked for since is compared before it is used again.
+/// A file without requests meanwhile is compared before its next use.
 #[test]
 fn what_has_rested_is_compared_first() {
     for engine in engines() {
@@ -184,7 +186,7 @@ fn what_has_rested_is_compared_first() {
     }
 }
 
-/// What is written by AIO raises no event either; the mtime moves each time.
+/// AIO writes raise no event either; the mtime changes at each.
 #[test]
 fn what_is_written_by_aio_is_seen_within_the_bound() {
     for engine in engines() {
@@ -195,7 +197,7 @@ fn what_is_written_by_aio_is_seen_within_the_bound() {
     }
 }
 
-/// What does not change keeps its tag, however often it is compared, and is not opened again.
+/// An unchanged file keeps its tag, however often it is compared, and is not opened again.
 #[test]
 fn what_does_not_change_is_compared_and_kept() {
     for engine in engines() {
@@ -222,7 +224,7 @@ fn what_does_not_change_is_compared_and_kept() {
     }
 }
 
-/// A loop device writes to its file from within the kernel, which tells nobody.
+/// A loop device writes to its file from within the kernel, without an event.
 #[test]
 fn what_a_loop_device_writes_is_seen_within_the_bound() {
     if !is_root() || !is_installed("losetup") {

@@ -1,9 +1,9 @@
-//! Kernels and filters that refuse calls: what the server rests on is tried at the start. It works otherwise, and says
-//! so where that makes a difference, or it ends with one line that names the call.
+//! Refused system calls: what the server needs is tried at the start. It works without the call, and says so
+//! if that makes a difference, or it ends with one line that names the call.
 
 use super::harness::{Server, Site, engines, refusing, wait_until};
 
-/// Starts a server in whose process these calls fail with an error.
+/// Starts a server in a process where these calls fail with an error.
 pub fn start_without(calls: &[i64], errno: i32, start: impl FnOnce() -> Server + Send) -> Server {
     let calls: Vec<_> = calls.iter().map(|call| (*call, vec![])).collect();
     refusing(&calls, errno, start)
@@ -19,7 +19,7 @@ fn site() -> Site {
     site
 }
 
-/// Sees that everything is served as ever.
+/// Checks that everything is served as usual.
 fn serves(server: &Server, what: &str) {
     for _ in 0..3 {
         assert_eq!(server.get("/a").body, b"fine", "{what}");
@@ -35,7 +35,7 @@ fn each_call_is_done_without_or_named_at_the_start() {
     let site = site();
     #[rustfmt::skip]
     let calls = [
-        // Call, its number, and whether there is another way.
+        // Call, its number, and whether there is an alternative.
         ("openat2",           libc::SYS_openat2,           true),
         ("statx",             libc::SYS_statx,             true),
         ("inotify_init1",     libc::SYS_inotify_init1,     true),
@@ -70,7 +70,7 @@ fn each_call_is_done_without_or_named_at_the_start() {
         ("getsockname",       libc::SYS_getsockname,       false),
         ("shutdown",          libc::SYS_shutdown,          false),
         ("inotify_rm_watch",  libc::SYS_inotify_rm_watch,  true),
-        // cachestat(2) is newer than the libc crate knows.
+        // Missing in the libc crate: cachestat(2) is too new.
         ("cachestat",         451,                         true),
         ("getpeername",       libc::SYS_getpeername,       true),
         ("readlink",          libc::SYS_readlink,          true),
@@ -96,7 +96,7 @@ fn each_call_is_done_without_or_named_at_the_start() {
     }
 }
 
-/// Each makes the server say so in exactly one line at the start, with this in it.
+/// Each makes the server report it in exactly one line at the start, containing this.
 #[test]
 fn a_start_line_names_the_call_that_is_refused_and_what_to_do() {
     let site = site();
@@ -111,7 +111,7 @@ fn a_start_line_names_the_call_that_is_refused_and_what_to_do() {
         for errno in [libc::EPERM, libc::ENOSYS] {
             let server = start_without(&[call], errno, || Server::start(&site, &[]));
             let cause = std::io::Error::from_raw_os_error(errno).to_string();
-            // The lines before the answer have been written, but perhaps not been read.
+            // Earlier lines have been written, but perhaps not been read.
             wait_until(begin, || server.errors().ends_with("\n"));
             let said = server.errors();
             let [line] = said.lines().collect::<Vec<_>>()[..] else {
@@ -126,7 +126,7 @@ fn a_start_line_names_the_call_that_is_refused_and_what_to_do() {
             assert_eq!(server.get("/a").body, b"fine");
         }
     }
-    // That there are too many is something else.
+    // EMFILE has another meaning.
     let start = || Server::start(&site, &[]);
     let server = start_without(&[libc::SYS_inotify_init1], libc::EMFILE, start);
     wait_until("it is said", || {
@@ -134,7 +134,7 @@ fn a_start_line_names_the_call_that_is_refused_and_what_to_do() {
     });
 }
 
-/// Without `openat2` what was looked at is opened through /proc/self/fd; without either there is no safe way.
+/// Without `openat2` located files are opened through /proc/self/fd; without either there is no safe way.
 #[test]
 fn without_openat2_and_without_proc_the_server_ends_with_one_line() {
     let site = site();

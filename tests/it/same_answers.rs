@@ -1,11 +1,10 @@
-//! The engines differ in who makes the calls and in nothing else: on a random tree random requests get
-//! the same bytes from each.
+//! All engines give the same bytes: random requests on a random tree.
 
 use std::os::unix::fs::symlink;
 
 use super::harness::{Content, Server, Site, age, engines};
 
-/// A generator whose seed is printed, so that a failure can be repeated.
+/// A generator whose seed is printed, so that a failure can be replayed.
 struct Random(u64);
 
 impl Random {
@@ -23,13 +22,13 @@ impl Random {
 }
 
 const DIRECTORIES: [&str; 5] = ["", "a/", "a/b/", "with space/", ".hidden/"];
-/// Around a page, the longest mapped file, a window, and two.
+/// Lengths around a page, the longest mapped file, a window, and two windows.
 const LENGTHS: [usize; 12] = [
     0, 1, 4_095, 4_096, 4_097, 16_384, 16_385, 524_287, 524_288, 524_289, 1_048_577, 1_600_000,
 ];
 const ENDINGS: [&str; 4] = [".bin", ".html", ".js", ""];
 
-/// Makes a tree and gives the paths that are worth asking for.
+/// Creates a tree and returns the paths to request.
 fn plant(site: &Site, random: &mut Random) -> Vec<String> {
     let mut paths: Vec<String> = [
         "/",
@@ -73,7 +72,7 @@ fn plant(site: &Site, random: &mut Random) -> Vec<String> {
     paths
 }
 
-/// One request, with a method that says whether content follows.
+/// A random request, and whether its response has content.
 fn request(paths: &[String], random: &mut Random) -> (String, Content) {
     let mut path = random.of(paths).clone();
     match random.below(12) {

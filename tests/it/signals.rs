@@ -1,4 +1,4 @@
-//! What each signal does to the program.
+//! Effect of each signal.
 
 use std::fs;
 use std::process::Command;
@@ -7,15 +7,15 @@ use rustix::process::Signal;
 
 use super::harness::{Content, Server, Site, engines, wait_until};
 
-/// Their default is not death: CHLD, CONT, STOP, TSTP, TTIN, TTOU, URG, WINCH.
+/// Ignored by default, or not fatal: CHLD, CONT, STOP, TSTP, TTIN, TTOU, URG, WINCH.
 const HARMLESS: [u32; 8] = [17, 18, 19, 20, 21, 22, 23, 28];
-/// Report a fault of the program, and leave a core: ILL, TRAP, ABRT, BUS, FPE, SEGV, SYS.
+/// Program faults with a core dump: ILL, TRAP, ABRT, BUS, FPE, SEGV, SYS.
 const FAULTS: [u32; 7] = [4, 5, 6, 7, 8, 11, 31];
 const KILL: u32 = 9;
-/// Taken, and ends the server: INT, QUIT, TERM, XCPU.
+/// Handled, end the server: INT, QUIT, TERM, XCPU.
 const ENDS: [u32; 4] = [2, 3, 15, 24];
 
-/// A set of signals in /proc/PID/status: bit n-1 is signal n.
+/// A signal set of /proc/PID/status: bit n-1 is signal n.
 fn signal_set(server: &Server, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -26,7 +26,7 @@ fn has(set: u64, signal: u32) -> bool {
     set >> (signal - 1) & 1 == 1
 }
 
-/// Sends any signal, real-time ones as well.
+/// Sends any signal, including real-time ones.
 fn send(server: &Server, signal: u32) {
     let sent = Command::new("kill")
         .args([format!("-{signal}"), server.pid().to_string()])
@@ -70,7 +70,7 @@ fn each_signal_that_ends_the_server_ends_it_in_good_order() {
     }
 }
 
-/// A parent may have blocked what is to end its children, and never knows.
+/// A parent may have blocked the signals that end its children, without noticing.
 #[test]
 fn blocked_signals_are_unblocked() {
     let site = Site::new();
@@ -108,7 +108,7 @@ fn sigusr1_opens_the_log_again_and_sigusr2_is_answered_by_a_line() {
     }
 }
 
-/// It comes every second once the limit is reached, which is no second order to hurry.
+/// XCPU is repeated every second after the limit, which is not a second order to hurry.
 #[test]
 fn the_limit_on_processor_time_lets_responses_finish() {
     let site = Site::new();

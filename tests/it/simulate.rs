@@ -1,4 +1,4 @@
-//! `spede simulate`: against a small model, and against a server that really ran.
+//! `spede simulate`, compared with a small model, and with a real server.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -16,7 +16,7 @@ use super::harness::{Server, Site, wait_until};
 /// Longest file that is mapped in these tests.
 const MAP_MAX: u64 = 4_096;
 
-/// Caches of these sizes, in which nothing expires within an hour.
+/// Caches of these sizes, without expiry within an hour.
 pub fn settings(log: &Path, map_bytes_max: u64, path_count_max: usize) -> Settings {
     Settings {
         logs: vec![LogSource::File(log.to_owned())],
@@ -42,7 +42,7 @@ pub fn settings(log: &Path, map_bytes_max: u64, path_count_max: usize) -> Settin
     }
 }
 
-/// A generator that is the same everywhere; small numbers come often.
+/// A deterministic generator that prefers small numbers.
 struct Random(u64);
 
 impl Random {
@@ -64,15 +64,15 @@ fn length_of(file: u64) -> u64 {
     2 + file * 977 % 6_000
 }
 
-/// Lines within one second, so that nothing expires.
+/// All lines are within one second, so that nothing expires.
 pub fn line(request: &str, status: u16, bytes: u64) -> String {
     format!("::1 - - [23/Nov/2026:16:00:00 +0000] \"{request}\" {status} {bytes} \"-\" \"-\"\n")
 }
 
-/// The path of a line, and what content was sent: the file and the bytes.
+/// The path of a line, and its content: the file and the number of bytes.
 pub type Asked = (String, Option<(u64, u64)>);
 
-/// A log of content, validations, HEAD and what is missing, and what its lines ask for.
+/// A log of content, validations, HEAD and missing files, and the requests in it.
 pub fn log(count: u64) -> (String, Vec<Asked>) {
     let mut random = Random(1);
     let (mut text, mut asked) = (String::new(), Vec::new());
@@ -97,7 +97,7 @@ pub fn log(count: u64) -> (String, Vec<Asked>) {
     (text, asked)
 }
 
-/// Hits of paths, hits of mappings, bytes of those; by plain lists, the last one used at the end.
+/// Path hits, file hits, and bytes of the latter, by plain LRU lists with the most recent entry last.
 fn model(asked: &[Asked], map_bytes_max: u64, path_count_max: usize) -> (u64, u64, u64) {
     let mut paths: Vec<(&str, u32)> = Vec::new();
     let mut maps: Vec<u64> = Vec::new();
@@ -144,8 +144,8 @@ fn hits_are_those_of_a_plain_model_at_every_size() {
     let report = simulate::run(&settings).unwrap();
     assert_eq!((report.line_count, report.bad_count), (20_000, 0));
     assert_eq!((report.map.len(), report.path.len()), (4, 3));
-    // The model pushes out what was used longest ago. Where all has room that is exact; else the
-    // caches choose better, or at least not much worse, and cannot beat those in which all has room.
+    // The model evicts the least recently used. Without evictions it is exact; otherwise the caches choose
+    // better, or at least not much worse, and cannot beat a cache without evictions.
     for row in &report.map {
         let (_, hits, hit_bytes) = model(&asked, row.size, 1_000);
         let (_, hits_max, _) = model(&asked, u64::MAX, 1_000);
@@ -170,7 +170,7 @@ fn hits_are_those_of_a_plain_model_at_every_size() {
     assert!(words.contains("Choose --path-cache 2000."), "{words}");
 }
 
-/// Whether a size is tried alone or beside smaller ones.
+/// A size gives the same result alone and beside smaller ones.
 #[test]
 fn a_size_gives_what_it_gives_alone() {
     let site = Site::new();
@@ -187,7 +187,7 @@ fn a_size_gives_what_it_gives_alone() {
     for (size, beside) in sizes.into_iter().zip(&together) {
         let alone = &row(size, &[])[0];
         assert_eq!((beside.size, alone.size), (size, size));
-        // Which of two entries asked for equally often goes, hashes of a random seed may decide.
+        // Hashes with a random seed may decide which of two equally popular entries is evicted.
         let off = beside.hits.abs_diff(alone.hits);
         assert!(off <= 100, "{size}: {beside:?} {alone:?}");
     }
@@ -234,7 +234,7 @@ fn a_replay_counts_what_the_server_counted() {
     }
 }
 
-/// Asks a server for this and that, and replays what it wrote down.
+/// Sends requests to a server, and replays its log.
 fn check_replay(format: &str) {
     let site = Site::new();
     for file in 0..80 {
@@ -252,7 +252,7 @@ fn check_replay(format: &str) {
     let server = Server::start(&site, &words);
     let mut client = server.connect();
     let mut random = Random(7);
-    // Without a whole answer a log does not tell how long a file is.
+    // Without a complete response the log does not contain the length of a file.
     for file in 0..80 {
         client.get(&format!("/d/f{file}.png"), &[]);
     }
@@ -281,7 +281,7 @@ fn check_replay(format: &str) {
         for (index, row) in [(0, report.path[0]), (1, report.map[0])] {
             let ours = serde_json::to_value(row.stats).unwrap();
             let (ours, its) = (counters(&ours), counters(&numbers["caches"][index]));
-            // Which of two entries asked for equally often goes, hashes of a random seed may decide.
+            // Hashes with a random seed may decide which of two equally popular entries is evicted.
             for (name, count) in &its {
                 let difference = count.abs_diff(ours[name]);
                 assert!(
@@ -294,7 +294,7 @@ fn check_replay(format: &str) {
     }
 }
 
-/// The curve is a sample; that it is one of the right thing shows at all sizes together.
+/// The curve is a sample; its accuracy shows over all sizes together.
 #[test]
 fn the_curve_says_what_a_replay_of_the_log_says() {
     let site = Site::new();
@@ -311,7 +311,7 @@ fn the_curve_says_what_a_replay_of_the_log_says() {
     let count = 20_000;
     for index in 0..count {
         match random.below(5) {
-            // Names that are tried once, and broken links.
+            // Paths requested once, and broken links.
             0 => client.get(&format!("/try/{index}"), &[]),
             1 => client.get(&format!("/gone/{}", random.often_small(1_000)), &[]),
             _ => client.get(&format!("/{}", random.often_small(3_000)), &[]),
@@ -336,7 +336,7 @@ fn the_curve_says_what_a_replay_of_the_log_says() {
     }
     assert_eq!(off.len(), 9);
     assert!(off[4] < 0.01, "at the size that it has: {off:?}");
-    // So small a cache leaves few keys to sample: twelve servers were off by 0.01 to 0.03.
+    // A small cache leaves few sampled keys: twelve servers were off by 0.01 to 0.03.
     #[allow(clippy::cast_precision_loss)]
     let mean = off.iter().sum::<f64>() / off.len() as f64;
     assert!(mean < 0.06, "{mean}: {off:?}");

@@ -1,4 +1,4 @@
-//! `spede simulate` as a program: the logs that it reads, what it says, and the plot.
+//! `spede simulate` as a program: its input, its messages, and the plot.
 
 use std::fs;
 use std::io::Write as _;
@@ -19,7 +19,7 @@ fn run(words: &[&str], input: &[u8]) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // A program that refuses its words reads nothing.
+    // A program that refuses its arguments reads nothing.
     let _ = child.stdin.take().unwrap().write_all(input);
     child.wait_with_output().unwrap()
 }
@@ -50,7 +50,7 @@ fn gzip_plain_and_standard_input_say_the_same() {
     assert_eq!(text_of(&run(&both, &text.as_bytes()[half..])), want);
 }
 
-/// A log that was being packed when it was copied, or has something behind its end.
+/// A log that was copied during compression, or has trailing data.
 #[test]
 fn a_broken_gzip_is_used_as_far_as_it_goes() {
     let site = Site::new();
@@ -129,7 +129,7 @@ fn the_plot_has_both_curves_and_the_size_of_today() {
     ] {
         assert!(svg.contains(word), "{word} is not in the plot");
     }
-    // A curve is a line through seven sizes.
+    // A curve is a polyline through seven sizes.
     let curves = svg
         .split("points=\"")
         .filter(|line| line.split('"').next().unwrap().split_whitespace().count() == 7);

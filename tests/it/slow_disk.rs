@@ -1,10 +1,9 @@
-//! While the disk crawls, hot requests go on.
+//! Hot requests are answered while the disk is slow.
 //!
-//! A client asks for a hot file again and again, and each operation of the disk takes as long as that client
-//! needs for some answers: whatever else the machine does, an engine that leaves the loop free lets them
-//! through, and has counted no sleep outside its wait. One that waits lets none through, until the
-//! operation is given up: that it held somebody up. So it is with `blocking`, which shows that the test can
-//! fail.
+//! A client requests a hot file continuously, and each disk operation lasts until that client has got some
+//! answers. Independently of the machine's speed, an engine that leaves the loop free lets them through, and
+//! counts no blocking call. An engine that blocks lets none through until the operation is released as
+//! blocking. `blocking` does so, which shows that the test can fail.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -17,25 +16,27 @@ use super::harness::{
 };
 use super::slow_tree::{BIG_LENGTH, DELAY, Meanwhile, SMALL_LENGTH, SlowTree};
 
-/// Hot answers that each operation takes the time of. One may be on its way already when it begins.
+/// Hot answers during each operation. One may be on its way already when it begins.
 const ANSWERS_WANTED: usize = 20;
-/// Without a hot answer for so long it is given up: far longer than a busy machine takes for one.
+/// An operation is released after this time without a hot answer: far longer than a busy machine needs for
+/// one.
 const FREE_PATIENCE: Duration = Duration::from_secs(3);
 
-/// What was sent longer ago than this is asked about before it is sent again.
+/// Residency of content sent longer ago than this is checked again.
 const RESTED: Duration = Duration::from_millis(1_200);
 
-/// Undisturbed runs of one engine that are wanted,
+/// Runs per engine without disturbance that are required,
 const UNDISTURBED_COUNT: usize = 2;
-/// and disturbed ones that the kernel does not explain: the machine may have had other things to do once.
+/// and those with a disturbance that the kernel's counters do not explain: the machine may have been busy
+/// once.
 const UNEXPLAINED_COUNT_MAX: usize = 1;
-/// Runs in all, with those that the kernel explains.
+/// Runs in all, including explained ones.
 const ATTEMPTS: usize = 8;
 
-/// Engines that never make the loop wait.
+/// Engines that never block the loop.
 const FREE_ENGINES: [&str; 2] = ["uring", "threads"];
 
-/// A client whose next request is a hot one.
+/// A client that has fetched the hot file already.
 fn hot_client(server: &Server) -> Client {
     let mut hot = server.connect();
     for _ in 0..3 {
@@ -44,7 +45,8 @@ fn hot_client(server: &Server) -> Client {
     hot
 }
 
-/// How long an operation goes on without a hot answer. Where nobody gets any, that is its whole length.
+/// Time without a hot answer after which an operation is released. With a blocking engine, that is its whole
+/// duration.
 fn patience(engine: &str) -> Duration {
     match engine {
         "blocking" => DELAY,
@@ -52,7 +54,7 @@ fn patience(engine: &str) -> Duration {
     }
 }
 
-/// Whether operations took their time, about one and more at each occasion, and held nobody up.
+/// Whether operations ran, about one or more at each occasion, and blocked no hot request.
 fn is_undisturbed(seen: &[Meanwhile]) -> bool {
     let operations: usize = seen.iter().map(|seen| seen.operations).sum();
     let answers: usize = seen.iter().map(|seen| seen.answers).sum();
@@ -60,7 +62,7 @@ fn is_undisturbed(seen: &[Meanwhile]) -> bool {
     is_free && operations >= seen.len() && answers >= ANSWERS_WANTED
 }
 
-/// Gets hot answers until something is over.
+/// Requests the hot file until a condition holds.
 fn ask_until(hot: &mut Client, answered: impl Fn(), is_over: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_over() {
@@ -70,13 +72,13 @@ fn ask_until(hot: &mut Client, answered: impl Fn(), is_over: impl Fn() -> bool) 
     }
 }
 
-/// Goes on with hot requests until a time has passed.
+/// Requests the hot file for some time.
 fn ask_for(hot: &mut Client, time: Duration) {
     let since = Instant::now();
     ask_until(hot, || (), || since.elapsed() >= time);
 }
 
-/// What operations do to hot requests until something is over.
+/// Effect of operations on hot requests until a condition holds.
 fn meanwhile(
     tree: &SlowTree,
     engine: &str,
@@ -89,15 +91,15 @@ fn meanwhile(
     pace.end()
 }
 
-/// What is asked of the disk: a request and what its answer must be.
+/// A cold request and its expected answer.
 struct Cold {
     request: String,
     status: u16,
-    /// Of the content, where it is known.
+    /// Content length, if known.
     length: Option<usize>,
 }
 
-/// What operations do to hot requests between a cold request and its answer.
+/// Effect of operations on hot requests between a cold request and its answer.
 fn meanwhile_cold(tree: &SlowTree, engine: &str, server: &Server, cold: &Cold) -> Meanwhile {
     let mut hot = hot_client(server);
     let mut client = server.connect();
@@ -122,7 +124,7 @@ fn get(path: &str, field: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\n{field}\r\n")
 }
 
-/// What a cold request can be, by a number that makes its names new.
+/// All kinds of cold requests; the number makes their names new.
 fn cold_requests(round: usize) -> Vec<Cold> {
     let cold = |path: &str, field: &str, status, length| Cold {
         request: get(&path.replace('#', &round.to_string()), field),
@@ -136,7 +138,7 @@ fn cold_requests(round: usize) -> Vec<Cold> {
         cold("/cold/dir#", "", 301, None),
         cold("/cold/dir#/", "", 200, Some(SMALL_LENGTH)),
         cold("/cold/bare#/", "", 200, None),
-        // Seen before and no longer trusted: it is checked, maybe before it is asked for.
+        // Cached before and expired: revalidated, maybe before it is requested.
         cold("/cold/small#", "", 200, Some(SMALL_LENGTH)),
         cold("/cold/broken#", "", 500, None),
         cold("/cold/big#", "", 200, Some(BIG_LENGTH)),
@@ -144,16 +146,16 @@ fn cold_requests(round: usize) -> Vec<Cold> {
     ]
 }
 
-/// How often the loop has slept outside its wait.
+/// Number of blocking calls of the loop.
 fn sleeps(server: &Server) -> u64 {
     server.numbers()["loop"]["sleeps_outside_poll"]
         .as_u64()
         .unwrap()
 }
 
-/// Runs what must not make the loop sleep outside its wait, nor a hot request wait. A kernel that
-/// reclaims memory early, as virtual machines are made to, may take a page in the moment between its
-/// being read and its being sent. Then it is read again, which the kernel counts: such a run says nothing of us.
+/// Runs work that must neither block the loop nor delay a hot request. A kernel that reclaims memory early,
+/// as in virtual machines, may evict a page between its being read and its being sent. Then it is read again,
+/// which the kernel counts: such a run proves nothing.
 fn undisturbed(engine: &str, attempt: impl Fn(usize) -> (Server, Vec<Meanwhile>)) {
     let (mut undisturbed_count, mut unexplained_count) = (0, 0);
     let mut last = String::new();
@@ -179,8 +181,8 @@ fn undisturbed(engine: &str, attempt: impl Fn(usize) -> (Server, Vec<Meanwhile>)
     panic!("{engine}: disturbed too often: {last}");
 }
 
-/// Pages that were read again after the kernel had reclaimed them, on the whole machine since its start.
-/// What a test evicts itself is not among them.
+/// Pages read again after the kernel had reclaimed them, on the whole machine since its start. Evictions by a
+/// test itself are not counted.
 fn refaults() -> u64 {
     let numbers = std::fs::read_to_string("/proc/vmstat").unwrap();
     let file = numbers
@@ -189,8 +191,8 @@ fn refaults() -> u64 {
     file.map_or(0, |count| count.parse().unwrap())
 }
 
-/// The longest time that the loop took between two waits.
-fn longest_turn(server: &Server) -> Duration {
+/// Duration of the longest iteration.
+fn longest_iteration(server: &Server) -> Duration {
     let us = server.numbers()["loop"]["longest_turn_us"].as_u64();
     Duration::from_micros(us.unwrap())
 }
@@ -221,15 +223,15 @@ fn a_loop_that_reads_holds_everybody_up() {
         return;
     };
     let server = tree.serve("blocking", &["--directories", "list"]);
-    // A long file fills its socket now and then, and the loop is free until the peer has read; a
-    // file that cannot be read is noticed after its head was sent.
+    // A long file fills its socket, and the loop is free until the peer has read; an unreadable file is
+    // noticed after its head was sent.
     let requests = &cold_requests(10)[..6];
     for cold in requests {
         let seen = meanwhile_cold(&tree, "blocking", &server, cold);
         assert!(seen.held_up > 0, "{}: {seen:?}", cold.request);
     }
-    assert!(longest_turn(&server) >= DELAY);
-    // Some are not told from waits: the figure is never too high.
+    assert!(longest_iteration(&server) >= DELAY);
+    // Some are not distinguishable from waits: the figure is a lower bound.
     assert!(sleeps(&server) >= 3, "{}", server.numbers()["loop"]);
 }
 
@@ -242,7 +244,7 @@ fn a_mapped_file_whose_pages_are_gone_holds_nobody_up() {
         undisturbed(engine, |attempt| {
             let round = place * ATTEMPTS + attempt;
             let (server, seen) = meanwhile_pages_are_gone(&tree, engine, round);
-            // The hot one too, if it happened to rest for a second before it was first sent.
+            // The hot file too, if it was idle for a second before it was first sent.
             let numbers = server.numbers();
             let gone = numbers["disk"]["mappings_gone"].as_u64();
             assert!(gone >= Some(1));
@@ -269,7 +271,7 @@ fn meanwhile_pages_are_gone(tree: &SlowTree, engine: &str, round: usize) -> (Ser
     });
     assert_eq!(client.get(&path, &[]).body.len(), SMALL_LENGTH);
     tree.evict(&name);
-    // What was sent a moment ago is not asked about.
+    // Residency is not checked again after a moment.
     ask_for(&mut hot, RESTED);
     let cold = Cold {
         request: get(&path, ""),
@@ -280,7 +282,7 @@ fn meanwhile_pages_are_gone(tree: &SlowTree, engine: &str, round: usize) -> (Ser
     (server, seen)
 }
 
-/// Somebody who neither owns a file nor may write it is not told which of its pages are in memory.
+/// The kernel does not tell residency to a user who neither owns a file nor may write it.
 #[test]
 fn a_long_file_of_somebody_else_whose_pages_are_gone_holds_nobody_up() {
     let _alone = not_beside_others();
@@ -305,7 +307,7 @@ fn a_long_file_of_somebody_else_whose_pages_are_gone_holds_nobody_up() {
     }
 }
 
-/// A peer that takes its time leaves mapped bytes waiting, and their pages go meanwhile.
+/// A slow peer leaves mapped bytes waiting, and their pages are evicted meanwhile.
 #[test]
 fn mapped_bytes_that_were_held_back_hold_nobody_up() {
     let Some(tree) = SlowTree::mount() else {
@@ -325,13 +327,13 @@ fn mapped_bytes_that_were_held_back_hold_nobody_up() {
                 number("bytes_sent", "gathered") >= before + BIG_LENGTH as u64
             });
             let by_sendfile = number("bytes_sent", "sendfile");
-            // Another one, whose socket takes a small part of it only.
+            // Another client, whose socket takes only a small part.
             let mut client = server.connect();
             set_socket_recv_buffer_size(client.stream(), 64 << 10).unwrap();
             client.send(get(&path, "").as_bytes());
             ask_for(&mut hot, RESTED);
             tree.evict(&name);
-            // Whatever else the peer does, nothing is sent before the bytes are there.
+            // Whatever else the peer does, nothing is sent before the bytes are resident.
             let answered = AtomicBool::new(false);
             let seen = std::thread::scope(|scope| {
                 scope.spawn(|| {
@@ -343,7 +345,7 @@ fn mapped_bytes_that_were_held_back_hold_nobody_up() {
                 });
                 meanwhile(&tree, engine, &mut hot, || answered.load(Ordering::Acquire))
             });
-            // Else the kernel had taken a page before it was asked for: that is not what is tried here.
+            // Otherwise the kernel had evicted a page before it was requested: not the case under test.
             let by_sendfile = number("bytes_sent", "sendfile") - by_sendfile;
             let is_tried = by_sendfile < SMALL_LENGTH as u64;
             let seen = if is_tried { seen } else { Meanwhile::default() };
@@ -352,7 +354,7 @@ fn mapped_bytes_that_were_held_back_hold_nobody_up() {
     }
 }
 
-/// Closes a file whose close takes its time.
+/// Closes a file whose close is slow.
 fn meanwhile_closing(tree: &SlowTree, engine: &str, round: usize) -> (Server, Meanwhile) {
     // Nothing is mapped, and one file is kept open: the other is closed.
     let server = tree.serve(engine, &["--map-cache", "0", "--descriptors", "1"]);
@@ -362,7 +364,7 @@ fn meanwhile_closing(tree: &SlowTree, engine: &str, round: usize) -> (Server, Me
     let before = begun();
     let path = format!("/cold/flushing{round}");
     assert_eq!(server.get(&path).body.len(), SMALL_LENGTH);
-    // The hot file takes its place.
+    // The hot file replaces it.
     let is_over = || begun() > before && over() == begun();
     let seen = meanwhile(tree, engine, &mut hot, is_over);
     (server, seen)
@@ -384,7 +386,7 @@ fn a_close_that_takes_its_time_holds_nobody_up() {
     assert!(seen.held_up > 0, "blocking: {seen:?}");
 }
 
-/// Writes a log to it, which is opened again meanwhile.
+/// Writes a log on the slow tree, which is reopened meanwhile.
 fn meanwhile_logging(tree: &SlowTree, engine: &str, round: usize) -> (Server, Vec<Meanwhile>) {
     let log = tree.path(&format!("cold/log{round}"));
     let server = tree.serve(engine, &["--access-log", &log]);
@@ -395,7 +397,7 @@ fn meanwhile_logging(tree: &SlowTree, engine: &str, round: usize) -> (Server, Ve
         meanwhile(tree, engine, &mut hot, || writes() >= before + 3)
     };
     let first = three_writes();
-    // What was written to before is closed.
+    // The previous file is closed.
     server.signal(Signal::HUP);
     let second = three_writes();
     (server, vec![first, second])
@@ -414,7 +416,7 @@ fn a_log_on_a_slow_disk_holds_nobody_up() {
     }
     let (server, seen) = meanwhile_logging(&tree, "blocking", 99);
     assert!(seen.iter().all(|seen| seen.held_up > 0), "{seen:?}");
-    assert!(longest_turn(&server) >= DELAY);
+    assert!(longest_iteration(&server) >= DELAY);
 }
 
 #[test]
@@ -426,14 +428,14 @@ fn many_who_ask_for_one_cold_file_share_one_look_at_the_disk() {
         let server = tree.serve(engine, &[]);
         let mut clients: Vec<_> = (0..1_000).map(|_| server.connect()).collect();
         let request = get(&format!("/cold/small3{round}"), "");
-        // Operations take until it is ended.
+        // Operations last until `end` is called.
         tree.seen.pace.begin(1, PATIENCE);
         for client in &mut clients {
             client.send(request.as_bytes());
         }
         let misses = |server: &Server| server.numbers()["caches"][0]["misses"].as_u64().unwrap();
         wait_until("all of them wait", || misses(&server) >= 1_000);
-        // A few leave before their answer is there.
+        // A few disconnect before their answer.
         clients.truncate(990);
         tree.seen.pace.end();
         for client in &mut clients {
@@ -447,7 +449,7 @@ fn many_who_ask_for_one_cold_file_share_one_look_at_the_disk() {
     }
 }
 
-/// Something happens elsewhere in the site all the time while they come.
+/// Changes elsewhere in the site happen all the time meanwhile.
 #[test]
 fn they_share_it_while_things_change_elsewhere() {
     let site = Site::new();

@@ -1,7 +1,7 @@
-//! A file system of our own (FUSE) on which everything below `/cold` takes its time.
+//! A FUSE file system where everything below `/cold` is slow.
 //!
-//! Names below `/cold` are a kind and a number, `small7`, so that there is always one that nobody has
-//! asked for. What a kind is like stands in [`Kind`].
+//! Names below `/cold` are a kind and a number, `small7`, so that new names never run out. [`Kind`] describes
+//! the kinds.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -20,22 +20,22 @@ use super::fuse::{attributes, bytes_left};
 use super::harness::Server;
 use super::mounted::{Held, Mounted};
 
-/// How long each operation below `/cold` takes, unless it takes as long as [`Pace`] says.
+/// Duration of each operation below `/cold`, unless [`Pace`] sets another.
 pub const DELAY: Duration = Duration::from_millis(150);
 /// Bytes of a small file.
 pub const SMALL_LENGTH: usize = 8_192;
-/// Bytes that are in a file that was said to be a small one.
+/// Actual length of a file that claims to be a small one.
 pub const SHORT_LENGTH: usize = SMALL_LENGTH / 2;
 /// Bytes of a big file.
 pub const BIG_LENGTH: usize = 4 << 20;
 
-/// Bytes that can be read of a file of which the rest cannot.
+/// Readable bytes of a file whose rest cannot be read.
 pub const GOOD_LENGTH: u64 = 1 << 20;
 
 const HOT_FILE: u64 = 10;
 const COLD: u64 = 3;
 
-/// What is below `/cold`. The inode of a name is its kind above 2^32 and its number below.
+/// Kinds of files below `/cold`. The inode of a name is its kind above 2^32 and its number below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// A file of 4 KiB.
@@ -44,21 +44,21 @@ enum Kind {
     Big,
     /// A directory with an index.
     Dir,
-    /// A directory without one, with two names in it.
+    /// A directory without an index, with two names in it.
     Bare,
-    /// A file whose `close` takes its time.
+    /// A file whose `close` is slow.
     Flushing,
     /// A file that cannot be read.
     Broken,
-    /// A file that is shorter than it is said to be when it is looked up.
+    /// A file that is shorter than its lookup says.
     Short,
-    /// A file that is never opened, until [`SlowTree::release`].
+    /// A file whose open hangs until [`SlowTree::release`].
     Stuck,
-    /// A file that is opened and never read, until then.
+    /// A file whose read hangs until then.
     Unread,
-    /// A file of 4 MiB that cannot be read beyond [`GOOD_LENGTH`].
+    /// A file of 4 MiB whose reads fail beyond [`GOOD_LENGTH`].
     Torn,
-    /// One that is never read beyond it, until [`SlowTree::release`].
+    /// The same, but reads hang until [`SlowTree::release`].
     Halted,
     /// A log.
     Log,
@@ -116,7 +116,7 @@ fn describe(inode: u64) -> FileAttr {
         (_, Some(Kind::Log)) => (FileType::RegularFile, 0),
         (_, Some(_)) => (FileType::RegularFile, SMALL_LENGTH as u64),
     };
-    // Whoever may write a file may ask which of its pages are cached.
+    // Write permission allows asking which pages are cached.
     let perm = match kind_of(inode) {
         Some(Kind::Big) => 0o444,
         _ => 0o777,
@@ -128,32 +128,32 @@ fn describe(inode: u64) -> FileAttr {
     }
 }
 
-/// Operations below `/cold` that take as long as somebody else needs for so many answers: however slow
-/// the machine is, only a server that waits for the operation cannot give them.
+/// Lets operations below `/cold` last until a client has got some answers: independently of the machine's
+/// speed, only a server that blocks in the operation cannot give them.
 #[derive(Default)]
 pub struct Pace {
-    /// Answers during each operation; 0: it takes [`DELAY`].
+    /// Answers during each operation; 0: it lasts [`DELAY`].
     wanted: AtomicUsize,
-    /// Without an answer for so long the operation ends all the same: it held somebody up.
+    /// An operation ends after this time without an answer: it has blocked the client.
     patience_ms: AtomicU64,
     answers: AtomicUsize,
     begun: AtomicUsize,
     held_up: AtomicUsize,
 }
 
-/// What operations did to somebody who asked again and again meanwhile.
+/// Effect of operations on a client that sends requests continuously.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Meanwhile {
-    /// Answers that he got.
+    /// Answers that it got.
     pub answers: usize,
-    /// Operations that took their time.
+    /// Operations that ran.
     pub operations: usize,
-    /// Those of them that he got too few answers during.
+    /// Operations with too few answers.
     pub held_up: usize,
 }
 
 impl Pace {
-    /// From now on, until [`Pace::end`].
+    /// Applies from now until [`Pace::end`].
     pub fn begin(&self, wanted: usize, patience: Duration) {
         for counter in [&self.answers, &self.begun, &self.held_up] {
             counter.store(0, Ordering::Release);
@@ -163,17 +163,17 @@ impl Pace {
         self.wanted.store(wanted, Ordering::Release);
     }
 
-    /// Whether it has begun, and not ended.
+    /// Whether it has begun and not ended.
     pub fn is_on(&self) -> bool {
         self.wanted.load(Ordering::Acquire) > 0
     }
 
-    /// Somebody got an answer.
+    /// Counts an answer.
     pub fn answered(&self) {
         self.answers.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Operations under way end, and those that come take [`DELAY`] again.
+    /// Releases current operations; later ones last [`DELAY`] again.
     pub fn end(&self) -> Meanwhile {
         self.wanted.store(0, Ordering::Release);
         Meanwhile {
@@ -183,7 +183,7 @@ impl Pace {
         }
     }
 
-    /// Waits as long as an operation takes that begins now.
+    /// Waits for the duration of an operation that begins now.
     fn wait(&self) {
         if self.wanted.load(Ordering::Acquire) == 0 {
             return std::thread::park_timeout(DELAY);
@@ -208,18 +208,18 @@ impl Pace {
     }
 }
 
-/// What tests see of the tree.
+/// State of the tree that tests observe.
 #[derive(Default)]
 pub struct Seen {
-    /// Slow closes that have begun.
+    /// Slow closes started.
     pub closes_begun: AtomicUsize,
-    /// Slow closes that are over.
+    /// Slow closes finished.
     pub closes_over: AtomicUsize,
-    /// Writes to a log that are over.
+    /// Log writes finished.
     pub writes: AtomicUsize,
-    /// How long operations take.
+    /// Duration of operations.
     pub pace: Pace,
-    /// Whether nobody is told about the file system, until [`SlowTree::release`].
+    /// Whether statfs gets no answer, until [`SlowTree::release`].
     pub is_silent: AtomicBool,
     held: Held,
 }
@@ -227,7 +227,7 @@ pub struct Seen {
 struct Tree(Arc<Seen>);
 
 impl Tree {
-    /// Does something now, or for cold inodes on another thread after the delay.
+    /// Runs `work` now, or for cold inodes on another thread after the delay.
     fn after_delay(&self, inode: u64, work: impl FnOnce() + Send + 'static) {
         if kind_of(inode).is_none() && inode != COLD {
             return work();
@@ -261,12 +261,12 @@ impl Filesystem for Tree {
     }
 
     fn getattr(&self, _: &Request, inode: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        // Attributes are asked for again each time: an entry that is checked costs a delay.
+        // Attributes are not cached: revalidating an entry costs a delay.
         let inode = u64::from(inode);
         let lifetime = Duration::from_secs(if kind_of(inode).is_some() { 0 } else { 60 });
         let mut what = describe(inode);
         if kind_of(inode) == Some(Kind::Short) {
-            // Else the kernel, asked again, would believe the old length and fill up with zeros.
+            // Otherwise the kernel would believe the old length and pad with zeros.
             what.size = SHORT_LENGTH as u64;
         }
         self.after_delay(inode, move || reply.attr(&lifetime, &what));
@@ -377,17 +377,17 @@ impl Filesystem for Tree {
 /// A mounted tree; unmounted when dropped.
 pub struct SlowTree {
     mounted: Mounted,
-    /// What it has seen.
+    /// Its state.
     pub seen: Arc<Seen>,
 }
 
 impl SlowTree {
-    /// Mounts it, where that can be done.
+    /// Mounts it, if FUSE is available.
     pub fn mount() -> Option<SlowTree> {
         SlowTree::mount_in(None)
     }
 
-    /// The same in this directory.
+    /// The same at this directory.
     pub fn mount_at(directory: &Path) -> Option<SlowTree> {
         SlowTree::mount_in(Some(directory))
     }
@@ -403,29 +403,29 @@ impl SlowTree {
         self.mounted.path(name)
     }
 
-    /// Serves it.
+    /// Starts a server on it.
     pub fn serve(&self, engine: &str, words: &[&str]) -> Server {
         self.serve_by(Command::new(env!("CARGO_BIN_EXE_spede")), engine, words)
     }
 
-    /// Has it served by a command that becomes the program.
+    /// Starts a server on it, by a command that executes the program.
     pub fn serve_by(&self, mut command: Command, engine: &str, words: &[&str]) -> Server {
-        // Short trust, so that what was seen before is checked.
+        // A short time, so that cached entries are revalidated.
         command.env("SPEDE_REVALIDATE", "50ms");
         self.mounted.serve_by(command, engine, words)
     }
 
-    /// Lets everything go on that was held.
+    /// Releases all waiting operations.
     pub fn release(&self) {
         self.seen.held.release();
     }
 
-    /// Operations that are held.
+    /// Number of waiting operations.
     pub fn held_count(&self) -> usize {
         self.seen.held.count()
     }
 
-    /// Takes the pages of a cold file out of memory, as the kernel would under pressure.
+    /// Evicts the pages of a cold file, as the kernel would under pressure.
     pub fn evict(&self, name: &str) {
         let inode = inode_of(COLD, name.as_ref()).unwrap();
         let notifier = self.mounted.notifier();

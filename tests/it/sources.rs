@@ -1,12 +1,11 @@
-//! What the rules of the house are held against: every Rust file of the repository, whatever directory
-//! it is in, and the tests that stand in it.
+//! Input of the style checks: every Rust file of the repository, in any directory, and the tests in it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Directories of the repository that hold no sources: what was built, and the site of the README.
+/// Directories without sources: build output, and the site of the README.
 const OTHER_DIRECTORIES: [&str; 2] = ["target", "www"];
 
 /// One Rust file.
@@ -44,13 +43,13 @@ pub fn sources() -> Vec<Source> {
     found
 }
 
-/// A file of the repository that is no Rust.
+/// The text of another file of the repository.
 pub fn document(name: &str) -> String {
     fs::read_to_string(Path::new(ROOT).join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 impl Source {
-    /// Where a line is, as compilers say it; `index` counts from 0.
+    /// The location of a line, in the format of compilers; `index` counts from 0.
     pub fn place(&self, index: usize) -> String {
         format!("{}:{}", self.path.display(), index + 1)
     }
@@ -60,8 +59,8 @@ impl Source {
         self.path.starts_with(directory)
     }
 
-    /// The modules that lead to it: `cache`, `path`; those of the integration tests begin with `it`.
-    /// None for what is neither of the library nor one of those.
+    /// Its module path: `cache`, `path`; those of the integration tests begin with `it`. `None` for files
+    /// outside of the library and the integration tests.
     pub fn modules(&self) -> Option<Vec<String>> {
         let (mut modules, below) = match self.path.strip_prefix("src") {
             Ok(below) => (Vec::new(), below),
@@ -79,12 +78,12 @@ impl Source {
         Some(modules)
     }
 
-    /// Its tests by their full names, as the harness lists them; integration tests begin with `it::`.
+    /// The full names of its tests, as the harness lists them; integration tests begin with `it::`.
     pub fn tests(&self) -> Vec<String> {
         let Some(file) = self.modules() else {
             return Vec::new();
         };
-        // Inline modules that are open, each with its indentation.
+        // Open inline modules, each with its indentation.
         let mut inline: Vec<(usize, &str)> = Vec::new();
         let mut found = Vec::new();
         let mut is_test = false;
@@ -112,7 +111,7 @@ impl Source {
         found
     }
 
-    /// Its lines, those of what is built for tests only left empty: numbers stay.
+    /// Its lines, with test-only code replaced by empty lines: line numbers stay.
     pub fn lines_without_tests(&self) -> Vec<&str> {
         let mut lines: Vec<&str> = self.text.lines().collect();
         let name = self.path.file_name().unwrap();
@@ -121,7 +120,7 @@ impl Source {
         }
         while let Some(start) = lines.iter().position(|line| line.trim() == "#[cfg(test)]") {
             let indentation = lines[start].len() - lines[start].trim_start().len();
-            // An item ends where a line at its own depth does: with its brace or its semicolon.
+            // An item ends at a line of its own depth: with its brace or its semicolon.
             let is_last = |line: &&str| {
                 line.len() - line.trim_start().len() == indentation
                     && (*line.trim() == *"}" || line.ends_with(';') || line.ends_with("{}"))

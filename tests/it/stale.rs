@@ -1,5 +1,5 @@
-//! Storage that answers slowly or not at all: what is cached is served as it was last confirmed, for a bounded
-//! time, and nobody waits for what is asked for all the time.
+//! Storage that is slow or hangs: cached files are served in their last confirmed version for a bounded time,
+//! and popular ones never wait.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use super::harness::{Client, Response, Server, Site, wait_until};
 use super::live_tree::{LiveTree, content};
 
-/// Engines that keep the loop free.
+/// Engines that never block the loop.
 const ENGINES: [&str; 2] = ["uring", "threads"];
 
 fn freshness(server: &Server, name: &str) -> u64 {
     server.numbers()["freshness"][name].as_u64().unwrap()
 }
 
-/// Asks for some files until all of them lie in memory.
+/// Requests files until all of them are held in memory.
 fn hold_in_memory(server: &Server, client: &mut Client, below: &str, count: usize) {
     wait_until("they are in memory", || {
         for number in 0..count {
@@ -29,8 +29,8 @@ fn timing(response: &Response) -> &str {
     response.field("server-timing").unwrap_or_default()
 }
 
-/// Hits of what lies in memory go on as long as was said while the storage says nothing, then they are 504; once it
-/// answers again they are of what is there then.
+/// Hits in memory continue for the configured time while the storage hangs, then they are 504; once it
+/// answers again they are current.
 #[test]
 fn hits_go_on_while_the_storage_says_nothing_for_as_long_as_was_said() {
     for (engine, below) in ENGINES
@@ -46,7 +46,7 @@ fn hits_go_on_while_the_storage_says_nothing_for_as_long_as_was_said() {
         let mut command = Command::new(env!("CARGO_BIN_EXE_spede"));
         command.args(["--listen=127.0.0.1:0", "--disk", engine]);
         command.args(["--revalidate=200ms", "--stale=4s", "--disk-timeout=1s"]);
-        // More files than may be checked at a time.
+        // More files than concurrent revalidations.
         command.args(["--disk-depth=8", "--server-timing"]);
         let server = Server::spawn(command.arg(match below {
             "" => site.root().join("below"),
@@ -93,7 +93,8 @@ fn hits_go_on_until_they_are_too_old(tree: &LiveTree, server: &Server, below: &s
         assert!([200, 504].contains(&response.status), "{response:?}");
         response.status == 504
     });
-    // The age counts from the last confirmation, which was up to `--revalidate` and a slow check before.
+    // The age counts from the last confirmation, which was up to `--revalidate` and a slow revalidation
+    // earlier.
     let lasted = frozen.elapsed();
     assert!(lasted >= Duration::from_millis(3_500), "only {lasted:?}");
     tree.publish(2);
@@ -112,8 +113,7 @@ fn hits_go_on_until_they_are_too_old(tree: &LiveTree, server: &Server, below: &s
     assert_eq!(said(), 1, "once");
 }
 
-/// What is asked for all the time is confirmed before its time is over: nobody waits though each operation takes
-/// 20 ms.
+/// Popular files are revalidated before they expire: no request waits though each operation takes 20 ms.
 #[test]
 fn hits_of_slow_storage_wait_for_nothing() {
     for engine in ENGINES {
@@ -135,7 +135,7 @@ fn hits_of_slow_storage_wait_for_nothing() {
                 requests += 1;
             }
         }
-        // A machine that is busy for half a second may leave nobody the time to ask.
+        // On a machine that stalls for half a second there may be no request in time.
         assert!(waits * 100 < requests, "{waits} of {requests} waited");
         tree.publish(2);
         let published = Instant::now();
@@ -147,7 +147,7 @@ fn hits_of_slow_storage_wait_for_nothing() {
     }
 }
 
-/// An entry that nobody asked for longer than it is trusted is compared first where the storage is well.
+/// An entry idle for longer than `--revalidate` is revalidated first if the storage is healthy.
 #[test]
 fn what_has_rested_is_as_new_as_was_said() {
     for engine in ENGINES {
@@ -167,7 +167,7 @@ fn what_has_rested_is_as_new_as_was_said() {
             let asked = Instant::now();
             let response = client.get("/file0", &[]);
             if response.body != content(version) {
-                // On a machine that is too busy to make a check in a quarter of a second.
+                // Unless the machine is too busy for a revalidation within a quarter of a second.
                 let waited = asked.elapsed();
                 assert!(timing(&response).contains("stale;dur="), "{response:?}");
                 assert!(waited >= Duration::from_millis(250), "{waited:?}");
@@ -176,7 +176,7 @@ fn what_has_rested_is_as_new_as_was_said() {
     }
 }
 
-/// Without it requests wait as long as they may.
+/// With `--stale=0` requests wait up to their time-out.
 #[test]
 fn without_stale_answers_requests_wait_for_the_storage() {
     for (engine, words) in ENGINES.into_iter().flat_map(|engine| {
@@ -208,7 +208,7 @@ fn without_stale_answers_requests_wait_for_the_storage() {
     }
 }
 
-/// Storage that fails is no better than storage that says nothing.
+/// Failing storage is handled like hanging storage.
 #[test]
 fn hits_go_on_while_the_storage_fails() {
     for engine in ENGINES {

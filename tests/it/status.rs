@@ -1,4 +1,4 @@
-//! The status page: who sees it, and whether its numbers are true.
+//! The status page: correctness of its numbers.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,7 +20,7 @@ pub fn site() -> Site {
 #[test]
 fn the_numbers_are_those_of_what_happened() {
     let site = site();
-    // On the loop, so that it is known by which request the file is mapped.
+    // On the loop, so that the request that maps the file is known.
     let server = Server::start(&site, &["--disk", "blocking", "--revalidate", "1h"]);
     let mut client = server.connect();
     for _ in 0..10 {
@@ -53,15 +53,15 @@ fn the_numbers_are_those_of_what_happened() {
     );
     assert_eq!(count("/caches/0/miss_bytes"), 101_000);
     assert_eq!(count("/caches/0/entries"), 3);
-    // The first request finds no mapping, the second has it made, the third is the first hit.
+    // The first request finds no mapping, the second one starts it, the third is the first hit.
     assert_eq!((count("/caches/1/hits"), count("/caches/1/misses")), (8, 2));
     assert_eq!(
         (count("/caches/1/entries"), count("/caches/1/bytes")),
         (1, 1_000)
     );
     assert_eq!(count("/caches/2/entries"), 1);
-    // Both files were opened by their first requests; the second one of /a took its descriptor, which went
-    // when it was mapped, and all but the first of /long.
+    // Both files were opened by their first requests. The second one of /a used its descriptor, which was
+    // closed when the file was mapped; so did all but the first of /long.
     assert_eq!(
         (count("/caches/2/hits"), count("/caches/2/misses")),
         (10, 2)
@@ -111,13 +111,13 @@ fn caches_stay_within_their_sizes() {
     );
     assert!(caches[2]["entries"].as_u64().unwrap() <= 5);
     assert!(caches[1]["evictions"].as_u64().unwrap() > 0);
-    // A file that is just being mapped is watched already.
+    // A file is watched just before it is mapped.
     wait_until("watches end with their mappings", || {
         server.numbers()["freshness"]["watched_files"] == 10
     });
 }
 
-/// What was put into a cache is held, or was counted when it went.
+/// Every inserted entry is still cached, or was counted when it left.
 fn assert_all_are_counted(numbers: &serde_json::Value, cache: usize, engine: &str) {
     let of = |name: &str| numbers["caches"][cache][name].as_u64().unwrap();
     let gone = ["evictions", "rejected", "changed", "released"].map(of);
@@ -129,7 +129,7 @@ fn assert_all_are_counted(numbers: &serde_json::Value, cache: usize, engine: &st
     );
 }
 
-/// However often a request has to come back: for a descriptor, for bytes, for a mapping.
+/// However often a request is resumed: for a descriptor, for bytes, for a mapping.
 #[test]
 fn each_request_is_one_look_up() {
     let site = Site::new();
@@ -153,7 +153,7 @@ fn each_request_is_one_look_up() {
         }
         let numbers = server.numbers();
         let of = |cache: usize, name: &str| numbers["caches"][cache][name].as_u64().unwrap();
-        // A descriptor is looked for where there is no mapping.
+        // The open-file cache is asked after a miss in the file cache.
         for (cache, look_ups) in [(0, 3_000), (1, 3_000), (2, of(1, "misses"))] {
             let of = |name| of(cache, name);
             assert_eq!(of("hits") + of("misses"), look_ups, "{engine}: {numbers}");
@@ -167,7 +167,7 @@ fn each_request_is_one_look_up() {
     }
 }
 
-/// What is listed among the files that most goes to is not remembered for that alone.
+/// A place among the top files does not keep a file cached.
 #[test]
 fn what_is_gone_is_polled_no_more() {
     let site = site();
@@ -186,7 +186,7 @@ fn what_is_gone_is_polled_no_more() {
     assert_eq!(server.numbers()["top"]["by_bytes"][0]["bytes"], 5_000);
 }
 
-/// A request that has to be looked up anew because of a change is one look-up all the same.
+/// A lookup that is repeated because of a change counts once.
 #[test]
 fn a_request_is_one_look_up_whatever_changes_meanwhile() {
     let site = site();
@@ -216,7 +216,7 @@ fn a_request_is_one_look_up_whatever_changes_meanwhile() {
             assert_eq!(look_ups, asked, "{engine}: {numbers}");
             assert_all_are_counted(&numbers, cache, engine);
         }
-        // What was shaken by the last of them is looked at before it is used again, not after a time.
+        // Entries invalidated by the last of them are revalidated before their next use, not after a time.
         assert_eq!(numbers["freshness"]["polled_entries"], 0, "{engine}");
         let listed = numbers["top"]["by_bytes"].as_array().unwrap();
         assert_eq!(listed.len(), 1, "{engine}: {listed:?}");
@@ -283,7 +283,7 @@ fn it_is_json_for_programs_and_a_page_for_people() {
     }
 }
 
-/// All names of members in a value.
+/// All member names in a value.
 fn names_in(value: &serde_json::Value, names: &mut BTreeSet<String>) {
     match value {
         serde_json::Value::Object(members) => {
@@ -303,7 +303,7 @@ fn every_number_is_explained() {
     let server = Server::start(&site, &[]);
     let mut client = server.connect();
     client.get("/long", &[]);
-    // So many that there are curves.
+    // Enough requests for curves.
     wait_until("all numbers are there", || {
         (0..500).for_each(|_| drop(client.get("/a", &[])));
         let numbers = server.numbers();
@@ -323,7 +323,7 @@ fn every_number_is_explained() {
     let unexplained: Vec<&String> = names
         .iter()
         .filter(|name| !words.contains(name.as_str()))
-        // Statuses are themselves.
+        // Statuses are numbers, not names.
         .filter(|name| name.parse::<u16>().is_err())
         .collect();
     assert!(unexplained.is_empty(), "{unexplained:?}");
@@ -366,7 +366,7 @@ fn files_that_most_goes_to_are_named_and_refused_ones_never() {
     );
 }
 
-/// Whoever reloads the page, or asks for its head alone, costs no more than whoever asks for a file.
+/// Reloads and HEAD requests of the page cost no more than requests for a file.
 #[test]
 fn a_page_is_rendered_once_a_second_and_shared() {
     let site = site();
@@ -375,7 +375,7 @@ fn a_page_is_rendered_once_a_second_and_shared() {
         let (began, mut renderings) = (Instant::now(), BTreeSet::new());
         let mut clients: Vec<Client> = (0..64).map(|_| server.connect()).collect();
         for _ in 0..20 {
-            // Each rendering counts more requests than the one before.
+            // Each rendering counts more requests than the previous one.
             let response = |client: &mut Client| client.get(path, &[]).body;
             renderings.extend(clients.iter_mut().map(response));
             let heads = clients
@@ -409,7 +409,7 @@ fn connections_are_counted_by_what_they_do() {
     let mut lingering = server.connect();
     lingering.send(b"GET /a HTTP/1.1\r\n\r\n");
     let expected = serde_json::json!({
-        // The one that asks is being answered.
+        // The request for the page itself.
         "idle": 1, "receiving": 1, "waiting": 0, "sending": 2, "lingering": 1,
     });
     wait_until("each does what it does", || {

@@ -1,4 +1,4 @@
-//! Who sees the status page: people of this machine, and nobody at the other end of a proxy.
+//! Access to the status page: people on this machine, and never the clients of a proxy.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,11 +15,11 @@ use super::harness::{
     Client, Content, Response, Server, Site, is_installed, is_root, skip, unprivileged, wait_until,
 };
 
-/// Accounts of Debian: what nginx runs as, and nobody.
+/// Debian's accounts: that of nginx, and nobody.
 const WWW_DATA: u32 = 33;
 const NOBODY: u32 = 65_534;
 
-/// A site with files where the status page is.
+/// A site with files at the paths of the status page.
 fn site() -> Site {
     let site = Site::new();
     site.file("status", "the site's")
@@ -27,7 +27,7 @@ fn site() -> Site {
     site
 }
 
-/// Runs something as another user: threads have users of their own.
+/// Runs a closure as another user: on Linux each thread has its own.
 fn as_user<T: Send>(user: u32, act: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let acting = scope.spawn(|| {
@@ -43,7 +43,7 @@ fn is_page(response: &Response) -> bool {
     response.body != b"the site's"
 }
 
-/// Sends a head as it is.
+/// Sends a head unchanged.
 fn send(address: SocketAddr, head: &str) -> Response {
     let mut client = Client::connect(address);
     client.send(head.as_bytes());
@@ -70,7 +70,7 @@ fn people_and_root_see_it_and_services_get_what_the_site_has() {
     ] {
         for path in ["/status", "/metrics"] {
             let mut client = as_user(user, || server.connect());
-            // Asked once, remembered for the connection.
+            // Looked up once per connection.
             for _ in 0..2 {
                 assert_eq!(is_page(&client.get(path, &[])), want, "{path} as {user}");
             }
@@ -78,7 +78,7 @@ fn people_and_root_see_it_and_services_get_what_the_site_has() {
     }
 }
 
-/// The user of the server may see it, unless proxies run as that user too.
+/// The server's own user may see it, unless proxies run as that user too.
 #[test]
 fn the_servers_own_user_sees_it_unless_proxies_run_as_it() {
     if !is_root() {
@@ -98,7 +98,7 @@ fn the_servers_own_user_sees_it_unless_proxies_run_as_it() {
     }
 }
 
-/// Whoever owns a name can have it lead here, and have a browser on this machine ask.
+/// DNS rebinding: the owner of a name can point it here, and make a browser on this machine send requests.
 #[test]
 fn a_host_that_is_no_literal_loopback_address_never_gets_it() {
     let site = site();
@@ -186,11 +186,11 @@ fn a_unix_socket_says_who_is_at_its_other_end() {
     drop(server);
 }
 
-/// A sandbox that refuses sock_diag: nobody is shown the page, and one line says what to do.
+/// A sandbox that refuses sock_diag: the page is shown to nobody, and one line says what to do.
 #[test]
 fn where_the_kernel_does_not_say_who_asks_nobody_sees_it() {
     let site = site();
-    // Netlink is refused, as `RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX` of systemd does.
+    // As by systemd's `RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX`.
     let family = u64::try_from(libc::AF_NETLINK).unwrap();
     let is_netlink = seccompiler::SeccompCondition::new(
         0,
@@ -220,7 +220,7 @@ fn where_the_kernel_does_not_say_who_asks_nobody_sees_it() {
     assert!(lines.len() == 1 && lines[0].contains("--status"), "{said}");
 }
 
-/// The line that says where the status page is.
+/// The address of the status page in the start lines.
 fn status_address(server: &Server) -> Option<SocketAddr> {
     let prefix = "status page on http://";
     let mut lines = server.lines().iter();
@@ -231,7 +231,7 @@ fn status_address(server: &Server) -> Option<SocketAddr> {
 fn beside_a_site_for_others_it_has_a_listener_of_its_own() {
     let site = site();
     let words = ["--listen", "0.0.0.0:0"];
-    // Somebody else may have the address: then we need not.
+    // Another process may have the address already.
     let taken = TcpListener::bind("127.0.0.1:8081");
     let server = Server::start(&site, &words);
     assert_eq!(status_address(&server), None);
@@ -266,21 +266,21 @@ fn beside_a_site_for_others_it_has_a_listener_of_its_own() {
         let mut monitor = as_user(WWW_DATA, || Client::connect(address));
         assert!(is_page(&monitor.get("/metrics", &[])), "whoever reaches it");
     }
-    // What was asked for goes before.
+    // An explicit setting takes precedence.
     let server = Server::start(&site, &["--listen", "0.0.0.0:0", "--status", "loopback"]);
     assert!(is_page(&server.get("/status")) && status_address(&server).is_none());
 }
 
-/// A proxy of this machine, ended when dropped.
+/// A proxy on this machine, stopped when dropped.
 struct Proxy {
     child: Child,
     address: SocketAddr,
 }
 
 impl Proxy {
-    /// Runs a program with a file of settings, which `settings` makes for the address to listen on.
+    /// Runs a program with a configuration file, which `settings` renders for a listening address.
     fn start(file: &Path, settings: impl Fn(SocketAddr) -> String, program: &mut Command) -> Proxy {
-        // No proxy says which port the kernel chose, so one is chosen before.
+        // Proxies do not report a port chosen by the kernel, so one is chosen before.
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap();
         drop(free);

@@ -1,14 +1,14 @@
-//! The rules of the house that a machine can hold. docs/contributing.md.
+//! Style rules that can be checked automatically. docs/contributing.md.
 
 use super::sources::{after_visibility, document, sources};
 
-/// Longest file and longest function, in lines.
+/// Maximum length of a file and of a function, in lines.
 const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 60;
-/// Most fields of a struct that says nothing about their number.
+/// Maximum number of fields of a struct without a comment on their number.
 const FIELD_COUNT_MAX: usize = 12;
 
-/// Files with functions that are still longer, up to [`LONG_FUNCTION_LINES_MAX`]. None is added.
+/// Files with longer functions, up to [`LONG_FUNCTION_LINES_MAX`]. No file may be added.
 const FILES_OF_LONG_FUNCTIONS: [&str; 5] = [
     "src/store/complete.rs",
     "src/store/content.rs",
@@ -28,14 +28,14 @@ fn layer(module: &str) -> Option<u32> {
         "server" => 50,
         "observe" | "transport" => 48,
         "disk" => 40,
-        // What it asks the kernel at once is passed in.
+        // Its immediate questions to the kernel are passed in.
         "store" => 35,
         "settings" => 32,
         "conn" => 30,
         "cache" => 20,
         // It knows neither entries nor requests.
         "job" => 15,
-        // Side by side in the drawing: the site is told the time, the clock knows no site.
+        // The same row of the drawing: the site is passed the time, the clock knows no site.
         "site" => 11,
         "clock" | "memory" | "histogram" | "plot" => 10,
         "http" | "sys" | "text" => 0,
@@ -60,7 +60,7 @@ fn imports_go_down_the_layers() {
         let Some(modules) = source.modules().filter(|_| source.is_below("src")) else {
             continue;
         };
-        // The root itself names all.
+        // The crate root names all.
         let Some(module) = modules.first() else {
             continue;
         };
@@ -86,7 +86,7 @@ fn imports_go_down_the_layers() {
     }
 }
 
-/// The page and the logs are shown what the store has counted; nothing of theirs depends on how it is built.
+/// The page and the logs use the counters of the store; they do not depend on its structure.
 #[test]
 fn observe_knows_only_the_numbers_of_the_store() {
     for source in sources() {
@@ -134,7 +134,7 @@ fn nothing_below_the_disk_does_io() {
         }
         for (index, line) in source.lines_without_tests().iter().enumerate() {
             for word in forbidden {
-                // A handle, which only engines use.
+                // A handle, used by engines only.
                 let is_handle = *line == "use std::fs::File;";
                 let is_free = is_handle || !line.contains(word);
                 assert!(is_free, "{}: {word}", source.place(index));
@@ -143,7 +143,7 @@ fn nothing_below_the_disk_does_io() {
     }
 }
 
-/// What came of a job is told in the disk's own words; what is answered is for the store to say.
+/// The result of a job is an error of the disk; the store decides about the answer.
 #[test]
 fn engines_and_jobs_know_neither_statuses_nor_requests() {
     for source in sources() {
@@ -173,7 +173,7 @@ fn unsafe_is_only_in_sys_and_says_why_it_is_sound() {
                 "unsafe extern",
                 "unsafe(",
             ];
-            // Words of a text are none of the language's.
+            // Text inside strings is not code.
             let is_text = code.contains('"') && !source.is_below("src");
             if is_text || !begins.iter().any(|word| code.contains(word)) {
                 continue;
@@ -199,7 +199,7 @@ fn files_open_with_what_they_do_and_stay_short() {
     }
 }
 
-/// Whether a line begins a function with a body, whatever its visibility and qualifiers.
+/// Whether a line begins a function with a body, with any visibility and qualifiers.
 fn begins_function(line: &str) -> bool {
     let code = after_visibility(line.trim_start());
     let mut words = code.split(' ').take_while(|word| *word != "fn");
@@ -229,8 +229,8 @@ fn functions_are_found_whatever_stands_before_them() {
     }
 }
 
-/// Lines of the function that begins with the first of these, up to where it is closed at the same
-/// depth; 0 for one that is declared only.
+/// Length in lines of the function that begins at the first line, up to its closing brace at the same depth;
+/// 0 for a declaration.
 fn function_length(lines: &[&str]) -> Option<usize> {
     let indentation = lines[0].len() - lines[0].trim_start().len();
     let ends = |end: &str| format!("{}{end}", " ".repeat(indentation));
@@ -255,7 +255,7 @@ fn functions_stay_short() {
             let place = source.place(start);
             let length = function_length(&lines[start..]);
             let length = length.unwrap_or_else(|| panic!("{place}: no end"));
-            // A table of cases is as long as it has cases.
+            // A table of cases may be as long as its cases.
             let body = &lines[start..start + length];
             let is_table = body.iter().any(|line| line.contains("#[rustfmt::skip]"));
             let max = match FILES_OF_LONG_FUNCTIONS
@@ -271,8 +271,8 @@ fn functions_stay_short() {
     }
 }
 
-/// Fields of the struct that begins with the first of these lines, and whether a comment right before
-/// them says why there are so many. `None` where no struct with named fields begins.
+/// Number of fields of the struct that begins at the first line, and whether a comment right before them
+/// gives the reason. `None` if no struct with named fields begins here.
 fn fields(lines: &[&str]) -> Option<(usize, bool)> {
     let first = lines[0].trim_start();
     let is_struct = after_visibility(first).starts_with("struct ") && first.ends_with('{');
@@ -351,7 +351,7 @@ fn nothing_is_left_for_later_or_left_out() {
         "fn test_",
     ];
     for source in sources() {
-        // Where the words themselves stand.
+        // The file that lists the words.
         if source.path.ends_with("tests/it/tidy.rs") {
             continue;
         }
@@ -359,7 +359,7 @@ fn nothing_is_left_for_later_or_left_out() {
         for word in words {
             assert!(!source.text.contains(word), "{place}: {word}");
         }
-        // Benches time things, and some of their clients think.
+        // Benches measure time, and some of their clients pause.
         let sleeps = source.text.matches("thread::sleep").count();
         let allowed = usize::from(source.path.ends_with("tests/it/harness.rs"));
         let is_bench = source.is_below("benches");

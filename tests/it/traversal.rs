@@ -1,4 +1,4 @@
-//! Nothing outside the root, whatever the spelling, whatever the links.
+//! No file outside the root is served, with any spelling and any links.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,7 +9,7 @@ use super::refused::start_without;
 
 const MARKER: &[u8] = b"MARKER-OUTSIDE-THE-ROOT";
 
-/// A root beside a file, a directory and a sibling whose name begins like the root's.
+/// A root beside a file, a directory and a sibling whose name begins with the root's.
 fn site() -> Site {
     let site = Site::new();
     fs::write(site.beside("secret"), MARKER).unwrap();
@@ -22,7 +22,7 @@ fn site() -> Site {
     site
 }
 
-/// Ways to write `..`, a separator, and where to go.
+/// Spellings of `..`, of separators, and of targets.
 fn spellings() -> Vec<String> {
     let ups = [
         "..",
@@ -72,7 +72,7 @@ fn spellings() -> Vec<String> {
     all
 }
 
-/// Servers of a site, for each engine: one that has the kernel walk paths, and one to which that is refused.
+/// Servers of a site, for each engine: with `openat2`, and without.
 fn servers(site: &Site, words: &[&str]) -> Vec<(String, Server)> {
     let mut servers = Vec::new();
     for engine in engines() {

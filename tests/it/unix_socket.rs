@@ -1,4 +1,4 @@
-//! Sockets with a path: what is there already, who may connect, and what is left at the end.
+//! Unix sockets: existing files, permissions, and removal at the end.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -35,7 +35,7 @@ fn stop(mut server: Server) {
     assert_eq!(server.wait(), Some(0));
 }
 
-/// The program does not start: one line, exit code 1.
+/// The program fails to start: one line, exit code 1.
 fn refused(site: &Site, socket: &Path, words: &[&str]) -> String {
     let output: Output = command(site, socket, words).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -45,7 +45,7 @@ fn refused(site: &Site, socket: &Path, words: &[&str]) -> String {
     said
 }
 
-/// Whether somebody answers there.
+/// Whether a server answers there.
 fn answers(socket: &Path) -> bool {
     let Ok(mut stream) = UnixStream::connect(socket) else {
         return false;
@@ -58,7 +58,7 @@ fn answers(socket: &Path) -> bool {
         && text.ends_with("fine")
 }
 
-/// What a process leaves behind that was killed.
+/// Leaves a socket like a killed process.
 fn abandoned(socket: &Path) {
     drop(UnixListener::bind(socket).unwrap());
     assert!(socket.exists());
@@ -113,7 +113,7 @@ fn where_somebody_listens_the_address_is_in_use() {
     assert!(answers(&socket));
     stop(server);
 
-    // One that takes no connection now, because its queue is full, is there as well.
+    // A socket with a full accept queue is in use too.
     let listener =
         socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
     listener
@@ -140,7 +140,7 @@ fn a_server_that_stops_removes_its_own_socket_and_no_other() {
     let site = site();
     let socket = site.beside("socket");
     let first = start(&site, &socket, &[]);
-    // As somebody does who wants another one there at once.
+    // Another process may replace it at once.
     fs::remove_file(&socket).unwrap();
     let second = start(&site, &socket, &[]);
     stop(first);
@@ -152,7 +152,7 @@ fn a_server_that_stops_removes_its_own_socket_and_no_other() {
     assert!(site.beside("moved").exists(), "known by its path only");
 }
 
-/// One that is bound and does not listen yet looks as if it were abandoned.
+/// A socket that is bound but does not listen yet looks abandoned.
 #[test]
 fn of_servers_that_start_at_once_one_has_the_socket() {
     let site = site();

@@ -1,5 +1,5 @@
-//! Entity tags and dates: constant for the same bytes, another for others, and never a 304 for what has
-//! changed, whatever is done to the times of files.
+//! Entity tags and dates: constant for equal bytes, different for others, and never a 304 after a change,
+//! with any timestamps of the files.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -14,7 +14,7 @@ use super::harness::{Client, Response, Server, Site, Tags, engines, is_root, ski
 
 /// In 2020.
 const T: u64 = 1_600_000_000;
-/// What reproducible builds, archives and package managers set mtimes to.
+/// Pinned mtimes of reproducible builds, archives and package managers.
 const PINS: [u64; 5] = [0, 1, 315_532_800, 318_211_200, 499_162_500];
 
 fn moment(seconds: u64) -> SystemTime {
@@ -53,7 +53,7 @@ fn status(client: &mut Client, path: &str, name: &str, value: &str) -> u16 {
     client.get(path, &[&format!("{name}: {value}")]).status
 }
 
-/// No condition that was made of `old` holds for what is there now, and what it gives is whole.
+/// Checks that no condition from `old` holds now, and that the content is whole.
 fn nothing_old_holds(client: &mut Client, path: &str, old: &Response, now: &str) {
     let (tag, date) = (tag(old), old.field("last-modified").unwrap().to_owned());
     assert_eq!(status(client, path, "If-None-Match", &tag), 200, "{path}");
@@ -85,7 +85,7 @@ fn a_tag_is_the_same_from_the_first_answer_on() {
         let site = Site::new();
         let server = Server::start(&site, &["--disk", engine]);
         let mut client = server.connect();
-        // As nginx slice asks: parts of what has just been published, which must be of one tag.
+        // As nginx slice requests them: parts of a file published just before, which must have one tag.
         for round in 0..50 {
             let name = format!("f{round}");
             site.publish(&name, "0123456789");
@@ -98,7 +98,7 @@ fn a_tag_is_the_same_from_the_first_answer_on() {
                 assert_eq!(tag(&part), tag(&whole), "{engine}: part {first} of {name}");
             }
         }
-        // And as long as its times could be given again.
+        // And as long as its timestamps could be repeated.
         let whole = client.get("/f49", &[]);
         let end = SystemTime::now() + Duration::from_millis(100);
         while SystemTime::now() < end {
@@ -120,7 +120,7 @@ fn a_release_with_pinned_dates_and_equal_lengths_is_no_304_and_joins_no_parts() 
         let old = client.get("/a", &[]);
         assert_eq!(last_modified(&old), pin);
         assert_eq!(status(&mut client, "/a", "If-None-Match", &tag(&old)), 304);
-        // A date that all have says nothing, from the first request on.
+        // A pinned date proves nothing, from the first request on.
         assert_eq!(
             status(&mut client, "/a", "If-Modified-Since", &date(pin)),
             200
@@ -169,10 +169,10 @@ fn equal_dates_of_two_releases_prove_nothing_to_whoever_has_seen_both() {
             _ => write(&path, "new bytes", T),
         }
         nothing_old_holds(&mut client, &url, &old, "new bytes");
-        // It stays so, also when the file was looked at once more.
+        // Still true after a revalidation.
         server.signal(rustix::process::Signal::HUP);
         nothing_old_holds(&mut client, &url, &old, "new bytes");
-        // What comes later has a date of its own.
+        // A later version has a date of its own.
         write(&path, "newest bytes", T + 1);
         assert_eq!(client.get(&url, &[]).body, b"newest bytes");
         assert_eq!(ims(&mut client, &date(T + 1)), 304, "{url}");
@@ -269,7 +269,7 @@ fn a_date_is_compared_as_the_rfc_says_where_files_only_get_younger() {
             "{because}"
         );
     }
-    // An mtime that was set by hand joins no parts; one of a write does once its second is over.
+    // A date set by hand does not join parts; the date of a write does once its second is over.
     let part = |client: &mut Client, path: &str, date: &str| {
         let fields = [&format!("If-Range: {date}"), "Range: bytes=1-2"];
         client.get(path, &fields).status
@@ -281,7 +281,7 @@ fn a_date_is_compared_as_the_rfc_says_where_files_only_get_younger() {
     wait_until("the second is over", || {
         part(&mut client, "/b", written) == 206
     });
-    // A mirror goes by dates, as those do who only have dates.
+    // A mirror relies on dates, like clients that have nothing else.
     let mirror = Server::start(&site, &["--entity-tags", "mirror"]);
     assert_eq!(part(&mut mirror.connect(), "/a", &date(T)), 206);
 }
@@ -302,13 +302,13 @@ fn copies_that_keep_mtimes_have_the_same_tags_where_that_is_asked_for() {
         [client.get("/a", &[]), client.get("/a.html", &[]), coded].map(|one| tag(&one))
     };
     let mirrored = ["--entity-tags", "mirror"];
-    // As nginx makes them.
+    // In nginx's format.
     let want = ["\"5f5e1000-4\"", "\"5f5e1000-4\"", "\"5f5e1000-5-gzip\""];
     assert_eq!(tags(&one, &mirrored), want);
     assert_eq!(tags(&other, &mirrored), want);
     let (own, others) = (tags(&one, &[]), tags(&other, &[]));
     assert!(own.iter().zip(&others).all(|(own, other)| own != other));
-    // While another change could have the same second, a tag made of it says nothing, and is not there.
+    // While another change could get the same second, there is no tag.
     one.publish("young", "0123456789");
     let server = Server::start(&one, &mirrored);
     let mut client = server.connect();
@@ -337,7 +337,7 @@ fn a_date_is_never_of_the_future() {
     let response = server.get("/a");
     let of = |name: &str| parse_http_date(response.field(name).unwrap()).unwrap();
     assert!(of("last-modified") <= of("date"), "{response:?}");
-    // It is none of the file, so it says nothing of it.
+    // The date is not that of the file, so it proves nothing about it.
     let own = response.field("last-modified").unwrap();
     let mut client = server.connect();
     assert_eq!(status(&mut client, "/a", "If-Modified-Since", own), 200);
@@ -348,7 +348,7 @@ fn no_two_codings_share_a_tag() {
     let site = Site::new();
     let names = ["a.js", "a.js.gz", "a.js.br", "a.js.zst"];
     for name in names {
-        // As alike as can be: one length, one mtime.
+        // As similar as possible: equal lengths, equal mtimes.
         write(&site.path(name), "0123", T);
     }
     let server = Server::start(&site, &[]);
@@ -368,7 +368,7 @@ fn no_two_codings_share_a_tag() {
     assert_eq!(tags.len(), names.len(), "{tags:?}");
 }
 
-/// A small ext4 whose inodes have no room for more than whole seconds.
+/// A small ext4 with inodes too small for fractions of seconds.
 struct WholeSeconds {
     directory: TempDir,
 }
@@ -403,12 +403,12 @@ impl WholeSeconds {
 impl Drop for WholeSeconds {
     fn drop(&mut self) {
         let at = self.directory.path().join("m");
-        // Lazily: the server may still be ending.
+        // Lazily: the server may still be exiting.
         let _ = Command::new("umount").arg("-l").arg(at).status();
     }
 }
 
-/// Waits for the beginning of a second, so that there is time for some changes within one.
+/// Waits for the start of a second, so that several changes fit into one.
 fn begin_a_second() -> u64 {
     let whole = || {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -480,7 +480,7 @@ fn where_seconds_are_whole_a_tag_still_tells_versions_apart() {
             status(&mut client, "/short", "If-None-Match", &tag(last)),
             304
         );
-        // A copy of each version that was sent is of no use any more.
+        // Copies of sent versions are of no use any more.
         fs::write(&file, "version x").unwrap();
         for (short, _) in &seen {
             nothing_old_holds(&mut client, "/short", short, "version x");

@@ -1,4 +1,4 @@
-//! Caches that are full before anybody asks, and that nobody waits for it.
+//! Prefetching: the caches fill before the first request, and no request waits for it.
 
 use std::fs;
 use std::process::Command;
@@ -10,12 +10,12 @@ use serde_json::Value;
 use super::harness::{Server, Site, engines, wait_until};
 use super::slow_tree::{DELAY, SMALL_LENGTH, SlowTree};
 
-/// A cache's number.
+/// A number of a cache.
 fn cache(numbers: &Value, index: usize, name: &str) -> u64 {
     numbers["caches"][index][name].as_u64().unwrap()
 }
 
-/// Waits until nothing is left to be warmed and so many files are mapped.
+/// Waits until prefetching has ended and this many files are mapped.
 fn wait_until_warm(server: &Server, mapped: u64) {
     wait_until("the caches are warm", || {
         let numbers = server.numbers();
@@ -23,7 +23,7 @@ fn wait_until_warm(server: &Server, mapped: u64) {
     });
 }
 
-/// A site of which some is listed, some lies in a directory, and some is neither.
+/// A site with some files in a list, some in a directory, and some in neither.
 fn site() -> Site {
     let site = Site::new();
     site.file("index.html", "index")
@@ -32,7 +32,7 @@ fn site() -> Site {
         .file("a b/index.html", "index below")
         .file("a b/deep/x?y", "x")
         .file("a b/style.css", "plain ".repeat(100))
-        .file("a b/style.css.gz", "twin")
+        .file("a b/style.css.gz", "variant")
         .file("a b/long", vec![b'l'; 100_000])
         .file("a b/.hidden", "hidden");
     let list = "# what is asked for\n\n/listed\n/listed?again\n/\n/none\nhttp://elsewhere/\n";
@@ -48,7 +48,7 @@ fn what_was_warmed_is_hit_by_the_first_request() {
         let tree = site.path("a b/x").parent().unwrap().display().to_string();
         let words = ["--disk", engine, "--warm", &list, "--warm", &tree];
         let server = Server::start(&site, &words);
-        // The precompressed variant is mapped besides; the long file is kept open.
+        // The precompressed variant is mapped as well; the long file is kept open.
         wait_until_warm(&server, 6);
         let paths = [
             "/",
@@ -63,14 +63,14 @@ fn what_was_warmed_is_hit_by_the_first_request() {
         let coded = server
             .connect()
             .get("/a%20b/style.css", &["Accept-Encoding: gzip"]);
-        assert_eq!(coded.body, b"twin");
+        assert_eq!(coded.body, b"variant");
         assert_eq!(server.get("/a%20b/long").body.len(), 100_000);
         let numbers = server.numbers();
         let counts = |index| {
             let of = |name| cache(&numbers, index, name);
             (of("hits"), of("misses"), of("entries"))
         };
-        // As many paths as files: what leads nowhere is left to those who ask for it.
+        // As many paths as files: paths without a file are not prefetched.
         assert_eq!(counts(0), (7, 0, 6), "{engine}: paths");
         assert_eq!(counts(1), (6, 0, 6), "{engine}: mapped files");
         assert_eq!(counts(2), (1, 0, 1), "{engine}: open files");
@@ -147,7 +147,7 @@ fn what_was_asked_for_most_is_remembered_from_run_to_run() {
     assert_eq!(cache(&numbers, 0, "hits"), 1, "{numbers}");
     assert_eq!(end(second), "");
 
-    // A run that knows nothing does not take away what an earlier one knew.
+    // A run without requests does not overwrite the state of an earlier one.
     let before = fs::read_to_string(&path).unwrap();
     fs::remove_file(site.path("often")).unwrap();
     fs::remove_file(site.path("seldom")).unwrap();
@@ -156,7 +156,7 @@ fn what_was_asked_for_most_is_remembered_from_run_to_run() {
     end(third);
     assert_eq!(fs::read_to_string(&path).unwrap(), before);
 
-    // What has come there meanwhile is not ours.
+    // A file created there meanwhile is not ours.
     site.file("often", "often");
     let fourth = Server::start(&site, &words);
     wait_until_warm(&fourth, 1);
@@ -169,7 +169,7 @@ fn what_was_asked_for_most_is_remembered_from_run_to_run() {
     assert_eq!(fs::read_to_string(&path).unwrap(), "dear diary\n");
 }
 
-/// The names beside `path` that begin with a dot: what is written before it takes its place.
+/// Hidden names beside `path`: temporary files of the replacement.
 fn left_over(site: &Site) -> Vec<String> {
     let names = fs::read_dir(site.beside(".")).unwrap();
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -183,7 +183,7 @@ fn a_state_that_cannot_be_written_is_said_and_the_last_one_stays() {
     let path = site.beside("state");
     fs::write(&path, "/often\n").unwrap();
     for engine in engines() {
-        // A list is longer than ten bytes: EFBIG, where SIGXFSZ would kill.
+        // A list exceeds ten bytes: EFBIG, where SIGXFSZ would kill.
         let mut command = Command::new("prlimit");
         command.args(["--fsize=10", env!("CARGO_BIN_EXE_spede")]);
         command.args(["--disk", engine, "--listen", "127.0.0.1:0", "--cache-state"]);
@@ -199,7 +199,7 @@ fn a_state_that_cannot_be_written_is_said_and_the_last_one_stays() {
     }
 }
 
-/// Whoever may write in the directory cannot have us write elsewhere, and what is replaced keeps its mode.
+/// A user with write access to the directory cannot redirect the write, and a replaced file keeps its mode.
 #[test]
 fn links_beside_the_state_are_not_written_through() {
     let site = Site::new();
@@ -237,7 +237,7 @@ fn links_beside_the_state_are_not_written_through() {
         assert_eq!(left_over(&site), before, "{engine}");
         fs::write(&path, "/often\n").unwrap();
     }
-    // A link in the place of the state itself would lose its target's place.
+    // If the state itself is a link, the link would be replaced.
     fs::remove_file(&path).unwrap();
     std::os::unix::fs::symlink(&precious, &path).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_spede"))
@@ -297,7 +297,7 @@ fn what_cannot_be_warmed_is_said_before_the_start() {
     }
 }
 
-/// What was mapped is there, however long ago it was sent, and if it never was.
+/// Mapped files stay resident, however long ago they were sent, and even if they never were.
 #[test]
 fn mappings_that_rest_are_sent_without_the_disk() {
     let site = Site::new();
@@ -320,7 +320,7 @@ fn mappings_that_rest_are_sent_without_the_disk() {
             }
             let numbers = server.numbers();
             let hits = cache(&numbers, 1, "hits");
-            // A kernel that reclaims memory early may have taken one.
+            // A kernel that reclaims memory early may have evicted one.
             let gone = numbers["disk"]["mappings_gone"].as_u64().unwrap();
             assert!(gone <= 1, "{engine}: {numbers}");
             assert!(hits >= 8 * (round + 1) - gone, "{engine}: {numbers}");
@@ -328,7 +328,7 @@ fn mappings_that_rest_are_sent_without_the_disk() {
     }
 }
 
-/// A disk that would take a quarter of an hour for all of it.
+/// A disk that would need a quarter of an hour for all of it.
 #[test]
 fn nobody_waits_for_what_is_warmed() {
     let Some(tree) = SlowTree::mount() else {
@@ -356,7 +356,7 @@ fn nobody_waits_for_what_is_warmed() {
             "{engine}: {DELAY:?} a file"
         );
         assert_eq!(numbers["disk"]["waiting"], 0, "{engine}");
-        // Two for warming, and perhaps one that measures memory.
+        // Two for prefetching, and perhaps one that measures memory.
         assert!(
             numbers["disk"]["depth"].as_u64().unwrap() <= 3,
             "{engine}: {numbers}"

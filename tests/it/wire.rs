@@ -1,6 +1,6 @@
-//! What goes over the wire, case by case: `tests/data/*.http`.
+//! HTTP exchanges, case by case: `tests/data/*.http`.
 //!
-//! A case is a line `== its promise`, the bytes of the client, and what must come back:
+//! A case is a line `== its promise`, the bytes of the client, and the expected response:
 //!
 //! ```text
 //! == a range selects its bytes
@@ -20,7 +20,7 @@
 //! `!Name` none. At the end the connection is `open` (another request is answered), `closed`, or
 //! `waiting` (nothing comes, and it is not closed).
 //!
-//! Every case runs whole, byte by byte, and at random splits.
+//! Every case runs in one piece, byte by byte, and at random splits.
 
 use std::fs;
 use std::path::Path;
@@ -166,7 +166,7 @@ fn want(case: &mut Case, line: &str, place: &str) {
     }
 }
 
-/// How the bytes of a case are cut up.
+/// How the bytes of a case are split.
 #[derive(Clone, Copy, Debug)]
 enum Cut {
     Whole,

@@ -1,4 +1,4 @@
-//! What the environment says.
+//! Tests of environment variables.
 
 use std::process;
 
@@ -16,7 +16,7 @@ fn every_flag_has_a_variable_of_its_own_name() {
     }
 }
 
-/// Set to nothing: a size, a switch, a list, a path, an address.
+/// A size, a switch, a list, a path and an address, set to nothing.
 const EMPTY: [&str; 5] = [
     "SPEDE_MAP_CACHE",
     "SPEDE_LOCK",
@@ -25,8 +25,8 @@ const EMPTY: [&str; 5] = [
     "SPEDE_STATUS",
 ];
 
-/// The environment belongs to the whole process and other tests run beside this one, so this one
-/// runs itself again in a process of its own.
+/// The environment is shared by all tests of the process, so this test runs itself again in a process of its
+/// own.
 #[test]
 fn a_variable_is_honoured_and_a_word_wins() {
     const NAME: &str = "config::tests::environment::a_variable_is_honoured_and_a_word_wins";

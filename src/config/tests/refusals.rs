@@ -1,8 +1,8 @@
-//! What is refused, and how that is said: in one line that says what to write instead.
+//! Refused values, and the messages: one line that says what to write instead.
 
 use super::*;
 
-/// Each refusal starts as it should and is one line.
+/// Each message is one line and has the expected start.
 fn check_refusals(cases: &[(&[&str], &str)]) {
     for (words, want) in cases {
         let line = refusal_of(words);

@@ -154,9 +154,9 @@ fn a_date_counts_as_far_as_it_is_known_to_mean_this_version() {
         (known(LATER, by_hand),       AFTER,    false, false, "something else may have been there"),
         (known(LATER, by_hand),       LATER,    true,  false, "it was there by then"),
         (known(LATER, written),       MODIFIED, true,  true,  "its own date"),
-        (Dating::Ambiguous,              BEFORE,   false, false, "modified since"),
-        (Dating::Ambiguous,              MODIFIED, false, false, "a date that others have"),
-        (Dating::Ambiguous,              FUTURE,   false, false, "no date means it"),
+        (Dating::Ambiguous,           BEFORE,   false, false, "modified since"),
+        (Dating::Ambiguous,           MODIFIED, false, false, "a date that others have"),
+        (Dating::Ambiguous,           FUTURE,   false, false, "no date means it"),
     ];
     for (dating, since, is_unchanged, holds, because) in cases {
         let validators = Validators {

@@ -1,9 +1,8 @@
-//! Who may see the status page.
+//! Access control of the status page.
 //!
-//! Beside the site it is for people and programs of this machine, and never for whoever is at the other end of a
-//! proxy here. A proxy need not add any field, so fields prove nothing: what decides is the user who owns the other
-//! end of the connection. Proxies run as accounts made for services; docs/operations.md has what
-//! follows from that.
+//! On the site's own listeners it is for people and programs on this machine, and never for the clients of a
+//! proxy on it. A proxy need not add any field, so fields prove nothing: the owner of the peer's end of the
+//! connection decides. Proxies run as service accounts; docs/operations.md describes the consequences.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -17,43 +16,43 @@ use crate::sys::sock_diag::{SocketOwners, UserId};
 
 /// The path of the status page.
 pub(crate) const STATUS_PATH: &[u8] = b"/status";
-/// The path of the same for Prometheus.
+/// The path of the metrics for Prometheus.
 pub(super) const METRICS_PATH: &[u8] = b"/metrics";
 
-/// Users from this number on are people; below it are accounts of services (login.defs(5), systemd's UIDS-GIDS.md).
+/// Smallest UID of a person; below it are service accounts (login.defs(5), systemd's UIDS-GIDS.md).
 const PERSON_MIN: UserId = 1_000;
-/// Numbers above it that systemd gives to services for the time that they run (`DynamicUser=`), then nobody, and
-/// what is no user at all.
+/// Other UIDs above it: those systemd assigns to running services (`DynamicUser=`), then nobody, and the
+/// invalid UID.
 const NO_PERSONS: [std::ops::RangeInclusive<UserId>; 2] =
     [61_184..=65_535, UserId::MAX..=UserId::MAX];
 
-/// Accounts that proxies run as, in one distribution or another. Where the server runs as one of them, its
-/// own user proves nothing.
+/// Accounts of proxies in various distributions. If the server runs as one of them, its own user proves
+/// nothing.
 #[rustfmt::skip]
 const PROXY_ACCOUNTS: [&str; 22] = [
     "nobody", "www-data", "www", "wwwrun", "http", "httpd", "apache", "apache2", "nginx", "angie", "haproxy",
     "caddy", "traefik", "envoy", "lighttpd", "varnish", "vcache", "squid", "proxy", "hitch", "stunnel4", "_h2o",
 ];
 
-/// What a request leads to.
+/// How a request is handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
     /// The status page.
     Page,
-    /// Nothing: the listener has the status page alone.
+    /// 404: the listener has the status page only.
     Missing,
-    /// Whatever the site has there.
+    /// As a path of the site.
     Site,
 }
 
-/// The user at the other end of a connection, as far as it was asked for.
+/// The user at the other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PeerUser {
-    /// It was not.
+    /// Not looked up yet.
     NotAsked,
-    /// The kernel says so.
+    /// As reported by the kernel.
     Known(UserId),
-    /// The kernel does not say.
+    /// The kernel does not report it.
     Unknown,
 }
 
@@ -63,15 +62,15 @@ pub(crate) struct Access {
     who: StatusAccess,
     /// The server's own user, unless proxies run as it too.
     own: Option<UserId>,
-    /// Present where peers over TCP can be asked about.
+    /// Lookup of the owner of a TCP peer, where available.
     owners: Option<SocketOwners>,
 }
 
 impl Access {
-    /// For `who`; `owners` is needed for [`StatusAccess::Loopback`] alone.
+    /// `owners` is needed for [`StatusAccess::Loopback`] only.
     pub(crate) fn new(who: StatusAccess, owners: Option<SocketOwners>) -> Access {
         let own = rustix::process::geteuid().as_raw();
-        // Nothing is served yet: the start may wait for a file.
+        // Blocking is fine here: nothing is served yet.
         let accounts = std::fs::read(Path::new("/etc/passwd")).unwrap_or_default();
         Access {
             who,
@@ -80,9 +79,9 @@ impl Access {
         }
     }
 
-    /// What a request leads to that came from `peer` through a listener of this `role`. The first one of a
-    /// connection that may be for the page has `ask_user` ask the kernel for the user at the other end, over TCP with
-    /// these owners; `user` remembers what it said.
+    /// Handling of a request from `peer` through a listener of this `role`. The first possible request for
+    /// the page on a connection calls `ask_user`, with these owners, for the user at the other end of a TCP
+    /// connection; `user` caches the result.
     pub(crate) fn decide(
         &mut self,
         request: &Facts<'_>,
@@ -95,7 +94,7 @@ impl Access {
         let is_allowed = match (role, self.who) {
             (Role::Status, who) => {
                 let is_there = is_status || request.path() == b"/";
-                // An address that was asked for may have a name of its own.
+                // At a configured address the operator may use a DNS name.
                 let is_named = match who {
                     StatusAccess::DefaultListener(_) => names_this_machine(request),
                     _ => true,
@@ -153,7 +152,7 @@ fn is_person(user: UserId) -> bool {
     user >= PERSON_MIN && !NO_PERSONS.iter().any(|range| range.contains(&user))
 }
 
-/// Whether a user has, by the lines of passwd(5), the name of an account that proxies run as.
+/// Whether a user has the name of a proxy account, by the lines of passwd(5).
 fn is_proxy_account(accounts: &[u8], user: UserId) -> bool {
     accounts.split(|byte| *byte == b'\n').any(|line| {
         let mut fields = line.split(|byte| *byte == b':');

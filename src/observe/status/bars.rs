@@ -7,7 +7,7 @@ use crate::histogram::Bucket;
 use crate::plot::bars::{self, Bar};
 use crate::text::{duration, micros};
 
-/// The bars of times in microseconds.
+/// The bars of durations in microseconds.
 pub(super) fn of_micros(buckets: &[Bucket]) -> Vec<Bar> {
     let bar = |bucket: &Bucket| Bar {
         below: bucket.below_us.map_or(String::from("more"), micros),
@@ -28,7 +28,7 @@ pub(super) fn of_ages(ages: &[u64; AGE_BUCKETS]) -> Vec<Bar> {
     trimmed(ages.iter().enumerate().map(bar).collect())
 }
 
-/// Without the empty ones at both ends.
+/// Without empty bars at both ends.
 fn trimmed(mut bars: Vec<Bar>) -> Vec<Bar> {
     let last = bars.iter().rposition(|bar| bar.count > 0);
     bars.truncate(last.map_or(0, |last| last + 1));
@@ -37,7 +37,7 @@ fn trimmed(mut bars: Vec<Bar>) -> Vec<Bar> {
     bars
 }
 
-/// The drawing, under a heading; `none` if nothing was counted.
+/// The chart, under a heading; `none` if all counts are zero.
 pub(super) fn drawn(id: &str, title: &str, none: &str, bars: &[Bar]) -> Markup {
     html! {
         div aria-labelledby=(id) role="group" {

@@ -1,4 +1,4 @@
-//! Memory at /status and /metrics: the budget, what is used of it, and by what.
+//! Memory at /status and /metrics: the budget, and its use by parts.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,34 +13,34 @@ use crate::text::{bytes, number};
 /// Memory. All lengths are in bytes.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct MemoryNumbers {
-    // One row of the page each; nothing else has them.
-    /// What may be allocated.
+    // Each is one row of the page and independent of the others.
+    /// The budget for allocations.
     pub budget_bytes: u64,
-    /// What may be used now; less than the budget while memory is short.
+    /// The current target; less than the budget under memory pressure.
     pub target_bytes: u64,
-    /// What the kernel keeps for files, descriptors and connections that are held, about. Counts for the target.
+    /// Estimated kernel memory of open files, descriptors and connections. Counts towards the target.
     pub kernel_bytes: u64,
-    /// What is allocated, in whole blocks of the allocator.
+    /// Allocated memory, in whole blocks of the allocator.
     pub allocated_bytes: u64,
-    /// The same by what it is used for, as those say who use it.
+    /// The same by part, as the parts report it.
     pub parts: BTreeMap<&'static str, u64>,
-    /// The smallest limit that the process is under.
+    /// The smallest limit that applies to the process.
     pub limit_bytes: u64,
-    /// What sets it: `machine`, `cgroup`, `RLIMIT_AS` or `RLIMIT_DATA`.
+    /// Its source: `machine`, `cgroup`, `RLIMIT_AS` or `RLIMIT_DATA`.
     pub limit_source: &'static str,
     /// Resident memory of the process, mapped files included, when it was last measured.
     pub resident_bytes: u64,
-    /// What of it belongs to this process alone.
+    /// The private part of it.
     pub resident_own_bytes: u64,
-    /// What of that is free memory, kept by the allocator.
+    /// Free memory within that, retained by the allocator.
     pub unreturned_bytes: u64,
     /// Times that free memory was given back to the kernel.
     pub given_back: u64,
-    /// Entries of caches that gave way because memory was short.
+    /// Cache entries evicted because of memory pressure.
     pub given_way: u64,
-    /// Times that the kernel told of memory pressure; `null` where it does not.
+    /// Memory pressure events of the kernel; `null` if not supported.
     pub pressures: Option<u64>,
-    /// Times that the system refused memory.
+    /// Failed allocations.
     pub allocation_failures: u64,
 }
 

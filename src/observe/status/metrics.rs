@@ -1,6 +1,6 @@
-//! The numbers for Prometheus, in the text format of OpenMetrics or in the older one.
+//! The numbers for Prometheus, in the OpenMetrics text format or in the older one.
 //!
-//! The numbers themselves are kept elsewhere, as plain counters; a collector shows a snapshot.
+//! The numbers are plain counters kept elsewhere; a collector exposes a snapshot.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -16,7 +16,7 @@ use super::writer::{Sample, Writer};
 use crate::cache::stats::CacheStats;
 use crate::store::numbers::CacheNumbers;
 
-/// Which text format the numbers are written in.
+/// Text format of the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     /// OpenMetrics 1.0, which collectors ask for.
@@ -48,8 +48,8 @@ pub(super) fn of(snapshot: &Snapshot, format: Format) -> String {
     }
 }
 
-/// The same in the older format: there a counter is described under the name of its samples, and
-/// nothing is said of units or of the end.
+/// Converts to the older format, which describes a counter under the name of its samples, and has neither
+/// units nor an end marker.
 fn as_text(open: &str) -> String {
     let counters: HashSet<&str> = open
         .lines()
@@ -83,7 +83,7 @@ impl Collector for Shown {
         freshness(&mut writer, shown)?;
         super::descriptors::metrics(&mut writer, shown.descriptors)?;
         super::memory::metrics(&mut writer, &shown.memory)?;
-        turns(&mut writer, shown)?;
+        iterations(&mut writer, shown)?;
         process(&mut writer, shown)
     }
 }
@@ -94,13 +94,13 @@ fn each(caches: &[CacheNumbers], value: fn(&CacheNumbers) -> u64) -> Vec<Sample<
     caches.iter().map(sample).collect()
 }
 
-/// A sample for each cache that has such a number.
+/// A sample for each cache that has this number.
 fn sizes(caches: &[CacheNumbers], value: fn(&CacheNumbers) -> Option<u64>) -> Vec<Sample<'_>> {
     let sample = |cache: &'_ CacheNumbers| Some((vec![("cache", cache.name)], value(cache)?));
     caches.iter().filter_map(sample).collect()
 }
 
-/// A sample for each cache and each of the words that `label` may have.
+/// A sample for each cache and each value of `label`.
 fn split<'a, const N: usize>(
     caches: &'a [CacheNumbers],
     label: &'a str,
@@ -178,7 +178,7 @@ fn traffic(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
     )
 }
 
-/// Connections by what they are doing, and how many there may be.
+/// Open connections by state, and their limit.
 fn connections(writer: &mut Writer<'_, '_>, connections: ConnectionNumbers) -> fmt::Result {
     let states = [
         ("idle", connections.by_state.idle),
@@ -212,7 +212,7 @@ fn connections(writer: &mut Writer<'_, '_>, connections: ConnectionNumbers) -> f
     places(writer, connections)
 }
 
-/// Who gave way when places ran short.
+/// Connections closed or refused at the limits.
 fn places(writer: &mut Writer<'_, '_>, connections: ConnectionNumbers) -> fmt::Result {
     writer.counter(
         "connections_given_up",
@@ -303,22 +303,22 @@ fn process(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
 }
 
 #[rustfmt::skip]
-fn turns(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
-    let turns = &shown.turns;
-    writer.durations("loop_turn_duration", "Duration of event loop iterations", &turns.turn_us, turns.turn_us_total)?;
+fn iterations(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
+    let iterations = &shown.iterations;
+    writer.durations("loop_turn_duration", "Duration of event loop iterations", &iterations.turn_us, iterations.turn_us_total)?;
     writer.counter(
         "loop_sleeps_outside_poll",
         "Blocking calls on the loop, a lower bound",
-        turns.sleeps_outside_poll,
+        iterations.sleeps_outside_poll,
     )?;
     writer.counter(
         "loop_major_faults",
         "Major page faults of the loop",
-        turns.major_faults,
+        iterations.major_faults,
     )?;
     let switches = [
-        ("voluntary", turns.voluntary_switches),
-        ("involuntary", turns.involuntary_switches),
+        ("voluntary", iterations.voluntary_switches),
+        ("involuntary", iterations.involuntary_switches),
     ];
     let switches = switches.map(|(kind, count)| (vec![("kind", kind)], count));
     writer.counters(
@@ -327,7 +327,7 @@ fn turns(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
         None,
         &switches,
     )?;
-    let cause = vec![("cause", turns.longest_turn_cause.unwrap_or("none yet"))];
+    let cause = vec![("cause", iterations.longest_turn_cause.unwrap_or("none yet"))];
     let mut family = writer.0.encode_descriptor("loop_longest_turn", "Longest iteration of the loop, by its main cause", Some(&Unit::Seconds), MetricType::Gauge)?;
-    ConstGauge::new(turns.longest_turn_us as f64 / 1e6).encode(family.encode_family(&cause)?)
+    ConstGauge::new(iterations.longest_turn_us as f64 / 1e6).encode(family.encode_family(&cause)?)
 }

@@ -1,4 +1,4 @@
-//! The status page: one struct of numbers (`numbers`), shown as JSON, as HTML and for Prometheus.
+//! The status page: one struct of numbers (`numbers`), rendered as JSON, as HTML and for Prometheus.
 
 mod access;
 mod bars;
@@ -25,16 +25,16 @@ use access::METRICS_PATH;
 use crate::conn::Document;
 use crate::http::facts::{Facts, Field};
 
-/// What the page may load: its own parts, and itself again.
+/// Allows only the page's own resources, and fetching itself again.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
      connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// What a request for the status page asks for.
+/// The resource requested from the status page.
 #[derive(Debug)]
 pub(crate) enum Asked {
     /// The numbers.
     Numbers(Face),
-    /// A part of the page that never changes.
+    /// A static part of the page.
     Part(Document),
 }
 
@@ -61,7 +61,7 @@ impl Asked {
 }
 
 impl Snapshot {
-    /// The numbers with a face.
+    /// Renders the numbers in a format.
     pub(crate) fn render(&self, face: Face) -> Document {
         match face {
             Face::Page => Document::new(
@@ -85,7 +85,7 @@ impl Snapshot {
     }
 }
 
-/// Which part of the page the query asks for, if it asks for one.
+/// The part of the page named by the query, if any.
 fn part<'a>(request: &Facts<'a>) -> Option<&'a [u8]> {
     let mut pairs = request.query()?.split(|byte| *byte == b'&');
     pairs.find_map(|pair| pair.strip_prefix(b"part="))

@@ -1,7 +1,7 @@
-//! The numbers of the status page, gathered for one answer.
+//! The numbers of the status page, collected for one response.
 //!
-//! Field names are part of the interface: they are added, not renamed. `schema` counts changes
-//! that are not additions. Only files that were served are named.
+//! Field names are part of the interface: they are added, never renamed. `schema` counts incompatible
+//! changes. Only files that were served are named.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -16,7 +16,7 @@ use crate::observe::iterations::Iterations;
 use crate::store::numbers::StoreNumbers;
 use crate::sys::usage::ThreadUsage;
 
-/// Everything that is shown.
+/// All numbers.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Snapshot {
     // A section of the page each, or a line of it.
@@ -26,7 +26,7 @@ pub(crate) struct Snapshot {
     pub server: &'static str,
     /// Its version.
     pub version: &'static str,
-    /// Since the start, in seconds.
+    /// Seconds since the start.
     pub uptime_seconds: u64,
     /// Connections.
     pub connections: ConnectionNumbers,
@@ -34,23 +34,23 @@ pub(crate) struct Snapshot {
     pub descriptors: ShareNumbers,
     /// Requests answered.
     pub requests: RequestNumbers,
-    /// Bytes sent, by way of sending.
+    /// Bytes sent, by method.
     pub bytes_sent: SentNumbers,
     /// Caches, disk and freshness.
     #[serde(flatten)]
     pub store: StoreNumbers,
     /// The loop.
     #[serde(rename = "loop")]
-    pub turns: IterationNumbers,
+    pub iterations: IterationNumbers,
     /// Memory, and the budget for it.
     pub memory: MemoryNumbers,
-    /// Bytes of access log that could not be written.
+    /// Bytes of access log lost because they could not be written.
     pub access_log_lost_bytes: u64,
-    /// Lines of access log lost, those included of which a part was written.
+    /// Lines of access log lost, including partly written ones.
     pub access_log_lost_lines: u64,
 }
 
-/// Open connections by what they are doing.
+/// Open connections by state.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct ByActivity {
     /// Between requests.
@@ -59,9 +59,9 @@ pub(crate) struct ByActivity {
     pub receiving: usize,
     /// Waiting for the disk, before an answer or within one.
     pub waiting: usize,
-    /// With bytes to be sent.
+    /// Sending a response.
     pub sending: usize,
-    /// After the last answer.
+    /// Closing, after the last response.
     pub lingering: usize,
 }
 
@@ -70,19 +70,19 @@ pub(crate) struct ByActivity {
 pub(crate) struct ConnectionNumbers {
     /// Open now.
     pub open: usize,
-    /// Those by what they are doing.
+    /// Those by state.
     pub by_state: ByActivity,
-    /// Most that may be open.
+    /// Their limit.
     pub capacity: usize,
-    /// Taken since the start.
+    /// Accepted since the start.
     pub accepted: u64,
-    /// Times that accepting had to pause for want of descriptors or room.
+    /// Pauses of accepting, for lack of descriptors or at the limit.
     pub accept_pauses: u64,
-    /// Idle connections closed since the start because another needed the place or the descriptor.
+    /// Idle connections closed since the start to make room for another one.
     pub idle_given_up: u64,
-    /// Connections closed at once since the start because their address had its share.
+    /// Connections refused since the start because their address had used up its share.
     pub refused_by_share: u64,
-    /// Connections closed since the start because their buffers took more than their share of memory.
+    /// Connections closed since the start because their buffers exceeded their share of memory.
     pub closed_for_memory: u64,
 }
 
@@ -93,7 +93,7 @@ pub(crate) struct RequestNumbers {
     pub total: u64,
     /// By class of their status.
     pub by_status_class: ByClass,
-    /// By their status; only those that were sent.
+    /// By status; only those that occurred.
     pub by_status: BTreeMap<u16, u64>,
 }
 
@@ -120,49 +120,49 @@ pub(crate) struct SentNumbers {
     pub sendfile: u64,
 }
 
-/// The loop: what it does between two waits.
+/// Event loop statistics.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct IterationNumbers {
-    /// Turns since the start.
+    /// Iterations since the start.
     pub turns: u64,
-    /// How long they were: how many were below each bound, in microseconds.
+    /// Their durations: counts below each bound, in microseconds.
     pub turn_us: Vec<Bucket>,
-    /// All of them together, in microseconds.
+    /// The sum of their durations, in microseconds.
     pub turn_us_total: u64,
     /// The longest, in microseconds.
     pub longest_turn_us: u64,
-    /// What took most of it.
+    /// The activity that took most of it.
     pub longest_turn_cause: Option<&'static str>,
     /// How long ago it was, in seconds.
     pub longest_turn_seconds_ago: Option<u64>,
-    /// Times that the loop slept outside its wait: broken promises.
+    /// Sleeps of the loop outside its wait: defects.
     pub sleeps_outside_poll: u64,
-    /// What took most of the turn that the latest of them was in, as far as is known.
+    /// The main activity of the iteration with the latest of them, as far as known.
     pub last_sleep_cause: Option<&'static str>,
     /// How long ago it was noticed, in seconds.
     pub last_sleep_seconds_ago: Option<u64>,
-    /// Pages that the loop touched and had to wait for.
+    /// Major page faults of the loop.
     pub major_faults: u64,
-    /// Times that the loop gave the processor up: about once a wait.
+    /// Voluntary context switches of the loop: about one per wait.
     pub voluntary_switches: u64,
-    /// Times that the processor was taken from it.
+    /// Involuntary context switches of the loop.
     pub involuntary_switches: u64,
 }
 
 impl IterationNumbers {
-    /// Of the thread that calls, which must be that of the loop.
-    pub(crate) fn take(turns: &Iterations, now: Instant) -> IterationNumbers {
+    /// Reads the counters of the calling thread, which must be the loop's.
+    pub(crate) fn take(iterations: &Iterations, now: Instant) -> IterationNumbers {
         let usage = ThreadUsage::now();
-        let (longest, sleep) = (turns.longest(), turns.last_sleep());
+        let (longest, sleep) = (iterations.longest(), iterations.last_sleep());
         let seconds_since = |at: Instant| now.saturating_duration_since(at).as_secs();
         IterationNumbers {
-            turns: turns.histogram().count(),
-            turn_us: turns.histogram().to_vec(),
-            turn_us_total: micros(turns.histogram().total()),
+            turns: iterations.histogram().count(),
+            turn_us: iterations.histogram().to_vec(),
+            turn_us_total: micros(iterations.histogram().total()),
             longest_turn_us: longest.map_or(0, |longest| micros(longest.lasted)),
             longest_turn_cause: longest.map(|longest| longest.cause.name()),
             longest_turn_seconds_ago: longest.map(|longest| seconds_since(longest.at)),
-            sleeps_outside_poll: turns.sleeps_outside(),
+            sleeps_outside_poll: iterations.sleeps_outside(),
             last_sleep_cause: sleep.map(|sleep| sleep.cause.name()),
             last_sleep_seconds_ago: sleep.map(|sleep| seconds_since(sleep.at)),
             major_faults: usage.major_faults,
@@ -172,10 +172,10 @@ impl IterationNumbers {
     }
 }
 
-/// What only the loop knows.
+/// Numbers that only the loop knows.
 #[derive(Clone, Debug)]
 pub(crate) struct LoopNumbers {
-    /// Since the start, in seconds.
+    /// Seconds since the start.
     pub uptime_seconds: u64,
     /// Connections.
     pub connections: ConnectionNumbers,
@@ -187,14 +187,14 @@ pub(crate) struct LoopNumbers {
     pub memory: MemoryNumbers,
     /// Bytes of access log lost.
     pub access_log_lost_bytes: u64,
-    /// Lines of access log lost, those included of which a part was written.
+    /// Lines of access log lost, including partly written ones.
     pub access_log_lost_lines: u64,
-    /// Its turns.
-    pub turns: IterationNumbers,
+    /// Its iterations.
+    pub iterations: IterationNumbers,
 }
 
 impl Snapshot {
-    /// Gathers the numbers.
+    /// Collects the numbers.
     pub(crate) fn take(
         store: StoreNumbers,
         response_stats: &ResponseStats,
@@ -208,7 +208,7 @@ impl Snapshot {
             memory,
             access_log_lost_bytes,
             access_log_lost_lines,
-            turns,
+            iterations,
         } = numbers;
         let [_, _, success, redirection, client_error, server_error] = response_stats.by_class;
         let by_status_class = ByClass {
@@ -231,7 +231,7 @@ impl Snapshot {
             },
             bytes_sent,
             store,
-            turns,
+            iterations,
             memory,
             access_log_lost_bytes,
             access_log_lost_lines,

@@ -1,4 +1,4 @@
-//! The numbers as a page for people.
+//! The status page in HTML.
 
 use maud::{DOCTYPE, Markup, Render, html};
 
@@ -9,7 +9,7 @@ use crate::histogram::Bucket;
 use crate::store::numbers::CacheNumbers;
 use crate::text::{bytes, duration, micros, number};
 
-/// Files of each list that the page shows.
+/// Rows of each table of top files.
 const TOP_ROW_COUNT: usize = 10;
 
 /// The page's style, a resource of its own so that nothing inline has to be allowed.
@@ -17,7 +17,7 @@ pub(super) const STYLE: &str = concat!(
     include_str!("status.css"),
     include_str!("../../plot/plot.css")
 );
-/// What keeps it up to date.
+/// The script that refreshes the page.
 pub(super) const SCRIPT: &str = include_str!("status.js");
 
 /// The page.
@@ -94,7 +94,7 @@ fn content(snapshot: &Snapshot) -> Markup {
         }
         section aria-labelledby="loop" {
             h2 id="loop" { "Loop" }
-            (figures(&loop_figures(&snapshot.turns)))
+            (figures(&loop_figures(&snapshot.iterations)))
             (promise(snapshot))
         }
         (times(snapshot))
@@ -155,13 +155,13 @@ fn top_table<'a>(
 
 /// Distributions of durations and of ages at eviction.
 fn times(snapshot: &Snapshot) -> Markup {
-    let turns = bars::of_micros(&snapshot.turns.turn_us);
+    let iterations = bars::of_micros(&snapshot.iterations.turn_us);
     let jobs = bars::of_micros(&snapshot.store.disk.job_us);
     html! {
         section aria-labelledby="times" {
             h2 id="times" { "Latency distributions" }
             div.pair {
-                (bars::drawn("turn-times", "Iterations of the loop", "None yet.", &turns))
+                (bars::drawn("turn-times", "Iterations of the loop", "None yet.", &iterations))
                 (bars::drawn("job-times", "Disk jobs", "None yet.", &jobs))
                 @for cache in &snapshot.store.caches {
                     @let title = format!("Age at eviction: {}", title(cache.name));
@@ -184,8 +184,11 @@ fn title(name: &str) -> &'static str {
 
 /// Whether the loop has made blocking calls.
 fn promise(snapshot: &Snapshot) -> Markup {
-    let turns = &snapshot.turns;
-    let last = match (turns.last_sleep_cause, turns.last_sleep_seconds_ago) {
+    let iterations = &snapshot.iterations;
+    let last = match (
+        iterations.last_sleep_cause,
+        iterations.last_sleep_seconds_ago,
+    ) {
         (Some(cause), Some(ago)) => {
             format!(
                 ", most recently {} ago, in an iteration of {cause}",
@@ -195,7 +198,7 @@ fn promise(snapshot: &Snapshot) -> Markup {
         _ => String::new(),
     };
     html! {
-        @match (turns.sleeps_outside_poll, snapshot.store.disk.engine) {
+        @match (iterations.sleeps_outside_poll, snapshot.store.disk.engine) {
             (0, _) => p.note { "No blocking calls on the loop, as promised." },
             (count, "blocking") => p.note {
                 "Blocking calls on the loop: " (number(count)) (last)
@@ -350,26 +353,26 @@ fn disk_figures(snapshot: &Snapshot) -> [(&'static str, String); 8] {
     ]
 }
 
-fn loop_figures(turns: &IterationNumbers) -> [(&'static str, String); 8] {
+fn loop_figures(iterations: &IterationNumbers) -> [(&'static str, String); 8] {
     [
-        ("iterations", number(turns.turns)),
-        ("duration, p50", below(&turns.turn_us, 0.5)),
-        ("duration, p99", below(&turns.turn_us, 0.99)),
-        ("longest iteration", longest_turn(turns)),
+        ("iterations", number(iterations.turns)),
+        ("duration, p50", below(&iterations.turn_us, 0.5)),
+        ("duration, p99", below(&iterations.turn_us, 0.99)),
+        ("longest iteration", longest_iteration(iterations)),
         (
             "voluntary context switches",
-            number(turns.voluntary_switches),
+            number(iterations.voluntary_switches),
         ),
         (
             "involuntary context switches",
-            number(turns.involuntary_switches),
+            number(iterations.involuntary_switches),
         ),
-        ("blocking calls", number(turns.sleeps_outside_poll)),
-        ("major page faults", number(turns.major_faults)),
+        ("blocking calls", number(iterations.sleeps_outside_poll)),
+        ("major page faults", number(iterations.major_faults)),
     ]
 }
 
-/// The bound that this share of all stayed below.
+/// The upper bound of this quantile.
 fn below(buckets: &[Bucket], share: f64) -> String {
     let total: u64 = buckets.iter().map(|bucket| bucket.count).sum();
     if total == 0 {
@@ -388,17 +391,20 @@ fn below(buckets: &[Bucket], share: f64) -> String {
     String::from("more than a second")
 }
 
-fn longest_turn(turns: &IterationNumbers) -> String {
-    match (turns.longest_turn_cause, turns.longest_turn_seconds_ago) {
+fn longest_iteration(iterations: &IterationNumbers) -> String {
+    match (
+        iterations.longest_turn_cause,
+        iterations.longest_turn_seconds_ago,
+    ) {
         (Some(cause), Some(ago)) => {
-            let lasted = micros(turns.longest_turn_us);
+            let lasted = micros(iterations.longest_turn_us);
             format!("{lasted} ({cause}, {} ago)", duration(ago))
         }
         _ => String::from("–"),
     }
 }
 
-/// A row of the table of caches: what it is, and what it is of each.
+/// A row of the table of caches: its label, and the value of each cache.
 type Row = (&'static str, fn(&CacheNumbers) -> String);
 
 #[rustfmt::skip]
@@ -462,7 +468,7 @@ fn percent(ratio: Option<f64>) -> String {
     ratio.map_or("–".into(), |ratio| format!("{:.1} %", ratio * 100.0))
 }
 
-/// The age that half of what was pushed out had not reached.
+/// Upper bound of the median age at eviction.
 fn median_age(stats: &CacheStats) -> String {
     let ages = &stats.age_at_eviction_s;
     let total: u64 = ages.iter().sum();

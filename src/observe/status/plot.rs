@@ -56,9 +56,9 @@ pub(super) fn words(curve: &Curve, current: u64) -> String {
     text
 }
 
-/// The smallest size that gives nearly as much as the largest, if that is another than the current one.
+/// The smallest size that is nearly as good as the largest, if it is not the current one.
 fn advice(points: &[CurvePoint], at: usize, unit: Unit) -> String {
-    /// Less than this more is not worth another doubling.
+    /// A gain below this is not worth another doubling.
     const WORTH: f64 = 0.01;
     let enough = |index: usize| {
         points[index..]

@@ -1,21 +1,21 @@
-//! Renderings of the status page, shared by all who ask for it.
+//! Cached renderings of the status page, shared by all clients.
 //!
-//! Gathering and rendering take longer than hundreds of hits, so that a page a request would let whoever
-//! reloads it slow down everybody else. Each face is rendered at most once a second in the long run, and
-//! sent to all from one buffer. After a rest a few may follow each other at once, so that somebody who looks, does
-//! something and looks again sees what he did.
+//! Collecting and rendering the numbers takes longer than hundreds of hits: with one rendering per request,
+//! frequent reloads would slow down everybody else. Each format is rendered at most once a second in the long
+//! run, and all clients get the same buffer. After an idle time a short burst is allowed, so that somebody
+//! who looks, acts and looks again sees the effect.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::conn::Document;
 
-/// How long a rendering is shown, and how long it takes until another one may be made.
+/// How long a rendering is current, and the average interval between renderings.
 const SHOWN_FOR: Duration = Duration::from_secs(1);
-/// Renderings that may follow each other at once after a rest.
+/// Burst of renderings allowed after an idle time.
 const BURST: u32 = 8;
 
-/// What the numbers are shown as.
+/// Formats of the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Face {
     /// HTML.
@@ -30,22 +30,22 @@ pub(crate) enum Face {
 
 const FACE_COUNT: usize = 4;
 
-/// One face.
+/// One format.
 #[derive(Debug, Default)]
 struct Shared {
     latest: Option<Rc<Document>>,
-    /// When the allowance is whole again; each rendering moves it on by [`SHOWN_FOR`].
+    /// When the full burst is available again; each rendering moves it on by [`SHOWN_FOR`].
     whole_at: Option<Instant>,
 }
 
-/// The latest rendering of each face.
+/// The latest rendering of each format.
 #[derive(Debug, Default)]
 pub(crate) struct SharedPages {
     faces: [Shared; FACE_COUNT],
 }
 
 impl SharedPages {
-    /// The latest rendering of a face, unless it may be rendered anew.
+    /// The latest rendering of a format, unless a new one is due.
     pub(crate) fn latest(&self, face: Face, now: Instant) -> Option<&Rc<Document>> {
         let shared = &self.faces[face as usize];
         let is_spent = |whole_at: Instant| whole_at > now + SHOWN_FOR * (BURST - 1);
@@ -55,7 +55,7 @@ impl SharedPages {
             .filter(|_| shared.whole_at.is_some_and(is_spent))
     }
 
-    /// Takes a new rendering in, and gives it to whoever asked.
+    /// Stores a new rendering, and returns it.
     pub(crate) fn share(&mut self, face: Face, document: Document, now: Instant) -> Rc<Document> {
         let shared = &mut self.faces[face as usize];
         let from = shared.whole_at.map_or(now, |whole_at| whole_at.max(now));
@@ -74,7 +74,7 @@ mod tests {
         Document::new("text/plain", Vec::new(), None)
     }
 
-    /// Asks every 10 ms for a time; gives how many were rendered.
+    /// Requests the page every 10 ms for some time; returns the number of renderings.
     fn ask(pages: &mut SharedPages, from: Instant, lasting: Duration) -> u32 {
         let step = Duration::from_millis(10);
         let moments = std::iter::successors(Some(from), |at| Some(*at + step));
@@ -99,7 +99,7 @@ mod tests {
             pages.latest(Face::Json, start).is_none(),
             "each has its own"
         );
-        // After a rest somebody may look twice again.
+        // After an idle time a burst is allowed again.
         let rested = start + 4 * minute;
         assert_eq!(ask(&mut pages, rested, Duration::from_millis(100)), BURST);
     }

@@ -1,4 +1,4 @@
-//! Families of metrics and their samples, written for a registry.
+//! Writes metric families and their samples for a registry.
 
 use std::fmt;
 
@@ -124,7 +124,7 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
-    /// What the curves say, a sample for each size.
+    /// Estimated hit ratios, a sample for each size.
     pub(super) fn estimates(
         &mut self,
         name: &str,
@@ -162,7 +162,7 @@ impl Writer<'_, '_> {
     }
 }
 
-/// The labels of a metric that has none.
+/// The label set of a metric without labels.
 #[derive(Debug)]
 struct NoLabels;
 

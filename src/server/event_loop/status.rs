@@ -55,7 +55,7 @@ impl EventLoop {
             memory: self.memory_numbers(),
             access_log_lost_bytes: self.log.lost().bytes,
             access_log_lost_lines: self.log.lost().lines,
-            turns: IterationNumbers::take(&self.iterations, self.now.monotonic),
+            iterations: IterationNumbers::take(&self.iterations, self.now.monotonic),
         };
         let store = self.store.numbers(&self.now);
         Snapshot::take(store, &self.driver.response_stats, numbers)

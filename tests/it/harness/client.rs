@@ -1,4 +1,4 @@
-//! A client: it sends bytes, and parses the responses that come back.
+//! A client: sends bytes, and parses responses.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -30,12 +30,12 @@ impl Response {
     }
 }
 
-/// Which content each entity tag was seen with.
+/// The content seen with each entity tag.
 #[derive(Default)]
 pub struct Tags(Mutex<HashMap<String, Vec<u8>>>);
 
 impl Tags {
-    /// Sees a response: it has a tag, which is strong, and none that was seen with other content.
+    /// Checks a response: its tag is strong, and was never seen with other content.
     pub fn see(&self, response: &Response) {
         let tag = response.field("etag");
         let tag = tag.unwrap_or_else(|| panic!("no tag: {response:?}"));
@@ -57,7 +57,7 @@ pub enum Content {
     None,
 }
 
-/// A client that sends what it is told and parses what comes back.
+/// A client.
 pub struct Client {
     stream: TcpStream,
     received: Vec<u8>,
@@ -94,22 +94,22 @@ impl Client {
         &self.stream
     }
 
-    /// Sends bytes; a server that has closed is no failure here.
+    /// Sends bytes; ignores that the server has closed.
     pub fn send(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
     }
 
-    /// Ends our direction.
+    /// Shuts down the sending direction.
     pub fn finish(&mut self) {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
-    /// Sends a GET and takes the response.
+    /// Sends a GET and returns the response.
     pub fn get(&mut self, path: &str, fields: &[&str]) -> Response {
         self.request("GET", path, fields)
     }
 
-    /// Sends a request without body and takes the response.
+    /// Sends a request without a body and returns the response.
     pub fn request(&mut self, method: &str, path: &str, fields: &[&str]) -> Response {
         let mut text = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n");
         for field in fields {
@@ -127,7 +127,7 @@ impl Client {
             .unwrap_or_else(|| panic!("{method} {path}: no response"))
     }
 
-    /// Takes the next response; `None` when the connection ends before it is complete.
+    /// Reads the next response; `None` if the connection ends before it is complete.
     pub fn response(&mut self, content: Content) -> Option<Response> {
         let head_end = loop {
             let end = self
@@ -166,7 +166,7 @@ impl Client {
         Some(response)
     }
 
-    /// The content of a response of which the first bytes were read already.
+    /// The content of a response whose first bytes were read already.
     pub fn response_after(&mut self, first: &[u8], length: usize) -> Vec<u8> {
         let head = first.windows(4).position(|window| window == b"\r\n\r\n");
         let mut body = first[head.unwrap() + 4..].to_vec();
@@ -183,7 +183,7 @@ impl Client {
         std::mem::take(&mut self.received)
     }
 
-    /// Whether the server closes, with nothing more said.
+    /// Whether the server closes without sending more.
     pub fn is_closed(&mut self) -> bool {
         self.received.is_empty() && self.receive().is_none()
     }
@@ -197,7 +197,7 @@ impl Client {
                 Some(())
             }
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => None,
-            // A process that was stopped and goes on is told so where a read has a time-out.
+            // EINTR: a process that was stopped and continued gets it from a read with a time-out.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Some(()),
             Err(error) => panic!("nothing came in time: {error}"),
         }
