@@ -11,7 +11,7 @@ use crate::site::resolve::Naming;
 use crate::site::sites::Policy;
 
 pub use crate::conn::Timeouts;
-pub use crate::site::media_type::{Charset, MediaTypes, OwnType};
+pub use crate::site::media_type::{Charset, MediaTypes, TypeOverride};
 pub use crate::site::resolve::{Directories, DotFiles};
 pub use crate::site::validators::EntityTags;
 
@@ -147,7 +147,7 @@ pub struct Limits {
 
 /// Cache sizes set by the operator; `None`: the default applies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AskedSizes {
+pub struct ConfiguredSizes {
     /// Bytes of all allocated memory.
     pub memory_bytes_max: Option<u64>,
     /// Bytes of mapped files.
@@ -208,7 +208,7 @@ pub struct Settings {
     /// Sizes of the caches.
     pub cache: CacheBudget,
     /// Sizes set by the operator, and the memory budget.
-    pub asked: AskedSizes,
+    pub asked: ConfiguredSizes,
     /// How long after its last confirmation an entry may be served stale while the disk does not answer;
     /// zero: never.
     pub stale: Duration,

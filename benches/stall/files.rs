@@ -1,14 +1,14 @@
 //! The files of the beds: one hot, many cold in two sizes.
 
-/// The file that is asked for again and again.
+/// The hot file.
 pub(crate) const HOT_PATH: &str = "/hot/1k.bin";
 pub(crate) const HOT_LENGTH: u64 = 1 << 10;
 pub(crate) const SMALL_LENGTH: u64 = 4 << 10;
 pub(crate) const BIG_LENGTH: u64 = 8 << 20;
-/// Small files in one directory, which costs a look-up of its own.
+/// Small files per directory; each directory costs a lookup of its own.
 pub(crate) const DIRECTORY_FILES: u64 = 100;
 
-/// Which cold files are fetched.
+/// The size of the cold files.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Size {
     Small,
@@ -18,7 +18,7 @@ pub(crate) enum Size {
 impl Size {
     pub(crate) const ALL: [Size; 2] = [Size::Small, Size::Big];
 
-    /// Files that there are; a measurement that has fetched them all ends early.
+    /// Number of files; a measurement that has fetched them all ends early.
     pub(crate) fn count(self) -> u64 {
         match self {
             Size::Small => 8_000,

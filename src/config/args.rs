@@ -18,7 +18,7 @@ use crate::conn::ServerTiming;
 use crate::http::request::FIELD_COUNT_MAX;
 use crate::settings::{
     AccessLog, Charset, Directories, DotFiles, EngineChoice, EntityTags, ListenAddress, LogFormat,
-    MapLock, Network, OwnType, StatusAccess,
+    MapLock, Network, StatusAccess, TypeOverride,
 };
 
 /// Default of the longest cached file: the length at which `writev` of a mapping and `sendfile` cost the same.
@@ -179,7 +179,7 @@ pub(super) struct Args {
     /// the type has parameters of its own. For several types repeat the option or use commas.
     #[arg(long = "type", value_name = "EXT=TYPE", env = "SPEDE_TYPE", help_heading = SERVE)]
     #[arg(value_parser = own_type(), value_delimiter = ',')]
-    pub(super) own_types: Vec<OwnType>,
+    pub(super) own_types: Vec<TypeOverride>,
 
     /// Source of entity tags: file or mirror.
     ///

@@ -32,7 +32,7 @@ pub use self::error::ValueError;
 use self::args::Args;
 use self::listen::{Written, is_overlap};
 use crate::settings::{
-    AskedSizes, CacheBudget, Limits, ListenAddress, MediaTypes, Settings, SocketAccess,
+    CacheBudget, ConfiguredSizes, Limits, ListenAddress, MediaTypes, Settings, SocketAccess,
     StatusAccess, Timeouts,
 };
 use crate::text::exact_bytes;
@@ -101,11 +101,11 @@ fn parse_with(
     inherited_socket_count: usize,
 ) -> Result<Settings, Usage> {
     let parsed = command.try_get_matches_from_mut(&words);
-    let mut asked = AskedSizes::default();
+    let mut asked = ConfiguredSizes::default();
     let args = parsed.and_then(|matches| {
         let mut args = Args::from_arg_matches(&matches)?;
         let is_default = |name| matches.value_source(name) == Some(ValueSource::DefaultValue);
-        asked = AskedSizes {
+        asked = ConfiguredSizes {
             memory_bytes_max: args.memory,
             map_bytes_max: (!is_default("map_cache")).then_some(args.map_cache),
             path_count_max: (!is_default("path_cache")).then_some(args.path_cache),
@@ -148,7 +148,7 @@ fn trimmed(text: &str) -> String {
         .collect()
 }
 
-fn settings(args: Args, asked: AskedSizes, inherited_socket_count: usize) -> Settings {
+fn settings(args: Args, asked: ConfiguredSizes, inherited_socket_count: usize) -> Settings {
     let status = args.status.unwrap_or_else(|| match inherited_socket_count {
         0 => default_status(&args.listen),
         // Only the service manager knows who can reach inherited sockets.

@@ -16,7 +16,7 @@ use super::*;
 use crate::conn::ServerTiming;
 use crate::settings::{
     AccessLog, Charset, Directories, DotFiles, EngineChoice, EntityTags, LogFormat, MapLock,
-    Network, OwnType,
+    Network, TypeOverride,
 };
 use crate::simulate::LogSource;
 
@@ -93,7 +93,7 @@ fn without_words_the_defaults_are_the_documented_ones() {
             watched_directory_count_max: 16_384,
             revalidate: Duration::from_secs(1),
         },
-        asked: AskedSizes::default(),
+        asked: ConfiguredSizes::default(),
         stale: Duration::from_secs(60),
         recheck: Duration::from_secs(10),
         warm: Vec::new(),
@@ -161,7 +161,7 @@ fn each_flag_sets_what_it_names() {
         directories: Directories::Listed,
         media_types: MediaTypes {
             charset: Charset::Named("Shift_JIS".to_owned()),
-            own: vec![OwnType {
+            own: vec![TypeOverride {
                 extension: "ts".to_owned(),
                 media_type: "text/plain".to_owned(),
             }],
@@ -180,7 +180,7 @@ fn each_flag_sets_what_it_names() {
             watched_directory_count_max: 9,
             revalidate: Duration::ZERO,
         },
-        asked: AskedSizes {
+        asked: ConfiguredSizes {
             memory_bytes_max: Some(64 << 20),
             map_bytes_max: Some(1 << 30),
             path_count_max: Some(4),

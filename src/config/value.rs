@@ -17,7 +17,7 @@ use crate::conn::ServerTiming;
 use crate::http::framing::is_token_byte;
 use crate::settings::{
     AccessLog, Charset, Directories, DotFiles, EngineChoice, EntityTags, LogFormat, MapLock,
-    Network, OwnType, StatusAccess,
+    Network, StatusAccess, TypeOverride,
 };
 
 /// Longest name in a directory, `NAME_MAX` of limits.h.
@@ -156,7 +156,7 @@ pub(super) fn charset() -> impl TypedValueParser<Value = Charset> {
     text(|text| {
         let is_length_right = (1..=CHARSET_LENGTH_MAX).contains(&text.len());
         match text {
-            _ if text.eq_ignore_ascii_case("none") => Ok(Charset::Unsaid),
+            _ if text.eq_ignore_ascii_case("none") => Ok(Charset::Omitted),
             _ if is_length_right && text.bytes().all(is_token_byte) => {
                 Ok(Charset::Named(text.to_owned()))
             }
@@ -167,7 +167,7 @@ pub(super) fn charset() -> impl TypedValueParser<Value = Charset> {
 
 /// The media type of an extension: `EXT=TYPE`, where TYPE is a media type (RFC 9110 §8.3.1) whose parameters
 /// are tokens.
-pub(super) fn own_type() -> impl TypedValueParser<Value = OwnType> {
+pub(super) fn own_type() -> impl TypedValueParser<Value = TypeOverride> {
     text(|text| {
         let (extension, media_type) = text.split_once('=').ok_or(ValueError::NotOwnType)?;
         let extension = extension.strip_prefix('.').unwrap_or(extension);
@@ -175,7 +175,7 @@ pub(super) fn own_type() -> impl TypedValueParser<Value = OwnType> {
             && !extension.contains(['.', '/'])
             && !extension.contains(|c: char| c.is_control() || c.is_whitespace());
         match is_extension && is_media_type(media_type) {
-            true => Ok(OwnType {
+            true => Ok(TypeOverride {
                 extension: extension.to_owned(),
                 media_type: media_type.to_owned(),
             }),

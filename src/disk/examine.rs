@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::job::{Examined, Opened};
-use crate::site::validators::{Identity, Sought, TICK, hash};
+use crate::site::validators::{Examination, Identity, TICK, hash};
 use crate::sys::file::FileTime;
 use crate::sys::file_clock::{FileClock, ticked};
 
@@ -16,17 +16,17 @@ const POLL_INTERVAL: Duration = Duration::from_millis(1);
 /// Waits for the disk, and up to 20 ms for the clock.
 pub(crate) fn examine(opened: &Opened) -> Examined {
     let before = ticked();
-    match Identity::sought(&opened.version, before) {
-        Sought::Nothing(identity) => Examined::by(identity),
-        Sought::Clock => Examined::by(by_clock(opened)),
-        Sought::Content => {
+    match Identity::examination_of(&opened.version, before) {
+        Examination::Nothing(identity) => Examined::by(identity),
+        Examination::Clock => Examined::by(by_clock(opened)),
+        Examination::Content => {
             let identity = match read(opened) {
                 Some(content) => Identity::Content(hash(&content)),
                 None => soon(before),
             };
             Examined::by(identity)
         }
-        Sought::Copy => match read(opened) {
+        Examination::Copy => match read(opened) {
             Some(content) => Examined {
                 identity: Identity::Copy(hash(&content)),
                 content: Some(content.into()),

@@ -117,7 +117,7 @@ mod tests {
 
     /// An internal job that hangs blocks none of the others.
     #[test]
-    fn each_errand_has_a_place_of_its_own() {
+    fn each_internal_job_has_a_slot_of_its_own() {
         use InternalJob::{Follow, Log, Measure, Mounts, Notices, Reopen, Save};
         let all = [Follow, Log, Reopen, Notices, Save, Measure, Mounts];
         assert_eq!(all.len(), InternalJob::COUNT);

@@ -74,9 +74,9 @@ enum Trouble {
     /// No; the time when the last trouble ended.
     No { ended: Option<Instant> },
     /// Yes, and it was reported.
-    Said,
+    Reported,
     /// Yes, but too soon after the last report for another one.
-    Unsaid,
+    Unreported,
 }
 
 /// A job that writes lines.
@@ -112,7 +112,7 @@ pub(crate) struct LogWriter {
     lost: Lost,
     trouble: Trouble,
     /// Number of lost lines already reported.
-    told_lost: u64,
+    reported_lost: u64,
     notices: Vec<String>,
     /// Jobs to be submitted: to append, to reopen the file, to close earlier files.
     jobs: Vec<Job>,
@@ -154,12 +154,12 @@ impl LogWriter {
             since: None,
             lost: Lost::default(),
             trouble: Trouble::No { ended: None },
-            told_lost: 0,
+            reported_lost: 0,
             notices: Vec::new(),
             jobs: Vec::new(),
         };
         if is_waiting {
-            writer.trouble = Trouble::Said;
+            writer.trouble = Trouble::Reported;
             writer.notices.push(writer.no_reader());
         }
         Ok(writer)
@@ -194,7 +194,7 @@ impl LogWriter {
                 self.kind = OutputKind::Fifo;
                 self.retry_at = Some(now + RETRY_DELAY);
                 let line = self.no_reader();
-                self.complain(line, now);
+                self.report(line, now);
             }
             Err(error) => {
                 let name = self.name();
@@ -263,7 +263,7 @@ impl LogWriter {
         if self.held.len() - self.held_written + lines.len() > BACKLOG_LENGTH_MAX {
             self.lost.count(lines);
             lines.clear();
-            self.lose("it does not take them fast enough", now);
+            self.report_loss("it does not take them fast enough", now);
         }
     }
 
@@ -293,7 +293,7 @@ impl LogWriter {
             io::ErrorKind::BrokenPipe if self.kind == OutputKind::Fifo => {
                 self.hold(buffer, written, before, now);
                 let line = self.no_reader();
-                self.complain(line, now);
+                self.report(line, now);
             }
             _ => {
                 // The buffer starts with the newline that ends a torn line.
@@ -304,7 +304,7 @@ impl LogWriter {
                     .count(&buffer[written + usize::from(is_torn_still)..]);
                 buffer.clear();
                 self.spare = buffer;
-                self.lose(&error.to_string(), now);
+                self.report_loss(&error.to_string(), now);
             }
         }
     }
@@ -331,24 +331,24 @@ impl LogWriter {
         self.since.get_or_insert(now);
     }
 
-    fn lose(&mut self, why: &str, now: Instant) {
+    fn report_loss(&mut self, why: &str, now: Instant) {
         let name = self.name();
         let line = format!(
             "cannot write the access log {name}: {why}; lines are lost, and counted at /status"
         );
-        self.complain(line, now);
+        self.report(line, now);
     }
 
     /// Reports trouble, once.
-    fn complain(&mut self, line: String, now: Instant) {
+    fn report(&mut self, line: String, now: Instant) {
         let Trouble::No { ended } = self.trouble else {
             return;
         };
         self.trouble = match ended.is_some_and(|ended| now < ended + QUIET) {
-            true => Trouble::Unsaid,
+            true => Trouble::Unreported,
             false => {
                 self.notices.push(line);
-                Trouble::Said
+                Trouble::Reported
             }
         };
     }
@@ -356,10 +356,10 @@ impl LogWriter {
     fn recover(&mut self, now: Instant) {
         match self.trouble {
             Trouble::No { .. } => return,
-            Trouble::Unsaid => {}
-            Trouble::Said => {
-                let (name, lost) = (self.name(), self.lost.lines - self.told_lost);
-                self.told_lost = self.lost.lines;
+            Trouble::Unreported => {}
+            Trouble::Reported => {
+                let (name, lost) = (self.name(), self.lost.lines - self.reported_lost);
+                self.reported_lost = self.lost.lines;
                 self.notices.push(format!(
                     "the access log {name} is written again; lost lines: {lost}"
                 ));

@@ -46,9 +46,9 @@ pub(crate) enum Work {
     /// Deadlines of connections.
     Deadlines,
     /// Evictions because of memory pressure.
-    GivingWay,
+    Evicting,
     /// Handing over log lines and jobs.
-    HandingOver,
+    Submitting,
 }
 
 impl Work {
@@ -62,8 +62,8 @@ impl Work {
             Work::Results => "results of disk jobs",
             Work::Warming => "warming the caches",
             Work::Deadlines => "deadlines",
-            Work::GivingWay => "giving memory back",
-            Work::HandingOver => "handing jobs to the disk",
+            Work::Evicting => "giving memory back",
+            Work::Submitting => "handing jobs to the disk",
         }
     }
 }
@@ -92,7 +92,7 @@ pub(crate) struct LastSleep {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
     /// Without waiting, since there is work anyway: not a sleep.
-    NotAtAll,
+    Immediate,
     /// Until an event or a deadline.
     ForEvents,
 }
@@ -298,7 +298,7 @@ mod tests {
     #[test]
     fn a_switch_that_no_wait_explains_was_a_sleep_outside() {
         use Switched::{No, Unknown, Yes};
-        use Wait::{ForEvents, NotAtAll};
+        use Wait::{ForEvents, Immediate};
         #[rustfmt::skip]
         let steps = [
             (ForEvents, Unknown, 1_000_000,  1, Some(1),  0, "a wait is one sleep"),
@@ -309,7 +309,7 @@ mod tests {
             (ForEvents, Unknown, 1_000_000,  1, Some(5),  2, "two sleeps in one iteration"),
             (ForEvents, Unknown, 1_000_000,  1, None,     2, "nobody asks"),
             (ForEvents, Unknown, 1_000_000,  1, Some(8),  3, "one sleep in two iterations"),
-            (NotAtAll,  Unknown,    10_000,  1, Some(9),  4, "a look that took its time is no wait"),
+            (Immediate,  Unknown,    10_000,  1, Some(9),  4, "a look that took its time is no wait"),
             (ForEvents, Yes,           300,  1, Some(10), 4, "switched out in the wait: a sleep there"),
             (ForEvents, No,      1_000_000, 99, Some(11), 5, "not in the wait: a sleep outside"),
         ];

@@ -92,7 +92,7 @@ impl Connected {
             client: Client {
                 role,
                 last_site: LastSite::default(),
-                user: PeerUser::NotAsked,
+                user: PeerUser::NotLookedUp,
                 event_sync: EventSync::default(),
             },
             noted_in: None,

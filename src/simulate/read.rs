@@ -19,7 +19,7 @@ const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const PROGRESS_LENGTH_MIN: u64 = 8 << 20;
 
 /// A line; `None` if it was too long.
-pub(super) type Taken<'a> = Option<&'a [u8]>;
+pub(super) type LogLine<'a> = Option<&'a [u8]>;
 
 /// Passes each line of a log to `each`, without its newline, in order.
 ///
@@ -28,7 +28,7 @@ pub(super) type Taken<'a> = Option<&'a [u8]>;
 pub(super) fn each_line(
     source: &LogSource,
     bar: &ProgressBar,
-    each: impl FnMut(Taken<'_>),
+    each: impl FnMut(LogLine<'_>),
 ) -> io::Result<()> {
     let input: Box<dyn Read> = match source {
         LogSource::File(path) => Box::new(bar.wrap_read(File::open(path)?)),
@@ -38,7 +38,7 @@ pub(super) fn each_line(
 }
 
 /// The same for any reader.
-pub(super) fn each_line_of(mut input: impl Read, each: impl FnMut(Taken<'_>)) -> io::Result<()> {
+pub(super) fn each_line_of(mut input: impl Read, each: impl FnMut(LogLine<'_>)) -> io::Result<()> {
     let mut start = Vec::with_capacity(GZIP_MAGIC.len());
     input
         .by_ref()
@@ -100,7 +100,7 @@ fn with_style<E>(bar: ProgressBar, style: Result<ProgressStyle, E>) -> ProgressB
     }
 }
 
-fn split(mut input: impl BufRead, mut each: impl FnMut(Taken<'_>)) -> io::Result<()> {
+fn split(mut input: impl BufRead, mut each: impl FnMut(LogLine<'_>)) -> io::Result<()> {
     let mut line = Line::default();
     loop {
         let buffer = match input.fill_buf() {
@@ -147,7 +147,7 @@ impl Line {
         }
     }
 
-    fn end(&mut self, bytes: &[u8], each: &mut impl FnMut(Taken<'_>)) {
+    fn end(&mut self, bytes: &[u8], each: &mut impl FnMut(LogLine<'_>)) {
         let whole = if self.is_begun() {
             self.begin(bytes);
             &self.bytes[..]

@@ -5,21 +5,21 @@ use crate::cache::stats::CacheStats;
 /// The result for one size of a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Its size: bytes of mappings, or paths.
+    /// Its size: bytes of the file cache, or paths.
     pub size: u64,
     /// Entries at the end of the log.
     pub entry_count: u64,
-    /// Bytes of mappings at the end; 0 for paths.
+    /// Bytes of cached files at the end; 0 for paths.
     pub bytes_used: u64,
-    /// Requests that it may hold an entry for.
+    /// Requests that the cache applies to.
     pub requests: u64,
     /// Hits.
     pub hits: u64,
-    /// Hits that were revalidated first.
+    /// Hits that were revalidated.
     pub checks: u64,
-    /// Bytes of content of those requests.
+    /// Content bytes of those requests.
     pub bytes: u64,
-    /// Bytes of content of those hits.
+    /// Content bytes of those hits.
     pub hit_bytes: u64,
     /// The counters that a server would show for this cache.
     pub stats: CacheStats,

@@ -43,14 +43,14 @@ impl fmt::Display for MediaType<'_> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Charset {
     /// None: the file's own declaration (`<meta charset>`) or the browser's guess applies.
-    Unsaid,
+    Omitted,
     /// This one; it overrides the file's own declaration.
     Named(String),
 }
 
 /// A configured media type for an extension; overrides the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OwnType {
+pub struct TypeOverride {
     /// Without a dot; in any case.
     pub extension: String,
     /// A type, with its own parameters if any; then the charset of the site is not added.
@@ -63,7 +63,7 @@ pub struct MediaTypes {
     /// The charset of all text.
     pub charset: Charset,
     /// Overrides of the table; each extension once.
-    pub own: Vec<OwnType>,
+    pub own: Vec<TypeOverride>,
 }
 
 impl Default for MediaTypes {

@@ -75,16 +75,16 @@ impl Identity {
     }
 
     /// The examination that a version needs.
-    pub fn sought(version: &FileVersion, now: FileTime) -> Sought {
+    pub fn examination_of(version: &FileVersion, now: FileTime) -> Examination {
         let over = second_is_over(version.changed);
         let is_pinned = version.changed.seconds < PINNED_BEFORE;
         match (has_whole_seconds(version), version.length) {
-            (false, _) if !is_pinned => Sought::Clock,
-            (_, 0..=CONTENT_LENGTH_MAX) if is_pinned || over <= now => Sought::Content,
-            (_, 0..=CONTENT_LENGTH_MAX) => Sought::Copy,
-            _ if is_pinned => Sought::Nothing(Identity::Never),
-            _ if over <= now => Sought::Nothing(Identity::Version),
-            _ => Sought::Nothing(Identity::later(over)),
+            (false, _) if !is_pinned => Examination::Clock,
+            (_, 0..=CONTENT_LENGTH_MAX) if is_pinned || over <= now => Examination::Content,
+            (_, 0..=CONTENT_LENGTH_MAX) => Examination::Copy,
+            _ if is_pinned => Examination::Nothing(Identity::Never),
+            _ if over <= now => Examination::Nothing(Identity::Version),
+            _ => Examination::Nothing(Identity::later(over)),
         }
     }
 
@@ -135,7 +135,7 @@ impl Identity {
 
 /// The examination that an opened file needs.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Sought {
+pub enum Examination {
     /// Wait until no other change can get the same timestamp.
     Clock,
     /// Hash its content.

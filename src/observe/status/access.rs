@@ -23,7 +23,7 @@ pub(super) const METRICS_PATH: &[u8] = b"/metrics";
 const PERSON_MIN: UserId = 1_000;
 /// Other UIDs above it: those systemd assigns to running services (`DynamicUser=`), then nobody, and the
 /// invalid UID.
-const NO_PERSONS: [std::ops::RangeInclusive<UserId>; 2] =
+const NOT_PERSONS: [std::ops::RangeInclusive<UserId>; 2] =
     [61_184..=65_535, UserId::MAX..=UserId::MAX];
 
 /// Accounts of proxies in various distributions. If the server runs as one of them, its own user proves
@@ -49,7 +49,7 @@ pub(crate) enum Decision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PeerUser {
     /// Not looked up yet.
-    NotAsked,
+    NotLookedUp,
     /// As reported by the kernel.
     Known(UserId),
     /// The kernel does not report it.
@@ -126,7 +126,7 @@ impl Access {
         ask_user: impl FnOnce(Option<&mut SocketOwners>) -> Option<UserId>,
         user: &mut PeerUser,
     ) -> bool {
-        if *user == PeerUser::NotAsked {
+        if *user == PeerUser::NotLookedUp {
             let asked = match (peer, &mut self.owners) {
                 (Peer::Local, _) => ask_user(None),
                 (Peer::Address(_), Some(owners)) => ask_user(Some(owners)),
@@ -136,7 +136,7 @@ impl Access {
         }
         match *user {
             PeerUser::Known(user) => user == 0 || Some(user) == self.own || is_person(user),
-            PeerUser::NotAsked | PeerUser::Unknown => false,
+            PeerUser::NotLookedUp | PeerUser::Unknown => false,
         }
     }
 }
@@ -149,7 +149,7 @@ fn is_local(peer: Peer) -> bool {
 }
 
 fn is_person(user: UserId) -> bool {
-    user >= PERSON_MIN && !NO_PERSONS.iter().any(|range| range.contains(&user))
+    user >= PERSON_MIN && !NOT_PERSONS.iter().any(|range| range.contains(&user))
 }
 
 /// Whether a user has the name of a proxy account, by the lines of passwd(5).

@@ -18,7 +18,7 @@ pub(crate) use memory::MemoryNumbers;
 pub(crate) use numbers::{
     ByActivity, ConnectionNumbers, IterationNumbers, LoopNumbers, SentNumbers, Snapshot,
 };
-pub(crate) use shared::{Face, SharedPages};
+pub(crate) use shared::{PageFormat, SharedPages};
 
 use access::METRICS_PATH;
 
@@ -31,51 +31,55 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; scr
 
 /// The resource requested from the status page.
 #[derive(Debug)]
-pub(crate) enum Asked {
+pub(crate) enum StatusResource {
     /// The numbers.
-    Numbers(Face),
+    Numbers(PageFormat),
     /// A static part of the page.
     Part(Document),
 }
 
-impl Asked {
+impl StatusResource {
     /// JSON by `?format=json` or by Accept, else HTML; at /metrics OpenMetrics by Accept, else plain text.
-    pub(crate) fn by(request: &Facts<'_>) -> Asked {
+    pub(crate) fn by(request: &Facts<'_>) -> StatusResource {
         if request.path() == METRICS_PATH {
-            return Asked::Numbers(match accepts(request, b"application/openmetrics-text") {
-                true => Face::OpenMetrics,
-                false => Face::Text,
-            });
+            return StatusResource::Numbers(
+                match accepts(request, b"application/openmetrics-text") {
+                    true => PageFormat::OpenMetrics,
+                    false => PageFormat::Text,
+                },
+            );
         }
         if wants_json(request) {
-            return Asked::Numbers(Face::Json);
+            return StatusResource::Numbers(PageFormat::Json);
         }
         match part(request) {
-            Some(b"style") => Asked::Part(resource("text/css; charset=utf-8", page::STYLE)),
-            Some(b"script") => {
-                Asked::Part(resource("text/javascript; charset=utf-8", page::SCRIPT))
+            Some(b"style") => {
+                StatusResource::Part(resource("text/css; charset=utf-8", page::STYLE))
             }
-            _ => Asked::Numbers(Face::Page),
+            Some(b"script") => {
+                StatusResource::Part(resource("text/javascript; charset=utf-8", page::SCRIPT))
+            }
+            _ => StatusResource::Numbers(PageFormat::Html),
         }
     }
 }
 
 impl Snapshot {
     /// Renders the numbers in a format.
-    pub(crate) fn render(&self, face: Face) -> Document {
-        match face {
-            Face::Page => Document::new(
+    pub(crate) fn render(&self, format: PageFormat) -> Document {
+        match format {
+            PageFormat::Html => Document::new(
                 "text/html; charset=utf-8",
                 page::of(self).into_string().into_bytes(),
                 Some(CONTENT_SECURITY_POLICY),
             ),
-            Face::Json => {
+            PageFormat::Json => {
                 let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
                 bytes.push(b'\n');
                 Document::new("application/json", bytes, None)
             }
-            Face::Text => self.metrics(metrics::Format::Text),
-            Face::OpenMetrics => self.metrics(metrics::Format::OpenMetrics),
+            PageFormat::Text => self.metrics(metrics::Format::Text),
+            PageFormat::OpenMetrics => self.metrics(metrics::Format::OpenMetrics),
         }
     }
 
@@ -132,22 +136,29 @@ mod tests {
         let metrics = accept("application/openmetrics-text;version=1.0.0");
         #[rustfmt::skip]
         let cases = [
-            ("/status",                         &html,    Face::Page),
-            ("/status?a=b&format=json",         &html,    Face::Json),
-            ("/status?format=jsonx",            &html,    Face::Page),
-            ("/status",                         &json,    Face::Json),
-            ("/status",                         &browser, Face::Page),
-            ("/metrics",                        &html,    Face::Text),
-            ("/metrics",                        &metrics, Face::OpenMetrics),
+            ("/status",                         &html,    PageFormat::Html),
+            ("/status?a=b&format=json",         &html,    PageFormat::Json),
+            ("/status?format=jsonx",            &html,    PageFormat::Html),
+            ("/status",                         &json,    PageFormat::Json),
+            ("/status",                         &browser, PageFormat::Html),
+            ("/metrics",                        &html,    PageFormat::Text),
+            ("/metrics",                        &metrics, PageFormat::OpenMetrics),
         ];
         for (target, fields, want) in cases {
-            let face = of_both("GET", "a", target, fields, |facts| match Asked::by(facts) {
-                Asked::Numbers(face) => Some(face),
-                Asked::Part(_) => None,
-            });
-            assert_eq!(face, Some(want), "{target} {fields:?}");
+            let format = of_both(
+                "GET",
+                "a",
+                target,
+                fields,
+                |facts| match StatusResource::by(facts) {
+                    StatusResource::Numbers(format) => Some(format),
+                    StatusResource::Part(_) => None,
+                },
+            );
+            assert_eq!(format, Some(want), "{target} {fields:?}");
         }
-        let is_part = |facts: &Facts<'_>| matches!(Asked::by(facts), Asked::Part(_));
+        let is_part =
+            |facts: &Facts<'_>| matches!(StatusResource::by(facts), StatusResource::Part(_));
         assert!(of_both("GET", "a", "/status?part=style", &html, is_part));
     }
 }

@@ -17,9 +17,9 @@ const BURST: u32 = 8;
 
 /// Formats of the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Face {
+pub(crate) enum PageFormat {
     /// HTML.
-    Page,
+    Html,
     /// JSON.
     Json,
     /// Prometheus' own text format.
@@ -28,7 +28,7 @@ pub(crate) enum Face {
     OpenMetrics,
 }
 
-const FACE_COUNT: usize = 4;
+const FORMAT_COUNT: usize = 4;
 
 /// One format.
 #[derive(Debug, Default)]
@@ -41,13 +41,13 @@ struct Shared {
 /// The latest rendering of each format.
 #[derive(Debug, Default)]
 pub(crate) struct SharedPages {
-    faces: [Shared; FACE_COUNT],
+    formats: [Shared; FORMAT_COUNT],
 }
 
 impl SharedPages {
     /// The latest rendering of a format, unless a new one is due.
-    pub(crate) fn latest(&self, face: Face, now: Instant) -> Option<&Rc<Document>> {
-        let shared = &self.faces[face as usize];
+    pub(crate) fn latest(&self, format: PageFormat, now: Instant) -> Option<&Rc<Document>> {
+        let shared = &self.formats[format as usize];
         let is_spent = |whole_at: Instant| whole_at > now + SHOWN_FOR * (BURST - 1);
         shared
             .latest
@@ -56,8 +56,13 @@ impl SharedPages {
     }
 
     /// Stores a new rendering, and returns it.
-    pub(crate) fn share(&mut self, face: Face, document: Document, now: Instant) -> Rc<Document> {
-        let shared = &mut self.faces[face as usize];
+    pub(crate) fn share(
+        &mut self,
+        format: PageFormat,
+        document: Document,
+        now: Instant,
+    ) -> Rc<Document> {
+        let shared = &mut self.formats[format as usize];
         let from = shared.whole_at.map_or(now, |whole_at| whole_at.max(now));
         shared.whole_at = Some(from + SHOWN_FOR);
         let document = Rc::new(document);
@@ -79,24 +84,26 @@ mod tests {
         let step = Duration::from_millis(10);
         let moments = std::iter::successors(Some(from), |at| Some(*at + step));
         let moments = moments.take_while(|at| *at < from + lasting);
-        moments.fold(0, |rendered, now| match pages.latest(Face::Page, now) {
-            Some(_) => rendered,
-            None => {
-                pages.share(Face::Page, document(), now);
-                rendered + 1
+        moments.fold(0, |rendered, now| {
+            match pages.latest(PageFormat::Html, now) {
+                Some(_) => rendered,
+                None => {
+                    pages.share(PageFormat::Html, document(), now);
+                    rendered + 1
+                }
             }
         })
     }
 
     #[test]
-    fn a_face_is_rendered_once_a_second_however_often_it_is_asked_for() {
+    fn a_format_is_rendered_once_a_second_however_often_it_is_requested() {
         let mut pages = SharedPages::default();
         let start = Instant::now();
         let minute = Duration::from_secs(60);
         assert_eq!(ask(&mut pages, start, minute), 60 + BURST - 1);
         assert_eq!(ask(&mut pages, start + minute, minute), 60);
         assert!(
-            pages.latest(Face::Json, start).is_none(),
+            pages.latest(PageFormat::Json, start).is_none(),
             "each has its own"
         );
         // After an idle time a burst is allowed again.

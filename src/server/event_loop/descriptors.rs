@@ -17,7 +17,7 @@ impl EventLoop {
         let excess = self.descriptors.excess(connections, used);
         if excess > 0 {
             self.store.shed_descriptors(excess);
-            self.iterations.mark(Work::GivingWay);
+            self.iterations.mark(Work::Evicting);
         }
         let open = self.store.open_file_count();
         let jobs = self.descriptors.job_count_max(connections, open);

@@ -88,7 +88,7 @@ impl EventLoop {
         let is_done = count < GIVE_WAY_COUNT_MAX;
         self.memory.has_given_way(count, is_done);
         if count > 0 {
-            self.iterations.mark(Work::GivingWay);
+            self.iterations.mark(Work::Evicting);
         }
     }
 

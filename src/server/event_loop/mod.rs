@@ -234,7 +234,7 @@ impl EventLoop {
     pub(super) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENT_COUNT_MAX);
         self.begin_accounting();
-        self.iterations.begin(Instant::now(), Wait::NotAtAll, 0);
+        self.iterations.begin(Instant::now(), Wait::Immediate, 0);
         while self.phase != Phase::Over {
             let slept = Instant::now();
             self.iterations.end(slept);
@@ -245,7 +245,7 @@ impl EventLoop {
             }
             let woke = Instant::now();
             let wait = match timeout {
-                Some(Duration::ZERO) => Wait::NotAtAll,
+                Some(Duration::ZERO) => Wait::Immediate,
                 _ => Wait::ForEvents,
             };
             self.iterations.begin(woke, wait, events.iter().count());
@@ -336,7 +336,7 @@ impl EventLoop {
         self.submit_output();
         self.hand_over_jobs();
         if self.engine.flush()? > 0 {
-            self.iterations.mark(Work::HandingOver);
+            self.iterations.mark(Work::Submitting);
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::EventLoop;
 use crate::conn::ConnectionId;
 use crate::observe::status::{
-    Asked, ConnectionNumbers, IterationNumbers, LoopNumbers, SentNumbers, Snapshot,
+    ConnectionNumbers, IterationNumbers, LoopNumbers, SentNumbers, Snapshot, StatusResource,
 };
 
 impl EventLoop {
@@ -13,16 +13,19 @@ impl EventLoop {
     pub(super) fn show_status(&mut self, id: ConnectionId) {
         let now = self.now.monotonic;
         let asked = match self.connections.find(id) {
-            Some(connected) => connected.connection.resolving().map(|it| Asked::by(&it)),
+            Some(connected) => connected
+                .connection
+                .resolving()
+                .map(|it| StatusResource::by(&it)),
             None => return,
         };
         let document = match asked {
-            Some(Asked::Part(document)) => Rc::new(document),
-            Some(Asked::Numbers(face)) => match self.pages.latest(face, now) {
+            Some(StatusResource::Part(document)) => Rc::new(document),
+            Some(StatusResource::Numbers(format)) => match self.pages.latest(format, now) {
                 Some(latest) => Rc::clone(latest),
                 None => {
-                    let rendered = self.snapshot().render(face);
-                    self.pages.share(face, rendered, now)
+                    let rendered = self.snapshot().render(format);
+                    self.pages.share(format, rendered, now)
                 }
             },
             None => return,

@@ -88,7 +88,7 @@ fn each_difference_from_the_lists_of_others_is_decided() {
         .map(|row| (row[0], row[1..].to_vec()))
         .collect();
     let types = MediaTypes {
-        charset: Charset::Unsaid,
+        charset: Charset::Omitted,
         own: Vec::new(),
     };
     for extension in nginx.keys().chain(debian.keys()).collect::<BTreeSet<_>>() {
@@ -156,7 +156,7 @@ fn every_text_type_but_xml_names_the_charset_of_the_site() {
     };
     let (utf_8, own) = (MediaTypes::default(), named("Shift_JIS"));
     let unsaid = MediaTypes {
-        charset: Charset::Unsaid,
+        charset: Charset::Omitted,
         own: Vec::new(),
     };
     for extension in extensions {

@@ -59,18 +59,18 @@ fn metadata_tells_a_version_apart_once_its_ctime_cannot_be_given_again() {
 
 #[test]
 fn what_metadata_does_not_tell_content_does_if_it_is_short() {
-    let nothing = Sought::Nothing;
+    let nothing = Examination::Nothing;
     let (short, long) = (CONTENT_LENGTH_MAX, CONTENT_LENGTH_MAX + 1);
     #[rustfmt::skip]
     let cases = [
-        // ctime      now           length sought                                because
-        (at(T, 5),    at(T, 6),     long,  Sought::Clock,                        "fine clocks"),
-        (at(T, 0),    at(T + 1, 9), short, Sought::Copy,                         "the second may come again"),
-        (at(T, 0),    at(T + 2, 0), short, Sought::Content,                      "it may not"),
-        (at(T, 0),    at(T + 1, 9), 0,     Sought::Copy,                         "an empty one as well"),
+        // ctime      now           length examination                            because
+        (at(T, 5),    at(T, 6),     long,  Examination::Clock,                        "fine clocks"),
+        (at(T, 0),    at(T + 1, 9), short, Examination::Copy,                         "the second may come again"),
+        (at(T, 0),    at(T + 2, 0), short, Examination::Content,                      "it may not"),
+        (at(T, 0),    at(T + 1, 9), 0,     Examination::Copy,                         "an empty one as well"),
         (at(T, 0),    at(T + 1, 9), long,  nothing(Identity::later(at(T + 2, 0))), "no tag yet"),
         (at(T, 0),    at(T + 2, 0), long,  nothing(Identity::Version),           "its metadata from then on"),
-        (at(1, 0),    at(T, 0),     short, Sought::Content,                      "no time at all"),
+        (at(1, 0),    at(T, 0),     short, Examination::Content,                      "no time at all"),
         (at(1, 0),    at(T, 0),     long,  nothing(Identity::Never),             "never a tag"),
     ];
     for (changed, now, length, want, because) in cases {
@@ -78,7 +78,7 @@ fn what_metadata_does_not_tell_content_does_if_it_is_short() {
             length,
             ..version(changed, changed)
         };
-        assert_eq!(Identity::sought(&version, now), want, "{because}");
+        assert_eq!(Identity::examination_of(&version, now), want, "{because}");
     }
 }
 
