@@ -1,4 +1,4 @@
-//! What the plots of the benches have in common: rows with their names at the left, the first one on top.
+//! Common parts of the plots of benches: rows with names at the left, the first one on top.
 
 use std::error::Error;
 use std::ops::Range;
@@ -21,7 +21,7 @@ const FRAME_HEIGHT: usize = 125;
 pub(crate) const NAME_WIDTH: u32 = 180;
 pub(crate) const FONT: &str = "sans-serif";
 
-/// A white area for so many panels of so many rows.
+/// A white area for a number of panels and rows.
 pub(crate) fn area(path: &Path, panels: usize, rows: usize) -> Result<Area<'_>> {
     let height = u32::try_from(panels * (FRAME_HEIGHT + rows * ROW_HEIGHT))?;
     let area = SVGBackend::new(path, (WIDTH, height)).into_drawing_area();
@@ -34,7 +34,7 @@ pub(crate) fn place(row: usize) -> f64 {
     -(row as f64)
 }
 
-/// The axis of so many rows.
+/// The axis of a number of rows.
 pub(crate) fn axis(rows: usize) -> Range<f64> {
     place(rows) + 0.5..0.5
 }

@@ -1,33 +1,33 @@
-//! Counts as bars.
+//! Bar charts.
 
 use maud::{Markup, html};
 
 use super::{WIDTH, at};
 use crate::text::number;
 
-/// Height of the drawing, and what is around the bars.
+/// Height and margins of the chart.
 const HEIGHT: f64 = 150.0;
 const TOP: f64 = 20.0;
 const BOTTOM: f64 = 24.0;
 /// Between two bars.
 const GAP: f64 = 3.0;
-/// A bar that counts anything is seen.
+/// A bar with any count is visible.
 const BAR_HEIGHT_MIN: f64 = 2.0;
-/// A bar and the gap after it are no wider than this.
+/// Maximum width of a bar and the gap after it.
 const STEP_MAX: f64 = 90.0;
-/// Bars with a word below them.
+/// Maximum number of labelled bars.
 const LABEL_COUNT_MAX: usize = 8;
 
-/// One bar: the bound that what it counts stayed below, and the count.
+/// One bar: its upper bound and its count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Bar {
-    /// The bound in words.
+    /// The bound as text.
     pub(crate) below: String,
-    /// What is as high as the bar.
+    /// The height of the bar.
     pub(crate) count: u64,
 }
 
-/// All bars, the first one at the left, as a part of a page. There is at least one.
+/// The chart as a part of a page, the first bar at the left. Requires at least one bar.
 pub(crate) fn figure(title: &str, bars: &[Bar]) -> Markup {
     let most = bars.iter().map(|bar| bar.count).max().unwrap_or(1).max(1);
     // Counts stay far below 2^52, where f64 is exact.

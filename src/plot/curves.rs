@@ -4,23 +4,23 @@ use maud::{Markup, html};
 
 use super::{WIDTH, at};
 
-/// Height of the drawing, and what is around the lines.
+/// Height and margins of the plot.
 pub(super) const HEIGHT: f64 = 250.0;
 const LEFT: f64 = 52.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 26.0;
 const BOTTOM: f64 = 40.0;
-/// Least distance of two sizes with a label.
+/// Minimum distance of two labelled sizes.
 const LABEL_DISTANCE_MIN: f64 = 90.0;
-/// A label that stands closer to the edge than this ends there.
+/// A label closer to the edge than this is aligned to the edge.
 const LABEL_WIDTH: f64 = 80.0;
 
 /// Ratios at one size.
 #[derive(Clone, Debug)]
 pub(crate) struct Point {
-    /// The size. Each stands as far from the next as it is larger, in doublings.
+    /// The size, on a logarithmic axis.
     pub(crate) size: u64,
-    /// The same in words.
+    /// The size as text.
     pub(crate) label: String,
     /// Hits in requests, 0 to 1.
     pub(crate) requests: f64,
@@ -28,24 +28,24 @@ pub(crate) struct Point {
     pub(crate) bytes: f64,
 }
 
-/// What is drawn.
+/// The data of a plot.
 #[derive(Clone, Debug)]
 pub(crate) struct Chart<'a> {
     /// From the smallest size to the largest.
     pub(crate) points: Vec<Point>,
-    /// The size that is marked, and the word for it.
+    /// The marked size, and its label.
     pub(crate) current: (u64, &'a str),
-    /// What the sizes are, where no heading says it.
+    /// The label of the axis, if no heading gives it.
     pub(crate) axis: &'a str,
 }
 
 impl Chart<'_> {
-    /// As a part of a page, with words for those who cannot see it.
+    /// The plot as a part of a page, with a description for screen readers.
     pub(crate) fn figure(&self, title: &str, description: &str) -> Markup {
         super::figure(HEIGHT, title, description, &self.content())
     }
 
-    /// Without a frame.
+    /// The plot without a frame.
     pub(super) fn content(&self) -> Markup {
         let right = WIDTH - RIGHT;
         html! {
@@ -78,7 +78,7 @@ impl Chart<'_> {
         }
     }
 
-    /// Labels that have room, and where they stand.
+    /// Labels that have room, and their positions.
     fn labels(&self) -> Vec<(f64, &str)> {
         let mut labels: Vec<(f64, &str)> = Vec::new();
         for point in &self.points {
@@ -91,7 +91,7 @@ impl Chart<'_> {
         labels
     }
 
-    /// Sizes that are all the same stand in the middle.
+    /// If all sizes are equal they are in the middle.
     fn x_of(&self, size: u64) -> f64 {
         let position = |point: Option<&Point>| point.map_or(0.0, |point| doublings(point.size));
         let (first, last) = (position(self.points.first()), position(self.points.last()));
@@ -103,7 +103,7 @@ impl Chart<'_> {
     }
 }
 
-/// None at all stands with one.
+/// Zero has the position of one.
 // Places are rounded to tenths anyway.
 #[allow(clippy::cast_precision_loss)]
 fn doublings(size: u64) -> f64 {
@@ -114,7 +114,7 @@ fn y_of(ratio: f64) -> f64 {
     HEIGHT - BOTTOM - ratio.clamp(0.0, 1.0) * (HEIGHT - BOTTOM - TOP)
 }
 
-/// How a word at this place is aligned, so that none is cut off.
+/// Alignment of a label at this position, so that it is not cut off.
 fn anchor(x: f64) -> &'static str {
     match x {
         x if x > WIDTH - LABEL_WIDTH / 2.0 => "end",

@@ -1,24 +1,24 @@
-//! Drawings as SVG: ratios by size as curves, counts as bars.
+//! SVG charts: curves of ratios by size, and bar charts of counts.
 //!
-//! A drawing has classes instead of colours. A page brings [`STYLE`] and says what its colours are; a file of its
-//! own is made by [`document`]. Nothing here knows what is drawn.
+//! Charts have classes instead of colours. A page includes [`STYLE`] and defines the colours; [`document`]
+//! makes a separate file. Knows nothing of the meaning of the data.
 
 pub(crate) mod bars;
 pub(crate) mod curves;
 
 use maud::{Markup, PreEscaped, html};
 
-/// What drawings look like, in the colours `--ink`, `--soft`, `--line`, `--first` and `--second`.
+/// The style of charts, with the colours `--ink`, `--soft`, `--line`, `--first` and `--second`.
 pub(crate) const STYLE: &str = include_str!("plot.css");
 
-/// Width of each drawing, in units of its own.
+/// Width of each chart, in units of its own.
 const WIDTH: f64 = 640.0;
-/// Height of a heading in a file, and of what is free below a drawing.
+/// Height of a heading in a file, and of the margin below a chart.
 const HEADING_HEIGHT: f64 = 44.0;
 const GAP: f64 = 14.0;
-/// Pixels of a unit in a file that is shown as large as it is.
+/// Pixels per unit in a file.
 const SCALE: f64 = 1.3;
-/// The colours of a file: not every program that shows SVG knows variables.
+/// The colours of a file: some SVG viewers do not support variables.
 const COLOURS: [(&str, &str); 5] = [
     ("var(--ink)", "#1c2430"),
     ("var(--soft)", "#59626e"),
@@ -27,10 +27,10 @@ const COLOURS: [(&str, &str); 5] = [
     ("var(--second)", "#8a4b08"),
 ];
 
-/// Drawings below each other, each with its heading, as a file.
+/// Charts with headings, one below the other, as a file.
 pub(crate) fn document(charts: &[(&str, curves::Chart<'_>)]) -> String {
     let step = HEADING_HEIGHT + curves::HEIGHT + GAP;
-    // There is a handful of them.
+    // There are only a few.
     #[allow(clippy::cast_precision_loss)]
     let height = step * charts.len() as f64;
     let style = COLOURS
@@ -55,7 +55,7 @@ pub(crate) fn document(charts: &[(&str, curves::Chart<'_>)]) -> String {
     document.into_string()
 }
 
-/// A drawing as a part of a page, with words for those who cannot see it.
+/// A chart as a part of a page, with a description for screen readers.
 fn figure(height: f64, title: &str, description: &str, content: &Markup) -> Markup {
     html! {
         svg viewBox={ "0 0 " (WIDTH) " " (height) } role="img" aria-label=(title) {
@@ -66,7 +66,7 @@ fn figure(height: f64, title: &str, description: &str, content: &Markup) -> Mark
     }
 }
 
-/// A place in a drawing, to a tenth.
+/// A coordinate, to a tenth.
 fn at(value: f64) -> String {
     format!("{value:.1}")
 }

@@ -1,4 +1,4 @@
-//! The page that lists a directory: names in, HTML out.
+//! Renders the page of a directory listing.
 
 use maud::{DOCTYPE, PreEscaped, html};
 use percent_encoding::percent_encode;
@@ -9,18 +9,18 @@ use crate::http::target::ENCODED;
 use crate::sys::allocator::block_length;
 use crate::sys::file::{Description, FileKind, FileTime};
 
-/// Longest page in bytes, but for its frame: some 150,000 names of usual length. A browser has its trouble with more, and
-/// it bounds what one request can make the server hold.
+/// Maximum length of the rows, in bytes: some 150,000 names of usual length. Browsers have trouble with more,
+/// and it bounds the memory for one request.
 pub const PAGE_LENGTH_MAX: u64 = 32 << 20;
-/// Bytes of a row beside its name.
+/// Length of a row without its name.
 const ROW_LENGTH: u64 = 136;
-/// Bytes of the page beside rows and title.
+/// Length of the page without rows and title.
 const FRAME_LENGTH: u64 = 2_048;
-/// Where the rows go.
+/// Placeholder for the rows.
 const ROWS: &str = "<!-- rows -->";
 /// The Content-Type of a [`page`].
 pub const MEDIA_TYPE: &str = "text/html; charset=utf-8";
-/// What the page may load: nothing but its own style, which is named by its hash.
+/// Allows nothing but the page's own style, by its hash.
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'sha256-OFtjc1FsbRQtNYTgNCe8Jy7Vyz69jijdnr1VxdXT1ao='; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -30,12 +30,12 @@ td,th{padding:.2rem .8rem .2rem 0;border-bottom:1px solid #8884}\
 td:nth-child(n+2){white-space:nowrap;font-variant-numeric:tabular-nums}\
 td:nth-child(2),th:nth-child(2){text-align:right}";
 
-/// What a name is, as far as a visitor cares.
+/// Kind of a listed name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NameKind {
     /// A directory.
     Directory,
-    /// Anything else that may be asked for: a file, or a link to something.
+    /// Any other name that can be requested: a file, or a link.
     File,
 }
 
@@ -44,7 +44,7 @@ pub enum NameKind {
 pub struct Name {
     /// Bytes without a slash or NUL; not necessarily UTF-8.
     pub bytes: Vec<u8>,
-    /// What it leads to.
+    /// Kind of its target.
     pub kind: NameKind,
     /// Length in bytes, of a file.
     pub length: u64,
@@ -53,7 +53,7 @@ pub struct Name {
 }
 
 impl Name {
-    /// A name with what `statx` says of it, if it is something that could be asked for.
+    /// A name with its `statx` description; `None` if it cannot be requested.
     pub fn new(bytes: Vec<u8>, what: &Description) -> Option<Name> {
         let kind = match what.kind {
             FileKind::Directory => NameKind::Directory,
@@ -68,7 +68,7 @@ impl Name {
         })
     }
 
-    /// Bytes of its row, at most: once as a reference, once as text.
+    /// Maximum length of its row: the name once as a reference, once as text.
     fn row_length_max(&self) -> u64 {
         let reference = percent_encode(&self.bytes, ENCODED)
             .map(str::len)
@@ -77,44 +77,44 @@ impl Name {
             b'"' => 6,
             b'&' => 5,
             b'<' | b'>' => 4,
-            // One that is not UTF-8 becomes three.
+            // A byte that is not UTF-8 becomes three.
             0x80.. => 3,
             _ => 1,
         });
         (reference + text.sum::<usize>()) as u64 + ROW_LENGTH
     }
 
-    /// Bytes that its text takes in memory.
+    /// Memory of its text.
     fn memory_bytes(&self) -> u64 {
         block_length(self.bytes.capacity())
     }
 }
 
-/// The names in a directory: all, or where the page would be too long the first of them in its order.
+/// The names in a directory: all, or the first in their order if the page would be too long.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
     /// Without `.` and `..`.
     names: Vec<Name>,
-    /// Bytes of their rows, at most.
+    /// Maximum length of their rows.
     rows_length: u64,
-    /// Bytes of the names themselves.
+    /// Memory of the names themselves.
     bytes: u64,
-    /// How many were left out.
+    /// Number of omitted names.
     left_out: u64,
 }
 
 impl Names {
-    /// Bytes that it takes in memory.
+    /// Memory that it takes.
     pub fn memory_bytes(&self) -> u64 {
         block_length(self.names.capacity() * size_of::<Name>()) + self.bytes
     }
 
-    /// Bytes that the page of these names takes at most, but for its title.
+    /// Maximum length of the page of these names, without its title.
     pub fn page_length_max(&self) -> u64 {
         self.rows_length.min(PAGE_LENGTH_MAX) + FRAME_LENGTH
     }
 
-    /// Sorts them, and leaves those out at the end that make the page too long.
+    /// Sorts the names, and drops those at the end that exceed the page.
     fn cut(&mut self) {
         self.names
             .sort_unstable_by(|one, other| (one.kind, &one.bytes).cmp(&(other.kind, &other.bytes)));
@@ -139,7 +139,7 @@ impl Names {
 }
 
 impl Extend<Name> for Names {
-    /// Amortized O(log n) for each. Never more are held than two pages can show.
+    /// Amortized O(log n) per name. Holds at most the names of two pages.
     fn extend<I: IntoIterator<Item = Name>>(&mut self, names: I) {
         for name in names {
             self.rows_length += name.row_length_max();
@@ -152,8 +152,8 @@ impl Extend<Name> for Names {
     }
 }
 
-/// The page for a directory: directories first, then by name. Milliseconds for the longest, so it is
-/// made by the job that reads the names.
+/// The page of a directory: directories first, then by name. Takes milliseconds for the longest, so the job
+/// that reads the names renders it.
 pub fn page(listed: &Listed, mut names: Names) -> Vec<u8> {
     let title = match listed.below_root() {
         b"" => String::from("/"),
@@ -184,7 +184,7 @@ pub fn page(listed: &Listed, mut names: Names) -> Vec<u8> {
         }
     };
     let frame = frame.into_string();
-    // Escaped text has no `<` in it, so nothing else looks like this.
+    // Escaped text contains no `<`, so the placeholder is unique.
     let (before, after) = frame.split_once(ROWS).unwrap_or((&frame, ""));
     let mut page = String::with_capacity(frame.len() + to_usize(names.rows_length));
     page.push_str(before);
@@ -293,11 +293,11 @@ mod tests {
         assert!(!shows(DotFiles::Refused, b".hidden"));
     }
 
-    /// In whatever order they come, those that are shown are the first.
+    /// In any order of input, the first names are shown.
     #[test]
     fn a_page_that_is_too_long_shows_the_first_names_and_counts_the_others() {
         const COUNT: u64 = 120_000;
-        // A number that has no divisor in common with the count gives each number once.
+        // Coprime with the count, so that each number occurs once.
         let all = (0..COUNT).map(|at| at * 48_271 % COUNT);
         let long = "x".repeat(200);
         let mut all =

@@ -14,28 +14,27 @@ use crate::sys::file::FileVersion;
 pub enum Vary {
     /// There is only one representation.
     Nothing,
-    /// There are precompressed variants: every answer says `Vary: Accept-Encoding`.
+    /// There are precompressed variants: every answer has `Vary: Accept-Encoding`.
     AcceptEncoding,
 }
 
-/// What is known of one version of one file in one coding.
+/// One version of one file in one coding.
 #[derive(Clone, Debug)]
 pub struct Representation {
-    /// Which bytes; they may only be taken from a file or mapping of this version.
+    /// The version; bytes may only be taken from a file or mapping of this version.
     pub version: FileVersion,
-    /// What tells them from those of other versions.
+    /// What identifies it among other versions.
     pub identity: Identity,
-    /// The latest mtime in seconds of the other versions that the path is known to have led to; the least number
-    /// there is if to none.
+    /// The latest mtime, in seconds, of the other versions known at this path; the minimum of the type if
+    /// there are none.
     pub newest_before: i64,
-    /// The coding that the bytes are in.
+    /// The coding of the bytes.
     pub coding: Coding,
-    /// What tells it from other versions, for preconditions. The Last-Modified is never later than the moment of
-    /// rendering.
+    /// Its validators, for preconditions. The Last-Modified is never later than the time of rendering.
     pub validators: Validators,
     /// Whether answers carry Vary.
     pub vary: Vary,
-    /// The lines of its heads.
+    /// The fields of its heads.
     pub head: RenderedHead,
 }
 
@@ -62,7 +61,7 @@ impl Representation {
         representation
     }
 
-    /// What is to be known of it where another version may take its place.
+    /// Its data as a predecessor, for when another version replaces it.
     pub fn as_predecessor(&self) -> Predecessor {
         Predecessor {
             version: self.version,
@@ -80,7 +79,7 @@ impl Representation {
         self.add_vary(head);
     }
 
-    /// Adds the field that says what the choice of it depended on.
+    /// Adds Vary, if the choice depended on a field.
     pub fn add_vary(&self, head: &mut impl FieldWriter) {
         if self.vary == Vary::AcceptEncoding {
             head.field("Vary", b"Accept-Encoding");
@@ -101,8 +100,8 @@ impl Representation {
         head.field("Last-Modified", &self.validators.last_modified.render());
     }
 
-    /// Adds the fields of a 304: those that it shares with others, and the date where that is all that tells
-    /// versions apart (RFC 9110 §15.4.5).
+    /// Adds the fields of a 304: the shared ones, and the date if that is the only validator (RFC 9110
+    /// §15.4.5).
     pub(super) fn add_not_modified_fields(&self, head: &mut impl FieldWriter) {
         self.add_common_fields(head);
         if self.validators.entity_tag.is_none() {
@@ -116,7 +115,7 @@ impl Representation {
 pub struct Variants {
     /// The file itself.
     pub identity: Representation,
-    /// Its precompressed variants, at most one a coding.
+    /// Its precompressed variants, at most one per coding.
     pub coded: Box<[Representation]>,
 }
 
@@ -126,7 +125,7 @@ impl Variants {
         std::iter::once(&self.identity).chain(&self.coded)
     }
 
-    /// Bytes that are allocated for them.
+    /// Memory that they take.
     pub fn bytes(&self) -> usize {
         let heads: usize = self.all().map(|one| one.head.bytes()).sum();
         heads + self.coded.len() * size_of::<Representation>()
@@ -155,13 +154,13 @@ impl Variants {
         variant.unwrap_or(&self.identity)
     }
 
-    /// Whether all stay what they are as long as the metadata of the files does.
+    /// Whether all stay valid as long as the metadata of the files does.
     pub fn is_settled(&self) -> bool {
         self.all()
             .all(|representation| representation.identity.is_settled())
     }
 
-    /// For how long answers may be given without another look at the files; `None`: as long as their
+    /// How long answers may use them without another examination of the files; `None`: as long as their
     /// metadata stays.
     pub fn lifetime(&self, now: &Now) -> Option<Duration> {
         self.all()

@@ -1,4 +1,4 @@
-//! The one decision table: from a request, and what was found for it, to what is answered.
+//! The decision table: from a request, and the file found for it, to the answer.
 
 use percent_encoding::percent_encode;
 
@@ -12,7 +12,7 @@ use crate::http::range::{self, ByteRange, RangeLimits, Selection};
 use crate::http::status::{Refusal, Status};
 use crate::http::target::{Form, NOT_IN_QUERY};
 
-/// Bytes of the boundary between parts.
+/// Length of the boundary between parts.
 pub const BOUNDARY_LENGTH: usize = "spede-".len() + 32;
 
 /// Whether the content goes with the head.
@@ -25,7 +25,7 @@ pub enum Content {
 }
 
 impl Content {
-    /// What the method of a request wants.
+    /// The content for a method.
     pub fn of(method: Method) -> Content {
         if method == Method::Head {
             Content::Omitted
@@ -35,7 +35,7 @@ impl Content {
     }
 }
 
-/// What is answered with a representation.
+/// An answer with a representation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selected {
     /// 200 with everything.
@@ -53,7 +53,7 @@ pub enum Selected {
 }
 
 impl Selected {
-    /// The status that it is sent with.
+    /// Its status.
     pub fn status(&self) -> Status {
         match self {
             Selected::Whole => Status::Ok,
@@ -64,7 +64,7 @@ impl Selected {
         }
     }
 
-    /// The first byte of the file that is sent, if any is; `length` is the complete length.
+    /// The first byte of the file that is sent, if any; `length` is the complete length.
     pub fn first_byte(&self, content: Content, length: u64) -> Option<u64> {
         if content == Content::Omitted || length == 0 {
             return None;
@@ -77,7 +77,7 @@ impl Selected {
         }
     }
 
-    /// Bytes of the file that are sent; `length` is the complete length.
+    /// Number of bytes of the file that are sent; `length` is the complete length.
     pub fn length(&self, content: Content, length: u64) -> u64 {
         match self {
             _ if content == Content::Omitted => 0,
@@ -89,7 +89,7 @@ impl Selected {
     }
 }
 
-/// What is answered without any representation.
+/// An answer without a representation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fixed {
     /// 200 without content, with Allow: the answer to OPTIONS.
@@ -103,7 +103,7 @@ pub enum Fixed {
 }
 
 impl Fixed {
-    /// The status that it is sent with.
+    /// Its status.
     pub fn status(&self) -> Status {
         match self {
             Fixed::Options => Status::Ok,
@@ -114,10 +114,10 @@ impl Fixed {
     }
 }
 
-/// What a request is answered with before anything is looked up; `None`: look it up.
+/// The answer of a request that needs no lookup; `None`: look it up.
 ///
 /// # Errors
-/// When the target is none for this method.
+/// When the target is not valid for this method.
 pub fn without_lookup(request: &Facts<'_>) -> Result<Option<Fixed>, Refusal> {
     match request.method() {
         Method::Get | Method::Head if request.form() == Form::Asterisk => Err(Refusal::Target),
@@ -128,8 +128,8 @@ pub fn without_lookup(request: &Facts<'_>) -> Result<Option<Fixed>, Refusal> {
     }
 }
 
-/// Where a redirect leads to: a path of this site with the query of the request. The query is as it was sent, but for
-/// what no query may hold and percent signs that begin no escape. RFC 9110 §10.2.2.
+/// The target of a redirect: a path of this site with the query of the request. The query stays as sent,
+/// except for bytes that are invalid in a query and percent signs that begin no escape. RFC 9110 §10.2.2.
 pub fn location(path: &str, query: Option<&[u8]>) -> String {
     let mut location = path.to_owned();
     let Some(query) = query else {
@@ -149,8 +149,8 @@ pub fn location(path: &str, query: Option<&[u8]>) -> String {
     location
 }
 
-/// Selects what of a representation is answered: preconditions in the order of RFC 9110 §13.2.2,
-/// then Range (§14.2), which means something for GET only.
+/// Selects the answer from a representation: preconditions in the order of RFC 9110 §13.2.2, then Range
+/// (§14.2), for GET only.
 pub fn select(
     request: &Facts<'_>,
     representation: &Representation,
@@ -215,15 +215,15 @@ fn select_range(
     match range::select(field, length, || part_overhead(representation), limits) {
         Selection::Whole => Selected::Whole,
         Selection::Single(range) => Selected::Part(range),
-        // The coding would be that of the parts, and there is no field that says so of all of them:
-        // clients would decode the multipart body. RFC 9110 §8.4, §14.2.
+        // The coding would be that of the parts, but no field declares it for all of them: clients would
+        // decode the multipart body. RFC 9110 §8.4, §14.2.
         Selection::Several(_) if representation.coding != Coding::Identity => Selected::Whole,
         Selection::Several(ranges) => Selected::Parts(ranges),
         Selection::Unsatisfiable => Selected::Unsatisfiable,
     }
 }
 
-/// Bytes of a part head of several ranges, at most: what `conn::response` writes before each.
+/// Maximum length of a part head of several ranges: the text that `conn::response` writes before each.
 fn part_overhead(representation: &Representation) -> u64 {
     const AROUND: usize = "\r\n--\r\nContent-Type: \r\nContent-Range: bytes -/\r\n\r\n".len();
     let digits = representation.version.length.checked_ilog10().unwrap_or(0) + 1;

@@ -61,7 +61,7 @@ fn where_io_uring_is_refused_threads_take_over_and_say_why() {
 /// If a user may have no further thread, the kernel creates no worker for a ring, and every call through it
 /// fails.
 #[test]
-fn a_ring_that_makes_no_calls_is_not_taken() {
+fn a_ring_that_makes_no_calls_is_not_used() {
     if !is_root() {
         return skip("a limit on threads that is only another user's takes root");
     }
@@ -83,7 +83,7 @@ fn a_ring_that_makes_no_calls_is_not_taken() {
 
 /// A file system that does not answer statfs, as after its server has died.
 #[test]
-fn a_silent_file_system_holds_up_nobody_who_looks_elsewhere() {
+fn a_hanging_file_system_blocks_no_other() {
     let site = Site::new();
     site.file("other/file", "fine").file("slow/file", "");
     let Some(tree) = SlowTree::mount_at(&site.path("slow")) else {
@@ -302,7 +302,7 @@ fn jobs_that_use_up_all_descriptors_are_503_and_nothing_breaks() {
 }
 
 #[test]
-fn what_is_let_go_of_is_closed_while_there_is_always_more_to_open() {
+fn released_files_are_closed_while_more_are_always_opened() {
     let Some(tree) = SlowTree::mount() else {
         return;
     };
@@ -383,7 +383,7 @@ fn an_answer_whose_disk_fails_half_way_is_not_completed() {
 
 /// All answers depend on the target of the root's path, so that job skips the queue.
 #[test]
-fn a_root_is_switched_while_a_dead_disk_holds_all_places() {
+fn a_root_is_switched_while_a_dead_disk_holds_all_slots() {
     let site = Site::new();
     site.file("slow/file", "").file("a", "old");
     let releases = site.beside("releases");

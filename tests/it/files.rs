@@ -206,7 +206,7 @@ fn an_answer_in_parts_is_never_much_longer_than_the_file() {
 }
 
 #[test]
-fn what_is_no_regular_file_is_not_there_and_stops_nobody() {
+fn special_files_are_404_and_block_nobody() {
     for engine in engines() {
         let site = Site::new();
         site.file("a", "fine");
@@ -248,7 +248,7 @@ fn open_count(inotify: &mut Inotify) -> usize {
 /// Opening a FIFO would release its writer, whose data is lost then; opening a device has side effects of its
 /// driver.
 #[test]
-fn what_is_no_regular_file_is_never_opened() {
+fn special_files_are_never_opened() {
     for engine in engines() {
         let site = Site::new();
         site.file("page.html", "page").file("d/other", "fine");
@@ -466,7 +466,7 @@ fn a_slow_reader_of_a_foreign_file_has_each_window_read_once() {
 }
 
 #[test]
-fn a_reader_that_is_slow_gets_everything_and_holds_up_nobody() {
+fn a_slow_reader_gets_everything_and_blocks_nobody() {
     for engine in engines() {
         let site = Site::new();
         let long: Vec<u8> = (0..LONG).map(|at| b"0123456789abcdef!"[at % 17]).collect();

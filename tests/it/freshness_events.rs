@@ -300,7 +300,7 @@ fn a_file_with_several_names_is_looked_at_again() {
 }
 
 #[test]
-fn what_is_watched_is_never_looked_at_without_a_change() {
+fn watched_files_are_never_revalidated_without_a_change() {
     for engine in engines() {
         let site = Site::new();
         site.file("a", "one").file("d/long", vec![b'x'; 100_000]);

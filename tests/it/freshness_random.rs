@@ -67,7 +67,7 @@ fn change(root: &Path, random: &mut Random, round: usize) -> String {
 }
 
 #[test]
-fn whatever_is_done_to_a_tree_the_next_request_sees_it() {
+fn any_change_of_a_tree_is_seen_by_the_next_request() {
     for (seed, engine) in engines().iter().enumerate() {
         let site = Site::new();
         let words = ["--disk", engine, "--revalidate", "1h"];

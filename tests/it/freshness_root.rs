@@ -159,7 +159,7 @@ fn a_root_that_vanishes_is_served_until_another_is_there() {
 }
 
 #[test]
-fn a_hangup_has_everything_looked_at_again() {
+fn sighup_invalidates_everything() {
     let site = Site::new();
     site.file("a", "one");
     let server = Server::start(&site, &["--revalidate", "1h"]);
@@ -177,7 +177,7 @@ fn a_hangup_has_everything_looked_at_again() {
 }
 
 #[test]
-fn lost_events_have_everything_looked_at_again() {
+fn lost_events_invalidate_everything() {
     let queue = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
     let queue: usize = queue.trim().parse().unwrap();
     if queue > 50_000 {
@@ -258,7 +258,7 @@ fn some_are_polled(site: &Site, server: &Server) {
 }
 
 #[test]
-fn what_is_too_much_to_be_watched_is_looked_at_again() {
+fn directories_beyond_the_limit_are_polled() {
     for engine in engines() {
         let site = Site::new();
         let bound = [
@@ -276,7 +276,7 @@ fn what_is_too_much_to_be_watched_is_looked_at_again() {
 }
 
 #[test]
-fn watches_that_the_kernel_refuses_are_done_without() {
+fn refused_watches_are_replaced_by_polling() {
     // A user namespace has limits of its own, so that no other process is affected.
     let limit = "echo 10 > /proc/sys/user/max_inotify_watches";
     let inside = |script: &str| {
@@ -309,7 +309,7 @@ fn watches_that_the_kernel_refuses_are_done_without() {
 }
 
 #[test]
-fn a_file_system_that_tells_nothing_is_polled() {
+fn a_file_system_without_events_is_polled() {
     let Some(tree) = SlowTree::mount() else {
         return;
     };
@@ -339,7 +339,7 @@ fn a_file_system_that_tells_nothing_is_polled() {
 }
 
 #[test]
-fn what_is_sent_after_a_change_is_answered_from_it_whatever_came_before() {
+fn a_request_after_a_change_is_answered_from_it() {
     for engine in engines() {
         let site = Site::new();
         let server = Server::start(&site, &["--disk", engine, "--revalidate", "1h"]);

@@ -59,7 +59,7 @@ fn hammer(server: &Server, published: &Published, hammer: &Hammer, is_over: &Ato
 }
 
 #[test]
-fn ten_thousand_publishes_are_seen_by_the_next_request_whoever_else_asks() {
+fn ten_thousand_publishes_are_seen_by_the_next_request() {
     let _alone = not_beside_others();
     for (engine, count) in engines().iter().zip(PUBLISH_COUNTS) {
         let site = Site::new();
@@ -114,7 +114,7 @@ fn ten_thousand_publishes_are_seen_by_the_next_request_whoever_else_asks() {
 }
 
 #[test]
-fn edits_in_place_are_seen_by_the_next_request_whoever_else_asks() {
+fn edits_in_place_are_seen_by_the_next_request() {
     let _alone = not_beside_others();
     for engine in engines() {
         let site = Site::new();

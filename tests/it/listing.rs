@@ -41,7 +41,7 @@ fn a_directory_is_hidden_unless_it_is_asked_for() {
 }
 
 #[test]
-fn a_listing_leads_to_what_is_there_and_shows_no_hidden_names() {
+fn a_listing_links_to_its_files_and_omits_hidden_names() {
     for engine in engines() {
         let site = site();
         let server = Server::start(&site, &["--disk", engine, "--directories", "list"]);
@@ -105,7 +105,7 @@ fn text(server: &Server, path: &str) -> String {
 }
 
 #[test]
-fn links_are_shown_as_what_they_lead_to_or_not_at_all() {
+fn links_are_listed_as_their_targets_or_not_at_all() {
     for engine in engines() {
         let site = Site::new();
         site.file("target", "0123456789")

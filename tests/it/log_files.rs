@@ -277,7 +277,7 @@ fn a_full_disk_is_said_once() {
 }
 
 #[test]
-fn what_is_no_log_is_refused_in_one_line() {
+fn invalid_log_paths_are_refused_in_one_line() {
     let site = site();
     assert!(refused(&site, &site.root()).contains("directory"));
     let socket = site.beside("socket");

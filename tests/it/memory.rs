@@ -52,7 +52,7 @@ fn the_budget_is_shown_with_what_is_used_of_it() {
 }
 
 #[test]
-fn sizes_that_cannot_be_kept_are_said_at_the_start() {
+fn sizes_beyond_memory_are_reported_at_the_start() {
     let site = Site::new();
     let server = Server::start(&site, &[]);
     assert_eq!(server.errors(), "", "defaults are no wish");
@@ -140,7 +140,7 @@ pub fn used(numbers: &Value) -> u64 {
 }
 
 #[test]
-fn caches_give_way_within_the_budget_and_everybody_is_answered() {
+fn caches_shrink_within_the_budget_and_all_requests_are_answered() {
     let site = site_of(6_000, 4_096);
     for engine in engines() {
         let words = ["--memory", "16MiB", "--revalidate", "1h", "--disk", engine];

@@ -81,7 +81,7 @@ fn site() -> Site {
 }
 
 #[test]
-fn what_is_counted_is_what_is_allocated_whatever_fills_the_memory() {
+fn the_parts_add_up_to_the_allocated_memory() {
     let site = site();
     let log = site.beside("log");
     let log = log.to_str().unwrap();

@@ -90,7 +90,7 @@ fn metrics_are_the_same_numbers_for_the_same_peers() {
 }
 
 #[test]
-fn prometheus_has_nothing_to_say_against_them() {
+fn promtool_accepts_the_metrics() {
     if !is_installed("promtool") {
         return skip("promtool is not installed (Debian: prometheus)");
     }

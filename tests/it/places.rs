@@ -15,7 +15,7 @@ fn number(server: &Server, name: &str) -> u64 {
 }
 
 #[test]
-fn whoever_rested_longest_gives_its_place_up() {
+fn the_longest_idle_connection_is_closed_at_the_limit() {
     for engine in engines() {
         let site = site();
         let server = Server::start(&site, &["--disk", engine, "--connections", "4"]);
@@ -42,7 +42,7 @@ fn whoever_rested_longest_gives_its_place_up() {
 
 /// One client uses all connections, with a request on each now and then.
 #[test]
-fn idle_connections_keep_nobody_out() {
+fn idle_connections_never_exclude_new_clients() {
     let site = site();
     let server = Server::start(&site, &["--connections", "300"]);
     let mut resting: Vec<Client> = (0..300).map(|_| server.connect()).collect();
@@ -57,7 +57,7 @@ fn idle_connections_keep_nobody_out() {
 
 /// Busy connections are not closed to make room, so the share of an address is limited.
 #[test]
-fn one_address_does_not_hold_every_place() {
+fn one_address_cannot_hold_every_connection() {
     let site = site();
     let words = ["--connections", "40", "--head-timeout", "10m"];
     let trusting = Server::start(&site, &words);

@@ -172,7 +172,7 @@ fn stores_through_a_mapping_are_seen_within_the_bound() {
 
 /// A file without requests meanwhile is compared before its next use.
 #[test]
-fn what_has_rested_is_compared_first() {
+fn idle_files_are_compared_before_use() {
     for engine in engines() {
         let site = site();
         let server = Server::start(&site, &["--disk", engine, RECHECK]);
@@ -188,7 +188,7 @@ fn what_has_rested_is_compared_first() {
 
 /// AIO writes raise no event either; the mtime changes at each.
 #[test]
-fn what_is_written_by_aio_is_seen_within_the_bound() {
+fn writes_by_aio_are_seen_within_the_bound() {
     for engine in engines() {
         let site = site();
         let server = Server::start(&site, &["--disk", engine, RECHECK]);
@@ -199,7 +199,7 @@ fn what_is_written_by_aio_is_seen_within_the_bound() {
 
 /// An unchanged file keeps its tag, however often it is compared, and is not opened again.
 #[test]
-fn what_does_not_change_is_compared_and_kept() {
+fn unchanged_files_are_compared_and_kept() {
     for engine in engines() {
         let site = Site::new();
         site.file("file", "as it was");
@@ -226,7 +226,7 @@ fn what_does_not_change_is_compared_and_kept() {
 
 /// A loop device writes to its file from within the kernel, without an event.
 #[test]
-fn what_a_loop_device_writes_is_seen_within_the_bound() {
+fn writes_of_a_loop_device_are_seen_within_the_bound() {
     if !is_root() || !is_installed("losetup") {
         return skip("a loop device takes root and losetup");
     }

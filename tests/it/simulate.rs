@@ -198,7 +198,7 @@ fn a_size_gives_what_it_gives_alone() {
 }
 
 #[test]
-fn entries_that_are_too_old_are_checks_and_no_misses() {
+fn expired_entries_are_revalidations_and_no_misses() {
     let site = Site::new();
     let file = site.beside("log");
     let mut text = String::new();

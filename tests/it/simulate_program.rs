@@ -31,7 +31,7 @@ fn text_of(output: &Output) -> String {
 }
 
 #[test]
-fn gzip_plain_and_standard_input_say_the_same() {
+fn gzip_plain_and_standard_input_give_the_same_result() {
     let site = Site::new();
     let (text, _) = log(3_000);
     let (plain, packed) = (site.beside("log"), site.beside("packed"));
@@ -137,7 +137,7 @@ fn the_plot_has_both_curves_and_the_size_of_today() {
 }
 
 #[test]
-fn what_cannot_be_replayed_is_said_in_one_line() {
+fn unreplayable_logs_are_reported_in_one_line() {
     let site = Site::new();
     let (good, empty) = (site.beside("good"), site.beside("empty"));
     fs::write(&good, line("GET / HTTP/1.1", 200, 10)).unwrap();

@@ -236,7 +236,7 @@ fn a_loop_that_reads_holds_everybody_up() {
 }
 
 #[test]
-fn a_mapped_file_whose_pages_are_gone_holds_nobody_up() {
+fn reclaimed_pages_of_a_mapped_file_block_nobody() {
     let Some(tree) = SlowTree::mount() else {
         return;
     };
@@ -284,7 +284,7 @@ fn meanwhile_pages_are_gone(tree: &SlowTree, engine: &str, round: usize) -> (Ser
 
 /// The kernel does not tell residency to a user who neither owns a file nor may write it.
 #[test]
-fn a_long_file_of_somebody_else_whose_pages_are_gone_holds_nobody_up() {
+fn reclaimed_pages_of_a_foreign_file_block_nobody() {
     let _alone = not_beside_others();
     let Some(tree) = SlowTree::mount() else {
         return;

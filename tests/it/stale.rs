@@ -149,7 +149,7 @@ fn hits_of_slow_storage_wait_for_nothing() {
 
 /// An entry idle for longer than `--revalidate` is revalidated first if the storage is healthy.
 #[test]
-fn what_has_rested_is_as_new_as_was_said() {
+fn idle_entries_are_revalidated_before_use() {
     for engine in ENGINES {
         let Some(tree) = LiveTree::mount() else {
             return;

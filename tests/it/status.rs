@@ -131,7 +131,7 @@ fn assert_all_are_counted(numbers: &serde_json::Value, cache: usize, engine: &st
 
 /// However often a request is resumed: for a descriptor, for bytes, for a mapping.
 #[test]
-fn each_request_is_one_look_up() {
+fn each_request_is_one_lookup() {
     let site = Site::new();
     for index in 0..60 {
         site.file(&format!("{index}"), vec![b'x'; 1_000]);
@@ -330,7 +330,7 @@ fn every_number_is_explained() {
 }
 
 #[test]
-fn files_that_most_goes_to_are_named_and_refused_ones_never() {
+fn top_files_are_named_and_refused_ones_never() {
     let site = site();
     site.file("<b>&.txt", "x").file(".hidden", "hidden");
     let server = Server::start(&site, &[]);

@@ -188,7 +188,7 @@ fn a_unix_socket_says_who_is_at_its_other_end() {
 
 /// A sandbox that refuses sock_diag: the page is shown to nobody, and one line says what to do.
 #[test]
-fn where_the_kernel_does_not_say_who_asks_nobody_sees_it() {
+fn without_the_owner_of_the_peer_nobody_sees_it() {
     let site = site();
     // As by systemd's `RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX`.
     let family = u64::try_from(libc::AF_NETLINK).unwrap();

@@ -112,7 +112,7 @@ fn nothing_is_pushed_out_for_it() {
 }
 
 #[test]
-fn what_was_asked_for_most_is_remembered_from_run_to_run() {
+fn the_most_requested_paths_are_kept_across_restarts() {
     let site = Site::new();
     site.file("often", "often")
         .file("seldom", "seldom")
@@ -299,7 +299,7 @@ fn what_cannot_be_warmed_is_said_before_the_start() {
 
 /// Mapped files stay resident, however long ago they were sent, and even if they never were.
 #[test]
-fn mappings_that_rest_are_sent_without_the_disk() {
+fn idle_mappings_are_sent_without_the_disk() {
     let site = Site::new();
     for index in 0..8 {
         site.file(&format!("warmed{index}"), "w".repeat(5_000));
