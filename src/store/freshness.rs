@@ -214,6 +214,7 @@ impl Store {
         };
         let mut lifetime = look_up.site.policy.revalidate;
         let (mut held, mut polled, mut refused) = (None, Some(Vec::new()), None);
+        let is_invalidated = matches!(found, WatchState::Invalidated);
         match found {
             WatchState::Stable(keys) => {
                 if let Some(walk) = &dependencies.walk {
@@ -250,6 +251,10 @@ impl Store {
             generation,
         };
         entry.trust(trust, ticket, now);
+        if is_invalidated {
+            // It is known to have changed: no version that was confirmed a moment ago.
+            entry.distrust();
+        }
         // The ticket that it had, and those of entries that were pushed out.
         directories.collect();
         if let Some(walk) = &dependencies.walk {
