@@ -66,12 +66,12 @@ impl TableBytes {
 
 /// What hashes are seeded with: peers choose paths, so by chance; in tests always the same.
 #[cfg(not(test))]
-fn key_hasher() -> foldhash::fast::SeedableRandomState {
+pub(crate) fn key_hasher() -> foldhash::fast::SeedableRandomState {
     foldhash::fast::SeedableRandomState::random()
 }
 
 #[cfg(test)]
-fn key_hasher() -> foldhash::fast::SeedableRandomState {
+pub(crate) fn key_hasher() -> foldhash::fast::SeedableRandomState {
     use foldhash::SharedSeed;
     foldhash::fast::SeedableRandomState::with_seed(1, SharedSeed::global_fixed())
 }

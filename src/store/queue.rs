@@ -117,12 +117,14 @@ impl FairQueue {
     }
 
     /// Takes the newest job that may be given up of the client with most of those, if it has more than
-    /// `count`. O(clients that wait, and jobs of that one).
+    /// `count`; of equals it is the one whose turn comes last. O(clients that wait, and jobs of that one).
     fn give_up_longest(&mut self, count: usize) -> Option<Waiting> {
-        let owners = self.by_owner.values_mut();
-        let longest = owners
-            .max_by_key(|own| own.revocable_count)
-            .filter(|own| own.revocable_count > count)?;
+        let count_of = |owner: &&Owner| self.revocable_count_of(**owner);
+        let owner = *self.turns.iter().max_by_key(count_of)?;
+        let longest = self.by_owner.get_mut(&owner)?;
+        if longest.revocable_count <= count {
+            return None;
+        }
         let is_revocable = |waiting: &Waiting| waiting.claim == Claim::Revocable;
         let newest = longest.jobs.iter().rposition(is_revocable)?;
         // At least two are in it, so it does not become empty.

@@ -20,7 +20,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
+use foldhash::fast::{RandomState, SeedableRandomState};
 use inotify::{EventMask, WatchDescriptor};
 use lru::LruCache;
 use rustix::io::Errno;
@@ -30,6 +30,7 @@ use super::recent::{Event, RecentEvents};
 use crate::cache::dependents::{Dependents, DirectoryId, Key, Ticket};
 use crate::cache::entry::Entry;
 use crate::cache::key::{PathKey, PathKeyBuf};
+use crate::cache::key_hasher;
 use crate::memory::table_bytes;
 use crate::site::resolve::{self, LookupPlan};
 use crate::sys::watches::{ANY, ITSELF, Unwatched, Walk, Watches};
@@ -92,7 +93,7 @@ pub(crate) struct Directories {
     renamed: Vec<Rc<Entry>>,
     /// Numbers of entries that lead to no file and are to be checked, until somebody asks for them.
     missing: Vec<u32>,
-    hasher: RandomState,
+    hasher: SeedableRandomState,
     /// The hash that stands for all names in a directory.
     any: u32,
     root: Option<Ticket>,
@@ -119,7 +120,7 @@ impl Directories {
             recent: RecentEvents::default(),
             renamed: Vec::new(),
             missing: Vec::new(),
-            hasher: RandomState::default(),
+            hasher: key_hasher(),
             any: 0,
             root: None,
             root_is_stale: false,
