@@ -29,6 +29,8 @@ pub(crate) use one_shot::{CHECK_LENGTH_MAX, LOAD_LENGTH_MAX, OneShot, Save};
 pub use outcome::Opened;
 pub(crate) use outcome::{Dependencies, FoundFile, LookupSite, Outcome, WatchCoverage};
 pub(crate) use read::{Locking, Map, Mapped, Unmapped, Warm};
+#[cfg(test)]
+pub(crate) use recheck::digest;
 pub(crate) use recheck::{Compared, Recheck, Remembered};
 pub(crate) use resolve::Resolve;
 

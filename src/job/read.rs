@@ -154,6 +154,18 @@ impl Map {
         }
     }
 
+    /// The file that is mapped.
+    #[cfg(test)]
+    pub(crate) fn file(&self) -> &OpenFile {
+        &self.file
+    }
+
+    /// The version that it has to be of.
+    #[cfg(test)]
+    pub(crate) fn version(&self) -> FileVersion {
+        self.version
+    }
+
     pub(super) fn step(&self) -> Syscall<'_> {
         match (&self.mapped, self.progress.next()) {
             (Some(_), _) => Syscall::Finished,

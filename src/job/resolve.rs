@@ -160,6 +160,12 @@ impl Resolve {
         self.stage = Stage::Walking;
     }
 
+    /// What is looked up.
+    #[cfg(test)]
+    pub(crate) fn lookup(&self) -> &LookupPlan {
+        &self.dependencies.plan
+    }
+
     /// Makes the calls of [`Syscall::Walk`].
     ///
     /// # Blocking

@@ -16,6 +16,8 @@ mod origins;
 mod places;
 mod probe;
 mod signals;
+#[cfg(test)]
+mod simulation;
 mod start;
 mod unix_socket;
 mod warning;

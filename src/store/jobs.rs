@@ -458,6 +458,21 @@ impl Jobs {
         self.queue.set_in_flight_max(count);
     }
 
+    /// Jobs whose results were not taken in yet.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Those that newcomers would join.
+    #[cfg(test)]
+    pub(super) fn index_count(&self) -> usize {
+        let index = &self.index;
+        let by_path = index.look_ups.len() + index.comparisons.len();
+        let by_file = index.reads.len() + index.mappings.len();
+        by_path + by_file + usize::from(index.root.is_some())
+    }
+
     /// The queue in which jobs wait for the engine.
     pub(super) fn queue(&self) -> &JobQueue {
         &self.queue

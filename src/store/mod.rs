@@ -14,6 +14,8 @@ mod entry_cost;
 pub(crate) mod event_sync;
 mod freshness;
 mod jobs;
+#[cfg(test)]
+mod leftovers;
 mod listings;
 mod lookups;
 mod memory;

@@ -297,7 +297,7 @@ impl Root {
     }
 
     /// Takes a descriptor over that was opened below the root and is not to be read.
-    pub(super) fn adopt_located(&self, descriptor: OwnedFd) -> Located {
+    pub(crate) fn adopt_located(&self, descriptor: OwnedFd) -> Located {
         Located {
             descriptor: Some(self.deferred_drops().count_in(descriptor)),
             deferred_drops: self.deferred_drops().clone(),

@@ -51,6 +51,14 @@ pub struct Unwatching {
     pub(super) watch: WatchDescriptor,
 }
 
+#[cfg(test)]
+impl Unwatching {
+    /// The number of the watch.
+    pub(crate) fn number(&self) -> i32 {
+        self.watch.get_watch_descriptor_id()
+    }
+}
+
 impl Drop for Unwatching {
     fn drop(&mut self) {
         // EINVAL when the inode is gone and the kernel has removed the watch itself.

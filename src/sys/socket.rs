@@ -154,6 +154,18 @@ pub fn send(socket: BorrowedFd<'_>, pieces: &[Piece<'_>], more: More) -> io::Res
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 
+/// Copies the pieces to the start of a file, in order, as [`send`] copies them to a socket; gives how many bytes.
+///
+/// # Errors
+/// Those of `pwritev(2)`: EFAULT when the first mapped page no longer exists because the file was cut.
+#[cfg(test)]
+pub(crate) fn write_to_start(file: BorrowedFd<'_>, pieces: &[Piece<'_>]) -> io::Result<usize> {
+    let count = libc::c_int::try_from(pieces.len()).map_err(io::Error::other)?;
+    // SAFETY: the pieces are as in `send`, and the kernel only reads them.
+    let count = unsafe { libc::pwritev(file.as_raw_fd(), pieces.as_ptr().cast(), count, 0) };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
 /// Bytes that the peer has not acknowledged, sent or not (`SIOCOUTQ`, tcp(7); of a Unix socket those that it has
 /// not read).
 ///

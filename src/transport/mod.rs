@@ -7,6 +7,8 @@
 mod plain;
 #[cfg(test)]
 pub(crate) mod scripted;
+#[cfg(test)]
+pub(crate) mod wire;
 
 use std::io;
 use std::ops::Range;
@@ -17,6 +19,8 @@ use mio::{Registry, Token};
 use self::plain::Plain;
 #[cfg(test)]
 use self::scripted::Scripted;
+#[cfg(test)]
+use self::wire::Wire;
 use crate::sys::file::OpenFile;
 use crate::sys::sock_diag::{SocketOwners, UserId};
 use crate::sys::socket::{More, Piece};
@@ -70,6 +74,9 @@ pub(crate) enum Transport {
     /// The same, delivered and accepted by a script.
     #[cfg(test)]
     Scripted(Scripted),
+    /// The same through buffers in memory.
+    #[cfg(test)]
+    Wire(Wire),
 }
 
 /// Calls the method of whichever kind a transport is.
@@ -79,6 +86,8 @@ macro_rules! each {
             Transport::Plain($kind) => $call,
             #[cfg(test)]
             Transport::Scripted($kind) => $call,
+            #[cfg(test)]
+            Transport::Wire($kind) => $call,
         }
     };
 }

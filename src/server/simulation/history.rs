@@ -1,0 +1,105 @@
+//! What each path has led to, and whether an answer tells of something that was so at its time.
+
+use super::content::Content;
+use super::tree::{Moment, Tree};
+use crate::sys::file::FileKind;
+
+/// What a path leads to.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Found {
+    /// A file.
+    File(Content),
+    /// A directory.
+    Directory,
+    /// Nothing.
+    Missing,
+}
+
+/// What a path has led to, and since when.
+#[derive(Debug, Default)]
+struct Timeline(Vec<(Moment, Found)>);
+
+impl Timeline {
+    fn note(&mut self, found: Found, now: Moment) {
+        if self.0.last().is_none_or(|(_, last)| *last != found) {
+            self.0.push((now, found));
+        }
+    }
+
+    /// What it has led to from `start` to `end`, the latest first.
+    fn within(&self, start: Moment, end: Moment) -> impl Iterator<Item = &Found> {
+        let mut until = Moment::MAX;
+        let known = self.0.iter().rev().map(move |(since, found)| {
+            let lasted = (*since, until);
+            until = *since;
+            (lasted, found)
+        });
+        known
+            .skip_while(move |((since, _), _)| *since > end)
+            .take_while(move |((_, until), _)| *until >= start)
+            .map(|(_, found)| found)
+    }
+}
+
+/// Something that is asked for.
+#[derive(Debug)]
+pub(super) struct Target {
+    /// Its path in requests.
+    pub path: String,
+    /// The same below the root.
+    pub below_root: Vec<u8>,
+    plain: Timeline,
+    compressed: Timeline,
+}
+
+impl Target {
+    /// A path in requests; one that ends in a slash leads to an index.
+    pub(super) fn new(path: String) -> Target {
+        let mut below_root = path.as_bytes()[1..].to_vec();
+        if path.ends_with('/') {
+            below_root.extend_from_slice(b"index.html");
+        }
+        Target {
+            path,
+            below_root,
+            plain: Timeline::default(),
+            compressed: Timeline::default(),
+        }
+    }
+
+    /// Notes what it leads to now.
+    pub(super) fn note(&mut self, tree: &Tree, now: Moment) {
+        let found = |path: &[u8]| match tree.find(path) {
+            Err(_) => Found::Missing,
+            Ok(node) => match tree.node(node).description.kind {
+                FileKind::Directory => Found::Directory,
+                _ => Found::File(tree.node(node).content.clone()),
+            },
+        };
+        self.plain.note(found(&self.below_root), now);
+        let compressed = [&self.below_root, &b".gz"[..]].concat();
+        self.compressed.note(found(&compressed), now);
+    }
+
+    /// What it has led to from `start` to `end`.
+    pub(super) fn within(
+        &self,
+        coding: Coding,
+        start: Moment,
+        end: Moment,
+    ) -> impl Iterator<Item = &Found> {
+        match coding {
+            Coding::Plain => self.plain.within(start, end),
+            Coding::Gzip => self.compressed.within(start, end),
+        }
+    }
+}
+
+/// Which of two files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Coding {
+    /// The file itself.
+    Plain,
+    /// Its precompressed variant.
+    Gzip,
+}
