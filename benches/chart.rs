@@ -14,7 +14,7 @@ pub(crate) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Chart<'a, 'b, X> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<X, RangedCoordf64>>;
 
 const WIDTH: u32 = 900;
-/// Height of a row, and of everything around the rows.
+/// Height of a row, and of the margins.
 const ROW_HEIGHT: usize = 32;
 const FRAME_HEIGHT: usize = 125;
 /// Width of the column of names.
@@ -29,7 +29,7 @@ pub(crate) fn area(path: &Path, panels: usize, rows: usize) -> Result<Area<'_>> 
     Ok(area)
 }
 
-/// The place of a row on the axis of rows.
+/// The position of a row on the axis.
 pub(crate) fn place(row: usize) -> f64 {
     -(row as f64)
 }
@@ -39,7 +39,7 @@ pub(crate) fn axis(rows: usize) -> Range<f64> {
     place(rows) + 0.5..0.5
 }
 
-/// The legend, over whatever is drawn there.
+/// Draws the legend, on top of the plot.
 pub(crate) fn draw_legend<'a, 'b: 'a, X: Ranged<ValueType = f64>>(
     chart: &mut Chart<'a, 'b, X>,
     position: SeriesLabelPosition,

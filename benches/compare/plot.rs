@@ -63,7 +63,7 @@ pub(crate) fn write(directory: &Path, parts: &[Part]) -> Result {
     Ok(())
 }
 
-/// What a server needs in multiples of spede's, and the row of the workload.
+/// Processor time of a server relative to spede, and the row of the workload.
 fn ratios(parts: &[Part], program: Program) -> Vec<(f64, f64)> {
     let ratio = |(row, part): (usize, &Part)| {
         let own = part.rows.iter().find(|row| row.program == program)?;

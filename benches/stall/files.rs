@@ -1,4 +1,4 @@
-//! The files of the beds: one hot, many cold in two sizes.
+//! The files of both slow file systems: one hot, many cold in two sizes.
 
 /// The hot file.
 pub(crate) const HOT_PATH: &str = "/hot/1k.bin";

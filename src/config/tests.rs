@@ -374,7 +374,7 @@ fn only_the_first_word_makes_a_simulation() {
 proptest! {
     /// For any words: settings, help, or one line of error.
     #[test]
-    fn no_word_is_too_odd(words in prop::collection::vec(odd_word(), 0..4)) {
+    fn any_words_are_parsed_or_refused(words in prop::collection::vec(odd_word(), 0..4)) {
         if let Err(Usage::Wrong(line)) = read_words(&words) {
             prop_assert!(!line.is_empty() && !line.contains(char::is_control), "{:?}", line);
         }

@@ -62,8 +62,8 @@ pub(crate) enum ResidencyPolicy {
     ResidentOnly,
 }
 
-/// Descriptors that a job has at once, at most: of a file, of its three precompressed variants, and of what was
-/// located and is being opened.
+/// Maximum number of descriptors of a job: a file, its three precompressed variants, and one located file that is
+/// being opened.
 pub(crate) const DESCRIPTOR_COUNT_MAX: usize = 5;
 
 /// A request to the disk.

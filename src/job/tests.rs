@@ -43,7 +43,7 @@ fn reads(
 }
 
 #[test]
-fn a_short_read_is_gone_on_from_where_it_ended() {
+fn a_short_read_is_continued() {
     let (_directory, file) = any_file();
     let (asked, done) = reads(
         Job::Warm(Warm::new(file, 100..1_000)),

@@ -296,7 +296,7 @@ mod tests {
     /// Duration of a wait, the kernel's count after it and the following iteration, and the sleeps outside
     /// known then.
     #[test]
-    fn a_switch_that_no_wait_explains_was_a_sleep_outside() {
+    fn switches_beyond_the_waits_are_blocking_calls() {
         use Switched::{No, Unknown, Yes};
         use Wait::{ForEvents, Immediate};
         #[rustfmt::skip]

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_mounted_at_below_or_above_the_root_concerns_it() {
+    fn mounts_at_below_or_above_the_root_concern_it() {
         let tests = [
             ("/srv/www", true),
             ("/srv/www/below", true),
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_replaces_another_is_told_from_it() {
+    fn a_replacement_differs_from_its_predecessor() {
         let first = table(&["40 21 0:50 /a /srv/www/x rw - fuse a rw\n"]);
         for other in [
             "41 21 0:50 /a /srv/www/x rw - fuse a rw\n",

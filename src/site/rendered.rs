@@ -1,7 +1,6 @@
-//! The heads of representations, rendered once for each protocol that is spoken.
+//! The heads of representations, rendered once for each protocol.
 //!
-//! Which fields a representation has is said in `representation`; here they get the bytes that every answer with
-//! it copies.
+//! `representation` selects the fields; this module renders the bytes that every answer copies.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,18 +9,18 @@ use crate::clock::Now;
 use crate::http::head::{HeadStart, HeadWriter, LastFields};
 use crate::sys::allocator::block_length;
 
-/// The field that heads begin with.
+/// The first field of each head.
 const CONTENT_TYPE: &str = "Content-Type";
 
-/// Bytes of all rendered heads, wherever they are.
+/// Total length of all rendered heads.
 static HEAD_BYTES: AtomicU64 = AtomicU64::new(0);
 
-/// Bytes of all rendered heads that are held now.
+/// Current total length of all rendered heads.
 pub fn head_bytes() -> u64 {
     HEAD_BYTES.load(Ordering::Relaxed)
 }
 
-/// Bytes of a head, counted as long as they are there.
+/// Bytes of a head, counted in [`HEAD_BYTES`] while they exist.
 #[derive(Debug, Default)]
 struct HeadBytes(Box<[u8]>);
 
@@ -51,9 +50,9 @@ impl Drop for HeadBytes {
 pub struct RenderedHead {
     /// All lines of a 200 after those that every response has, and the empty one.
     bytes: HeadBytes,
-    /// Where the fields begin that do not depend on what of the content is sent.
+    /// Start of the fields that do not depend on the selected range.
     content_fields_offset: u16,
-    /// Where those end that a 304 has too, which come first among them.
+    /// End of the fields of a 304, which come first among them.
     not_modified_end: u16,
 }
 
@@ -75,7 +74,7 @@ impl RenderedHead {
         RenderedHead {
             content_fields_offset: offset(content_fields_offset),
             not_modified_end: offset(not_modified_end),
-            // A copy: a vector that is cut to its length keeps its block, which is half as long again.
+            // A copy: a shrunk vector would keep its block, which is half as long again.
             bytes: HeadBytes::from(&*bytes),
         }
     }
@@ -112,7 +111,7 @@ impl RenderedHead {
         last.append_to(buffer);
     }
 
-    /// Bytes that are allocated for it.
+    /// Memory that it takes.
     pub fn bytes(&self) -> usize {
         self.bytes.0.len()
     }

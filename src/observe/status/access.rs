@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn people_are_told_from_services_by_their_numbers() {
+    fn people_are_distinguished_from_services_by_uid() {
         #[rustfmt::skip]
         let cases = [
             (1,             false, "daemon"),

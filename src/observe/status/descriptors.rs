@@ -1,4 +1,4 @@
-//! Descriptors at /status and /metrics: how many there may be, and who has them.
+//! Descriptors at /status and /metrics: the limit, and its use.
 
 use std::fmt;
 
@@ -8,16 +8,16 @@ use serde::Serialize;
 use super::writer::Writer;
 use crate::text::number;
 
-/// How the descriptors of the process are shared out.
+/// Use of the descriptors of the process.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct ShareNumbers {
-    /// All that the process may have.
+    /// The limit of the process.
     pub limit: usize,
-    /// Those of files of the site that are not closed.
+    /// Descriptors of files of the site, until they are closed.
     pub files: usize,
-    /// Those that are free.
+    /// Free descriptors.
     pub free: usize,
-    /// Free ones that there should be.
+    /// Number that should be free.
     pub reserve: usize,
 }
 

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn words_say_what_more_and_less_would_give() {
+    fn words_give_the_effect_of_larger_and_smaller_sizes() {
         let curve = curve(&[0.5, 0.7, 0.83, 0.91, 0.915]);
         assert_eq!(
             words(&curve, 256 << 20),

@@ -1,4 +1,4 @@
-//! The decision table. Each row is asked as HTTP/1.1 carries it and as a list of fields.
+//! Tests of the decision table. Each row runs with an HTTP/1.1 head and with a list of fields.
 
 use std::time::Instant;
 
@@ -40,7 +40,7 @@ fn part(first: u64, last: u64) -> Selected {
     Selected::Part(ByteRange { first, last })
 }
 
-/// Method, fields, what is selected, and why.
+/// Method, fields, expected selection, and the reason.
 type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], Selected, &'a str);
 
 #[test]

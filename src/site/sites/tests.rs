@@ -173,7 +173,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_bytes_are_asked_for_lead_to_a_site(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn any_bytes_select_a_site(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let sites = sites(&[("example.org", 1), ("[::1]", 2)]);
         let mut last = LastSite::default();
         let found = last.find(&sites, &bytes).id;

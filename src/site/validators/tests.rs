@@ -29,7 +29,7 @@ fn now(seconds: i64) -> Now {
 }
 
 #[test]
-fn metadata_tells_a_version_apart_once_its_ctime_cannot_be_given_again() {
+fn metadata_identifies_a_version_once_its_ctime_cannot_repeat() {
     let later = |seconds, nanoseconds| Some(Identity::later(at(seconds, nanoseconds)));
     let known = Some(Identity::Version);
     let (file, mirror) = (EntityTags::File, EntityTags::Mirror);
@@ -58,7 +58,7 @@ fn metadata_tells_a_version_apart_once_its_ctime_cannot_be_given_again() {
 }
 
 #[test]
-fn what_metadata_does_not_tell_content_does_if_it_is_short() {
+fn short_files_are_identified_by_content_if_metadata_is_not_enough() {
     let nothing = Examination::Nothing;
     let (short, long) = (CONTENT_LENGTH_MAX, CONTENT_LENGTH_MAX + 1);
     #[rustfmt::skip]
@@ -83,7 +83,7 @@ fn what_metadata_does_not_tell_content_does_if_it_is_short() {
 }
 
 #[test]
-fn a_tag_changes_with_all_that_tells_a_version_and_with_nothing_else() {
+fn a_tag_depends_on_the_version_and_on_nothing_else() {
     let one = version(at(T, 5), at(T, 6));
     let tag = |version| Sighting::of(version).entity_tag(Coding::Identity);
     #[rustfmt::skip]
@@ -128,7 +128,7 @@ fn a_tag_changes_with_all_that_tells_a_version_and_with_nothing_else() {
 
 /// Dates at `T + 100`, with an mtime of `T`.
 #[test]
-fn a_date_is_worth_what_the_times_of_the_file_say() {
+fn trust_in_a_date_follows_the_times_of_the_file() {
     let known = |since, origin| Dating::Known {
         since: HttpDate::from_unix_seconds(since),
         origin,
@@ -164,7 +164,7 @@ fn a_date_is_worth_what_the_times_of_the_file_say() {
 }
 
 #[test]
-fn what_was_there_before_is_remembered_as_long_as_versions_follow_each_other() {
+fn the_newest_earlier_mtime_is_kept_across_versions() {
     let file = Sighting::of;
     let follow = |one: Sighting, other: Sighting| {
         let previous = Predecessor {
@@ -208,7 +208,7 @@ fn what_was_there_before_is_remembered_as_long_as_versions_follow_each_other() {
 }
 
 #[test]
-fn what_is_not_told_apart_yet_is_looked_at_again() {
+fn unsettled_identities_expire() {
     let millis = |ms| Some(Duration::from_millis(ms));
     let now = now(T);
     assert_eq!(Identity::Version.lifetime(&now), None);
