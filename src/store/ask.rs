@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
-use super::content::Requester;
+use super::contents::Look;
 use super::jobs::{NewJob, Promise, Purpose};
 use super::lookups::{Aim, LookUp};
+use super::supply::Requester;
 use super::watch::directories::WatchedPath;
 use super::{Asked, ContentSource, LookupMode, Store};
 use crate::cache::entry::{Entry, Resolution};
@@ -35,15 +36,15 @@ impl Store {
             return waiting;
         }
         let known = match looked.path {
-            true => self.paths.look_up_again(key, now),
-            false => self.paths.look_up(key, now),
+            Look::First => self.paths.cache.look_up(key, now),
+            Look::Again => self.paths.cache.look_up_again(key, now),
         };
         let (said, entry) = match &known {
             Known::Fresh(entry) | Known::Due(entry) => (CacheResult::Hit, Some(entry)),
             Known::Expired(entry) => (CacheResult::Expired, Some(entry)),
             Known::Unknown => (CacheResult::Miss, None),
         };
-        if !looked.path {
+        if looked.path == Look::First {
             self.cache_report.path = Some(said);
             if let Some(entry) = entry {
                 entry.count_request();
@@ -85,7 +86,7 @@ impl Store {
             }
         };
         let representation = variants.in_coding(coding);
-        if self.rechecks.is_outdated(representation) {
+        if self.freshness.rechecks.is_outdated(representation) {
             return self.fetch_again(entry, request, requester, now);
         }
         let ranges = requester.site.policy.ranges;
@@ -110,7 +111,8 @@ impl Store {
             }
         };
         let bytes = selected.length(content, representation.version.length);
-        self.top
+        self.paths
+            .top
             .answered(requester.key(request.path()), entry, bytes);
         Asked::Selected {
             entry: Rc::clone(entry),
@@ -155,10 +157,11 @@ impl Store {
             }
             _ => Vec::new(),
         };
-        let (place, watched_path) = self.lookup_site(&lookup, site, now);
+        let (place, watched_path) = self.freshness.lookup_site(&lookup, site, now);
         let is_listed = |entry: &&Rc<Entry>| matches!(entry.resolution, Resolution::Listed);
         let listed = entry.filter(is_listed).and(Some(lookup.directory()));
-        let page = listed.and_then(|directory| self.pages.digest(PathKey::new(site.id, directory)));
+        let page =
+            listed.and_then(|directory| self.paths.pages.digest(PathKey::new(site.id, directory)));
         let resolve = Resolve::checking(lookup, expected, place).expecting_page(page);
         Ok((resolve, watched_path))
     }
@@ -204,7 +207,7 @@ impl Store {
             return Asked::Fixed(Fixed::Error(Status::ServiceUnavailable));
         };
         if aim == Aim::Check {
-            self.staleness.check_began(job, now);
+            self.freshness.staleness.check_began(job, now);
         }
         Asked::Waiting(job)
     }

@@ -1,14 +1,14 @@
 //! Taking in what came of jobs: the caches learn it, and those who waited are told.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::contents::CachedFile;
 use super::jobs::{Demand, Mapping, Promise, Purpose, Record, Standing, WindowRead};
 use super::lookups::{Aim, LookUp};
 use super::waiters::Waiters;
 use super::watch::Watched;
-use super::{CachedFile, CompletedJob, LookupResult, Store};
+use super::{CompletedJob, LookupResult, Store};
 use crate::cache::entry::{Entry, Resolution, Seen};
 use crate::cache::key::PathKey;
 use crate::clock::Now;
@@ -37,9 +37,12 @@ struct EndedLookUp {
 }
 
 impl EndedLookUp {
-    /// Whether it was made to fill the caches, and nobody has asked for its path meanwhile.
-    fn is_prefetch(&self) -> bool {
-        self.look_up.aim == Aim::Prefetch && self.waiters.is_empty()
+    /// Whether somebody has asked for its path.
+    fn demand(&self) -> Demand {
+        match self.look_up.aim == Aim::Prefetch && self.waiters.is_empty() {
+            true => Demand::Prefetch,
+            false => Demand::Requested,
+        }
     }
 }
 
@@ -75,7 +78,7 @@ impl Store {
             }
             (Purpose::Map(mapping), Done::Mapped(mapped)) => match standing {
                 Standing::Current => self.mapped(&mapping, mapped, now),
-                Standing::Withdrawn => self.watch.unwanted(mapped),
+                Standing::Withdrawn => self.freshness.watch.unwanted(mapped),
             },
             (Purpose::Compare(comparison), Done::Rechecked(compared)) => {
                 self.compared(&comparison, &compared, now);
@@ -90,10 +93,12 @@ impl Store {
             }
             (Purpose::ReadMounts, Done::Mounts(table)) => self.mounts_seen(table),
             (Purpose::LoadPaths, Done::Loaded(read)) => {
-                self.notices.extend(self.warming.loaded(read));
+                self.notices.extend(self.prefetch.warming.loaded(read));
             }
-            (Purpose::ReadNames, Done::Named(read)) => self.warming.named(read),
-            (Purpose::SaveState, Done::Saved(result)) => self.saved(result),
+            (Purpose::ReadNames, Done::Named(read)) => self.prefetch.warming.named(read),
+            (Purpose::SaveState, Done::Saved(result)) => {
+                self.notices.extend(self.prefetch.saved(result));
+            }
             (Purpose::Loop, done) => return Some(done),
             (purpose, done) => unreachable!("{done:?} came of a job for {purpose:?}"),
         }
@@ -109,21 +114,29 @@ impl Store {
     ) {
         let look_up = &ended.look_up;
         match look_up.aim {
-            Aim::Prefetch => self.warming.finish(),
-            Aim::Check => self.staleness.check_ended(look_up.entry.as_ref(), &outcome),
+            Aim::Prefetch => self.prefetch.warming.finish(),
+            Aim::Check => self
+                .freshness
+                .staleness
+                .check_ended(look_up.entry.as_ref(), &outcome),
             Aim::Asked => {}
         }
+        let generation = self.paths.cache.generation();
         if let Outcome::Failed(_) = outcome
-            && self.go_on_without(look_up, now)
+            && self
+                .freshness
+                .staleness
+                .goes_on_without(look_up, generation, now)
         {
-            self.forget(dependencies, look_up.since);
+            self.freshness.forget(dependencies, look_up.since);
             return self.deliveries.again(ended.job, ended.waiters);
         }
-        let keeping = match ended.standing == Standing::Current && self.is_current(look_up.since) {
-            true => Keeping::Remembered,
-            false => Keeping::Forgotten,
-        };
-        let is_invalidated = self.is_invalidated(look_up, dependencies);
+        let keeping =
+            match ended.standing == Standing::Current && self.freshness.is_current(look_up.since) {
+                true => Keeping::Remembered,
+                false => Keeping::Forgotten,
+            };
+        let is_invalidated = self.freshness.is_invalidated(look_up, dependencies);
         let invalidated_since = is_invalidated.then_some(look_up.since.sequence);
         let (result, opened) = self.resolved(&ended, outcome, dependencies, keeping, now);
         let completed = CompletedJob {
@@ -172,36 +185,18 @@ impl Store {
 
     fn mapped(&mut self, mapping: &Mapping, mapped: Mapped, now: &Now) {
         let (version, digest) = (mapped.version, mapped.digest);
-        let Watched::Yes(memory, previous) = self.watch.mapped(mapped, mapping.since, now) else {
+        let watched = self.freshness.watch.mapped(mapped, mapping.since, now);
+        let Watched::Yes(memory, previous) = watched else {
             return;
         };
         if let Some(previous) = previous {
-            self.maps.remove(&previous);
+            self.contents.maps.remove(&previous);
         }
-        let mapped = CachedFile {
-            memory: Rc::new(memory),
-            used: Cell::new(now.monotonic),
-            generation: Cell::new(self.paths.generation()),
-            digest,
-            compared: Cell::new(now.monotonic),
-        };
-        self.rechecks.read(&version, digest);
-        match mapping.demand {
-            Demand::Prefetch => {
-                if self.maps.fill(version, mapped).is_err() {
-                    self.watch.remove(&version);
-                    return;
-                }
-            }
-            Demand::Requested => {
-                for (evicted, _) in self.maps.insert(version, mapped) {
-                    self.watch.remove(&evicted);
-                }
-            }
-        }
-        // Where a newcomer may have to go soon, its file stays open: the next request needs it then.
-        if self.maps.has_room_for_all() {
-            self.descriptors.release(&version);
+        let generation = self.paths.cache.generation();
+        let mapped = CachedFile::new(memory, digest, generation, now);
+        self.freshness.rechecks.read(&version, digest);
+        for gone in self.contents.keep_mapped(version, mapped, mapping.demand) {
+            self.freshness.watch.remove(&gone);
         }
     }
 
@@ -226,14 +221,14 @@ impl Store {
             }
             Outcome::Failed(error) => Err(LookupResult::Failed(error.into())),
             Outcome::Elsewhere(root) => {
-                if self.is_current(look_up.since) {
+                if self.freshness.is_current(look_up.since) {
                     self.serve(root, now);
                 }
                 Err(LookupResult::Again)
             }
             Outcome::File(found) => {
                 let (resolution, files) = self.found(look_up, *found, dependencies, now);
-                self.keep_open(&files, ended.is_prefetch());
+                self.contents.keep_open(&files, ended.demand());
                 opened = files;
                 Ok(resolution)
             }
@@ -249,9 +244,9 @@ impl Store {
                         self.trust(&entry, dependencies, look_up, now);
                         self.rest(look_up.key(), &entry);
                     }
-                    Keeping::Forgotten => self.forget(dependencies, look_up.since),
+                    Keeping::Forgotten => self.freshness.forget(dependencies, look_up.since),
                 }
-                if ended.is_prefetch() {
+                if ended.demand() == Demand::Prefetch {
                     self.warm_bytes(&entry, &opened, now);
                 }
                 LookupResult::Entry(entry)
@@ -280,12 +275,24 @@ impl Store {
         match keeping {
             Keeping::Remembered => {
                 self.trust(entry, dependencies, look_up, now);
-                self.recheck_soon(entry);
+                self.freshness.rechecks.plan_soon(entry);
                 self.rest(look_up.key(), entry);
             }
-            Keeping::Forgotten => self.forget(dependencies, look_up.since),
+            Keeping::Forgotten => self.freshness.forget(dependencies, look_up.since),
         }
         LookupResult::Entry(Rc::clone(entry))
+    }
+
+    /// Trusts an entry as far as what it rests on allows.
+    pub(super) fn trust(
+        &mut self,
+        entry: &Rc<Entry>,
+        dependencies: &Dependencies,
+        look_up: &LookUp,
+        now: &Now,
+    ) {
+        let notice = self.freshness.trust(entry, dependencies, look_up, now);
+        self.notices.extend(notice);
     }
 
     /// Nothing is known of a path now.
@@ -293,7 +300,7 @@ impl Store {
         if keeping == Keeping::Remembered {
             self.drop_path(look_up.key());
         }
-        self.forget(dependencies, look_up.since);
+        self.freshness.forget(dependencies, look_up.since);
     }
 
     /// Answers those who waited for a look-up. Where something that it rests on has changed after it was begun, those
@@ -326,10 +333,10 @@ impl Store {
         if let LookupResult::Entry(entry) = result
             && let Resolution::File { .. } = entry.resolution
         {
-            self.top.replaced(look_up.key(), entry);
-            self.top.waited(look_up.key(), requests);
+            self.paths.top.replaced(look_up.key(), entry);
+            self.paths.top.waited(look_up.key(), requests);
             if look_up.entry.is_none() {
-                self.paths.note_missed_bytes(entry, requests);
+                self.paths.cache.note_missed_bytes(entry, requests);
             }
         }
     }
@@ -337,16 +344,17 @@ impl Store {
     /// Puts what was found into the cache of paths.
     fn remember(&mut self, ended: &EndedLookUp, found: Resolution, keeping: Keeping) -> Rc<Entry> {
         let key = ended.look_up.key();
-        let entry = self.paths.share(key, found);
-        if !ended.is_prefetch() {
+        let entry = self.paths.cache.share(key, found);
+        let demand = ended.demand();
+        if demand == Demand::Requested {
             entry.count_request();
         }
-        match keeping {
-            Keeping::Forgotten => {}
-            Keeping::Remembered if !ended.is_prefetch() => self.put(key, &entry),
-            Keeping::Remembered => {
-                if !self.paths.fill(key, Rc::clone(&entry)) {
-                    self.warming.end();
+        match (keeping, demand) {
+            (Keeping::Forgotten, _) => {}
+            (Keeping::Remembered, Demand::Requested) => self.put(key, &entry),
+            (Keeping::Remembered, Demand::Prefetch) => {
+                if !self.paths.cache.fill(key, Rc::clone(&entry)) {
+                    self.prefetch.warming.end();
                 }
             }
         }
@@ -355,12 +363,12 @@ impl Store {
 
     /// Keeps little of an entry for a path that leads to nothing.
     fn rest(&mut self, key: PathKey<'_>, entry: &Rc<Entry>) {
-        if let Some((link, number)) = self.paths.rest(key, entry) {
-            self.watch.directories.rest(link, number);
+        if let Some((link, number)) = self.paths.cache.rest(key, entry) {
+            self.freshness.watch.directories.rest(link, number);
         }
     }
 
-    /// Describes a file that was found.
+    /// Takes a file in that was found. Gives what is to be remembered of it, and the files that were opened.
     fn found(
         &mut self,
         look_up: &LookUp,
@@ -368,40 +376,45 @@ impl Store {
         dependencies: &Dependencies,
         now: &Now,
     ) -> (Resolution, Vec<Opened>) {
-        let FoundFile {
-            path,
-            identity,
-            precompressed,
-            outdated,
-            expectations,
-        } = found;
-        self.outdated
-            .note(look_up.site.id, path.as_bytes(), &outdated);
-        let vary = if precompressed.is_empty() {
-            Vary::Nothing
-        } else {
-            Vary::AcceptEncoding
+        let path = found.path.as_bytes();
+        self.paths
+            .outdated
+            .note(look_up.site.id, path, &found.outdated);
+        let used: Vec<Coding> = found
+            .precompressed
+            .iter()
+            .map(|(coding, _)| *coding)
+            .collect();
+        let seen = Seen::of(&found.expectations, &found.path, &used);
+        let watched_path = look_up.watched_path.as_deref();
+        let since = self.freshness.since_when(dependencies, watched_path);
+        let variants = self.describe(look_up, &found, since, now);
+        let precompressed = found.precompressed.into_iter();
+        let opened = std::iter::once(found.identity)
+            .chain(precompressed.map(|(_, variant)| variant))
+            .collect();
+        (Resolution::File { variants, seen }, opened)
+    }
+
+    /// Describes a file that was found and its variants. The way there has led there since `since`.
+    fn describe(&self, look_up: &LookUp, found: &FoundFile, since: i64, now: &Now) -> Variants {
+        let policy = &look_up.site.policy;
+        let media_type = policy.naming.media_types.of(found.path.as_bytes());
+        let media_type = media_type.to_string();
+        let vary = match found.precompressed.is_empty() {
+            true => Vary::Nothing,
+            false => Vary::AcceptEncoding,
         };
-        let used: Vec<Coding> = precompressed.iter().map(|(coding, _)| *coding).collect();
-        let seen = Seen::of(&expectations, &path, &used);
-        let media_type = look_up
-            .site
-            .policy
-            .naming
-            .media_types
-            .of(path.as_bytes())
-            .to_string();
-        let since = self.since_when(dependencies, look_up.watched_path.as_deref());
         let previous = look_up.entry.as_ref().and_then(|entry| entry.variants());
         let describe = |opened: &Opened, coding| {
             let known = opened.identity.unwrap_or(Identity::Never);
             let sighting = Sighting {
                 version: opened.version,
-                identity: match self.rechecks.edited(&opened.version) {
+                identity: match self.freshness.rechecks.edited(&opened.version) {
                     Some(digest) => known.of_edited(digest),
                     None => known,
                 },
-                tags: look_up.site.policy.entity_tags,
+                tags: policy.entity_tags,
                 since,
                 newest_before: None,
             };
@@ -410,32 +423,16 @@ impl Store {
                     let previous = variants.in_coding(coding).as_predecessor();
                     sighting.after(&previous, coding)
                 }
-                None => self.past.after(look_up.key(), sighting),
+                None => self.paths.past.after(look_up.key(), sighting),
             };
             Representation::new(&media_type, sighting, coding, vary, now)
         };
-        let variants = Variants {
-            identity: describe(&identity, Coding::Identity),
-            coded: precompressed
-                .iter()
+        let coded = found.precompressed.iter();
+        Variants {
+            identity: describe(&found.identity, Coding::Identity),
+            coded: coded
                 .map(|(coding, variant)| describe(variant, *coding))
                 .collect(),
-        };
-        let opened: Vec<_> = std::iter::once(identity)
-            .chain(precompressed.into_iter().map(|(_, variant)| variant))
-            .collect();
-        (Resolution::File { variants, seen }, opened)
-    }
-
-    /// Keeps descriptors of files that were opened.
-    fn keep_open(&mut self, opened: &[Opened], is_prefetch: bool) {
-        for Opened { file, version, .. } in opened {
-            if version.length > 0 && !self.maps.holds(version) {
-                match is_prefetch {
-                    true => drop(self.descriptors.fill(*version, Arc::clone(file))),
-                    false => drop(self.descriptors.insert(*version, Arc::clone(file))),
-                }
-            }
         }
     }
 }

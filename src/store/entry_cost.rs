@@ -203,7 +203,16 @@ fn a_missing_path_keeps_its_check_and_its_place_though_little_is_kept_of_it() {
         assert_eq!(entry.age(&now, 0), None);
         assert!(matches!(paths.look_up(path, &now), Known::Expired(_)));
     }
-    // Where something else is found, and where it goes, its place goes with it.
+}
+
+/// Where something else is found, and where it goes, its place among those that are told goes with it.
+#[test]
+fn a_missing_path_that_is_forgotten_is_polled_no_more() {
+    let (now, path) = (now(), key_of(b"/none.png"));
+    let mut paths = PathCache::new(NonZeroUsize::new(64).expect("a size"));
+    let mut directories = Directories::new(None, 8_192);
+    let name = directories.hash(b"none.png");
+    let key = Key { directory: 3, name };
     let entry = paths.share(path, Resolution::Refused(Status::NotFound));
     paths.insert(path, Rc::clone(&entry), &mut |_, _| {});
     let ticket = directories.poll(&entry, key_of(b"/"), vec![key]);

@@ -140,18 +140,19 @@ impl Store {
         // All spellings of a directory share what is known, and one look at the disk.
         let plain = listed.raw_path();
         if plain != raw_path
-            && let Known::Fresh(entry) = self.paths.look_up_again(requester.key(&plain), now)
+            && let Known::Fresh(entry) = self.paths.cache.look_up_again(requester.key(&plain), now)
         {
             return self.answer_from(&entry, request, &[], requester, now);
         }
         let entry = self
+            .paths
             .pages
             .entry(requester.key(listed.below_root()))
             .map(Rc::clone);
         let Some(entry) = entry else {
             return self.fetch(&plain, None, LookupMode::Revalidate, requester, now);
         };
-        match entry.validity(now, self.paths.generation()) {
+        match entry.validity(now, self.paths.cache.generation()) {
             Validity::Fresh => {}
             Validity::Due => self.check_ahead(&plain, &entry, requester.site, now),
             Validity::Expired => {
@@ -185,7 +186,7 @@ impl Store {
         requester: Requester<'_>,
         now: &Now,
     ) -> Asked {
-        match self.pages.page(requester.key(listed.below_root())) {
+        match self.paths.pages.page(requester.key(listed.below_root())) {
             Some(bytes) => Asked::Document(document(bytes)),
             None => self.fetch(raw_path, None, LookupMode::Full, requester, now),
         }
@@ -207,9 +208,11 @@ impl Store {
                 let entry = Rc::new(Entry::new(Resolution::Listed));
                 self.trust(&entry, dependencies, look_up, now);
                 let directory = PathKey::new(look_up.site.id, dependencies.plan.directory());
-                self.pages.insert(directory, entry, listing.digest, &bytes);
+                self.paths
+                    .pages
+                    .insert(directory, entry, listing.digest, &bytes);
             }
-            Keeping::Forgotten => self.forget(dependencies, look_up.since),
+            Keeping::Forgotten => self.freshness.forget(dependencies, look_up.since),
         }
         LookupResult::Document(document(bytes))
     }
@@ -220,7 +223,7 @@ impl Store {
             && let Resolution::Listed = entry.resolution
         {
             let directory = PathKey::new(look_up.site.id, dependencies.plan.directory());
-            self.pages.remove(directory);
+            self.paths.pages.remove(directory);
         }
     }
 }

@@ -23,41 +23,44 @@ impl Store {
     /// Adds what it holds to the parts.
     pub(crate) fn memory_bytes(&self, parts: &mut Parts) {
         let (maps, open, paths) = (
-            self.maps.table_bytes(),
-            self.descriptors.table_bytes(),
-            self.paths.table_bytes(),
+            self.contents.maps.table_bytes(),
+            self.contents.descriptors.table_bytes(),
+            self.paths.cache.table_bytes(),
         );
         let statistics = bookkeeping(maps) + bookkeeping(open) + bookkeeping(paths);
-        parts.add(Part::Statistics, statistics + self.top.memory_bytes());
+        parts.add(Part::Statistics, statistics + self.paths.top.memory_bytes());
         parts.add(Part::Copies, copied_bytes());
         parts.add(Part::Pages, page_bytes());
         let files = maps.table
             + open.table
-            + self.maps.entry_count() as u64 * counted::<Memory>()
-            + self.descriptors.entry_count() as u64 * counted::<OpenFile>()
-            + self.watch.file_bytes()
+            + self.contents.maps.entry_count() as u64 * counted::<Memory>()
+            + self.contents.descriptors.entry_count() as u64 * counted::<OpenFile>()
+            + self.freshness.watch.file_bytes()
             + self.residency.memory_bytes();
         parts.add(Part::Files, files);
-        let paths = paths.table + entry_and_path_bytes() + self.past.memory_bytes();
-        parts.add(Part::Paths, paths + self.rechecks.memory_bytes());
+        let paths = paths.table + entry_and_path_bytes() + self.paths.past.memory_bytes();
+        parts.add(Part::Paths, paths + self.freshness.rechecks.memory_bytes());
         parts.add(Part::Heads, head_bytes());
-        parts.add(Part::Directories, self.watch.directories.memory_bytes());
+        parts.add(
+            Part::Directories,
+            self.freshness.watch.directories.memory_bytes(),
+        );
         parts.add(Part::Jobs, self.jobs.memory_bytes());
     }
 
     /// What the kernel keeps for the caches. O(1).
     pub(crate) fn kept(&self) -> Kept {
         Kept {
-            watches: self.watch.count() + self.watch.directories.count(),
-            open_files: self.descriptors.entry_count(),
+            watches: self.freshness.watch.count() + self.freshness.watch.directories.count(),
+            open_files: self.contents.descriptors.entry_count(),
             connections: 0,
         }
     }
 
     /// What the entries of each cache take, the kernel's share of it included. O(1).
     fn holdings(&self) -> Holdings {
-        let mapped = self.maps.entry_count();
-        let open = self.descriptors.entry_count();
+        let mapped = self.contents.maps.entry_count();
+        let open = self.contents.descriptors.entry_count();
         let kept = |watches, open_files| Kept {
             watches,
             open_files,
@@ -69,7 +72,7 @@ impl Store {
                 _ => copied_bytes() + mapped as u64 * counted::<Memory>() + kept(mapped, 0).bytes(),
             },
             open_files: open as u64 * counted::<OpenFile>() + kept(0, open).bytes(),
-            paths: match self.paths.entry_count() {
+            paths: match self.paths.cache.entry_count() {
                 0 => 0,
                 _ => entry_and_path_bytes() + head_bytes(),
             },
@@ -79,19 +82,18 @@ impl Store {
     /// Lets the entry go that is worth least to the cache that takes most. Gives whether there was one.
     pub(crate) fn give_way(&mut self) -> bool {
         match self.holdings().victim() {
-            Some(Victim::Files) => match self.maps.give_way() {
+            Some(Victim::Files) => match self.contents.maps.give_way() {
                 Some((version, _)) => {
-                    self.watch.remove(&version);
+                    self.freshness.watch.remove(&version);
                     true
                 }
                 None => false,
             },
-            Some(Victim::OpenFiles) => self.descriptors.give_way().is_some(),
+            Some(Victim::OpenFiles) => self.contents.descriptors.give_way().is_some(),
             Some(Victim::Paths) => {
-                let mut gone = None;
-                let is_one = self.paths.give_way(&mut |entry, _| gone = Some(entry));
+                let (is_one, gone) = self.paths.give_way();
                 if let Some(entry) = gone {
-                    self.forgotten(&entry);
+                    self.release_descriptors(&entry);
                 }
                 is_one
             }
@@ -101,8 +103,8 @@ impl Store {
 
     /// Lets caches that have given way take a little more.
     pub(crate) fn grow(&mut self) {
-        self.maps.grow();
-        self.descriptors.grow();
-        self.paths.grow();
+        self.contents.maps.grow();
+        self.contents.descriptors.grow();
+        self.paths.cache.grow();
     }
 }

@@ -1,12 +1,19 @@
 //! What a request leads to: the caches, and the disk behind them.
 //!
-//! `Store::find` answers from the caches or submits a job; `Store::complete` takes a job's
-//! result in. Neither touches a socket.
+//! ```text
+//!   ask ──► freshness: has something changed? ──► paths ──► contents, residency ──► an answer
+//!                                                   │              │
+//!                                                   └─── jobs ◄────┘   else a job, which the request waits for
+//!   complete ──► jobs: what it was for ──► paths, contents, residency, freshness ──► deliveries
+//! ```
+//!
+//! Each part has its own state and can be used without the others. Touches no socket and no file: what is asked of the
+//! kernel at once is passed in as a [`Probe`], everything else is a job.
 
 mod ask;
 mod asked;
 mod complete;
-mod content;
+mod contents;
 pub(crate) mod deliveries;
 mod departures;
 mod descriptors;
@@ -22,71 +29,55 @@ mod memory;
 mod mounts;
 pub(crate) mod numbers;
 mod outdated;
+mod paths;
 pub(crate) mod probe;
 pub(crate) mod queue;
 mod recheck;
 pub(crate) mod request;
-pub(crate) mod residency;
+mod residency;
+mod root;
 mod sending;
 mod stale;
 mod status;
+mod supply;
 mod waiters;
 mod warm_up;
 pub(crate) mod warming;
-pub(crate) mod watch;
+mod watch;
 
-use std::cell::Cell;
-use std::num::{NonZeroU64, NonZeroUsize};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use foldhash::fast::RandomState;
-use lru::LruCache;
-
-use content::Counted;
-pub(crate) use content::{RequestOwner, Requester};
-pub(crate) use sending::Ready;
-
-use crate::cache::content::{Budget, ContentCache};
-use crate::cache::curve::TakenIn;
 use crate::cache::entry::Entry;
-use crate::cache::past::PastDates;
-use crate::cache::path::PathCache;
-use crate::cache::top::Top;
 use crate::clock::Now;
 use crate::conn::RequestId;
 use crate::conn::outbox::Source;
 use crate::conn::{CacheResult, Document};
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
-use crate::job::{Done, Job, Locking, Opened};
-use crate::job::{JobId, ResidencyPolicy};
+use crate::job::{Done, Job, JobId, Opened, ResidencyPolicy};
 use crate::settings::Settings;
 use crate::site::mounts::Table;
 use crate::site::response::{Fixed, Selected};
 use crate::site::sites::Site;
-use crate::store::probe::Probe;
-use crate::store::queue::JobQueue;
-use crate::store::residency::Residency;
-use crate::store::warming::{Origin, Warming};
-use crate::store::watch::{Change, Watch};
 use crate::sys::beneath::Root;
-use crate::sys::file::{FileVersion, OpenFile};
-use crate::sys::memory::Memory;
 use crate::sys::watches::Watches;
+use contents::Contents;
 use deliveries::{Deliveries, Delivery};
-pub(crate) use freshness::FoundRoot;
-use freshness::ServedRoot;
+use freshness::Freshness;
 use jobs::{Jobs, Purpose};
-use listings::Pages;
-use outdated::Outdated;
-use recheck::Rechecks;
-use stale::Staleness;
-use warm_up::State;
-
-/// Versions remembered that are no more.
-const REWRITTEN_COUNT_MAX: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
+use paths::Paths;
+use probe::Probe;
+use queue::JobQueue;
+use residency::Residency;
+pub(crate) use root::FoundRoot;
+use root::ServedRoot;
+pub(crate) use sending::Ready;
+use supply::Counted;
+pub(crate) use supply::{RequestOwner, Requester};
+use warm_up::Prefetch;
+use warming::Origin;
 
 /// What a request leads to.
 #[derive(Debug)]
@@ -167,19 +158,6 @@ impl CompletedJob {
     }
 }
 
-/// A mapping, and when it was last sent: after a while its pages may have gone.
-#[derive(Debug)]
-pub(crate) struct CachedFile {
-    memory: Rc<Memory>,
-    used: Cell<Instant>,
-    /// The generation in which it was last known to be watched without a gap.
-    generation: Cell<u32>,
-    /// The digest of its content, where that is compared.
-    digest: Option<NonZeroU64>,
-    /// When it was last compared.
-    compared: Cell<Instant>,
-}
-
 /// What the caches were asked for a request.
 #[derive(Clone, Copy, Debug, Default)]
 struct CacheReport {
@@ -193,58 +171,30 @@ struct CacheReport {
     pub stale: Option<Duration>,
 }
 
-/// Caches and disk of all sites.
+/// Caches and disk of all sites, each part with its own state.
 #[derive(Debug)]
 pub(crate) struct Store {
-    // The caches, the disk and each part of freshness, once.
-    /// What the disk was asked.
+    /// What the disk was asked, and who waits.
     jobs: Jobs,
-    engine: EngineProfile,
     /// What jobs found out that nobody was told yet.
     deliveries: Deliveries,
+    engine: EngineProfile,
     /// What paths lead to.
-    pub paths: PathCache,
-    /// Mapped files.
-    pub maps: ContentCache<CachedFile>,
-    /// Open files.
-    pub descriptors: ContentCache<Arc<OpenFile>>,
-    /// What paths have led to that lead to no file now.
-    past: PastDates,
-    /// What most bytes and most waiting go to.
-    pub top: Top,
-    /// Versions that were mapped and then written to: entries that still lead to them are out of date.
-    rewritten: LruCache<FileVersion, (), RandomState>,
-    /// Changes.
-    pub watch: Watch,
-    /// Times that the kernel lost events.
-    pub overflows: u64,
+    paths: Paths,
+    /// The files that are held.
+    contents: Contents,
+    /// Which windows of long files are in memory.
+    residency: Residency,
+    /// What is known of changes at the disk.
+    freshness: Freshness,
+    /// What the caches are filled with before anybody asks.
+    prefetch: Prefetch,
+    /// What the kernel is asked at once.
+    probe: Box<dyn Probe>,
     /// What the caches were asked for the request that is being looked up.
     cache_report: CacheReport,
-    /// Times that another directory became the root.
-    pub roots_served: u64,
     /// Lines for standard error, taken by the loop in each iteration. A result of a job leads to one at most.
     notices: Vec<String>,
-    changes: Vec<Change>,
-    served_root: ServedRoot,
-    /// Answers from what the disk does not confirm in time.
-    pub staleness: Staleness,
-    rechecks: Rechecks,
-    /// Pages of directories.
-    pages: Pages,
-    /// Precompressed files that are older than their files.
-    pub outdated: Outdated,
-    /// Windows of long files.
-    pub residency: Residency,
-    /// Mappings dropped because their pages had been taken away.
-    pub mappings_gone: u64,
-    /// What the caches are filled with before anybody asks.
-    pub warming: Warming,
-    /// Jobs of that under way at once.
-    warming_depth_max: usize,
-    state: State,
-    probe: Box<dyn Probe>,
-    locking: Locking,
-    map_file_length_max: u64,
 }
 
 /// What is known of the engine that carries the jobs out.
@@ -275,10 +225,6 @@ pub(crate) struct Surroundings {
     pub probe: Box<dyn Probe>,
 }
 
-fn rewritten() -> LruCache<FileVersion, (), RandomState> {
-    LruCache::with_hasher(REWRITTEN_COUNT_MAX, RandomState::default())
-}
-
 impl Store {
     /// A store with empty caches, at most `descriptor_count_max` files kept open. The root that was opened is that
     /// of `site`.
@@ -296,52 +242,21 @@ impl Store {
             watches,
             probe,
         } = surroundings;
-        let naming = &site.policy.naming;
-        let warming = Warming::new(origins, naming.index.clone(), naming.dot_files);
-        let cache = &settings.cache;
-        let path_count_max = NonZeroUsize::new(cache.path_count_max).unwrap_or(NonZeroUsize::MIN);
-        let maps = Budget {
-            bytes_max: cache.map_bytes_max,
-            count_max: cache.map_count_max,
-        };
-        let descriptors = Budget {
-            bytes_max: u64::MAX,
-            count_max: descriptor_count_max,
-        };
-        let watch = Watch::new(cache.watched_directory_count_max, watches);
-        let warming_depth_max = match engine.residency_policy {
-            ResidencyPolicy::ResidentOnly => (settings.disk_depth / warm_up::PLACE_SHARE).max(1),
-            ResidencyPolicy::Any => 1,
-        };
+        let policy = engine.residency_policy;
+        let prefetch = Prefetch::new(settings, origins, &site.policy.naming, policy);
+        let served_root = ServedRoot::new(root, site, mounts);
         Store {
             jobs: Jobs::new(JobQueue::new(engine.depth_max, settings.disk_queue)),
-            engine,
             deliveries: Deliveries::default(),
-            paths: PathCache::new(path_count_max),
-            maps: ContentCache::new(maps).with_curve(TakenIn::Second),
-            descriptors: ContentCache::new(descriptors),
-            past: PastDates::default(),
-            top: Top::default(),
-            rewritten: rewritten(),
-            watch,
-            overflows: 0,
-            cache_report: CacheReport::default(),
-            roots_served: 0,
-            notices: Vec::new(),
-            changes: Vec::new(),
-            served_root: ServedRoot::new(root, site, mounts),
-            staleness: Staleness::new(settings),
-            rechecks: Rechecks::new(settings.recheck),
-            pages: Pages::default(),
-            outdated: Outdated::default(),
+            engine,
+            paths: Paths::new(settings),
+            contents: Contents::new(&settings.cache, settings.map_lock, descriptor_count_max),
             residency: Residency::new(),
-            mappings_gone: 0,
-            warming,
-            warming_depth_max,
-            state: State::of(settings.cache_state.clone()),
+            freshness: Freshness::new(settings, watches, served_root),
+            prefetch,
             probe,
-            locking: Store::locking_of(settings.map_lock),
-            map_file_length_max: cache.map_file_length_max,
+            cache_report: CacheReport::default(),
+            notices: Vec::new(),
         }
     }
 
@@ -394,8 +309,7 @@ impl Store {
 
     /// Tells the caches that time has passed.
     pub(crate) fn tick(&mut self, now: &Now) {
-        self.paths.tick(now.monotonic);
-        self.maps.tick(now.monotonic);
-        self.descriptors.tick(now.monotonic);
+        self.paths.cache.tick(now.monotonic);
+        self.contents.tick(now.monotonic);
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::Store;
-use super::jobs::Purpose;
+use super::freshness::Freshness;
+use super::jobs::{Jobs, Purpose};
 use crate::job::{Job, OneShot};
 use crate::site::mounts::Table;
 
@@ -36,35 +37,42 @@ impl Mounts {
     }
 }
 
-impl Store {
-    /// Times that mounts at, below or above the root have changed.
-    pub(crate) fn mount_changes(&self) -> u64 {
-        self.served_root.mounts.changes
-    }
-
-    /// Something was mounted, moved or unmounted somewhere: a job finds out where.
-    pub(crate) fn mounts_changed(&mut self) {
-        if self.served_root.mounts.reading != Reading::No {
-            self.served_root.mounts.reading = Reading::Outdated;
+impl Freshness {
+    /// Has a job find out what is mounted where.
+    fn read_mounts(&mut self, jobs: &mut Jobs) {
+        let mounts = &mut self.served_root.mounts;
+        if mounts.reading != Reading::No {
+            mounts.reading = Reading::Outdated;
             return;
         }
-        self.served_root.mounts.reading = Reading::UnderWay;
+        mounts.reading = Reading::UnderWay;
         let once = OneShot::Mounts(Arc::clone(&self.served_root.root));
-        self.jobs
-            .submit_own(Job::OneShot(once, None), Purpose::ReadMounts);
+        jobs.submit_own(Job::OneShot(once, None), Purpose::ReadMounts);
+    }
+
+    /// Times that mounts at, below or above the root have changed.
+    pub(super) fn mount_changes(&self) -> u64 {
+        self.served_root.mounts.changes
+    }
+}
+
+impl Store {
+    /// Something was mounted, moved or unmounted somewhere: a job finds out where.
+    pub(crate) fn mounts_changed(&mut self) {
+        self.freshness.read_mounts(&mut self.jobs);
     }
 
     /// Takes the table in. Changes that concern the site are rare, so everything is looked up again then.
     pub(super) fn mounts_seen(&mut self, table: Option<Table>) {
-        let mounts = &mut self.served_root.mounts;
+        let mounts = &mut self.freshness.served_root.mounts;
         let has_changed = match (&table, &mounts.table) {
             (Some(table), Some(earlier)) => table.has_changed_near_root(earlier),
             _ => true,
         };
         mounts.table = table;
         let reading = std::mem::replace(&mut mounts.reading, Reading::No);
+        mounts.changes += u64::from(has_changed);
         if has_changed {
-            mounts.changes += 1;
             self.distrust_all();
         }
         if reading == Reading::Outdated {

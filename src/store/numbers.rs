@@ -5,6 +5,7 @@
 use serde::Serialize;
 
 use super::Store;
+use super::contents::Contents;
 use crate::cache::curve::Curve;
 use crate::cache::stats::{CacheStats, MinuteStats};
 use crate::cache::top::Top;
@@ -34,24 +35,22 @@ pub(crate) struct StoreNumbers {
 impl Store {
     /// The numbers as they are now. First takes dropped entries out of the counts of directories.
     pub(crate) fn numbers(&mut self, now: &Now) -> StoreNumbers {
-        self.watch.directories.collect();
+        self.freshness.watch.directories.collect();
         StoreNumbers {
             caches: self.cache_numbers(),
             disk: self.disk_numbers(),
             freshness: self.freshness_numbers(now),
-            warming: self.warming.numbers(),
-            variants: self.outdated.numbers(),
-            top: TopNumbers::of(&self.top),
+            warming: self.prefetch.warming.numbers(),
+            variants: self.paths.outdated.numbers(),
+            top: TopNumbers::of(&self.paths.top),
         }
     }
 
     fn cache_numbers(&self) -> Vec<CacheNumbers> {
-        let Store {
-            paths,
-            maps,
-            descriptors,
-            ..
-        } = self;
+        let paths = &self.paths.cache;
+        let Contents {
+            maps, descriptors, ..
+        } = &self.contents;
         let mut path = CacheNumbers::new(
             "path",
             paths.entry_count(),
@@ -84,18 +83,19 @@ impl Store {
             job_us_total: micros(self.jobs.queue().latency().total()),
             look_ups: self.jobs.look_up_count(),
             windows: self.jobs.read_count(),
-            mappings_gone: self.mappings_gone,
+            mappings_gone: self.contents.mappings_gone,
         }
     }
 
     fn freshness_numbers(&self, now: &Now) -> FreshnessNumbers {
-        let stale = self.stale_numbers(now);
-        let directories = &self.watch.directories;
+        let generation = self.paths.cache.generation();
+        let stale = self.freshness.staleness.numbers(generation, now);
+        let directories = &self.freshness.watch.directories;
         let (polled_directories, polled_entries) = directories.polled();
-        let rechecks = self.recheck_numbers();
+        let rechecks = self.freshness.rechecks.numbers();
         FreshnessNumbers {
-            revalidate_ms: self.revalidate_ms(),
-            worst_staleness_ms: self.worst_staleness_ms().max(stale.oldest_ms),
+            revalidate_ms: self.freshness.revalidate_ms(),
+            worst_staleness_ms: self.freshness.worst_staleness_ms().max(stale.oldest_ms),
             recheck_ms: rechecks.every_ms,
             rechecked: rechecks.compared,
             rechecks_changed: rechecks.changed,
@@ -108,11 +108,11 @@ impl Store {
             polled_directories,
             polled_entries,
             root_watched: directories.is_root_watched(),
-            root_switches: self.roots_served,
-            overflows: self.overflows,
-            mount_changes: self.mount_changes(),
-            watched_files: self.watch.count(),
-            watches_refused: self.watch.refused(),
+            root_switches: self.freshness.roots_served,
+            overflows: self.freshness.overflows,
+            mount_changes: self.freshness.mount_changes(),
+            watched_files: self.freshness.watch.count(),
+            watches_refused: self.freshness.watch.refused(),
         }
     }
 }

@@ -37,6 +37,16 @@ struct DueEntry {
     entry: Rc<Entry>,
 }
 
+impl DueEntry {
+    fn new(raw_path: &[u8], entry: &Rc<Entry>, site: &Rc<Site>) -> DueEntry {
+        DueEntry {
+            site: Rc::clone(site),
+            raw_path: raw_path.into(),
+            entry: Rc::clone(entry),
+        }
+    }
+}
+
 /// Entries that are compared beside each other.
 #[derive(Debug, Default)]
 struct Lane {
@@ -62,7 +72,7 @@ pub(super) enum ChangeNotice {
 
 /// How much was compared.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct RecheckNumbers {
+pub(super) struct RecheckNumbers {
     /// How often, in milliseconds; 0: never.
     pub every_ms: u64,
     /// Entries compared since the start.
@@ -124,50 +134,80 @@ impl Rechecks {
         }
     }
 
+    /// Has an entry that is told of changes compared when it was confirmed `--recheck` ago, if it leads to a file:
+    /// names come and go with an event, whoever makes them.
+    pub(super) fn plan(&self, entry: &Entry) {
+        if self.every > Duration::ZERO && entry.variants().is_some() {
+            entry.compare_every(self.every);
+        }
+    }
+
+    /// Has it compared when it is used next: an event has told of something, and the times of the file did not.
+    pub(super) fn plan_soon(&self, entry: &Entry) {
+        if self.every > Duration::ZERO && entry.is_watched() {
+            entry.compare_every(Duration::ZERO);
+        }
+    }
+
+    /// Notes that an entry is due, if it leads to a file.
+    fn note_due(&mut self, due: DueEntry, told: ChangeNotice) {
+        if self.every > Duration::ZERO && due.entry.variants().is_some() {
+            self.lane(told).waiting.push(due);
+        }
+    }
+
+    /// The next entries that are to be compared, if none of their lane are being compared.
+    fn next_batch(&mut self, told: ChangeNotice) -> Option<Vec<DueEntry>> {
+        let lane = self.lane(told);
+        if lane.is_busy || lane.waiting.is_empty() {
+            return None;
+        }
+        lane.is_busy = true;
+        let left = lane.waiting.len().saturating_sub(BATCH_COUNT_MAX);
+        Some(lane.waiting.split_off(left))
+    }
+
+    /// Takes in how an entry compared.
+    fn take_in(&mut self, entry: &Entry, compared: Compared) {
+        self.compared += 1;
+        match compared {
+            Compared::Same => {}
+            Compared::Differs => {
+                self.changed += 1;
+                entry.distrust();
+            }
+            Compared::Content(version, digest) => {
+                self.changed += 1;
+                self.edited.put(version, digest);
+            }
+        }
+    }
+
     fn lane(&mut self, told: ChangeNotice) -> &mut Lane {
         match told {
             ChangeNotice::ByEvents => &mut self.watched,
             ChangeNotice::Never => &mut self.polled,
         }
     }
+
+    /// How much was compared.
+    pub(super) fn numbers(&self) -> RecheckNumbers {
+        RecheckNumbers {
+            every_ms: u64::try_from(self.every.as_millis()).unwrap_or(u64::MAX),
+            compared: self.compared,
+            changed: self.changed,
+        }
+    }
 }
 
 impl Store {
-    /// Has an entry that is told of changes compared when it was confirmed `--recheck` ago, if it leads to a file:
-    /// names come and go with an event, whoever makes them.
-    pub(super) fn plan_recheck(&self, entry: &Entry) {
-        if self.rechecks.every > Duration::ZERO && entry.variants().is_some() {
-            entry.compare_every(self.rechecks.every);
-        }
-    }
-
-    /// Has it compared when it is used next: an event has told of something, and the times of the file did not.
-    pub(super) fn recheck_soon(&self, entry: &Entry) {
-        if self.rechecks.every > Duration::ZERO && entry.is_watched() {
-            entry.compare_every(Duration::ZERO);
-        }
-    }
-
-    /// Notes that an entry is due.
-    pub(super) fn recheck(
-        &mut self,
-        raw_path: &[u8],
-        entry: &Rc<Entry>,
-        site: &Rc<Site>,
-        told: ChangeNotice,
-    ) {
-        if told == ChangeNotice::ByEvents {
-            entry.begin_check();
-        }
-        let is_file = matches!(entry.resolution, Resolution::File { .. });
-        if is_file && self.rechecks.every > Duration::ZERO {
-            let waiting = &mut self.rechecks.lane(told).waiting;
-            waiting.push(DueEntry {
-                site: Rc::clone(site),
-                raw_path: raw_path.into(),
-                entry: Rc::clone(entry),
-            });
-        }
+    /// Has an entry compared that is told of changes and is due.
+    pub(super) fn recheck(&mut self, raw_path: &[u8], entry: &Rc<Entry>, site: &Rc<Site>) {
+        entry.begin_check();
+        let due = DueEntry::new(raw_path, entry, site);
+        self.freshness
+            .rechecks
+            .note_due(due, ChangeNotice::ByEvents);
     }
 
     /// The same for the content of an entry that is polled: its times are compared more often.
@@ -178,21 +218,15 @@ impl Store {
         site: &Rc<Site>,
         now: &Now,
     ) {
-        let every = self.rechecks.every;
-        let Resolution::File { variants, .. } = &entry.resolution else {
-            return;
-        };
-        let is_due = variants.versions().any(|version| {
-            let held = self.maps.get(&version);
-            held.is_some_and(|held| now.monotonic >= held.compared.get() + every)
-        });
-        if is_due && every > Duration::ZERO {
-            for version in variants.versions() {
-                if let Some(held) = self.maps.get(&version) {
-                    held.compared.set(now.monotonic);
-                }
-            }
-            self.recheck(raw_path, entry, site, ChangeNotice::Never);
+        let rechecks = &mut self.freshness.rechecks;
+        if let Some(variants) = entry.variants()
+            && rechecks.every > Duration::ZERO
+            && self
+                .contents
+                .begin_comparison(variants, rechecks.every, now)
+        {
+            let due = DueEntry::new(raw_path, entry, site);
+            rechecks.note_due(due, ChangeNotice::Never);
         }
     }
 
@@ -215,7 +249,8 @@ impl Store {
             return Some(Asked::Waiting(job));
         }
         let remembered = self.remembered(raw_path, entry, requester.site)?;
-        let recheck = Recheck::new(Arc::clone(&self.served_root.root), vec![remembered]);
+        let root = Arc::clone(&self.freshness.served_root.root);
+        let recheck = Recheck::new(root, vec![remembered]);
         let comparison = Comparison {
             key: key.to_buf(),
             entry: Rc::clone(entry),
@@ -228,19 +263,16 @@ impl Store {
             waiter: Some(waiter),
         });
         let job = submitted.ok()?;
-        self.staleness.await_began(job, now);
+        self.freshness.staleness.await_began(job, now);
         Some(Asked::Waiting(job))
     }
 
     /// Begins to compare what waits for it.
     pub(crate) fn recheck_waiting(&mut self) {
         for told in [ChangeNotice::ByEvents, ChangeNotice::Never] {
-            let lane = self.rechecks.lane(told);
-            if lane.is_busy || lane.waiting.is_empty() {
+            let Some(batch) = self.freshness.rechecks.next_batch(told) else {
                 continue;
-            }
-            let left = lane.waiting.len().saturating_sub(BATCH_COUNT_MAX);
-            let batch = lane.waiting.split_off(left);
+            };
             let (mut entries, mut remembered) = (Vec::new(), Vec::new());
             for due in batch {
                 if let Some(one) = self.remembered(&due.raw_path, &due.entry, &due.site) {
@@ -248,11 +280,10 @@ impl Store {
                     entries.push(due.entry);
                 }
             }
-            let recheck = Recheck::new(Arc::clone(&self.served_root.root), remembered);
-            let job = Job::OneShot(OneShot::Recheck(recheck), None);
+            let root = Arc::clone(&self.freshness.served_root.root);
+            let job = Job::OneShot(OneShot::Recheck(Recheck::new(root, remembered)), None);
             self.jobs
                 .submit_own(job, Purpose::CompareBatch(told, entries));
-            self.rechecks.lane(told).is_busy = true;
         }
     }
 
@@ -261,7 +292,8 @@ impl Store {
             return None;
         };
         let lookup = resolve::plan(raw_path, &site.policy.naming).ok()?;
-        let content = |version: FileVersion| Some((version, self.maps.get(&version)?.digest?));
+        let content =
+            |version: FileVersion| Some((version, self.contents.maps.get(&version)?.digest?));
         Some(Remembered {
             expectations: seen.expectations(&lookup, variants),
             contents: variants.versions().filter_map(content).collect(),
@@ -275,8 +307,8 @@ impl Store {
             self.take_in(entry, *compared, now);
         }
         // Where nothing was compared, it is not waited for again.
-        entry.confirm(now, self.paths.generation());
-        self.plan_recheck(entry);
+        entry.confirm(now, self.paths.cache.generation());
+        self.freshness.rechecks.plan(entry);
     }
 
     /// Takes in how a batch compared.
@@ -287,39 +319,20 @@ impl Store {
         compared: &[Compared],
         now: &Now,
     ) {
-        self.rechecks.lane(told).is_busy = false;
+        self.freshness.rechecks.lane(told).is_busy = false;
         for (entry, compared) in entries.iter().zip(compared) {
             self.take_in(entry, *compared, now);
         }
     }
 
-    fn take_in(&mut self, entry: &Rc<Entry>, compared: Compared, now: &Now) {
-        self.rechecks.compared += 1;
-        match compared {
-            Compared::Same => {}
-            Compared::Differs => {
-                self.rechecks.changed += 1;
-                entry.distrust();
-            }
-            Compared::Content(version, digest) => {
-                self.rechecks.changed += 1;
-                self.rechecks.edited.put(version, digest);
-                self.maps.remove(&version);
-                self.watch.remove(&version);
-            }
+    fn take_in(&mut self, entry: &Entry, compared: Compared, now: &Now) {
+        self.freshness.rechecks.take_in(entry, compared);
+        if let Compared::Content(version, _) = compared {
+            self.contents.maps.remove(&version);
+            self.freshness.watch.remove(&version);
         }
-        if entry.is_watched() && entry.confirm(now, self.paths.generation()) {
-            self.plan_recheck(entry);
-        }
-    }
-
-    /// How much was compared.
-    pub(crate) fn recheck_numbers(&self) -> RecheckNumbers {
-        let every_ms = self.rechecks.every.as_millis();
-        RecheckNumbers {
-            every_ms: u64::try_from(every_ms).unwrap_or(u64::MAX),
-            compared: self.rechecks.compared,
-            changed: self.rechecks.changed,
+        if entry.is_watched() && entry.confirm(now, self.paths.cache.generation()) {
+            self.freshness.rechecks.plan(entry);
         }
     }
 }

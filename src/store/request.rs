@@ -8,6 +8,7 @@ use std::mem;
 use std::rc::Rc;
 use std::time::Instant;
 
+use super::contents::Look;
 use super::{Asked, CacheReport, CompletedJob, Counted, LookupResult, Requester, Store};
 use crate::clock::Now;
 use crate::conn::outbox::Source;
@@ -47,10 +48,14 @@ impl RequestState {
 
     /// The caches that have counted it.
     fn counted(&self) -> Counted {
+        let look = |said: Option<CacheResult>| match said {
+            Some(_) => Look::Again,
+            None => Look::First,
+        };
         Counted {
-            path: self.explanation.path.is_some(),
-            mapping: self.explanation.map.is_some(),
-            descriptor: self.explanation.descriptor.is_some(),
+            path: look(self.explanation.path),
+            mapping: look(self.explanation.map),
+            descriptor: look(self.explanation.descriptor),
         }
     }
 
@@ -226,8 +231,12 @@ mod tests {
             ..CacheReport::default()
         });
         state.settle(&Asked::Waiting(JobId(2)), &now);
-        let counted = state.counted();
-        assert!(counted.path && counted.mapping && counted.descriptor);
+        let all = Counted {
+            path: Look::Again,
+            mapping: Look::Again,
+            descriptor: Look::Again,
+        };
+        assert_eq!(state.counted(), all);
         now.monotonic += Duration::from_millis(10);
         state.note(CacheReport::default());
         state.settle(&Asked::Fixed(Fixed::Error(Status::NotFound)), &now);

@@ -19,9 +19,8 @@ use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 
-use super::jobs::Purpose;
+use super::jobs::{Jobs, Purpose};
 use super::lookups::{Aim, LookUp};
-use super::recheck::ChangeNotice;
 use super::{Asked, LookupMode, Requester, Store};
 use crate::cache::entry::Entry;
 use crate::cache::key::PathKey;
@@ -72,7 +71,7 @@ enum NoticeState {
 
 /// How much is answered from what was not confirmed in time.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct StaleNumbers {
+pub(super) struct StaleNumbers {
     /// The age up to which entries are answered from, in milliseconds.
     pub limit_ms: u64,
     /// Checks since the start for which nobody waited.
@@ -87,7 +86,7 @@ pub(crate) struct StaleNumbers {
 
 /// What is answered from although it was not confirmed in time.
 #[derive(Debug)]
-pub(crate) struct Staleness {
+pub(super) struct Staleness {
     /// After this there is no answer.
     limit: Duration,
     patience: Duration,
@@ -153,6 +152,104 @@ impl Staleness {
         }
     }
 
+    /// Counts an answer that was not confirmed in time, from an entry if there is one. Gives what is to be said on
+    /// standard error.
+    fn note_answer(
+        &mut self,
+        entry: Option<&Rc<Entry>>,
+        age: Duration,
+        revalidate: Duration,
+        now: &Now,
+    ) -> Option<String> {
+        self.answers += 1;
+        if let Some(entry) = entry
+            && entry.note_stale()
+            && self.followed.len() < FOLLOWED_COUNT_MAX
+        {
+            self.followed.push(Rc::downgrade(entry));
+        }
+        if self.said != NoticeState::No || age <= revalidate + SAID_AFTER {
+            return None;
+        }
+        self.said = NoticeState::Since(now.monotonic, self.answers - 1);
+        let limit = self.limit.as_secs_f64();
+        Some(format!(
+            "the storage of the root does not answer; cached content is served as last confirmed, for up to {limit} s \
+             (--stale)"
+        ))
+    }
+
+    /// Whether requests do without a check that has failed: then its entry is answered from, and compared later.
+    pub(super) fn goes_on_without(&self, look_up: &LookUp, generation: u32, now: &Now) -> bool {
+        let Some(entry) = &look_up.entry else {
+            return false;
+        };
+        let age = entry.age(now, generation);
+        let goes_on = look_up.aim == Aim::Check && age.is_some_and(|age| age < self.limit);
+        if goes_on {
+            entry.postpone_check(FAILED_PAUSE, now);
+        }
+        goes_on
+    }
+
+    /// The next check that has taken longer than requests wait for it, if one has. `is_under_way` says of which
+    /// jobs no result was taken in yet.
+    fn next_late(&mut self, is_under_way: impl Fn(JobId) -> bool, now: Instant) -> Option<JobId> {
+        let (begun, job) = self.young.front().copied()?;
+        if is_under_way(job) && begun + self.patience > now {
+            return None;
+        }
+        self.young.pop_front();
+        Some(job)
+    }
+
+    /// A check takes longer than requests wait for it. Gives whether they are answered from its entry.
+    fn is_late(&mut self, entry: &Entry, generation: u32, now: &Now) -> bool {
+        self.late.insert(entry.device());
+        let age = entry.age(now, generation);
+        age.is_some_and(|age| age < self.limit)
+    }
+
+    /// Forgets what is answered from no longer. Says so when that is all.
+    fn look_through(&mut self, generation: u32, now: &Now) -> Option<String> {
+        let is_too_soon = |at: Instant| now.monotonic < at + FOLLOWED_PAUSE;
+        if self.followed.is_empty() || self.followed_at.is_some_and(is_too_soon) {
+            return None;
+        }
+        self.followed_at = Some(now.monotonic);
+        let limit = self.limit;
+        self.followed.retain(|entry| {
+            let entry = entry.upgrade().filter(|entry| entry.was_stale());
+            let age = entry.and_then(|entry| entry.age(now, generation));
+            age.is_some_and(|age| age < limit)
+        });
+        let NoticeState::Since(begun, before) = self.said else {
+            return None;
+        };
+        if !self.followed.is_empty() {
+            return None;
+        }
+        self.said = NoticeState::No;
+        let lasted = now.monotonic.saturating_duration_since(begun).as_secs_f64();
+        let count = self.answers - before;
+        Some(format!(
+            "answers are fresh again; {count} were older than --revalidate in the last {lasted:.1} s"
+        ))
+    }
+
+    /// How much is answered from what was not confirmed in time.
+    pub(super) fn numbers(&self, generation: u32, now: &Now) -> StaleNumbers {
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let (entries, oldest) = self.oldest(now, generation);
+        StaleNumbers {
+            limit_ms: ms(self.limit),
+            checks_ahead: self.checks_ahead,
+            answers: self.answers,
+            entries,
+            oldest_ms: ms(oldest),
+        }
+    }
+
     /// The age up to which entries are answered from.
     pub(super) fn limit(&self) -> Duration {
         self.limit
@@ -182,7 +279,7 @@ impl Store {
         requester: Requester<'_>,
         now: &Now,
     ) -> Asked {
-        if entry.is_watched() && entry.age(now, self.paths.generation()).is_some() {
+        if entry.is_watched() && entry.age(now, self.paths.cache.generation()).is_some() {
             let waiting = self.wait_for_recheck(raw_path, entry, requester, now);
             return waiting
                 .unwrap_or_else(|| self.answer_from(entry, request, &[], requester, now));
@@ -200,7 +297,7 @@ impl Store {
             }
             StaleDecision::GivenUp => return Asked::Fixed(Fixed::Error(Status::GatewayTimeout)),
         };
-        if !entry.is_check_postponed(now, self.paths.generation()) {
+        if !entry.is_check_postponed(now, self.paths.cache.generation()) {
             self.check_ahead(raw_path, entry, requester.site, now);
         }
         let answer = self.answer_from(entry, request, &[], requester, now);
@@ -212,8 +309,8 @@ impl Store {
 
     /// What becomes of it.
     fn verdict(&mut self, key: PathKey<'_>, entry: &Entry, now: &Now) -> StaleDecision {
-        let generation = self.paths.generation();
-        let staleness = &self.staleness;
+        let generation = self.paths.cache.generation();
+        let staleness = &self.freshness.staleness;
         let Some(age) = entry
             .age(now, generation)
             .filter(|_| staleness.limit > Duration::ZERO)
@@ -256,23 +353,12 @@ impl Store {
         now: &Now,
     ) {
         self.cache_report.stale = Some(age);
-        let staleness = &mut self.staleness;
-        staleness.answers += 1;
-        if let Some(entry) = entry
-            && entry.note_stale()
-            && staleness.followed.len() < FOLLOWED_COUNT_MAX
-        {
-            staleness.followed.push(Rc::downgrade(entry));
-        }
-        if staleness.said == NoticeState::No && age > site.policy.revalidate + SAID_AFTER {
-            staleness.said = NoticeState::Since(now.monotonic, staleness.answers - 1);
-            let limit = staleness.limit.as_secs_f64();
-            let line = format!(
-                "the storage of the root does not answer; cached content is served as last confirmed, \
-                 for up to {limit} s (--stale)"
-            );
-            self.notices.push(line);
-        }
+        let revalidate = site.policy.revalidate;
+        let notice = self
+            .freshness
+            .staleness
+            .note_answer(entry, age, revalidate, now);
+        self.notices.extend(notice);
     }
 
     /// Has an entry checked for which nobody waits, unless it is being looked up or too many are.
@@ -284,9 +370,10 @@ impl Store {
         now: &Now,
     ) {
         if entry.is_watched() {
-            return self.recheck(raw_path, entry, site, ChangeNotice::ByEvents);
+            return self.recheck(raw_path, entry, site);
         }
-        let has_room = self.staleness.check_count < self.staleness.check_count_max;
+        let has_room =
+            self.freshness.staleness.check_count < self.freshness.staleness.check_count_max;
         if !has_room || self.jobs.is_looked_up(PathKey::new(site.id, raw_path)) {
             return;
         }
@@ -297,7 +384,7 @@ impl Store {
         };
         entry.begin_check();
         self.recheck_content(raw_path, entry, site, now);
-        self.staleness.checks_ahead += 1;
+        self.freshness.staleness.checks_ahead += 1;
         let look_up = LookUp {
             site: Rc::clone(site),
             raw_path: raw_path.into(),
@@ -309,27 +396,13 @@ impl Store {
         };
         let resolve = Job::Resolve(Box::new(resolve));
         let job = self.jobs.submit_own(resolve, Purpose::LookUp(look_up));
-        self.staleness.check_began(job, now);
-    }
-
-    /// Whether requests do without a check that has failed: then its entry is answered from, and compared later.
-    pub(super) fn go_on_without(&self, look_up: &LookUp, now: &Now) -> bool {
-        let Some(entry) = &look_up.entry else {
-            return false;
-        };
-        let age = entry.age(now, self.paths.generation());
-        let goes_on =
-            look_up.aim == Aim::Check && age.is_some_and(|age| age < self.staleness.limit);
-        if goes_on {
-            entry.postpone_check(FAILED_PAUSE, now);
-        }
-        goes_on
+        self.freshness.staleness.check_began(job, now);
     }
 
     /// When somebody's patience is over next.
     pub(crate) fn patience_timeout(&self, now: Instant) -> Option<Duration> {
-        let oldest = self.staleness.young.front();
-        let check = oldest.map(|(begun, _)| *begun + self.staleness.patience);
+        let oldest = self.freshness.staleness.young.front();
+        let check = oldest.map(|(begun, _)| *begun + self.freshness.staleness.patience);
         let root = self.root_patience_ends(now).map(|(ends, _)| ends);
         let soonest = check.into_iter().chain(root).min()?;
         Some(soonest.saturating_duration_since(now))
@@ -337,71 +410,29 @@ impl Store {
 
     /// Has those ask once more whose check takes longer than they wait for it.
     pub(crate) fn expire_patience(&mut self, now: &Now) {
-        while let Some((begun, job)) = self.staleness.young.front().copied() {
-            let purpose = self.jobs.purpose(job);
-            if purpose.is_some() && begun + self.staleness.patience > now.monotonic {
-                break;
-            }
-            self.staleness.young.pop_front();
-            let goes_on = match purpose {
+        let generation = self.paths.cache.generation();
+        let Store {
+            freshness,
+            jobs,
+            deliveries,
+            notices,
+            ..
+        } = self;
+        let staleness = &mut freshness.staleness;
+        let is_under_way = |jobs: &Jobs, job| jobs.purpose(job).is_some();
+        while let Some(job) = staleness.next_late(|job| is_under_way(jobs, job), now.monotonic) {
+            let goes_on = match jobs.purpose(job) {
                 Some(Purpose::LookUp(LookUp {
                     entry: Some(entry), ..
-                })) => {
-                    self.staleness.late.insert(entry.device());
-                    let age = entry.age(now, self.paths.generation());
-                    age.is_some_and(|age| age < self.staleness.limit)
-                }
+                })) => staleness.is_late(entry, generation, now),
                 Some(Purpose::Compare(_)) => true,
                 _ => false,
             };
             if goes_on {
-                let waiters = self.jobs.take_waiters(job);
-                self.deliveries.again(job, waiters);
+                deliveries.again(job, jobs.take_waiters(job));
             }
         }
+        notices.extend(staleness.look_through(generation, now));
         self.expire_root_patience(now);
-        self.look_through_stale(now);
-    }
-
-    /// Forgets what is answered from no longer, and says when that is all.
-    fn look_through_stale(&mut self, now: &Now) {
-        let generation = self.paths.generation();
-        let staleness = &mut self.staleness;
-        let is_too_soon = |at: Instant| now.monotonic < at + FOLLOWED_PAUSE;
-        if staleness.followed.is_empty() || staleness.followed_at.is_some_and(is_too_soon) {
-            return;
-        }
-        staleness.followed_at = Some(now.monotonic);
-        let limit = staleness.limit;
-        staleness.followed.retain(|entry| {
-            let entry = entry.upgrade().filter(|entry| entry.was_stale());
-            let age = entry.and_then(|entry| entry.age(now, generation));
-            age.is_some_and(|age| age < limit)
-        });
-        if staleness.followed.is_empty()
-            && let NoticeState::Since(begun, before) = staleness.said
-        {
-            staleness.said = NoticeState::No;
-            let lasted = now.monotonic.saturating_duration_since(begun).as_secs_f64();
-            let count = staleness.answers - before;
-            let line = format!(
-                "answers are fresh again; {count} were older than --revalidate in the last {lasted:.1} s"
-            );
-            self.notices.push(line);
-        }
-    }
-
-    /// How much is answered from what was not confirmed in time.
-    pub(crate) fn stale_numbers(&self, now: &Now) -> StaleNumbers {
-        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let staleness = &self.staleness;
-        let (entries, oldest) = staleness.oldest(now, self.paths.generation());
-        StaleNumbers {
-            limit_ms: ms(staleness.limit),
-            checks_ahead: staleness.checks_ahead,
-            answers: staleness.answers,
-            entries,
-            oldest_ms: ms(oldest),
-        }
     }
 }

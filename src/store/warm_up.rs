@@ -13,22 +13,16 @@ use super::lookups::{Aim, LookUp};
 use crate::cache::entry::Entry;
 use crate::cache::key::PathKey;
 use crate::clock::Now;
-use crate::job::{Job, OneShot, Opened, Resolve, Save};
-use crate::site::resolve;
-use crate::store::warming::{self, Next};
+use crate::job::{Job, OneShot, Opened, ResidencyPolicy, Resolve, Save};
+use crate::settings::Settings;
+use crate::site::resolve::{self, Naming};
+use crate::store::warming::{self, Next, Origin, Warming};
 use crate::sys::output::OutputError;
 
 /// The share of the places at the engine that is used: one in so many.
-pub(super) const PLACE_SHARE: usize = 4;
+const PLACE_SHARE: usize = 4;
 
-/// What is remembered from one run to the next.
-#[derive(Debug)]
-pub(super) struct State {
-    path: Option<PathBuf>,
-    saving: Saving,
-}
-
-/// How far writing it has come.
+/// How far writing down what was asked for has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Saving {
     /// Not begun, or over.
@@ -37,32 +31,82 @@ enum Saving {
     Writing,
 }
 
-impl State {
-    pub(super) fn of(path: Option<PathBuf>) -> State {
-        State {
-            path,
+/// What the caches are filled with before anybody asks.
+#[derive(Debug)]
+pub(super) struct Prefetch {
+    /// What is looked up next.
+    pub(super) warming: Warming,
+    /// Jobs of that under way at once.
+    depth_max: usize,
+    /// Where it is written down what was asked for most.
+    state_path: Option<PathBuf>,
+    saving: Saving,
+}
+
+impl Prefetch {
+    pub(super) fn new(
+        settings: &Settings,
+        origins: Vec<Origin>,
+        naming: &Naming,
+        policy: ResidencyPolicy,
+    ) -> Prefetch {
+        Prefetch {
+            warming: Warming::new(origins, naming.index.clone(), naming.dot_files),
+            depth_max: match policy {
+                ResidencyPolicy::ResidentOnly => (settings.disk_depth / PLACE_SHARE).max(1),
+                ResidencyPolicy::Any => 1,
+            },
+            state_path: settings.cache_state.clone(),
             saving: Saving::No,
         }
+    }
+
+    /// The job that writes these paths down. What an earlier run has left stays where it is as long as this one has
+    /// not taken all of it in, or knows nothing.
+    fn save(&mut self, hottest: &[PathKey<'_>]) -> Option<Save> {
+        let path = self.state_path.clone()?;
+        if self.warming.numbers().under_way || hottest.is_empty() {
+            return None;
+        }
+        self.saving = Saving::Writing;
+        Some(Save {
+            path,
+            bytes: warming::state_of(hottest.iter().map(|key| key.path)),
+            may_replace: warming::is_list,
+        })
+    }
+
+    /// They were written down, or not. Gives what is to be said on standard error.
+    pub(super) fn saved(&mut self, result: Result<(), OutputError>) -> Option<String> {
+        self.saving = Saving::No;
+        let (Err(error), Some(path)) = (result, &self.state_path) else {
+            return None;
+        };
+        let path = path.display();
+        Some(format!(
+            "cannot write {path}: {error}; choose another with --cache-state"
+        ))
     }
 }
 
 impl Store {
     /// Whether something could be warmed now.
     pub(crate) fn may_warm(&self) -> bool {
-        self.warming.is_wanting()
-            && self.jobs.queue().waiting_count() == 0
-            && self.jobs.queue().depth() < self.warming_depth_max
-            && !self.watch.directories.is_root_stale()
+        let queue = self.jobs.queue();
+        self.prefetch.warming.is_wanting()
+            && queue.waiting_count() == 0
+            && queue.depth() < self.prefetch.depth_max
+            && !self.freshness.watch.directories.is_root_stale()
     }
 
     /// Goes on, as far as nobody who asks would wait for it.
     pub(crate) fn warm_up(&mut self, now: &Now) {
         while self.may_warm() {
-            match self.warming.next() {
+            match self.prefetch.warming.next() {
                 Next::Path(path) => self.warm_path(&path, now),
                 Next::Load(path) => self.once(OneShot::Load(path), Purpose::LoadPaths),
                 Next::Names(directory) => {
-                    let root = Arc::clone(&self.served_root.root);
+                    let root = Arc::clone(&self.freshness.served_root.root);
                     self.once(OneShot::Names(root, directory), Purpose::ReadNames);
                 }
                 Next::Say(line) => self.notices.push(line),
@@ -76,12 +120,12 @@ impl Store {
     }
 
     fn warm_path(&mut self, raw_path: &[u8], now: &Now) {
-        if self.paths.entry_count() >= self.paths.entry_count_max() {
-            return self.warming.end();
+        if self.paths.cache.entry_count() >= self.paths.cache.entry_count_max() {
+            return self.prefetch.warming.end();
         }
-        let site = Rc::clone(&self.served_root.site);
+        let site = Rc::clone(&self.freshness.served_root.site);
         let key = PathKey::new(site.id, raw_path);
-        let is_known = self.paths.holds(key) || self.jobs.is_looked_up(key);
+        let is_known = self.paths.cache.holds(key) || self.jobs.is_looked_up(key);
         if is_known {
             return;
         }
@@ -89,7 +133,7 @@ impl Store {
             return;
         };
         let since = self.since();
-        let (place, watched_path) = self.lookup_site(&lookup, &site, now);
+        let (place, watched_path) = self.freshness.lookup_site(&lookup, &site, now);
         let resolve = Job::Resolve(Box::new(Resolve::new(lookup, place)));
         let look_up = LookUp {
             site,
@@ -101,7 +145,7 @@ impl Store {
             begun: now.monotonic,
         };
         self.jobs.submit_own(resolve, Purpose::LookUp(look_up));
-        self.warming.begin();
+        self.prefetch.warming.begin();
     }
 
     /// Has the files of an entry mapped, as far as there is room.
@@ -109,13 +153,9 @@ impl Store {
         let Some(variants) = entry.variants() else {
             return;
         };
-        self.warming.found();
+        self.prefetch.warming.found();
         for version in variants.versions() {
-            let is_mappable = (1..=self.map_file_length_max).contains(&version.length);
-            if is_mappable
-                && self.maps.bytes() + version.length <= self.maps.budget().bytes_max
-                && self.maps.entry_count() < self.maps.budget().count_max
-                && !self.maps.holds(&version)
+            if self.contents.has_room_ahead(&version)
                 && let Some(file) = opened.iter().find(|opened| opened.version == version)
             {
                 self.map(&file.file, version, Demand::Prefetch, now);
@@ -123,37 +163,18 @@ impl Store {
         }
     }
 
-    /// Has the paths written down that are asked for most. What an earlier run has left stays where
-    /// it is as long as this one has not taken all of it in, or knows nothing.
+    /// Has the paths written down that are asked for most.
     pub(crate) fn save_state(&mut self) {
-        let site = self.served_root.site.id;
-        let mut hottest = self.paths.hottest();
+        let site = self.freshness.served_root.site.id;
+        let mut hottest = self.paths.cache.hottest();
         hottest.retain(|key| key.site == site);
-        if let Some(path) = &self.state.path
-            && !self.warming.numbers().under_way
-            && !hottest.is_empty()
-        {
-            let save = Save {
-                path: path.clone(),
-                bytes: warming::state_of(hottest.into_iter().map(|key| key.path)),
-                may_replace: warming::is_list,
-            };
-            self.state.saving = Saving::Writing;
+        if let Some(save) = self.prefetch.save(&hottest) {
             self.once(OneShot::Save(save), Purpose::SaveState);
         }
     }
 
     /// Whether that is under way.
     pub(crate) fn is_saving(&self) -> bool {
-        self.state.saving != Saving::No
-    }
-
-    pub(super) fn saved(&mut self, result: Result<(), OutputError>) {
-        self.state.saving = Saving::No;
-        if let (Err(error), Some(path)) = (result, &self.state.path) {
-            let path = path.display();
-            let line = format!("cannot write {path}: {error}; choose another with --cache-state");
-            self.notices.push(line);
-        }
+        self.prefetch.saving != Saving::No
     }
 }

@@ -8,16 +8,6 @@ const FUNCTION_LINES_MAX: usize = 60;
 /// Maximum number of fields of a struct without a comment on their number.
 const FIELD_COUNT_MAX: usize = 12;
 
-/// Files with longer functions, up to [`LONG_FUNCTION_LINES_MAX`]. No file may be added.
-const FILES_OF_LONG_FUNCTIONS: [&str; 5] = [
-    "src/store/complete.rs",
-    "src/store/content.rs",
-    "src/store/entry_cost.rs",
-    "src/store/freshness.rs",
-    "src/store/mod.rs",
-];
-const LONG_FUNCTION_LINES_MAX: usize = 70;
-
 /// The layer of a top-level module; imports only go down.
 fn layer(module: &str) -> Option<u32> {
     Some(match module {
@@ -258,14 +248,7 @@ fn functions_stay_short() {
             // A table of cases may be as long as its cases.
             let body = &lines[start..start + length];
             let is_table = body.iter().any(|line| line.contains("#[rustfmt::skip]"));
-            let max = match FILES_OF_LONG_FUNCTIONS
-                .iter()
-                .any(|file| source.is_below(file))
-            {
-                true => LONG_FUNCTION_LINES_MAX,
-                false => FUNCTION_LINES_MAX,
-            };
-            let is_short = length <= max || is_table;
+            let is_short = length <= FUNCTION_LINES_MAX || is_table;
             assert!(is_short, "{place}: {length} lines");
         }
     }

@@ -252,19 +252,18 @@ impl Server {
 
     /// Fails if more is held than the settings allow.
     pub(super) fn check_sizes(&self, profile: &Profile) {
-        let store = &self.store;
-        let (maps, files, paths) = (&store.maps, &store.descriptors, &store.paths);
+        let held = self.store.held();
         let (file_count_max, path_count_max) =
             (profile.descriptor_count_max, profile.path_count_max);
         let counts = [
-            ("mapped files", maps.entry_count(), profile.map_count_max),
-            ("descriptors", files.entry_count(), file_count_max),
-            ("paths", paths.entry_count(), path_count_max),
+            ("mapped files", held.map_count, profile.map_count_max),
+            ("descriptors", held.descriptor_count, file_count_max),
+            ("paths", held.path_count, path_count_max),
         ];
         for (what, count, max) in counts {
             assert!(count <= max, "{what}: {count} of {max}");
         }
-        let bytes = maps.bytes();
+        let bytes = held.map_bytes;
         assert!(bytes <= profile.map_bytes_max, "mapped bytes: {bytes}");
     }
 

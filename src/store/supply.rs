@@ -3,26 +3,25 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::contents::{Conditions, DescriptorState, Look, MappingState};
 use super::jobs::{Demand, Mapping, NewJob, Promise, Purpose, Waiter, WindowRead};
 use super::{ContentSource, Store};
 use crate::cache::MAP_AFTER_REQUEST_COUNT;
 use crate::cache::entry::Entry;
 use crate::cache::key::PathKey;
-use crate::cache::stats::{EvictionCause, MissReason};
 use crate::clock::Now;
 use crate::conn::CacheResult;
 use crate::conn::outbox::Source;
 use crate::conn::{Peer, RequestId};
-use crate::job::{Job, Locking, Map, Opened, Warm};
+use crate::job::{Job, Map, Opened, Warm};
 use crate::job::{JobId, ResidencyPolicy};
 use crate::site::representation::Representation;
 use crate::site::sites::Site;
 use crate::site::validators::Identity;
 use crate::store::queue::Owner;
-use crate::store::residency::{self, Residency, Window, WindowUse};
+use crate::store::residency::{Residency, Window, WindowUse};
 use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::memory::Memory;
-use crate::sys::pagemap::Presence;
 
 /// Whose request it is.
 #[derive(Clone, Copy, Debug)]
@@ -71,14 +70,14 @@ impl Requester<'_> {
 }
 
 /// Which caches were asked for a request.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counted {
     /// An entry of the path cache.
-    pub path: bool,
+    pub path: Look,
     /// A mapping.
-    pub mapping: bool,
+    pub mapping: Look,
     /// A descriptor.
-    pub descriptor: bool,
+    pub descriptor: Look,
 }
 
 impl Store {
@@ -104,11 +103,11 @@ impl Store {
                 None => ContentSource::Nothing,
             };
         }
-        let mappable = version.length <= self.map_file_length_max;
+        let mappable = self.contents.is_mappable(&version);
         if mappable && let Some(mapping) = self.mapping(entry, &version, requester, now) {
             return ContentSource::Source(Source::Mapped(mapping));
         }
-        let Some(file) = self.open_file(version, opened, requester) else {
+        let Some(file) = self.descriptor(&version, opened, requester) else {
             return ContentSource::Nothing;
         };
         let window = Window::at(version, first);
@@ -142,47 +141,29 @@ impl Store {
                 && !Residency::is_told_of(file, &*self.probe))
     }
 
-    /// A descriptor of a version: one just opened, or a kept one that is still of that version.
-    fn open_file(
+    /// A descriptor of a version.
+    fn descriptor(
         &mut self,
-        version: FileVersion,
+        version: &FileVersion,
         opened: &[Opened],
         requester: Requester<'_>,
     ) -> Option<Arc<OpenFile>> {
-        let is_first = !requester.looked.descriptor;
-        if is_first {
-            self.cache_report.descriptor = Some(CacheResult::Miss);
-        }
-        if let Some(fresh) = opened.iter().find(|opened| opened.version == version) {
-            if is_first {
-                self.descriptors.note_opened(&version);
-            }
-            // It may have been opened long ago: its job waited for others, and its bytes for the disk.
-            return (!self.was_written_to(fresh)).then(|| Arc::clone(&fresh.file));
-        }
-        let held = match is_first {
-            true => self.descriptors.look_up(&version),
-            false => self.descriptors.get(&version),
+        let look = requester.looked.descriptor;
+        let state = self
+            .contents
+            .descriptor(version, opened, look, &*self.probe);
+        let (said, file) = match state {
+            DescriptorState::Kept(file) => (CacheResult::Hit, Some(file)),
+            DescriptorState::Opened(file) => (CacheResult::Miss, Some(file)),
+            DescriptorState::Missing => (CacheResult::Miss, None),
         };
-        let file = Arc::clone(held?);
-        if !self.is_still(&file, &version) {
-            if is_first {
-                self.descriptors
-                    .take_back_hit(&version, MissReason::Changed);
-            }
-            return None;
+        if look == Look::First {
+            self.cache_report.descriptor = Some(said);
         }
-        if is_first {
-            self.cache_report.descriptor = Some(CacheResult::Hit);
-        }
-        Some(file)
+        file
     }
 
-    /// The mapping of a version, if there is one whose pages are surely there. One whose pages were
-    /// taken away goes the way of a cold file: it is dropped, read again, and mapped again.
-    ///
-    /// After events were lost, a mapping is used again once its version was compared anew, as it was
-    /// for an entry of this generation.
+    /// The mapping of a version, if there is one whose pages are surely there.
     fn mapping(
         &mut self,
         entry: &Entry,
@@ -190,59 +171,21 @@ impl Store {
         requester: Requester<'_>,
         now: &Now,
     ) -> Option<Rc<Memory>> {
-        let is_first = !requester.looked.mapping;
-        let held = match is_first {
-            true => {
-                self.cache_report.mapping = true;
-                self.maps.look_up(version)?
-            }
-            false => self.maps.get(version)?,
+        let look = requester.looked.mapping;
+        self.cache_report.mapping |= look == Look::First;
+        let conditions = Conditions {
+            probe: &*self.probe,
+            policy: self.engine.residency_policy,
+            generation: self.paths.cache.generation(),
+            now,
         };
-        let generation = self.paths.generation();
-        if held.generation.get() != generation {
-            if !entry.is_of(generation) {
-                if is_first {
-                    self.maps.take_back_hit(version, MissReason::Changed);
-                }
-                self.maps.remove(version);
-                self.watch.remove(version);
-                return None;
-            }
-            held.generation.set(generation);
+        match self.contents.mapping(version, entry, look, conditions) {
+            MappingState::Usable(memory) => return Some(memory),
+            MappingState::Missing => return None,
+            MappingState::Outdated => {}
+            MappingState::Reclaimed => self.residency.forget(version),
         }
-        let used = held.used.replace(now.monotonic);
-        let idle = now.monotonic.saturating_duration_since(used);
-        if idle <= residency::TRUST_MAPPED
-            || held.memory.is_kept()
-            || self.engine.residency_policy == ResidencyPolicy::Any
-        {
-            return Some(Rc::clone(&held.memory));
-        }
-        let presence = match self.probe.presence(&held.memory.addresses()) {
-            Some(presence) => presence,
-            None if idle <= residency::TRUST => Presence::Present,
-            None => Presence::Absent,
-        };
-        match presence {
-            Presence::Present => return Some(Rc::clone(&held.memory)),
-            // Opening the file again may take longer than its pages stay, and storage may not answer.
-            Presence::Unknown if idle <= residency::TRUST && !self.descriptors.holds(version) => {
-                return Some(Rc::clone(&held.memory));
-            }
-            // The file is sent like one that is not mapped, this once.
-            Presence::Unknown => {
-                held.used.set(used);
-                return None;
-            }
-            Presence::Absent => {}
-        }
-        if is_first {
-            self.maps.take_back_hit(version, MissReason::Evicted);
-        }
-        self.maps.push_out(version, EvictionCause::Memory);
-        self.watch.remove(version);
-        self.residency.forget(version);
-        self.mappings_gone += 1;
+        self.freshness.watch.remove(version);
         None
     }
 
@@ -295,27 +238,19 @@ impl Store {
         demand: Demand,
         now: &Now,
     ) {
-        let is_mapped = self.maps.holds(&version) || self.jobs.is_mapped(&version);
-        if is_mapped || !self.maps.has_room_for(version.length) {
+        let is_mapped = self.contents.maps.holds(&version) || self.jobs.is_mapped(&version);
+        if is_mapped || !self.contents.maps.has_room_for(version.length) {
             return;
         }
-        let Some(watches) = self.watch.for_file(now) else {
+        let Some(watches) = self.freshness.watch.for_file(now) else {
             return;
         };
-        let map = Map::new(Arc::clone(file), version, watches, self.locking);
+        let map = Map::new(Arc::clone(file), version, watches, self.contents.locking);
         let mapping = Mapping {
             version,
-            since: self.watch.directories.sequence(),
+            since: self.freshness.watch.directories.sequence(),
             demand,
         };
         self.jobs.submit_own(Job::Map(map), Purpose::Map(mapping));
-    }
-
-    /// Whether mappings are to be kept in memory.
-    pub(super) fn locking_of(lock: crate::settings::MapLock) -> Locking {
-        match lock {
-            crate::settings::MapLock::On => Locking::Locked,
-            crate::settings::MapLock::Off => Locking::Unlocked,
-        }
     }
 }

@@ -1,0 +1,100 @@
+//! What paths lead to, and what is remembered of them beside that.
+
+use std::num::NonZeroUsize;
+use std::rc::Rc;
+
+use super::listings::Pages;
+use super::outdated::Outdated;
+use crate::cache::entry::Entry;
+use crate::cache::key::PathKey;
+use crate::cache::past::PastDates;
+use crate::cache::path::{PathCache, PathRemoval};
+use crate::cache::top::Top;
+use crate::settings::Settings;
+
+/// What is known of paths.
+#[derive(Debug)]
+pub(super) struct Paths {
+    /// What they lead to.
+    pub(super) cache: PathCache,
+    /// The dates of what they have led to, where they lead to no file now.
+    pub(super) past: PastDates,
+    /// Pages of directories.
+    pub(super) pages: Pages,
+    /// Precompressed files that are older than their files.
+    pub(super) outdated: Outdated,
+    /// What most bytes and most waiting go to.
+    pub(super) top: Top,
+}
+
+impl Paths {
+    /// Nothing is known.
+    pub(super) fn new(settings: &Settings) -> Paths {
+        let count_max = NonZeroUsize::new(settings.cache.path_count_max);
+        Paths {
+            cache: PathCache::new(count_max.unwrap_or(NonZeroUsize::MIN)),
+            past: PastDates::default(),
+            pages: Pages::default(),
+            outdated: Outdated::default(),
+            top: Top::default(),
+        }
+    }
+
+    /// Puts an entry into the cache. Gives those that went for it, and why.
+    pub(super) fn put(
+        &mut self,
+        key: PathKey<'_>,
+        entry: &Rc<Entry>,
+    ) -> Vec<(Rc<Entry>, PathRemoval)> {
+        let mut gone = Vec::new();
+        let mut note = |previous, why| gone.push((previous, why));
+        self.cache.insert(key, Rc::clone(entry), &mut note);
+        for (previous, why) in &gone {
+            self.top.left(previous);
+            if *why == PathRemoval::Replaced && entry.variants().is_none() {
+                self.note_past(key, previous);
+            }
+        }
+        gone
+    }
+
+    /// Forgets a path. Gives what it has led to.
+    pub(super) fn remove(&mut self, key: PathKey<'_>) -> Option<Rc<Entry>> {
+        let previous = self.cache.remove(key)?;
+        self.note_past(key, &previous);
+        self.top.left(&previous);
+        Some(previous)
+    }
+
+    /// Lets the entry go that is worth least. Gives whether there was one, and the entry if no other path leads to it.
+    pub(super) fn give_way(&mut self) -> (bool, Option<Rc<Entry>>) {
+        let mut gone = None;
+        let is_one = self.cache.give_way(&mut |entry, _| gone = Some(entry));
+        if let Some(entry) = &gone {
+            self.top.left(entry);
+        }
+        (is_one, gone)
+    }
+
+    /// A path leads to no file for now. What is found there later may have the date of what was.
+    fn note_past(&mut self, key: PathKey<'_>, entry: &Entry) {
+        if let Some(variants) = entry.variants() {
+            self.past.note(key, &variants.identity.as_predecessor());
+        }
+    }
+
+    /// Forgets all but the dates: another directory is served.
+    pub(super) fn clear(&mut self) {
+        let Paths { cache, past, .. } = self;
+        for (key, entry) in cache.files() {
+            let Some(variants) = entry.variants().filter(|_| past.has_room()) else {
+                break;
+            };
+            past.note(key, &variants.identity.as_predecessor());
+        }
+        self.cache.clear();
+        self.pages.clear();
+        self.outdated.clear();
+        self.top.all_left();
+    }
+}
