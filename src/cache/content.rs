@@ -55,7 +55,7 @@ impl<H> ContentCache<H> {
         }
     }
 
-    /// The same with a [curve](ContentCache::curve). The caller takes files in as `taken_in` says.
+    /// The same with a curve. The caller takes files in as `taken_in` says.
     #[must_use]
     pub fn with_curve(mut self, taken_in: TakenIn) -> ContentCache<H> {
         let space = Space {
@@ -68,7 +68,7 @@ impl<H> ContentCache<H> {
     }
 
     /// Notes that time has passed; once an iteration of the loop is enough.
-    pub fn tick(&mut self, now: Instant) {
+    pub(crate) fn tick(&mut self, now: Instant) {
         self.meter.tick(now);
     }
 
@@ -99,40 +99,40 @@ impl<H> ContentCache<H> {
     }
 
     /// Counts a look-up that was not made: the file had to be opened to learn of this version.
-    pub fn note_opened(&mut self, version: &FileVersion) {
+    pub(crate) fn note_opened(&mut self, version: &FileVersion) {
         self.meter.note_opened(version.length);
     }
 
     /// The holder that [`look_up`](ContentCache::look_up) gave turned out to be of no use: the look-up was a
     /// miss after all.
-    pub fn take_back_hit(&mut self, version: &FileVersion, reason: MissReason) {
+    pub(crate) fn take_back_hit(&mut self, version: &FileVersion, reason: MissReason) {
         self.meter.take_back_hit(version.length, reason);
     }
 
     /// The holder of a version; marks and counts nothing. For a request that was counted before.
-    pub fn get(&self, version: &FileVersion) -> Option<&H> {
+    pub(crate) fn get(&self, version: &FileVersion) -> Option<&H> {
         self.entries.get(version, file_hash(&self.hasher, version))
     }
 
     /// Those that were not looked up since it was called so many times, this one not counted. O(entries).
-    pub fn idle_for(&mut self, times: u8) -> Vec<FileVersion> {
+    pub(crate) fn idle_for(&mut self, times: u8) -> Vec<FileVersion> {
         self.entries.advance_mark();
         self.entries.idle_for(times).copied().collect()
     }
 
     /// Whether a version is held; marks and counts nothing.
-    pub fn holds(&self, version: &FileVersion) -> bool {
+    pub(crate) fn holds(&self, version: &FileVersion) -> bool {
         self.get(version).is_some()
     }
 
     /// Whether something of `length` bytes can be held at all.
-    pub fn has_room_for(&self, length: u64) -> bool {
+    pub(crate) fn has_room_for(&self, length: u64) -> bool {
         length <= self.now.bytes_max && self.now.count_max > 0
     }
 
     /// Whether there is room for all, so that what was put in last is not what goes next. The last tenth of
     /// the room is where newcomers have to prove themselves.
-    pub fn has_room_for_all(&self) -> bool {
+    pub(crate) fn has_room_for_all(&self) -> bool {
         let Budget {
             bytes_max,
             count_max,
@@ -167,7 +167,7 @@ impl<H> ContentCache<H> {
     ///
     /// # Errors
     /// Gives it back where there is none.
-    pub fn fill(&mut self, version: FileVersion, holder: H) -> Result<(), H> {
+    pub(crate) fn fill(&mut self, version: FileVersion, holder: H) -> Result<(), H> {
         self.release(&version);
         let hash = file_hash(&self.hasher, &version);
         let weight = weight(self.budget, version.length);
@@ -179,7 +179,7 @@ impl<H> ContentCache<H> {
 
     /// Gives up to `count` holders up because descriptors are short: those that are worth least first, as
     /// far as it has a look at them. Gives how many.
-    pub fn shed(&mut self, count: usize, is_unused: impl Fn(&H) -> bool) -> usize {
+    pub(crate) fn shed(&mut self, count: usize, is_unused: impl Fn(&H) -> bool) -> usize {
         let oldest = self.entries.oldest_first().take(SHED_LOOK_COUNT_MAX);
         let unused = oldest.filter(|(_, holder)| is_unused(holder));
         let unused: Vec<FileVersion> = unused.take(count).map(|(version, _)| *version).collect();
@@ -191,7 +191,7 @@ impl<H> ContentCache<H> {
 
     /// Gives up the holder that is worth least, if there is one, because memory is short, and holds no more
     /// than is left until [`grow`](ContentCache::grow) allows it.
-    pub fn give_way(&mut self) -> Option<(FileVersion, H)> {
+    pub(crate) fn give_way(&mut self) -> Option<(FileVersion, H)> {
         let (version, slot) = self.entries.evict()?;
         self.meter
             .note_eviction(EvictionCause::Budget, slot.since_s);
@@ -206,7 +206,7 @@ impl<H> ContentCache<H> {
     }
 
     /// Takes a little more again, up to the bounds.
-    pub fn grow(&mut self) {
+    pub(crate) fn grow(&mut self) {
         let Budget {
             bytes_max,
             count_max,
@@ -226,7 +226,7 @@ impl<H> ContentCache<H> {
     }
 
     /// Drops a version because the file has changed.
-    pub fn remove(&mut self, version: &FileVersion) -> Option<H> {
+    pub(crate) fn remove(&mut self, version: &FileVersion) -> Option<H> {
         let slot = self.entries.remove(
             version,
             file_hash(&self.hasher, version),
@@ -238,7 +238,7 @@ impl<H> ContentCache<H> {
 
     /// Drops a version that has given way to another, which is as popular, and counts as changed where it is
     /// not held yet.
-    pub fn succeed(&mut self, version: &FileVersion, by: &FileVersion) {
+    pub(crate) fn succeed(&mut self, version: &FileVersion, by: &FileVersion) {
         self.remove(version);
         let (from, to) = (
             file_hash(&self.hasher, version),
@@ -250,7 +250,7 @@ impl<H> ContentCache<H> {
     }
 
     /// Drops a version for want of `cause`.
-    pub fn push_out(&mut self, version: &FileVersion, cause: EvictionCause) {
+    pub(crate) fn push_out(&mut self, version: &FileVersion, cause: EvictionCause) {
         if let Some(slot) = self.entries.remove(
             version,
             file_hash(&self.hasher, version),
@@ -262,7 +262,7 @@ impl<H> ContentCache<H> {
 
     /// Lets go of a version that nobody will ask for here: a descriptor once its file is mapped, or its path
     /// forgotten.
-    pub fn release(&mut self, version: &FileVersion) {
+    pub(crate) fn release(&mut self, version: &FileVersion) {
         let hash = file_hash(&self.hasher, version);
         let held = self.entries.remove(version, hash, MissReason::Unknown);
         if held.is_some() {
@@ -271,44 +271,44 @@ impl<H> ContentCache<H> {
     }
 
     /// Drops everything: any file may have changed.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.meter.note_dropped(self.entries.len());
         self.entries.clear(MissReason::Changed);
     }
 
     /// Entries now.
-    pub fn entry_count(&self) -> usize {
+    pub(crate) fn entry_count(&self) -> usize {
         self.entries.len()
     }
 
     /// Bytes now.
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.entries.weight()
     }
 
     /// The bounds.
-    pub fn budget(&self) -> Budget {
+    pub(crate) fn budget(&self) -> Budget {
         self.budget
     }
 
     /// Bytes that are allocated for the cache itself.
-    pub fn table_bytes(&self) -> TableBytes {
+    pub(crate) fn table_bytes(&self) -> TableBytes {
         TableBytes::of(&self.entries, &self.meter)
     }
 
     /// The counters.
-    pub fn stats(&self) -> CacheStats {
+    pub(crate) fn stats(&self) -> CacheStats {
         self.meter.stats()
     }
 
     /// The last minute.
-    pub fn minute(&self) -> MinuteStats {
+    pub(crate) fn minute(&self) -> MinuteStats {
         self.meter.minute()
     }
 
     /// What another size would give; `None` where nobody asked for it, the cache is very small, or
     /// not enough was seen.
-    pub fn curve(&self) -> Option<Curve> {
+    pub(crate) fn curve(&self) -> Option<Curve> {
         self.meter.curve()
     }
 }

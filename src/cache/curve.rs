@@ -49,7 +49,7 @@ const CERTAIN_SHARE_APART: u64 = 8 * CERTAIN_SHARE;
 /// What the capacity counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Unit {
+pub(crate) enum Unit {
     /// Bytes of content.
     Bytes,
     /// Entries.
@@ -58,22 +58,22 @@ pub enum Unit {
 
 /// One size.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
-pub struct CurvePoint {
+pub(crate) struct CurvePoint {
     /// The size; one point has that of the cache as it is.
-    pub capacity: u64,
+    pub(crate) capacity: u64,
     /// Hits in all look-ups.
-    pub hit_ratio: f64,
+    pub(crate) hit_ratio: f64,
     /// The same in bytes of content.
-    pub hit_ratio_bytes: f64,
+    pub(crate) hit_ratio_bytes: f64,
 }
 
 /// Hit ratios by size, from a sixteenth to sixteen times the size of the cache as it is.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct Curve {
+pub(crate) struct Curve {
     /// From the smallest size to the largest.
-    pub points: Vec<CurvePoint>,
+    pub(crate) points: Vec<CurvePoint>,
     /// What the sizes count.
-    pub unit: Unit,
+    pub(crate) unit: Unit,
 }
 
 /// From which request on a cache takes a key in.

@@ -21,9 +21,9 @@ use super::arena::Arena;
 mod links;
 mod ticket;
 
-pub use links::{DirectoryId, Key};
-use links::{Link, Links, NONE, NOWHERE, Of};
-pub use ticket::{Released, Ticket};
+pub(crate) use links::{DirectoryId, Key};
+use links::{Links, NONE, NOWHERE, Of};
+pub(crate) use ticket::{Released, Ticket};
 
 /// Names on which many depend.
 #[derive(Debug)]
@@ -37,12 +37,11 @@ struct Group {
 
 /// The table. `T` is what depends.
 #[derive(Debug)]
-pub struct Dependents<T> {
+pub(crate) struct Dependents<T> {
     links: Links<T>,
     groups: Arena<Group>,
     /// Groups by the directory that they lead to and their names.
     by_keys: HashMap<(DirectoryId, Rc<[Key]>), u32, RandomState>,
-    count: usize,
     released: Released,
 }
 
@@ -52,22 +51,15 @@ impl<T> Default for Dependents<T> {
             links: Links::default(),
             groups: Arena::default(),
             by_keys: HashMap::default(),
-            count: 0,
             released: Rc::default(),
         }
     }
 }
 
 impl<T> Dependents<T> {
-    /// Bytes that something takes which depends on so many names in its last directory. The table of names is
-    /// between half and seven eighths full, of places of five bytes.
-    pub const fn bytes_of(name_count: usize) -> usize {
-        name_count * (size_of::<Link<T>>() + 10)
-    }
-
     /// Takes something in that depends on these names. The last of them is in the directory in which it was
     /// looked up.
-    pub fn add(&mut self, target: T, mut keys: Vec<Key>) -> Ticket {
+    pub(crate) fn add(&mut self, target: T, mut keys: Vec<Key>) -> Ticket {
         let directory = keys.last().map_or(NOWHERE, |key| key.directory);
         keys.sort_unstable();
         keys.dedup();
@@ -83,12 +75,11 @@ impl<T> Dependents<T> {
         if let Some(link) = self.links.peek_mut(first) {
             link.group = group;
         }
-        self.count += 1;
         Ticket::of(first, &self.released)
     }
 
     /// Puts another in the place of what depends.
-    pub fn replace(&mut self, link: u32, by: impl FnOnce(T) -> T) {
+    pub(crate) fn replace(&mut self, link: u32, by: impl FnOnce(T) -> T) {
         if let Some(link) = self.links.peek_mut(link) {
             let whose = std::mem::replace(&mut link.of, Of::Group(NONE));
             link.of = match whose {
@@ -121,14 +112,14 @@ impl<T> Dependents<T> {
     }
 
     /// Gives what depends on a name to `touch`.
-    pub fn of(&self, key: Key, touch: &mut impl FnMut(&T)) {
+    pub(crate) fn of(&self, key: Key, touch: &mut impl FnMut(&T)) {
         if let Some(first) = self.links.first(key) {
             self.touch_list(first, touch);
         }
     }
 
     /// Gives what depends on any name in a directory to `touch`; some more than once.
-    pub fn of_directory(&self, directory: DirectoryId, touch: &mut impl FnMut(&T)) {
+    pub(crate) fn of_directory(&self, directory: DirectoryId, touch: &mut impl FnMut(&T)) {
         for first in self.links.of_directory(directory) {
             self.touch_list(first, touch);
         }
@@ -166,20 +157,19 @@ impl<T> Dependents<T> {
     }
 
     /// Whether anything depends on a name in a directory.
-    pub fn needs(&self, directory: DirectoryId) -> bool {
+    pub(crate) fn needs(&self, directory: DirectoryId) -> bool {
         self.links.needs(directory)
     }
 
     /// Takes out what was given up since the last time. `gone` is given what it was, and the
     /// directories that nothing needs any more.
-    pub fn collect(&mut self, mut gone: impl FnMut(T), unneeded: &mut Vec<DirectoryId>) {
+    pub(crate) fn collect(&mut self, mut gone: impl FnMut(T), unneeded: &mut Vec<DirectoryId>) {
         loop {
             let Some(first) = self.released.borrow_mut().pop() else {
                 return;
             };
             let group = self.links.peek(first).map_or(NONE, |link| link.group);
             if let Some(Of::Target(target)) = self.links.unlink_all(first, unneeded) {
-                self.count -= 1;
                 self.leave(group, unneeded);
                 gone(target);
             }
@@ -199,13 +189,8 @@ impl<T> Dependents<T> {
         }
     }
 
-    /// How many depend on something.
-    pub fn count(&self) -> usize {
-        self.count
-    }
-
     /// Bytes that the table takes.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let group = size_of::<((DirectoryId, Rc<[Key]>), u32)>() + 1;
         self.links.bytes() + self.groups.bytes() + self.by_keys.capacity() * 8 / 7 * group
     }
@@ -278,7 +263,6 @@ mod tests {
             got.sort_unstable();
             want.sort_unstable();
             assert_eq!(got, want, "{asked:?}");
-            assert_eq!(table.count(), model.len());
         }
         drop(model);
         let mut unneeded = Vec::new();

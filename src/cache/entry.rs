@@ -109,13 +109,13 @@ impl Entry {
     }
 
     /// The device of the file that it leads to, if it leads to one.
-    pub fn device(&self) -> Option<u64> {
+    pub(crate) fn device(&self) -> Option<u64> {
         self.variants()
             .map(|variants| variants.identity.version.device)
     }
 
     /// The file that it leads to, and its precompressed variants.
-    pub fn variants(&self) -> Option<&Variants> {
+    pub(crate) fn variants(&self) -> Option<&Variants> {
         match &self.resolution {
             Resolution::File { variants, .. } => Some(variants),
             Resolution::Moved(_) | Resolution::Refused(_) | Resolution::Listed => None,

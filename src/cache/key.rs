@@ -16,14 +16,14 @@ const SITE_LENGTH: usize = size_of::<u32>();
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PathKey<'a> {
     /// Whose path it is.
-    pub site: SiteId,
+    pub(crate) site: SiteId,
     /// Its bytes.
-    pub path: &'a [u8],
+    pub(crate) path: &'a [u8],
 }
 
 /// The same, to keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PathKeyBuf(Box<[u8]>);
+pub(crate) struct PathKeyBuf(Box<[u8]>);
 
 impl<'a> PathKey<'a> {
     /// A path of a site.
@@ -32,7 +32,7 @@ impl<'a> PathKey<'a> {
     }
 
     /// A copy to keep.
-    pub fn to_buf(self) -> PathKeyBuf {
+    pub(crate) fn to_buf(self) -> PathKeyBuf {
         let site = self.site.number().to_ne_bytes();
         PathKeyBuf([&site[..], self.path].concat().into())
     }
@@ -40,7 +40,7 @@ impl<'a> PathKey<'a> {
 
 impl PathKeyBuf {
     /// The key, borrowed.
-    pub fn as_key(&self) -> PathKey<'_> {
+    pub(crate) fn as_key(&self) -> PathKey<'_> {
         match self.0.split_first_chunk() {
             Some((site, path)) => PathKey::new(SiteId::new(u32::from_ne_bytes(*site)), path),
             None => unreachable!("every key begins with a site"),
@@ -48,12 +48,12 @@ impl PathKeyBuf {
     }
 
     /// The bytes of the path.
-    pub fn path(&self) -> &[u8] {
+    pub(crate) fn path(&self) -> &[u8] {
         self.0.get(SITE_LENGTH..).unwrap_or_default()
     }
 
     /// Bytes of the block.
-    pub fn length(&self) -> usize {
+    pub(crate) fn length(&self) -> usize {
         self.0.len()
     }
 }

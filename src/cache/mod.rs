@@ -9,7 +9,7 @@
 //!   sent with bytes of another.
 //!
 //! `ranked.rs` decides for all of them who stays when there is not room for all; [`curve`] tells what
-//! another size would give; [`stats`] is what they count; [`top`] lists what most bytes and misses go to.
+//! another size would give; `stats.rs` is what they count; `top.rs` lists what most bytes and misses go to.
 //!
 //! Nothing here opens, reads or looks at a clock. What is in use is reference-counted: eviction
 //! forgets it, the last user closes or unmaps it.
@@ -17,36 +17,36 @@
 pub(crate) mod arena;
 pub mod content;
 pub mod curve;
-pub mod dependents;
+pub(crate) mod dependents;
 pub mod entry;
 mod ghost;
 pub mod key;
 mod meter;
-pub mod past;
+pub(crate) mod past;
 pub mod path;
 mod ranked;
 pub(crate) mod recency;
-pub mod stats;
-pub mod top;
+pub(crate) mod stats;
+pub(crate) mod top;
 mod weight;
 
-pub use weight::entry_and_path_bytes;
+pub(crate) use weight::entry_and_path_bytes;
 
 /// Requests for a path after which its file is mapped: a file asked for once never enters the map.
-pub const MAP_AFTER_REQUEST_COUNT: u32 = 2;
+pub(crate) const MAP_AFTER_REQUEST_COUNT: u32 = 2;
 #[cfg(test)]
 #[allow(unreachable_pub)]
 mod workload;
 
 /// Bytes that a cache has allocated for itself, whatever its entries hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct TableBytes {
+pub(crate) struct TableBytes {
     /// Its table of entries.
-    pub table: u64,
+    pub(crate) table: u64,
     /// What is remembered of keys that are not held. Bounded.
-    pub ghosts: u64,
+    pub(crate) ghosts: u64,
     /// The miniatures that its curve is drawn with. Bounded.
-    pub curve: u64,
+    pub(crate) curve: u64,
 }
 
 impl TableBytes {

@@ -27,7 +27,7 @@ struct Past {
 
 /// The last versions of paths, by hash.
 #[derive(Debug)]
-pub struct PastDates {
+pub(crate) struct PastDates {
     by_path: LruCache<u64, Past, RandomState>,
     hasher: RandomState,
 }
@@ -43,17 +43,17 @@ impl Default for PastDates {
 
 impl PastDates {
     /// Bytes that are allocated.
-    pub fn memory_bytes(&self) -> u64 {
+    pub(crate) fn memory_bytes(&self) -> u64 {
         lru_bytes(self.by_path.len(), size_of::<(u64, Past)>())
     }
 
     /// Whether there is room for another path without one being forgotten.
-    pub fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.by_path.len() < COUNT_MAX.get()
     }
 
     /// Remembers what a path has led to.
-    pub fn note(&mut self, key: PathKey<'_>, led_to: &Predecessor) {
+    pub(crate) fn note(&mut self, key: PathKey<'_>, led_to: &Predecessor) {
         if !self.has_room() {
             self.by_path.pop_lru();
         }
@@ -66,7 +66,7 @@ impl PastDates {
     }
 
     /// What is found at a path, with what is remembered of it.
-    pub fn after(&self, key: PathKey<'_>, sighting: Sighting) -> Sighting {
+    pub(crate) fn after(&self, key: PathKey<'_>, sighting: Sighting) -> Sighting {
         let past = match self.by_path.is_empty() {
             true => None,
             false => self.by_path.peek(&self.hasher.hash_one(key)),

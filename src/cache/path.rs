@@ -34,7 +34,7 @@ use spellings::Spellings;
 
 /// Longest raw path that is remembered, in bytes. Peers choose paths: without a bound a table of
 /// 65,536 entries could be made to hold half a gigabyte of them.
-pub const PATH_LENGTH_MAX: usize = 1_024;
+pub(crate) const PATH_LENGTH_MAX: usize = 1_024;
 
 /// What a look-up gives.
 #[derive(Clone, Debug)]
@@ -97,9 +97,9 @@ impl PathCache {
         }
     }
 
-    /// The same without a [curve](PathCache::curve).
+    /// The same without a curve.
     #[must_use]
-    pub fn without_curve(mut self) -> PathCache {
+    pub(crate) fn without_curve(mut self) -> PathCache {
         self.meter.set_sampler(None);
         self
     }
@@ -129,7 +129,7 @@ impl PathCache {
     }
 
     /// The same for a request that was counted before: marks and counts nothing.
-    pub fn look_up_again(&mut self, key: PathKey<'_>, now: &Now) -> Known {
+    pub(crate) fn look_up_again(&mut self, key: PathKey<'_>, now: &Now) -> Known {
         let hash = self.hash(key);
         if let Some(entry) = self.files.get(&key, hash) {
             return Known::of(entry, entry.validity(now, self.generation));
@@ -160,31 +160,31 @@ impl PathCache {
     }
 
     /// Counts what look-ups that found nothing were about, which is known now: so many bytes each.
-    pub fn note_missed_bytes(&mut self, entry: &Entry, requests: u64) {
+    pub(crate) fn note_missed_bytes(&mut self, entry: &Entry, requests: u64) {
         let bytes = content_length(entry).saturating_mul(requests);
         self.meter.note_missed_bytes(bytes);
     }
 
     /// Whether a path is remembered; marks and counts nothing.
-    pub fn holds(&self, key: PathKey<'_>) -> bool {
+    pub(crate) fn holds(&self, key: PathKey<'_>) -> bool {
         let hash = self.hash(key);
         self.files.get(&key, hash).is_some()
             || self.negatives.peek(&key, table_hash(hash)).is_some()
     }
 
     /// The paths that lead to files, the one asked for most first.
-    pub fn hottest(&self) -> Vec<PathKey<'_>> {
+    pub(crate) fn hottest(&self) -> Vec<PathKey<'_>> {
         let keys = self.files.hottest().into_iter();
         keys.map(|key| key.as_key()).collect()
     }
 
     /// The paths that lead to files, and where they lead; those used last come first.
-    pub fn files(&self) -> impl Iterator<Item = (PathKey<'_>, &Rc<Entry>)> {
+    pub(crate) fn files(&self) -> impl Iterator<Item = (PathKey<'_>, &Rc<Entry>)> {
         self.files.iter().map(|(key, entry)| (key.as_key(), entry))
     }
 
     /// Forgets a path, and gives what it has led to if no other spelling of it is remembered.
-    pub fn remove(&mut self, key: PathKey<'_>) -> Option<Rc<Entry>> {
+    pub(crate) fn remove(&mut self, key: PathKey<'_>) -> Option<Rc<Entry>> {
         let hash = self.hash(key);
         let file = self.files.remove(&key, hash, MissReason::Changed);
         let entry = match file {
@@ -200,7 +200,7 @@ impl PathCache {
     }
 
     /// Forgets everything: another site is served.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.meter.note_dropped(self.entry_count());
         self.spellings.clear();
         self.files.clear(MissReason::Changed);
@@ -210,7 +210,7 @@ impl PathCache {
     }
 
     /// Has every entry checked before it is used again. O(1).
-    pub fn distrust_all(&mut self) {
+    pub(crate) fn distrust_all(&mut self) {
         self.generation = self.generation.wrapping_add(1);
     }
 
@@ -220,27 +220,27 @@ impl PathCache {
     }
 
     /// Notes that time has passed; once an iteration of the loop is enough.
-    pub fn tick(&mut self, now: Instant) {
+    pub(crate) fn tick(&mut self, now: Instant) {
         self.meter.tick(now);
     }
 
     /// Entries now.
-    pub fn entry_count(&self) -> usize {
+    pub(crate) fn entry_count(&self) -> usize {
         self.files.len() + self.negatives.len()
     }
 
     /// Those of them that lead to no file.
-    pub fn negative_count(&self) -> usize {
+    pub(crate) fn negative_count(&self) -> usize {
         self.negatives.len()
     }
 
     /// Entries at most.
-    pub fn entry_count_max(&self) -> usize {
+    pub(crate) fn entry_count_max(&self) -> usize {
         self.entry_count_max
     }
 
     /// Bytes that are allocated for the cache itself.
-    pub fn table_bytes(&self) -> TableBytes {
+    pub(crate) fn table_bytes(&self) -> TableBytes {
         let files = TableBytes::of(&self.files, &self.meter);
         TableBytes {
             table: files.table + self.negatives.bytes() as u64 + self.spellings.bytes(),
@@ -249,18 +249,18 @@ impl PathCache {
     }
 
     /// The counters.
-    pub fn stats(&self) -> CacheStats {
+    pub(crate) fn stats(&self) -> CacheStats {
         self.meter.stats()
     }
 
     /// The last minute.
-    pub fn minute(&self) -> MinuteStats {
+    pub(crate) fn minute(&self) -> MinuteStats {
         self.meter.minute()
     }
 
     /// What another size would give; `None` where the cache is very small or
     /// not enough was seen.
-    pub fn curve(&self) -> Option<Curve> {
+    pub(crate) fn curve(&self) -> Option<Curve> {
         self.meter.curve()
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// Bounds of the histogram of ages: bucket `i` holds ages below `2^i` seconds that are not below an
 /// earlier bound. The last one, 97 days, also holds what is older.
-pub const AGE_BUCKETS: usize = 24;
+pub(crate) const AGE_BUCKETS: usize = 24;
 
 /// Counters of one cache since the start of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -13,69 +13,69 @@ pub struct CacheStats {
     /// Look-ups that were answered from the cache.
     pub hits: u64,
     /// Bytes of content that the hits were about.
-    pub hit_bytes: u64,
+    pub(crate) hit_bytes: u64,
     /// Look-ups that found nothing.
     pub misses: u64,
     /// Why; what had expired is counted here and in `expired`, not in `misses`.
-    pub misses_by: MissesBy,
+    pub(crate) misses_by: MissesBy,
     /// Bytes of content that the misses, and what had expired, were about.
-    pub miss_bytes: u64,
+    pub(crate) miss_bytes: u64,
     /// Look-ups that found an entry too old to trust, which was then checked.
-    pub expired: u64,
+    pub(crate) expired: u64,
     /// Entries put in.
-    pub insertions: u64,
+    pub(crate) insertions: u64,
     /// Entries that had to leave before the main part, because it held what is asked for more often.
     pub rejected: u64,
     /// Entries pushed out for want of room.
     pub evictions: u64,
     /// What there was no room of.
-    pub evictions_by: EvictionsBy,
+    pub(crate) evictions_by: EvictionsBy,
     /// How long those had been held: bucket `i` counts ages below `2^i` seconds that are not below
     /// an earlier bound.
-    pub age_at_eviction_s: [u64; AGE_BUCKETS],
+    pub(crate) age_at_eviction_s: [u64; AGE_BUCKETS],
     /// Entries dropped because the file had changed.
-    pub changed: u64,
+    pub(crate) changed: u64,
     /// Entries let go because nobody will ask for them: a descriptor whose file was mapped or whose path is no longer
     /// remembered, a holder that another one of the same version has replaced.
     /// What was put in is held, or was evicted, rejected, changed or released.
-    pub released: u64,
+    pub(crate) released: u64,
 }
 
 /// Why look-ups were not answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct MissesBy {
+pub(crate) struct MissesBy {
     /// Never held, as far as is remembered.
-    pub cold: u64,
+    pub(crate) cold: u64,
     /// Held, but to be checked first.
-    pub expired: u64,
+    pub(crate) expired: u64,
     /// Held before the file changed.
-    pub changed: u64,
+    pub(crate) changed: u64,
     /// Held before it was pushed out or refused: a larger cache would have had it.
-    pub evicted: u64,
+    pub(crate) evicted: u64,
     /// A descriptor that its path's look-up has opened: the path was not known, or led to another version.
-    pub path: u64,
+    pub(crate) path: u64,
 }
 
 /// What there was no room of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct EvictionsBy {
+pub(crate) struct EvictionsBy {
     /// Bytes.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Entries, mappings or descriptors.
-    pub count: u64,
+    pub(crate) count: u64,
     /// Paths that lead to nothing, which have a share of their own.
-    pub share: u64,
+    pub(crate) share: u64,
     /// Descriptors given up so that connections can be taken.
-    pub shed: u64,
+    pub(crate) shed: u64,
     /// Memory: the kernel had taken the pages of a mapping.
-    pub memory: u64,
+    pub(crate) memory: u64,
     /// The budget of all memory.
-    pub budget: u64,
+    pub(crate) budget: u64,
 }
 
 /// For want of what an entry was pushed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EvictionCause {
+pub(crate) enum EvictionCause {
     /// Bytes.
     Bytes,
     /// Entries.
@@ -92,7 +92,7 @@ pub enum EvictionCause {
 
 /// Why a key that is not held is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MissReason {
+pub(crate) enum MissReason {
     /// It never was, as far as is remembered.
     Unknown,
     /// It was pushed out, or not let in.
@@ -103,7 +103,7 @@ pub enum MissReason {
 
 impl CacheStats {
     /// Counts a look-up that found nothing.
-    pub fn note_miss(&mut self, fate: MissReason) {
+    pub(crate) fn note_miss(&mut self, fate: MissReason) {
         self.misses += 1;
         let by = &mut self.misses_by;
         match fate {
@@ -114,12 +114,12 @@ impl CacheStats {
     }
 
     /// Counts what look-ups that were not answered were about.
-    pub fn note_missed_bytes(&mut self, bytes: u64) {
+    pub(crate) fn note_missed_bytes(&mut self, bytes: u64) {
         self.miss_bytes = self.miss_bytes.saturating_add(bytes);
     }
 
     /// Counts an entry that was pushed out `age_s` seconds after it had been put in.
-    pub fn note_eviction(&mut self, cause: EvictionCause, age_s: u32) {
+    pub(crate) fn note_eviction(&mut self, cause: EvictionCause, age_s: u32) {
         self.evictions += 1;
         let by = &mut self.evictions_by;
         match cause {
@@ -135,18 +135,18 @@ impl CacheStats {
     }
 
     /// Counts an entry that took the place of one for the same key that has led elsewhere.
-    pub fn note_change(&mut self) {
+    pub(crate) fn note_change(&mut self) {
         self.insertions += 1;
         self.changed += 1;
     }
 
     /// Hits in all look-ups; `None` before the first.
-    pub fn hit_ratio(&self) -> Option<f64> {
+    pub(crate) fn hit_ratio(&self) -> Option<f64> {
         ratio(self.hits, self.hits + self.misses + self.expired)
     }
 
     /// Bytes of hits in bytes of all look-ups; `None` before the first.
-    pub fn hit_ratio_bytes(&self) -> Option<f64> {
+    pub(crate) fn hit_ratio_bytes(&self) -> Option<f64> {
         ratio(self.hit_bytes, self.hit_bytes + self.miss_bytes)
     }
 }
@@ -159,13 +159,13 @@ fn ratio(part: u64, whole: u64) -> Option<f64> {
 
 /// A cache over the last minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
-pub struct MinuteStats {
+pub(crate) struct MinuteStats {
     /// Look-ups.
-    pub look_ups: u64,
+    pub(crate) look_ups: u64,
     /// Hits in them; `null` where there were none.
-    pub hit_ratio: Option<f64>,
+    pub(crate) hit_ratio: Option<f64>,
     /// The same in bytes of content.
-    pub hit_ratio_bytes: Option<f64>,
+    pub(crate) hit_ratio_bytes: Option<f64>,
 }
 
 /// Seconds between two samples of the counters.
@@ -195,7 +195,7 @@ impl From<&CacheStats> for Sample {
 
 /// The age of a cache in seconds, and samples of its counters, one every five of them.
 #[derive(Clone, Debug, Default)]
-pub struct Minute {
+pub(crate) struct Minute {
     started: Option<Instant>,
     /// When the next second begins.
     next: Option<Instant>,
@@ -208,7 +208,7 @@ pub struct Minute {
 
 impl Minute {
     /// Notes that time has passed. Costs a comparison until a second has.
-    pub fn tick(&mut self, stats: &CacheStats, now: Instant) {
+    pub(crate) fn tick(&mut self, stats: &CacheStats, now: Instant) {
         if self.next.is_some_and(|next| now < next) {
             return;
         }
@@ -231,12 +231,12 @@ impl Minute {
     }
 
     /// Seconds since the first tick.
-    pub fn age_s(&self) -> u32 {
+    pub(crate) fn age_s(&self) -> u32 {
         self.age_s
     }
 
     /// From the oldest sample to now: between 55 and 60 seconds, or since the start.
-    pub fn stats(&self, stats: &CacheStats) -> MinuteStats {
+    pub(crate) fn stats(&self, stats: &CacheStats) -> MinuteStats {
         let now = Sample::from(stats);
         let then = self.samples.first().copied().unwrap_or(now);
         let look_ups = now.look_ups - then.look_ups;

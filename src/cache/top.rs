@@ -21,28 +21,28 @@ use crate::memory::table_bytes;
 use crate::sys::allocator::block_length;
 
 /// Paths in a list.
-pub const TOP_COUNT: usize = 16;
+pub(crate) const TOP_COUNT: usize = 16;
 /// Counters of waiting, of which the list is the top.
 const COUNTER_COUNT: usize = 1_024;
 
 /// A path and the bytes of content that it was answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Heavy {
+pub(crate) struct Heavy {
     /// As it was asked for.
-    pub key: PathKeyBuf,
+    pub(crate) key: PathKeyBuf,
     /// Bytes of content.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 /// A path and how many requests for it had to wait for a look-up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missed {
+pub(crate) struct Missed {
     /// As it was asked for.
-    pub key: PathKeyBuf,
+    pub(crate) key: PathKeyBuf,
     /// Requests that waited, or a few more.
-    pub count: u64,
+    pub(crate) count: u64,
     /// How many more at most.
-    pub excess_max: u64,
+    pub(crate) excess_max: u64,
 }
 
 /// What counts for a path that is listed.
@@ -78,7 +78,7 @@ impl Listed {
 
 /// Both lists.
 #[derive(Debug, Default)]
-pub struct Top {
+pub(crate) struct Top {
     heavy: Vec<(PathKeyBuf, Listed)>,
     /// Bytes from which on an entry is compared with the list.
     bytes_min: u64,
@@ -88,7 +88,7 @@ pub struct Top {
 
 impl Top {
     /// Bytes that are allocated. O(paths that are counted).
-    pub fn memory_bytes(&self) -> u64 {
+    pub(crate) fn memory_bytes(&self) -> u64 {
         let heavy = self.heavy.iter().map(|(key, _)| key.length());
         // A path that is counted is its own key as well.
         let missed = self.missed.iter().map(|missed| missed.key.length());
@@ -104,7 +104,7 @@ impl Top {
     }
 
     /// Counts bytes of content that a path was answered with.
-    pub fn answered(&mut self, key: PathKey<'_>, entry: &Rc<Entry>, bytes: u64) {
+    pub(crate) fn answered(&mut self, key: PathKey<'_>, entry: &Rc<Entry>, bytes: u64) {
         let total = entry.count_bytes(bytes);
         if total >= self.bytes_min && bytes > 0 && !entry.is_listed() {
             self.compare(key, entry, total);
@@ -138,7 +138,7 @@ impl Top {
     }
 
     /// Another entry stands for a path from now on: it goes on counting where the listed one was.
-    pub fn replaced(&mut self, key: PathKey<'_>, entry: &Rc<Entry>) {
+    pub(crate) fn replaced(&mut self, key: PathKey<'_>, entry: &Rc<Entry>) {
         if let Some(listed) = self.listed(key)
             && !matches!(listed, Listed::Entry(one) if Rc::ptr_eq(one, entry))
         {
@@ -154,7 +154,7 @@ impl Top {
     }
 
     /// An entry is no longer in the path cache.
-    pub fn left(&mut self, entry: &Rc<Entry>) {
+    pub(crate) fn left(&mut self, entry: &Rc<Entry>) {
         for (_, listed) in &mut self.heavy {
             if matches!(listed, Listed::Entry(one) if Rc::ptr_eq(one, entry)) {
                 listed.replace(Listed::Left(entry.byte_count()));
@@ -163,14 +163,14 @@ impl Top {
     }
 
     /// None of them is.
-    pub fn all_left(&mut self) {
+    pub(crate) fn all_left(&mut self) {
         for (_, listed) in &mut self.heavy {
             listed.replace(Listed::Left(listed.bytes()));
         }
     }
 
     /// Counts requests for a path that waited for a look-up.
-    pub fn waited(&mut self, key: PathKey<'_>, requests: u64) {
+    pub(crate) fn waited(&mut self, key: PathKey<'_>, requests: u64) {
         if requests == 0 {
             return;
         }
@@ -202,7 +202,7 @@ impl Top {
     }
 
     /// The paths with most bytes, the first with most of all.
-    pub fn by_bytes(&self) -> Vec<Heavy> {
+    pub(crate) fn by_bytes(&self) -> Vec<Heavy> {
         let heavy = self.heavy.iter().map(|(key, entry)| Heavy {
             key: key.clone(),
             bytes: entry.bytes(),
@@ -214,7 +214,7 @@ impl Top {
 
     /// The paths with most requests that waited, the first with most of all. What may be there by
     /// excess alone is left out.
-    pub fn by_misses(&self) -> Vec<Missed> {
+    pub(crate) fn by_misses(&self) -> Vec<Missed> {
         let mut all: Vec<Missed> = self.missed.clone();
         all.retain(|one| one.count > 2 * one.excess_max);
         all.sort_by_key(|one| std::cmp::Reverse(one.count));

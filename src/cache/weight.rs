@@ -12,7 +12,7 @@ use crate::sys::allocator::block_length;
 static BYTES: AtomicU64 = AtomicU64::new(0);
 
 /// Bytes of all entries and of all paths that lead to them that are held now.
-pub fn entry_and_path_bytes() -> u64 {
+pub(crate) fn entry_and_path_bytes() -> u64 {
     BYTES.load(Ordering::Relaxed)
 }
 

@@ -15,7 +15,7 @@ const LENGTH_MAX: usize = 31;
 
 /// How two tags are compared. RFC 9110 §8.8.3.2.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub enum Comparison {
+pub(crate) enum Comparison {
     /// Both are strong and the same: for If-Match and If-Range.
     Strong,
     /// The same but for `W/`: for If-None-Match.
@@ -27,7 +27,7 @@ pub enum Comparison {
 /// Always strong: equal tags promise equal bytes (RFC 9110 §8.8.1). A representation of which that cannot
 /// be promised has none.
 #[derive(Copy, Clone, Eq, PartialEq)]
-pub struct EntityTag {
+pub(crate) struct EntityTag {
     /// The field from its first byte, zeros after it.
     bytes: [u8; LENGTH_MAX],
     /// At most `LENGTH_MAX`; never none, so that no tag takes no more room than one.
@@ -37,14 +37,18 @@ pub struct EntityTag {
 impl EntityTag {
     /// `"<hash>"` in 16 hexadecimal digits, and for a coding `"<hash>-<coding>"`: two codings never share
     /// a tag, whatever is hashed.
-    pub fn of_hash(hash: u64, coding: Coding) -> EntityTag {
+    pub(crate) fn of_hash(hash: u64, coding: Coding) -> EntityTag {
         EntityTag::written(format_args!("{hash:016x}{}", Suffix(coding)))
     }
 
     /// `"<time>-<length>"` in hexadecimal, as nginx writes it, and for a coding
     /// `"<time>-<length>-<coding>"`. `seconds` are those of the mtime since 1970; `None` before 1970 or after
     /// 2106, and for lengths from 2^56 up.
-    pub fn of_time_and_length(seconds: i64, length: u64, coding: Coding) -> Option<EntityTag> {
+    pub(crate) fn of_time_and_length(
+        seconds: i64,
+        length: u64,
+        coding: Coding,
+    ) -> Option<EntityTag> {
         let seconds = u32::try_from(seconds).ok()?;
         (length < 1 << 56)
             .then(|| EntityTag::written(format_args!("{seconds:x}-{length:x}{}", Suffix(coding))))
@@ -67,7 +71,7 @@ impl EntityTag {
     }
 
     /// The tag as a field value: `"..."`.
-    pub fn field(&self) -> &[u8] {
+    pub(crate) fn field(&self) -> &[u8] {
         self.bytes
             .get(..usize::from(self.length.get()))
             .unwrap_or_default()
@@ -75,7 +79,7 @@ impl EntityTag {
 
     /// Whether a field value that is one tag, as in If-Range, names this tag. A list, `*` or
     /// anything malformed does not.
-    pub fn matches_exactly(&self, field: &[u8], comparison: Comparison) -> bool {
+    pub(crate) fn matches_exactly(&self, field: &[u8], comparison: Comparison) -> bool {
         match split_tag(field) {
             Some((held, b"")) => self.matches(held, comparison),
             _ => false,

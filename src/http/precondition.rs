@@ -7,18 +7,18 @@ use super::entity_tag::{Comparison, EntityTag, list_names};
 
 /// What tells the versions of a representation apart.
 #[derive(Copy, Clone, Debug)]
-pub struct Validators {
+pub(crate) struct Validators {
     /// Its ETag; `None` while nothing tells it from other versions.
-    pub entity_tag: Option<EntityTag>,
+    pub(crate) entity_tag: Option<EntityTag>,
     /// Its Last-Modified.
-    pub last_modified: HttpDate,
+    pub(crate) last_modified: HttpDate,
     /// What that is worth.
-    pub dating: Dating,
+    pub(crate) dating: Dating,
 }
 
 /// What the date of a representation says of which version it is.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub enum Dating {
+pub(crate) enum Dating {
     /// Nothing: another version has the same date, or a later one, or may have.
     Ambiguous,
     /// Whoever has its Last-Modified has this version, and so has whoever was given something on or after
@@ -33,7 +33,7 @@ pub enum Dating {
 
 /// Who has set the time that a date is made of.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// The write that made the version, so that another version has another one.
     Write,
     /// Somebody, afterwards: it was kept by a copy, taken from an archive, or made up.
@@ -64,13 +64,13 @@ where
     N: Iterator<Item = &'a [u8]>,
 {
     /// The lines of If-Match.
-    pub if_match: Option<M>,
+    pub(crate) if_match: Option<M>,
     /// The lines of If-None-Match.
-    pub if_none_match: Option<N>,
+    pub(crate) if_none_match: Option<N>,
     /// The value of If-Modified-Since.
-    pub if_modified_since: Option<&'a [u8]>,
+    pub(crate) if_modified_since: Option<&'a [u8]>,
     /// The value of If-Unmodified-Since.
-    pub if_unmodified_since: Option<&'a [u8]>,
+    pub(crate) if_unmodified_since: Option<&'a [u8]>,
 }
 
 /// What the preconditions say.

@@ -11,7 +11,7 @@ pub enum Allow {
 
 impl Allow {
     /// The value of the field. RFC 9110 §10.2.1.
-    pub fn field(self) -> &'static [u8] {
+    pub(crate) fn field(self) -> &'static [u8] {
         match self {
             Allow::Files => b"GET, HEAD, OPTIONS",
         }
@@ -19,18 +19,18 @@ impl Allow {
 }
 
 /// The Content-Type of a [`Page`].
-pub const PAGE_TYPE: &[u8] = b"text/html; charset=utf-8";
+pub(crate) const PAGE_TYPE: &[u8] = b"text/html; charset=utf-8";
 
 /// The page of a status, made of borrowed pieces: a frequent error allocates nothing.
 #[derive(Clone, Copy, Debug)]
-pub struct Page<'a> {
+pub(crate) struct Page<'a> {
     status: Status,
     detail: &'a str,
 }
 
 impl<'a> Page<'a> {
     /// The page of a status. `detail` is a sentence of ours, so it needs no escaping; it may be empty.
-    pub fn new(status: Status, detail: &'a str) -> Page<'a> {
+    pub(crate) fn new(status: Status, detail: &'a str) -> Page<'a> {
         Page { status, detail }
     }
 
@@ -53,13 +53,13 @@ impl<'a> Page<'a> {
     }
 
     /// Its length in bytes.
-    pub fn length(&self) -> usize {
+    pub(crate) fn length(&self) -> usize {
         let pieces = self.pieces();
         pieces.iter().map(|piece| piece.len()).sum::<usize>() + PAGE_END.len()
     }
 
     /// Appends it to `buffer`.
-    pub fn append_to(&self, buffer: &mut Vec<u8>) {
+    pub(crate) fn append_to(&self, buffer: &mut Vec<u8>) {
         for piece in self.pieces() {
             buffer.extend_from_slice(piece.as_bytes());
         }

@@ -11,7 +11,7 @@ use crate::sys::file::{Description, FileKind, FileTime};
 
 /// Maximum length of the rows, in bytes: some 150,000 names of usual length. Browsers have trouble with more,
 /// and it bounds the memory for one request.
-pub const PAGE_LENGTH_MAX: u64 = 32 << 20;
+pub(crate) const PAGE_LENGTH_MAX: u64 = 32 << 20;
 /// Length of a row without its name.
 const ROW_LENGTH: u64 = 136;
 /// Length of the page without rows and title.
@@ -19,9 +19,9 @@ const FRAME_LENGTH: u64 = 2_048;
 /// Placeholder for the rows.
 const ROWS: &str = "<!-- rows -->";
 /// The Content-Type of a [`page`].
-pub const MEDIA_TYPE: &str = "text/html; charset=utf-8";
+pub(crate) const MEDIA_TYPE: &str = "text/html; charset=utf-8";
 /// Allows nothing but the page's own style, by its hash.
-pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'sha256-OFtjc1FsbRQtNYTgNCe8Jy7Vyz69jijdnr1VxdXT1ao='; \
+pub(crate) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'sha256-OFtjc1FsbRQtNYTgNCe8Jy7Vyz69jijdnr1VxdXT1ao='; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}\
@@ -32,7 +32,7 @@ td:nth-child(2),th:nth-child(2){text-align:right}";
 
 /// Kind of a listed name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum NameKind {
+pub(crate) enum NameKind {
     /// A directory.
     Directory,
     /// Any other name that can be requested: a file, or a link.
@@ -41,20 +41,20 @@ pub enum NameKind {
 
 /// One name in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Name {
+pub(crate) struct Name {
     /// Bytes without a slash or NUL; not necessarily UTF-8.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// Kind of its target.
-    pub kind: NameKind,
+    pub(crate) kind: NameKind,
     /// Length in bytes, of a file.
-    pub length: u64,
+    pub(crate) length: u64,
     /// mtime.
-    pub modified: FileTime,
+    pub(crate) modified: FileTime,
 }
 
 impl Name {
     /// A name with its `statx` description; `None` if it cannot be requested.
-    pub fn new(bytes: Vec<u8>, what: &Description) -> Option<Name> {
+    pub(crate) fn new(bytes: Vec<u8>, what: &Description) -> Option<Name> {
         let kind = match what.kind {
             FileKind::Directory => NameKind::Directory,
             FileKind::Regular | FileKind::Link => NameKind::File,
@@ -92,7 +92,7 @@ impl Name {
 
 /// The names in a directory: all, or the first in their order if the page would be too long.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Names {
+pub(crate) struct Names {
     /// Without `.` and `..`.
     names: Vec<Name>,
     /// Maximum length of their rows.
@@ -105,12 +105,12 @@ pub struct Names {
 
 impl Names {
     /// Memory that it takes.
-    pub fn memory_bytes(&self) -> u64 {
+    pub(crate) fn memory_bytes(&self) -> u64 {
         block_length(self.names.capacity() * size_of::<Name>()) + self.bytes
     }
 
     /// Maximum length of the page of these names, without its title.
-    pub fn page_length_max(&self) -> u64 {
+    pub(crate) fn page_length_max(&self) -> u64 {
         self.rows_length.min(PAGE_LENGTH_MAX) + FRAME_LENGTH
     }
 
@@ -154,7 +154,7 @@ impl Extend<Name> for Names {
 
 /// The page of a directory: directories first, then by name. Takes milliseconds for the longest, so the job
 /// that reads the names renders it.
-pub fn page(listed: &Listed, mut names: Names) -> Vec<u8> {
+pub(crate) fn page(listed: &Listed, mut names: Names) -> Vec<u8> {
     let title = match listed.below_root() {
         b"" => String::from("/"),
         directory => format!("/{}/", String::from_utf8_lossy(directory)),

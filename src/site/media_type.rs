@@ -11,7 +11,7 @@ use table::{COMPRESSIBLE, OVERLAY, REGISTERED, UNKNOWN};
 
 /// Whether precompressed variants of a file are looked for.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub enum Compressible {
+pub(crate) enum Compressible {
     /// Text and other formats that do not compress themselves.
     Yes,
     /// Everything else: images, sound, video, archives, unknown types.
@@ -26,7 +26,7 @@ pub struct MediaType<'a> {
     /// Its charset parameter, if it has one.
     charset: Option<&'a str>,
     /// Whether files of this type are worth compressing.
-    pub compressible: Compressible,
+    pub(crate) compressible: Compressible,
 }
 
 impl fmt::Display for MediaType<'_> {
@@ -52,18 +52,18 @@ pub enum Charset {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TypeOverride {
     /// Without a dot; in any case.
-    pub extension: String,
+    pub(crate) extension: String,
     /// A type, with its own parameters if any; then the charset of the site is not added.
-    pub media_type: String,
+    pub(crate) media_type: String,
 }
 
 /// Media types as a site configures them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MediaTypes {
     /// The charset of all text.
-    pub charset: Charset,
+    pub(crate) charset: Charset,
     /// Overrides of the table; each extension once.
-    pub own: Vec<TypeOverride>,
+    pub(crate) own: Vec<TypeOverride>,
 }
 
 impl Default for MediaTypes {

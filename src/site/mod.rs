@@ -1,11 +1,11 @@
 //! The policy of the site: from a target to the files to look for, and from a request and facts about a file
 //! to the answer. Pure: no file, no socket, no clock.
 
-pub mod fixed;
-pub mod listing;
+pub(crate) mod fixed;
+pub(crate) mod listing;
 pub mod media_type;
-pub mod mounts;
-pub mod rendered;
+pub(crate) mod mounts;
+pub(crate) mod rendered;
 pub mod representation;
 pub mod resolve;
 pub mod response;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// A mounted file system.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Mount {
+pub(crate) struct Mount {
     id: u32,
     device: (u32, u32),
     /// Root within the file system, type and source: escaped as in the table.
@@ -20,14 +20,14 @@ pub struct Mount {
 
 /// All mounts at one time, and the paths of the root at that time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Table {
+pub(crate) struct Table {
     mounts: BTreeSet<Mount>,
     roots: Vec<PathBuf>,
 }
 
 impl Table {
     /// Parses the table. `roots` are all absolute paths of the root. `None`: a line has an unknown format.
-    pub fn parse(text: &[u8], roots: Vec<PathBuf>) -> Option<Table> {
+    pub(crate) fn parse(text: &[u8], roots: Vec<PathBuf>) -> Option<Table> {
         let lines = text.split(|byte| *byte == b'\n');
         let mounts = lines.filter(|line| !line.is_empty()).map(mount);
         Some(Table {
@@ -37,7 +37,7 @@ impl Table {
     }
 
     /// Asks for the unique identifier of each mount point that concerns the site.
-    pub fn identify(self, unique: impl Fn(&Path) -> Option<u64>) -> Table {
+    pub(crate) fn identify(self, unique: impl Fn(&Path) -> Option<u64>) -> Table {
         let Table { mounts, roots } = self;
         let identify = |mut mount: Mount| {
             if is_near(&mount.point, &roots) {
@@ -50,7 +50,7 @@ impl Table {
     }
 
     /// Whether a mount at, below or above the root was added, removed or changed since an earlier table.
-    pub fn has_changed_near_root(&self, earlier: &Table) -> bool {
+    pub(crate) fn has_changed_near_root(&self, earlier: &Table) -> bool {
         let mut changed = self.mounts.symmetric_difference(&earlier.mounts);
         changed.any(|mount| {
             is_near(&mount.point, &self.roots) || is_near(&mount.point, &earlier.roots)

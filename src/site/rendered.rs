@@ -16,7 +16,7 @@ const CONTENT_TYPE: &str = "Content-Type";
 static HEAD_BYTES: AtomicU64 = AtomicU64::new(0);
 
 /// Current total length of all rendered heads.
-pub fn head_bytes() -> u64 {
+pub(crate) fn head_bytes() -> u64 {
     HEAD_BYTES.load(Ordering::Relaxed)
 }
 
@@ -80,7 +80,7 @@ impl RenderedHead {
     }
 
     /// The value of the Content-Type field, which comes first.
-    pub fn media_type(&self) -> &[u8] {
+    pub(crate) fn media_type(&self) -> &[u8] {
         let value = self.bytes.0.get(CONTENT_TYPE.len() + b": ".len()..);
         let value = value.unwrap_or_default();
         &value[..memchr::memchr(b'\r', value).unwrap_or_default()]
@@ -104,16 +104,16 @@ impl RenderedHead {
     }
 
     /// The same for a 304.
-    pub fn append_not_modified_to(&self, buffer: &mut Vec<u8>, now: &Now, last: LastFields<'_>) {
+    pub(crate) fn append_not_modified_to(
+        &self,
+        buffer: &mut Vec<u8>,
+        now: &Now,
+        last: LastFields<'_>,
+    ) {
         append_start(buffer, HeadStart::NOT_MODIFIED, now);
         let lines = self.content_fields_offset.into()..self.not_modified_end.into();
         buffer.extend_from_slice(&self.bytes.0[lines]);
         last.append_to(buffer);
-    }
-
-    /// Memory that it takes.
-    pub fn bytes(&self) -> usize {
-        self.bytes.0.len()
     }
 }
 
@@ -124,7 +124,7 @@ fn append_start(buffer: &mut Vec<u8>, start: HeadStart, now: &Now) {
 }
 
 /// Takes the fields of a head one by one and writes them as its protocol does.
-pub trait FieldWriter {
+pub(crate) trait FieldWriter {
     /// Adds a field. The value must not contain CR, LF or NUL.
     fn field(&mut self, name: &str, value: &[u8]);
 

@@ -24,16 +24,16 @@ pub struct Representation {
     /// The version; bytes may only be taken from a file or mapping of this version.
     pub version: FileVersion,
     /// What identifies it among other versions.
-    pub identity: Identity,
+    pub(crate) identity: Identity,
     /// The latest mtime, in seconds, of the other versions known at this path; the minimum of the type if
     /// there are none.
-    pub newest_before: i64,
+    pub(crate) newest_before: i64,
     /// The coding of the bytes.
-    pub coding: Coding,
+    pub(crate) coding: Coding,
     /// Its validators, for preconditions. The Last-Modified is never later than the time of rendering.
-    pub validators: Validators,
+    pub(crate) validators: Validators,
     /// Whether answers carry Vary.
-    pub vary: Vary,
+    pub(crate) vary: Vary,
     /// The fields of its heads.
     pub head: RenderedHead,
 }
@@ -62,7 +62,7 @@ impl Representation {
     }
 
     /// Its data as a predecessor, for when another version replaces it.
-    pub fn as_predecessor(&self) -> Predecessor {
+    pub(crate) fn as_predecessor(&self) -> Predecessor {
         Predecessor {
             version: self.version,
             identity: self.identity,
@@ -72,7 +72,7 @@ impl Representation {
     }
 
     /// Adds the fields that 200, 206 and 304 share (RFC 9110 §15.4.5).
-    pub fn add_common_fields(&self, head: &mut impl FieldWriter) {
+    pub(crate) fn add_common_fields(&self, head: &mut impl FieldWriter) {
         if let Some(tag) = &self.validators.entity_tag {
             head.field("ETag", tag.field());
         }
@@ -80,14 +80,14 @@ impl Representation {
     }
 
     /// Adds Vary, if the choice depended on a field.
-    pub fn add_vary(&self, head: &mut impl FieldWriter) {
+    pub(crate) fn add_vary(&self, head: &mut impl FieldWriter) {
         if self.vary == Vary::AcceptEncoding {
             head.field("Vary", b"Accept-Encoding");
         }
     }
 
     /// Adds the fields that describe the content: those of 200 and 206, except its type and length.
-    pub fn add_content_fields(&self, head: &mut impl FieldWriter) {
+    pub(crate) fn add_content_fields(&self, head: &mut impl FieldWriter) {
         self.add_common_fields(head);
         self.add_last_modified(head);
         head.field("Accept-Ranges", b"bytes");
@@ -121,23 +121,17 @@ pub struct Variants {
 
 impl Variants {
     /// The file and its precompressed variants.
-    pub fn all(&self) -> impl Iterator<Item = &Representation> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Representation> {
         std::iter::once(&self.identity).chain(&self.coded)
     }
 
-    /// Memory that they take.
-    pub fn bytes(&self) -> usize {
-        let heads: usize = self.all().map(|one| one.head.bytes()).sum();
-        heads + self.coded.len() * size_of::<Representation>()
-    }
-
     /// The versions of the file and of its precompressed variants.
-    pub fn versions(&self) -> impl Iterator<Item = FileVersion> {
+    pub(crate) fn versions(&self) -> impl Iterator<Item = FileVersion> {
         self.all().map(|representation| representation.version)
     }
 
     /// The codings of the precompressed variants.
-    pub fn codings(&self) -> CodingSet {
+    pub(crate) fn codings(&self) -> CodingSet {
         let mut set = CodingSet::default();
         for representation in &self.coded {
             set.insert(representation.coding);
@@ -146,7 +140,7 @@ impl Variants {
     }
 
     /// The representation in a coding; the file itself if there is no such precompressed variant.
-    pub fn in_coding(&self, coding: Coding) -> &Representation {
+    pub(crate) fn in_coding(&self, coding: Coding) -> &Representation {
         let variant = self
             .coded
             .iter()
@@ -155,14 +149,14 @@ impl Variants {
     }
 
     /// Whether all stay valid as long as the metadata of the files does.
-    pub fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.all()
             .all(|representation| representation.identity.is_settled())
     }
 
     /// How long answers may use them without another examination of the files; `None`: as long as their
     /// metadata stays.
-    pub fn lifetime(&self, now: &Now) -> Option<Duration> {
+    pub(crate) fn lifetime(&self, now: &Now) -> Option<Duration> {
         self.all()
             .filter_map(|representation| representation.identity.lifetime(now))
             .min()

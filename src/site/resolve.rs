@@ -47,50 +47,50 @@ pub struct Naming {
 
 /// One file to look for, with the paths of its precompressed variants.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidate {
+pub(crate) struct Candidate {
     /// Relative to the root, never empty, without dot segments.
-    pub path: CString,
+    pub(crate) path: CString,
     /// `app.js.br` beside `app.js`; empty for media that do not compress.
-    pub precompressed: Vec<(Coding, CString)>,
+    pub(crate) precompressed: Vec<(Coding, CString)>,
 }
 
 /// Where to look, in order; the first regular file is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LookupPlan {
     /// At least one, unless the directory is to be listed.
-    pub candidates: Vec<Candidate>,
+    pub(crate) candidates: Vec<Candidate>,
     /// Answer if the first candidate is a directory.
-    pub on_directory: OnDirectory,
+    pub(crate) on_directory: OnDirectory,
     /// The directory to list when there is no candidate.
-    pub listing: Option<Listed>,
+    pub(crate) listing: Option<Listed>,
 }
 
 /// The result of an earlier lookup of one path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expectation {
+pub(crate) struct Expectation {
     /// Relative to the root.
-    pub path: CString,
+    pub(crate) path: CString,
     /// `None`: there was no regular file.
-    pub version: Option<FileVersion>,
+    pub(crate) version: Option<FileVersion>,
 }
 
 /// A directory that is to be listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub(crate) struct Listed {
     /// Relative to the root; `.` for the root.
-    pub directory: CString,
+    pub(crate) directory: CString,
     /// Whether names that start with a dot are listed.
-    pub dot_files: DotFiles,
+    pub(crate) dot_files: DotFiles,
 }
 
 impl Listed {
     /// Whether the page shows this name.
-    pub fn shows(&self, name: &[u8]) -> bool {
+    pub(crate) fn shows(&self, name: &[u8]) -> bool {
         self.dot_files == DotFiles::Served || !name.starts_with(b".")
     }
 
     /// Its path relative to the root; empty for the root.
-    pub fn below_root(&self) -> &[u8] {
+    pub(crate) fn below_root(&self) -> &[u8] {
         match self.directory.as_bytes() {
             b"." => b"",
             directory => directory,
@@ -98,7 +98,7 @@ impl Listed {
     }
 
     /// Its request path in the usual spelling: only the bytes that need it are escaped.
-    pub fn raw_path(&self) -> Vec<u8> {
+    pub(crate) fn raw_path(&self) -> Vec<u8> {
         match self.below_root() {
             b"" => b"/".to_vec(),
             directory => format!("/{}/", percent_encode(directory, ENCODED)).into_bytes(),
@@ -108,7 +108,7 @@ impl Listed {
 
 impl LookupPlan {
     /// The directory of the candidates, relative to the root; empty for the root.
-    pub fn directory(&self) -> &[u8] {
+    pub(crate) fn directory(&self) -> &[u8] {
         match (self.candidates.first(), &self.listing) {
             (Some(candidate), _) => split(candidate.path.as_bytes()).0,
             (None, Some(listed)) => listed.below_root(),
@@ -117,7 +117,7 @@ impl LookupPlan {
     }
 
     /// The names looked up in it: candidates and their precompressed variants; `ANY` too if it may be listed.
-    pub fn names(&self) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &[u8]> {
         let of_candidates = self.candidates.iter().flat_map(|candidate| {
             let precompressed = candidate.precompressed.iter().map(|(_, path)| path);
             std::iter::once(&candidate.path)
@@ -130,13 +130,13 @@ impl LookupPlan {
 
 /// The canonical spelling of a raw path, shared by all spellings of the same names; `None` for an invalid
 /// path.
-pub fn usual_spelling(raw_path: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn usual_spelling(raw_path: &[u8]) -> Option<Vec<u8>> {
     let path = SitePath::decode(raw_path).ok()?;
     Some(path.encoded().into_bytes())
 }
 
 /// Strips the suffix of a precompressed variant, in any case of letters; other names are returned unchanged.
-pub fn without_coding(name: &[u8]) -> &[u8] {
+pub(crate) fn without_coding(name: &[u8]) -> &[u8] {
     let mut stems = VARIANT_CODINGS.iter().filter_map(|coding| {
         let suffix = coding.suffix().as_bytes();
         let (stem, end) = name.split_at_checked(name.len().checked_sub(suffix.len())?)?;
@@ -155,7 +155,7 @@ fn split(path: &[u8]) -> (&[u8], &[u8]) {
 
 /// Answer where a directory is found instead of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OnDirectory {
+pub(crate) enum OnDirectory {
     /// Redirect to this path, which is encoded and ends in a slash.
     Redirect(String),
     /// 404, since it is not a file.

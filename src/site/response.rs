@@ -13,7 +13,7 @@ use crate::http::status::{Refusal, Status};
 use crate::http::target::{Form, NOT_IN_QUERY};
 
 /// Length of the boundary between parts.
-pub const BOUNDARY_LENGTH: usize = "spede-".len() + 32;
+pub(crate) const BOUNDARY_LENGTH: usize = "spede-".len() + 32;
 
 /// Whether the content goes with the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub enum Selected {
 
 impl Selected {
     /// Its status.
-    pub fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         match self {
             Selected::Whole => Status::Ok,
             Selected::Part(_) | Selected::Parts(_) => Status::PartialContent,
@@ -78,7 +78,7 @@ impl Selected {
     }
 
     /// Number of bytes of the file that are sent; `length` is the complete length.
-    pub fn length(&self, content: Content, length: u64) -> u64 {
+    pub(crate) fn length(&self, content: Content, length: u64) -> u64 {
         match self {
             _ if content == Content::Omitted => 0,
             Selected::Whole => length,
@@ -96,7 +96,7 @@ pub enum Fixed {
     Options,
     /// 405 with Allow.
     MethodNotAllowed(Allow),
-    /// 301 to a URI-reference: see [`location`].
+    /// 301 to a URI-reference: see `location`.
     Moved(String),
     /// An error with a small page; the connection goes on.
     Error(Status),
@@ -104,7 +104,7 @@ pub enum Fixed {
 
 impl Fixed {
     /// Its status.
-    pub fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         match self {
             Fixed::Options => Status::Ok,
             Fixed::MethodNotAllowed(_) => Status::MethodNotAllowed,
@@ -118,7 +118,7 @@ impl Fixed {
 ///
 /// # Errors
 /// When the target is not valid for this method.
-pub fn without_lookup(request: &Facts<'_>) -> Result<Option<Fixed>, Refusal> {
+pub(crate) fn without_lookup(request: &Facts<'_>) -> Result<Option<Fixed>, Refusal> {
     match request.method() {
         Method::Get | Method::Head if request.form() == Form::Asterisk => Err(Refusal::Target),
         Method::Get | Method::Head => Ok(None),
@@ -130,7 +130,7 @@ pub fn without_lookup(request: &Facts<'_>) -> Result<Option<Fixed>, Refusal> {
 
 /// The target of a redirect: a path of this site with the query of the request. The query stays as sent,
 /// except for bytes that are invalid in a query and percent signs that begin no escape. RFC 9110 §10.2.2.
-pub fn location(path: &str, query: Option<&[u8]>) -> String {
+pub(crate) fn location(path: &str, query: Option<&[u8]>) -> String {
     let mut location = path.to_owned();
     let Some(query) = query else {
         return location;

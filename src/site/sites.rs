@@ -51,7 +51,7 @@ impl SiteId {
     }
 
     /// Its number.
-    pub const fn number(self) -> u32 {
+    pub(crate) const fn number(self) -> u32 {
         self.0
     }
 }
@@ -148,7 +148,7 @@ impl Sites {
     /// (the request names none) gets the default site.
     ///
     /// Costs O(host); never allocates and never panics, whatever the bytes.
-    pub fn of(&self, host: &[u8]) -> &Rc<Site> {
+    pub(crate) fn of(&self, host: &[u8]) -> &Rc<Site> {
         let found = match HostName::of(host) {
             HostName::Address(address) => self.addresses.get(&address),
             HostName::Name(name) => self.named(name),
@@ -173,7 +173,7 @@ impl Sites {
     }
 
     /// The site of hosts that are assigned to no other.
-    pub fn default(&self) -> &Rc<Site> {
+    pub(crate) fn default(&self) -> &Rc<Site> {
         &self.default
     }
 }
@@ -248,7 +248,7 @@ impl LastSite {
     }
 
     /// The site of the last request, if there was one.
-    pub fn site(&self) -> Option<&Rc<Site>> {
+    pub(crate) fn site(&self) -> Option<&Rc<Site>> {
         self.site.as_ref()
     }
 }

@@ -18,7 +18,7 @@ use crate::sys::file::{FileTime, FileVersion};
 
 /// How long after a change another change of the file may get the same timestamp: the kernel's clock for file
 /// times ticks every 1 to 10 ms.
-pub const TICK: Duration = Duration::from_millis(20);
+pub(crate) const TICK: Duration = Duration::from_millis(20);
 /// The same where the file system stores whole seconds; FAT stores even seconds only.
 const WHOLE_SECONDS: i64 = 2;
 /// Times before 1990 are not real: there was no Linux. Packaging tools pin them for reproducible output: 0
@@ -28,7 +28,7 @@ const PINNED_BEFORE: i64 = 631_152_000;
 /// write a file is closed, given its permissions and renamed into place.
 const AFTER_WRITE: i64 = 2;
 /// Maximum length of a file identified by its content, in bytes. It is read in each lookup.
-pub const CONTENT_LENGTH_MAX: u64 = 64 * 1024;
+pub(crate) const CONTENT_LENGTH_MAX: u64 = 64 * 1024;
 
 /// Source of entity tags.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub enum Identity {
 impl Identity {
     /// The identity of a version by its metadata alone, as seen not before `asked`. `None`: the file has to
     /// be examined.
-    pub fn of(version: &FileVersion, tags: EntityTags, asked: FileTime) -> Option<Identity> {
+    pub(crate) fn of(version: &FileVersion, tags: EntityTags, asked: FileTime) -> Option<Identity> {
         match tags {
             EntityTags::File => {
                 let changed = version.changed;
@@ -75,7 +75,7 @@ impl Identity {
     }
 
     /// The examination that a version needs.
-    pub fn examination_of(version: &FileVersion, now: FileTime) -> Examination {
+    pub(crate) fn examination_of(version: &FileVersion, now: FileTime) -> Examination {
         let over = second_is_over(version.changed);
         let is_pinned = version.changed.seconds < PINNED_BEFORE;
         match (has_whole_seconds(version), version.length) {
@@ -89,14 +89,14 @@ impl Identity {
     }
 
     /// The identity of a version that is not distinguishable before this time.
-    pub fn later(moment: FileTime) -> Identity {
+    pub(crate) fn later(moment: FileTime) -> Identity {
         Identity::Later(i64::try_from(nanoseconds(moment)).unwrap_or(i64::MAX))
     }
 
     /// The same after the content was found to have changed without the metadata: identified by this digest.
     /// `Copy` and `Later` stay: their content is read for each answer anyway.
     #[must_use]
-    pub fn of_edited(self, digest: NonZeroU64) -> Identity {
+    pub(crate) fn of_edited(self, digest: NonZeroU64) -> Identity {
         match self {
             Identity::Copy(_) | Identity::Later(_) => self,
             Identity::Version | Identity::Content(_) | Identity::Never => {
@@ -106,12 +106,12 @@ impl Identity {
     }
 
     /// Whether this digest changes the identity.
-    pub fn is_outdated_by(self, digest: NonZeroU64) -> bool {
+    pub(crate) fn is_outdated_by(self, digest: NonZeroU64) -> bool {
         self.of_edited(digest) != self
     }
 
     /// Whether it stays valid as long as the metadata does.
-    pub fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         match self {
             Identity::Version | Identity::Content(_) | Identity::Never => true,
             Identity::Copy(_) | Identity::Later(_) => false,
@@ -119,7 +119,7 @@ impl Identity {
     }
 
     /// How long an answer may use it without another examination; `None`: as long as the metadata stays.
-    pub fn lifetime(&self, now: &Now) -> Option<Duration> {
+    pub(crate) fn lifetime(&self, now: &Now) -> Option<Duration> {
         match self {
             Identity::Copy(_) => Some(Duration::ZERO),
             Identity::Later(moment) => {
@@ -135,7 +135,7 @@ impl Identity {
 
 /// The examination that an opened file needs.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Examination {
+pub(crate) enum Examination {
     /// Wait until no other change can get the same timestamp.
     Clock,
     /// Hash its content.
@@ -147,7 +147,7 @@ pub enum Examination {
 }
 
 /// The hash of a content: XXH3, which is stable across machines and versions.
-pub fn hash(content: &[u8]) -> u64 {
+pub(crate) fn hash(content: &[u8]) -> u64 {
     xxh3::xxh3_64_with_seed(content, CONTENT_SEED)
 }
 
@@ -158,33 +158,33 @@ const CONTENT_SEED: u64 = 1;
 #[derive(Copy, Clone, Debug)]
 pub struct Sighting {
     /// The version.
-    pub version: FileVersion,
+    pub(crate) version: FileVersion,
     /// What identifies its bytes.
-    pub identity: Identity,
+    pub(crate) identity: Identity,
     /// Source of entity tags.
-    pub tags: EntityTags,
+    pub(crate) tags: EntityTags,
     /// Latest time at which a directory or link on its path got its name, in seconds since 1970.
-    pub since: i64,
+    pub(crate) since: i64,
     /// The latest mtime of the other versions known at this path, in seconds since 1970.
-    pub newest_before: Option<i64>,
+    pub(crate) newest_before: Option<i64>,
 }
 
 /// An earlier version at a path.
 #[derive(Copy, Clone, Debug)]
-pub struct Predecessor {
+pub(crate) struct Predecessor {
     /// The version.
-    pub version: FileVersion,
+    pub(crate) version: FileVersion,
     /// What identified its bytes.
-    pub identity: Identity,
+    pub(crate) identity: Identity,
     /// The entity tag that it had.
-    pub entity_tag: Option<EntityTag>,
+    pub(crate) entity_tag: Option<EntityTag>,
     /// As of a [`Sighting`].
-    pub newest_before: Option<i64>,
+    pub(crate) newest_before: Option<i64>,
 }
 
 impl Predecessor {
     /// The latest mtime, in seconds since 1970, of it and of those before it.
-    pub fn newest(&self) -> Option<i64> {
+    pub(crate) fn newest(&self) -> Option<i64> {
         self.newest_before.max(Some(self.version.modified.seconds))
     }
 }
@@ -203,7 +203,7 @@ impl Sighting {
 
     /// The same at a path with this predecessor.
     #[must_use]
-    pub fn after(self, previous: &Predecessor, coding: Coding) -> Sighting {
+    pub(crate) fn after(self, previous: &Predecessor, coding: Coding) -> Sighting {
         let is_same = match (self.tags, previous.entity_tag) {
             (EntityTags::File, None) => previous.identity.is_settled(),
             // Such a tag appears only after the second is over, even if the metadata identifies the version
@@ -226,7 +226,7 @@ impl Sighting {
     /// It does not depend on device or host: they change at a reboot, the bytes do not. Nor on the birth
     /// time, which FUSE may deliver late. It does depend on the inode: files unpacked within one tick of the
     /// clock differ in nothing else.
-    pub fn entity_tag(&self, coding: Coding) -> Option<EntityTag> {
+    pub(crate) fn entity_tag(&self, coding: Coding) -> Option<EntityTag> {
         let version = &self.version;
         let hash = match (self.identity, self.tags) {
             (Identity::Later(_) | Identity::Never, _) => return None,
@@ -241,7 +241,7 @@ impl Sighting {
     }
 
     /// The validators for a request at `now`.
-    pub fn validators(&self, coding: Coding, now: &Now) -> Validators {
+    pub(crate) fn validators(&self, coding: Coding, now: &Now) -> Validators {
         let (modified, changed) = (self.version.modified.seconds, self.version.changed.seconds);
         let is_ambiguous = modified < PINNED_BEFORE
             || self.version.modified > now.wall

@@ -11,15 +11,15 @@ use crate::cache::arena::Arena;
 use crate::sys::allocator::block_length;
 
 /// A directory, by the number that the kernel has given its watch: at least 1, and not given again.
-pub type DirectoryId = i32;
+pub(crate) type DirectoryId = i32;
 
 /// A name in a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key {
+pub(crate) struct Key {
     /// The directory.
-    pub directory: DirectoryId,
+    pub(crate) directory: DirectoryId,
     /// A hash of the name. Two names of one hash are told of each other's changes.
-    pub name: u32,
+    pub(crate) name: u32,
 }
 
 /// No link, no group.

@@ -13,11 +13,11 @@ pub struct Ticket {
 }
 
 /// Where places are given up.
-pub type Released = Rc<RefCell<Vec<u32>>>;
+pub(crate) type Released = Rc<RefCell<Vec<u32>>>;
 
 impl Ticket {
     /// The ticket of a place, by the number of its first link.
-    pub fn of(link: u32, released: &Released) -> Ticket {
+    pub(crate) fn of(link: u32, released: &Released) -> Ticket {
         Ticket {
             link,
             released: Rc::clone(released),
@@ -25,7 +25,7 @@ impl Ticket {
     }
 
     /// The number of the place, which somebody else gives up.
-    pub fn hand_over(mut self) -> (u32, Released) {
+    pub(crate) fn hand_over(mut self) -> (u32, Released) {
         let link = std::mem::replace(&mut self.link, NONE);
         (link, Rc::clone(&self.released))
     }

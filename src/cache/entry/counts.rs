@@ -23,19 +23,19 @@ impl Entry {
     }
 
     /// Requests so far.
-    pub fn request_count(&self) -> u32 {
+    pub(crate) fn request_count(&self) -> u32 {
         self.counts.requests.get()
     }
 
     /// Counts bytes of content that were answered with, and gives how many there have been.
-    pub fn count_bytes(&self, bytes: u64) -> u64 {
+    pub(crate) fn count_bytes(&self, bytes: u64) -> u64 {
         let bytes = self.counts.bytes.get().saturating_add(bytes);
         self.counts.bytes.set(bytes);
         bytes
     }
 
     /// Bytes of content so far.
-    pub fn byte_count(&self) -> u64 {
+    pub(crate) fn byte_count(&self) -> u64 {
         self.counts.bytes.get()
     }
 
@@ -65,7 +65,7 @@ impl Entry {
     }
 
     /// Takes over the counts of the entry that this one replaces.
-    pub fn inherit_requests(&self, predecessor: &Entry) {
+    pub(crate) fn inherit_requests(&self, predecessor: &Entry) {
         self.counts.requests.set(predecessor.counts.requests.get());
         self.counts.bytes.set(predecessor.counts.bytes.get());
     }

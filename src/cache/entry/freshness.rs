@@ -34,7 +34,7 @@ pub struct Trust {
 
 impl Trust {
     /// How long an entry is trusted whose directories are watched.
-    pub const FOR_EVER: Duration = Duration::MAX;
+    pub(crate) const FOR_EVER: Duration = Duration::MAX;
 }
 
 /// When an entry was confirmed, and how long that holds. Times are short, because there are many entries.
@@ -102,7 +102,7 @@ impl Entry {
     }
 
     /// How far it may be relied on now, in this generation.
-    pub fn validity(&self, now: &Now, generation: u32) -> Validity {
+    pub(crate) fn validity(&self, now: &Now, generation: u32) -> Validity {
         let Some(age) = self.age(now, generation) else {
             return Validity::Expired;
         };
@@ -131,7 +131,7 @@ impl Entry {
     }
 
     /// How long ago the disk was asked; `None` where something that it depends on is known to have changed since.
-    pub fn age(&self, now: &Now, generation: u32) -> Option<Duration> {
+    pub(crate) fn age(&self, now: &Now, generation: u32) -> Option<Duration> {
         let confirmed = self.freshness.confirmed.get()?;
         self.is_of(generation)
             .then(|| now.monotonic.saturating_duration_since(confirmed))
@@ -142,31 +142,31 @@ impl Entry {
     }
 
     /// Whether nothing has come of the last check, and the next one is not to be made yet.
-    pub fn is_check_postponed(&self, now: &Now, generation: u32) -> bool {
+    pub(crate) fn is_check_postponed(&self, now: &Now, generation: u32) -> bool {
         let age_ms = self.age_ms(now, generation);
         age_ms.is_some_and(|age_ms| age_ms < self.freshness.check_after_ms.get())
     }
 
     /// Whether it may be answered from when it is of this age.
-    pub fn is_trusted_at(&self, age: Duration) -> bool {
+    pub(crate) fn is_trusted_at(&self, age: Duration) -> bool {
         milliseconds(age) < self.freshness.lifetime_ms.get()
     }
 
     /// A check has begun: it is not due again while the entry is trusted.
-    pub fn begin_check(&self) {
+    pub(crate) fn begin_check(&self) {
         self.freshness
             .check_after_ms
             .set(self.freshness.lifetime_ms.get());
     }
 
     /// Whether something tells of all that changes it.
-    pub fn is_watched(&self) -> bool {
+    pub(crate) fn is_watched(&self) -> bool {
         self.freshness.lifetime_ms.get() == FOR_EVER_MS
     }
 
     /// Has one that is told of changes compared all the same once in this time: by whoever uses it in the last quarter
     /// of it, or before it is used again after that. Zero: by whoever uses it next.
-    pub fn compare_every(&self, every: Duration) {
+    pub(crate) fn compare_every(&self, every: Duration) {
         self.freshness
             .check_after_ms
             .set(milliseconds(every / 4 * 3));
@@ -174,7 +174,7 @@ impl Entry {
 
     /// It was compared beside the requests and holds. Gives whether that counts: where something is known to have
     /// changed since, it does not.
-    pub fn confirm(&self, now: &Now, generation: u32) -> bool {
+    pub(crate) fn confirm(&self, now: &Now, generation: u32) -> bool {
         let counts = self.freshness.confirmed.get().is_some() && self.is_of(generation);
         if counts {
             self.freshness.confirmed.set(Some(now.monotonic));
@@ -183,7 +183,7 @@ impl Entry {
     }
 
     /// Has it checked in `pause` from now on, not before.
-    pub fn postpone_check(&self, pause: Duration, now: &Now) {
+    pub(crate) fn postpone_check(&self, pause: Duration, now: &Now) {
         if let Some(age) = self.age(now, self.freshness.generation.get()) {
             self.freshness.check_after_ms.set(milliseconds(age + pause));
         }
@@ -191,17 +191,17 @@ impl Entry {
 
     /// Notes that it was answered from after its lifetime. Gives whether that is the first time since it was
     /// confirmed.
-    pub fn note_stale(&self) -> bool {
+    pub(crate) fn note_stale(&self) -> bool {
         !self.freshness.was_stale.replace(true)
     }
 
     /// Whether it was, since it was confirmed.
-    pub fn was_stale(&self) -> bool {
+    pub(crate) fn was_stale(&self) -> bool {
         self.freshness.was_stale.get()
     }
 
     /// Whether the disk was asked in this generation.
-    pub fn is_of(&self, generation: u32) -> bool {
+    pub(crate) fn is_of(&self, generation: u32) -> bool {
         self.freshness.generation.get() == generation
     }
 
@@ -224,7 +224,7 @@ impl Entry {
     }
 
     /// Trusts the entry no longer: something that it depends on has changed.
-    pub fn distrust(&self) {
+    pub(crate) fn distrust(&self) {
         self.freshness.confirmed.set(None);
     }
 }

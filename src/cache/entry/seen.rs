@@ -26,7 +26,7 @@ struct Besides {
 
 impl Seen {
     /// Of a look-up that saw all this, in order, and led to `file` with precompressed files in these codings.
-    pub fn of(all: &[Expectation], file: &CStr, used: &[Coding]) -> Seen {
+    pub(crate) fn of(all: &[Expectation], file: &CStr, used: &[Coding]) -> Seen {
         let missing_count = all.iter().take_while(|one| *one.path != *file).count();
         let is_used = |path: &CStr| {
             let suffix = path.to_bytes().strip_prefix(file.to_bytes());
@@ -50,7 +50,11 @@ impl Seen {
     }
 
     /// All paths that were looked at, in order: if each still leads to the same, so does the look-up.
-    pub fn expectations(&self, lookup: &LookupPlan, variants: &Variants) -> Vec<Expectation> {
+    pub(crate) fn expectations(
+        &self,
+        lookup: &LookupPlan,
+        variants: &Variants,
+    ) -> Vec<Expectation> {
         let mut all = Vec::new();
         let besides = self.besides.as_ref();
         let missing_count = besides.map_or(0, |besides| besides.missing_count);

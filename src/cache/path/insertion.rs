@@ -18,7 +18,7 @@ const COUNT_MIN: usize = 64;
 
 impl PathCache {
     /// Remembers what a path leads to, in place of what was known. A path longer than
-    /// [`PATH_LENGTH_MAX`] is not remembered, nor one that has to make way for those that are asked
+    /// `PATH_LENGTH_MAX` is not remembered, nor one that has to make way for those that are asked
     /// for more often. Whatever goes for it is given to `gone`.
     pub fn insert(
         &mut self,
@@ -39,7 +39,7 @@ impl PathCache {
 
     /// Remembers the file that a path leads to, which nobody has asked for, where it takes no room from
     /// others. Gives whether there was room.
-    pub fn fill(&mut self, key: PathKey<'_>, entry: Rc<Entry>) -> bool {
+    pub(crate) fn fill(&mut self, key: PathKey<'_>, entry: Rc<Entry>) -> bool {
         let is_file = matches!(entry.resolution, Resolution::File { .. });
         if !is_file || key.path.len() > PATH_LENGTH_MAX || self.holds(key) {
             return true;
@@ -63,7 +63,7 @@ impl PathCache {
     /// Forgets the path that is worth least, if there is one, because memory is short, and remembers no more
     /// than are left until [`grow`](PathCache::grow) allows it. Gives whether there was one; what it has led to
     /// is given to `gone` if no other spelling of it is remembered.
-    pub fn give_way(&mut self, gone: &mut dyn FnMut(Rc<Entry>, PathRemoval)) -> bool {
+    pub(crate) fn give_way(&mut self, gone: &mut dyn FnMut(Rc<Entry>, PathRemoval)) -> bool {
         let has_many = self.negatives.len() > negative_count_max(self.entry_count());
         let file = match has_many {
             true => None,
@@ -87,7 +87,7 @@ impl PathCache {
     }
 
     /// Remembers a little more again, up to the bound.
-    pub fn grow(&mut self) {
+    pub(crate) fn grow(&mut self) {
         let count = self.count_max_now;
         self.count_max_now = (count + count / 8 + COUNT_MIN).min(self.entry_count_max);
     }

@@ -215,7 +215,7 @@ impl Resting {
 impl PathCache {
     /// Keeps what is needed of an entry that was looked up for a path and says a status, and no more. Gives its
     /// place among those that are told of changes, and the number to tell them in its stead: see
-    /// [`distrust`](PathCache::distrust).
+    /// `distrust`.
     pub fn rest(&mut self, key: PathKey<'_>, entry: &Rc<Entry>) -> Option<(u32, u32)> {
         let status = match entry.resolution {
             Resolution::Refused(Status::NotFound) => 0,
@@ -259,7 +259,7 @@ impl PathCache {
     }
 
     /// Trusts an entry no longer that was given this number: something that it depends on has changed.
-    pub fn distrust(&mut self, number: u32) {
+    pub(crate) fn distrust(&mut self, number: u32) {
         if let Some(negative) = self.negatives.by_number_mut(number) {
             negative.distrust();
         }

@@ -52,7 +52,7 @@ impl Spellings {
 impl PathCache {
     /// The entry for what was found for a path: one that says the same of the same file by another spelling of
     /// its path, or a new one. So `//a`, `/./a` and `/%61` cost a place in the table each, and no more.
-    pub fn share(&mut self, key: PathKey<'_>, found: Resolution) -> Rc<Entry> {
+    pub(crate) fn share(&mut self, key: PathKey<'_>, found: Resolution) -> Rc<Entry> {
         let usual = match &found {
             Resolution::File { .. } => resolve::usual_spelling(key.path),
             _ => None,
