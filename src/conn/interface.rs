@@ -21,8 +21,8 @@ pub struct Timeouts {
     pub body: Duration,
     /// Without any request.
     pub idle: Duration,
-    /// For a look-up at the disk; then 504. The same for further content of an answer that has begun, which
-    /// is then not completed.
+    /// For a request that waits for the disk; then 504. The same for further content of an answer that has begun,
+    /// which is then not completed. Kept for each request (`store::request`), not for its connection.
     pub disk: Duration,
     /// Without the peer acknowledging a byte of what is sent.
     pub send: Duration,
@@ -105,6 +105,8 @@ pub enum Input<'a> {
     Acknowledged(u64),
     /// What is to be sent waits for another than before.
     Blocked(BlockedOn),
+    /// The disk did not give in time what is to be sent.
+    DiskStalled,
     /// Our direction of the stream was shut down.
     WriteClosed,
     /// The moment that [`deadline`](super::Connection::deadline) gave has come.

@@ -16,6 +16,7 @@ pub mod outbox;
 mod pending_log;
 pub(crate) mod response;
 pub mod response_stats;
+mod send_queue;
 mod state;
 
 pub use explanation::{CacheResult, Explanation, ServerTiming};

@@ -9,12 +9,12 @@ use std::time::Instant;
 
 use self::uptake::Uptake;
 use super::explanation::{Explanation, ServerTiming};
-use super::http1::{self, Exchange};
+use super::http1::Exchange;
 use super::inbox::Inbox;
 use super::interface::{BlockedOn, CloseReason, Context, Input, Peer, Timeouts, Unread, Want};
-use super::outbox::Outbox;
-use super::pending_log::{Answered, PendingLogLines, Received};
+use super::pending_log::Received;
 use super::response::Response;
+use super::send_queue::SendQueue;
 use crate::clock::Now;
 use crate::http::chunked::ChunkedBody;
 use crate::http::facts::Facts;
@@ -37,7 +37,7 @@ enum Asked {
     Yes,
 }
 
-/// What comes after the outbox is empty.
+/// What comes after all answers were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
     /// Nothing unread can be under way.
@@ -74,7 +74,7 @@ enum Body {
 
 /// ```text
 ///               head complete               resolved
-///   ReadingHead ─────────────► Resolving ───────────► (answer in the outbox)
+///   ReadingHead ─────────────► Resolving ───────────► (answer to be sent)  
 ///    ▲  │  │ │                  ▲                         │            │
 ///    │  │  │ └──► Discarding ───┘ body complete           │            │
 ///    │  │  └─ refused ──┴─────────────────────────► Flushing ───► Lingering
@@ -84,7 +84,7 @@ enum Body {
 ///                       from every state: deadline passed, socket broken
 /// ```
 ///
-/// The outbox stands beside the state: while it still has room, the next request of a burst is
+/// The answers stand beside the state: while it still has room, the next request of a burst is
 /// already parsed and answered into it, so that one call sends many answers.
 #[derive(Debug)]
 enum State {
@@ -94,7 +94,7 @@ enum State {
     Discarding { head: Head, body: Body },
     /// A request is complete and its file not yet known.
     Resolving { head: Head, asked: Asked },
-    /// The last answer is in the outbox.
+    /// The last answer is being sent.
     Flushing(Ending),
     /// The last answer is sent; what still comes is dropped.
     Lingering(Lingering),
@@ -107,8 +107,7 @@ enum State {
 pub struct Connection {
     state: State,
     inbox: Inbox,
-    outbox: Outbox,
-    pending_log: PendingLogLines,
+    answers: SendQueue,
     peer: Peer,
     peer_stream: PeerStream,
     /// Whether the socket held bytes when it was last asked; only asked while the server stops.
@@ -125,8 +124,7 @@ impl Connection {
         Connection {
             state: State::ReadingHead,
             inbox: Inbox::default(),
-            outbox: Outbox::default(),
-            pending_log: PendingLogLines::default(),
+            answers: SendQueue::default(),
             peer,
             peer_stream: PeerStream::Open,
             unread: Unread::None,
@@ -144,7 +142,7 @@ impl Connection {
                 asked: Asked::No,
             } if self.has_room() => Want::Resolve(head.facts(self.inbox.bytes())),
             State::Closed(reason) => Want::Close(*reason),
-            _ if !self.outbox.is_empty() => Want::Write,
+            _ if !self.answers.is_empty() => Want::Write,
             State::Resolving { .. } => Want::Wait,
             State::ReadingHead | State::Discarding { .. } => Want::Read,
             State::Flushing(Ending::Close) => Want::Close(CloseReason::Answered),
@@ -165,16 +163,14 @@ impl Connection {
     pub fn deadline(&self, timeouts: &Timeouts) -> Option<Instant> {
         let allowed = match self.state {
             State::Closed(_) => return None,
-            _ if !self.outbox.is_empty() => match self.hold_up {
+            _ if !self.answers.is_empty() => match self.hold_up {
                 BlockedOn::Peer => return self.uptake.deadline(self.since, timeouts.send),
-                BlockedOn::Disk => timeouts.disk,
+                // Each answer that waits for the disk has its own time.
+                BlockedOn::Disk => return None,
             },
             State::ReadingHead if self.nothing_begun() => timeouts.idle,
             State::ReadingHead => timeouts.head,
             State::Discarding { .. } => timeouts.body,
-            State::Resolving {
-                asked: Asked::Yes, ..
-            } => timeouts.disk,
             State::Resolving { .. } | State::Flushing(_) => return None,
             State::Lingering(Lingering { until, .. }) => {
                 return self
@@ -203,7 +199,7 @@ impl Connection {
             (ReadingHead, Input::EndOfStream) => {
                 self.peer_stream = PeerStream::Finished;
                 self.inbox.clear();
-                if self.outbox.is_empty() {
+                if self.answers.is_empty() {
                     Closed(CloseReason::PeerFinished)
                 } else {
                     Flushing(Ending::Close)
@@ -218,7 +214,7 @@ impl Connection {
             }
             (Resolving { head, asked }, Input::Waiting) => {
                 // Looked up once more it has waited since the first time.
-                if asked == Asked::No && self.outbox.is_empty() {
+                if asked == Asked::No && self.answers.is_empty() {
                     self.since = context.now.monotonic;
                 }
                 Resolving {
@@ -232,6 +228,7 @@ impl Connection {
             (state, Input::Sent(count)) => self.sent(state, count, context),
             (state, Input::Acknowledged(count)) => self.acknowledged(state, count, context),
             (state, Input::Blocked(by)) => self.held_up(state, by, context.now),
+            (_, Input::DiskStalled) => Closed(CloseReason::DiskStalled),
             (Flushing(ending), Input::WriteClosed) => self.linger(ending, context),
             (state, Input::DeadlinePassed) => self.deadline_passed(state, context),
             (ReadingHead, Input::Retire) if self.is_at_rest() => {
@@ -241,11 +238,9 @@ impl Connection {
             (state, input) => unreachable!("the driver gave {input:?} to {state:?}"),
         };
         if let Closed(_) = self.state {
-            let (peer, total_out) = (self.peer.address(), self.outbox.total_out());
-            self.pending_log
-                .ended(context.response_stats, peer, total_out);
+            self.answers
+                .end(self.peer.address(), context.response_stats);
             self.inbox.clear();
-            self.outbox.clear();
         }
     }
 
@@ -305,7 +300,7 @@ impl Connection {
         self.since = context.now.monotonic;
         // RFC 9110 §10.1.1: no 100 when the content is already coming.
         if head.expectation == Expectation::Continue && self.inbox.unread().is_empty() {
-            http1::put_continue(&mut self.outbox);
+            self.answers.put_continue();
         }
         self.discard(head, body, context)
     }
@@ -362,7 +357,7 @@ impl Connection {
         }
     }
 
-    /// Puts an answer into the outbox.
+    /// Puts an answer in.
     fn answer(
         &mut self,
         head: &Head,
@@ -379,16 +374,13 @@ impl Connection {
         let timing = timing.as_deref().filter(|timing| !timing.is_empty());
         let content = Content::of(request.method());
         let exchange = Exchange::new(head, content, persistence, timing, context.now);
-        let content_length = http1::put(&mut self.outbox, exchange, response);
-        let answered = Answered {
-            status: response.status,
-            content_length,
-            end: self.outbox.total_in(),
+        let content_length = self.answers.put(
+            response,
+            exchange,
+            Received::Request(request),
             explanation,
-        };
-        let received = Received::Request(request);
-        self.pending_log
-            .answered(context.response_stats, received, answered, context.now);
+            context.response_stats,
+        );
         self.since = context.now.monotonic;
         self.inbox.next_request();
         match persistence {
@@ -416,15 +408,9 @@ impl Connection {
         let exchange = Exchange::last(content, context.now);
         let detail = format!("This request cannot be answered: {refusal}.");
         let response = Response::refused(refusal, &detail);
-        let content_length = http1::put(&mut self.outbox, exchange, &response);
-        let answered = Answered {
-            status: response.status,
-            content_length,
-            end: self.outbox.total_in(),
-            explanation: Explanation::default(),
-        };
-        self.pending_log
-            .answered(context.response_stats, received, answered, context.now);
+        let (nothing, stats) = (Explanation::default(), &mut *context.response_stats);
+        self.answers
+            .put(&response, exchange, received, nothing, stats);
         self.since = context.now.monotonic;
         self.inbox.clear();
         State::Flushing(Ending::Linger(Last::Answer))
@@ -432,12 +418,12 @@ impl Connection {
 
     /// Whether nothing has begun and nothing is left to be sent.
     fn is_at_rest(&self) -> bool {
-        self.nothing_begun() && self.outbox.is_empty()
+        self.nothing_begun() && self.answers.is_empty()
     }
 
     /// Whether a further request may be answered before something is sent. Always when everything was sent.
     fn has_room(&self) -> bool {
-        self.outbox.has_room() && self.pending_log.has_room()
+        self.answers.has_room()
     }
 
     /// Whether no request has begun: empty lines before one are nothing (RFC 9112 §2.2).
@@ -456,16 +442,14 @@ impl Connection {
     }
 
     fn sent(&mut self, state: State, count: u64, context: &mut Context<'_>) -> State {
-        self.outbox.advance(count);
+        self.answers
+            .sent(count, self.peer.address(), context.response_stats);
         self.since = context.now.monotonic;
-        let (peer, total_out) = (self.peer.address(), self.outbox.total_out());
-        self.pending_log
-            .sent(context.response_stats, peer, total_out);
-        if self.outbox.is_empty() {
+        if self.answers.is_empty() {
             self.uptake.rate_from = None;
         }
         match state {
-            State::ReadingHead if self.outbox.is_empty() => self.next_request(context),
+            State::ReadingHead if self.answers.is_empty() => self.next_request(context),
             state => state,
         }
     }

@@ -1,5 +1,7 @@
 //! Who answers what: the status page is the loop's, everything else the store's.
 
+use std::time::Duration;
+
 use super::connections::{Client, Connected};
 use crate::clock::Now;
 use crate::conn::RequestId;
@@ -32,6 +34,15 @@ pub(super) trait Answers {
         connected: &mut Connected,
         id: RequestId,
         completed: &CompletedJob,
+        now: &Now,
+    ) -> Option<Asked>;
+
+    /// What a request is answered with that has waited for the disk for longer than `timeout`.
+    fn expire(
+        &mut self,
+        connected: &mut Connected,
+        id: RequestId,
+        timeout: Duration,
         now: &Now,
     ) -> Option<Asked>;
 
@@ -118,6 +129,16 @@ impl Answers for ServerAnswers<'_> {
         let requester = Requester::new(id, connection.peer(), site);
         self.store
             .resume(completed, &request, requester, state, now)
+    }
+
+    fn expire(
+        &mut self,
+        connected: &mut Connected,
+        id: RequestId,
+        timeout: Duration,
+        now: &Now,
+    ) -> Option<Asked> {
+        self.store.expire(id, &mut connected.request, timeout, now)
     }
 
     fn prepare_mapped(

@@ -6,7 +6,7 @@ use slab::Slab;
 
 use super::deadlines::Armed;
 use super::places::{IdleOrder, Oldest, Rest};
-use crate::conn::{Activity, Connection, ConnectionId};
+use crate::conn::{Activity, Connection, ConnectionId, Timeouts};
 use crate::job::JobId;
 use crate::observe::status::ByActivity;
 use crate::observe::status::PeerUser;
@@ -54,8 +54,6 @@ pub(super) struct Connected {
     pub connection: Connection,
     /// Who asks.
     pub client: Client,
-    /// The turn in which bytes were said to be there, until they are received.
-    pub noted_in: Option<u64>,
     /// Whether it stands in the list of those that have something to do.
     pub queued: bool,
     /// The request for which an answer is looked for.
@@ -79,6 +77,17 @@ impl Connected {
         self.request.job().into_iter().chain(self.sending.job())
     }
 
+    /// When something about it has taken too long: its own time, or that of what waits for the disk.
+    pub(super) fn deadline(&self, timeouts: &Timeouts) -> Option<Instant> {
+        let disk = timeouts.disk;
+        let deadlines = [
+            self.connection.deadline(timeouts),
+            self.request.deadline(disk),
+            self.sending.deadline(disk),
+        ];
+        deadlines.into_iter().flatten().min()
+    }
+
     /// Whether it is to be listed when it rests again.
     pub(super) fn is_unlisted(&self) -> bool {
         self.place == Listing::Unlisted
@@ -95,7 +104,6 @@ impl Connected {
                 user: PeerUser::NotLookedUp,
                 event_sync: EventSync::default(),
             },
-            noted_in: None,
             queued: false,
             request: RequestState::default(),
             sending: SendState::default(),

@@ -6,6 +6,7 @@
 mod tests;
 
 use std::io;
+use std::time::Instant;
 
 use super::answers::{Answers, Reply};
 use super::connections::Connected;
@@ -16,7 +17,7 @@ use crate::conn::{
     BlockedOn, CloseReason, Connection, ConnectionId, Context, Document, Explanation, Input,
     Policy, RequestId, Response, Stage, Unread, Want,
 };
-use crate::store::event_sync::Arrival;
+use crate::store::event_sync::Position;
 use crate::store::{Asked, CompletedJob, Ready, RequestOwner};
 use crate::sys::socket::Pieces;
 use crate::transport::{Flow, Received};
@@ -219,16 +220,12 @@ impl Driver {
     }
 
     /// Receives once.
-    ///
-    /// Bytes that were there when the loop woke were sent before changes were taken in, as far as they are the first
-    /// that are received after it.
     fn receive(&mut self, connected: &mut Connected, now: &Now) {
-        let is_first = connected.noted_in.take() == Some(self.turn);
-        let arrival = match is_first && connected.connection.is_idle() {
-            true => Arrival::BeforeEvents,
-            false => Arrival::Unknown,
+        let position = match connected.connection.is_idle() {
+            true => Position::BetweenRequests,
+            false => Position::WithinRequest,
         };
-        connected.client.event_sync.received(arrival);
+        connected.client.event_sync.received(self.turn, position);
         let space = connected.connection.space();
         let input = match connected.transport.receive(space) {
             Ok(Received::End) => Input::EndOfStream,
@@ -242,8 +239,31 @@ impl Driver {
         self.handle(&mut connected.connection, input, now);
     }
 
+    /// Ends what has taken too long: a request that waits for the disk, an answer that does, or what else the
+    /// connection waits for.
+    pub(super) fn look_at_deadlines(
+        &mut self,
+        connected: &mut Connected,
+        id: RequestId,
+        answers: &mut impl Answers,
+        now: &Now,
+    ) {
+        let timeouts = self.policy.timeouts;
+        connected.connection.lend(&mut self.pool);
+        if let Some(asked) = answers.expire(connected, id, timeouts.disk, now) {
+            self.answer(connected, &asked, now);
+        }
+        let is_over = |deadline: Option<Instant>| deadline.is_some_and(|it| it <= now.monotonic);
+        if is_over(connected.sending.deadline(timeouts.disk)) {
+            self.handle(&mut connected.connection, Input::DiskStalled, now);
+        }
+        if is_over(connected.connection.deadline(&timeouts)) {
+            self.deadline_passed(connected, now);
+        }
+    }
+
     /// The time of a connection is over, unless its peer has acknowledged something meanwhile.
-    pub(super) fn deadline_passed(&mut self, connected: &mut Connected, now: &Now) {
+    fn deadline_passed(&mut self, connected: &mut Connected, now: &Now) {
         let input = match connected.connection.awaits_acknowledgement() {
             None => Input::DeadlinePassed,
             Some(handed_over) => match connected.transport.unacknowledged() {

@@ -6,14 +6,15 @@
 
 use std::mem;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::contents::Look;
 use super::{Asked, CacheReport, CompletedJob, Counted, LookupResult, Requester, Store};
 use crate::clock::Now;
 use crate::conn::outbox::Source;
-use crate::conn::{CacheResult, Explanation};
+use crate::conn::{CacheResult, Explanation, RequestId};
 use crate::http::facts::Facts;
+use crate::http::status::Status;
 use crate::job::JobId;
 use crate::site::response::{Fixed, Selected};
 use crate::store::event_sync::EventSync;
@@ -36,9 +37,9 @@ impl RequestState {
         self.waits_for
     }
 
-    /// It waits no longer: its time is over. Gives the job that it waited for.
-    pub(crate) fn stop_waiting(&mut self) -> Option<JobId> {
-        self.waits_for.take()
+    /// When it has waited for the disk for so long.
+    pub(crate) fn deadline(&self, timeout: Duration) -> Option<Instant> {
+        self.waits_since?.checked_add(timeout)
     }
 
     /// Where its answer comes from.
@@ -104,8 +105,8 @@ impl RequestState {
 /// An answer that is being sent.
 #[derive(Debug, Default)]
 pub(crate) struct SendState {
-    /// The job that makes resident what goes out next.
-    waits_for: Option<JobId>,
+    /// The job that makes resident what goes out next, and when that began.
+    waits_for: Option<(JobId, Instant)>,
     /// When what goes out next was last seen to be resident, once it had to wait.
     held_since: Option<Instant>,
 }
@@ -113,12 +114,17 @@ pub(crate) struct SendState {
 impl SendState {
     /// The job that makes resident what goes out next.
     pub(crate) fn job(&self) -> Option<JobId> {
-        self.waits_for
+        self.waits_for.map(|(job, _)| job)
+    }
+
+    /// When it has waited for the disk for so long.
+    pub(crate) fn deadline(&self, timeout: Duration) -> Option<Instant> {
+        self.waits_for?.1.checked_add(timeout)
     }
 
     /// A job is done. Gives whether it was the one that is waited for.
     pub(crate) fn completed(&mut self, job: JobId) -> bool {
-        let is_awaited = self.waits_for == Some(job);
+        let is_awaited = self.job() == Some(job);
         if is_awaited {
             self.waits_for = None;
         }
@@ -131,8 +137,8 @@ impl SendState {
     }
 
     /// What goes out next waits for a job.
-    pub(super) fn waits_for(&mut self, job: JobId) {
-        self.waits_for = Some(job);
+    pub(super) fn waits_for(&mut self, job: JobId, now: &Now) {
+        self.waits_for = Some((job, now.monotonic));
     }
 
     /// Whether what goes out next has waited so long that its pages may have gone. They are looked at now,
@@ -197,14 +203,31 @@ impl Store {
         state.settle(&asked, now);
         Some(asked)
     }
+
+    /// Answers a request with 504 that has waited for the disk for longer than `timeout`; nothing if it has not.
+    pub(crate) fn expire(
+        &mut self,
+        id: RequestId,
+        state: &mut RequestState,
+        timeout: Duration,
+        now: &Now,
+    ) -> Option<Asked> {
+        let deadline = state.deadline(timeout)?;
+        if deadline > now.monotonic {
+            return None;
+        }
+        if let Some(job) = state.job() {
+            self.leave(job, id);
+        }
+        let asked = Asked::Fixed(Fixed::Error(Status::GatewayTimeout));
+        state.settle(&asked, now);
+        Some(asked)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::http::status::Status;
     use crate::sys::file::FileTime;
 
     fn now() -> Now {
@@ -224,6 +247,8 @@ mod tests {
         });
         state.settle(&Asked::Waiting(JobId(1)), &now);
         assert_eq!(state.job(), Some(JobId(1)));
+        let timeout = Duration::from_secs(2);
+        let deadline = now.monotonic + timeout;
         now.monotonic += Duration::from_millis(20);
         state.note(CacheReport {
             mapping: true,
@@ -237,10 +262,16 @@ mod tests {
             descriptor: Look::Again,
         };
         assert_eq!(state.counted(), all);
+        let since_the_first = state.deadline(timeout);
+        assert_eq!(
+            since_the_first,
+            Some(deadline),
+            "it has one time for all jobs"
+        );
         now.monotonic += Duration::from_millis(10);
         state.note(CacheReport::default());
         state.settle(&Asked::Fixed(Fixed::Error(Status::NotFound)), &now);
-        assert_eq!(state.job(), None);
+        assert_eq!((state.job(), state.deadline(timeout)), (None, None));
         let expected = Explanation {
             path: Some(CacheResult::Miss),
             map: Some(CacheResult::Miss),
@@ -272,11 +303,23 @@ mod tests {
 
     #[test]
     fn only_the_job_that_is_waited_for_lets_an_answer_go_on() {
-        let mut sending = SendState::default();
-        sending.waits_for(JobId(7));
+        let (mut now, mut sending) = (now(), SendState::default());
+        let timeout = Duration::from_secs(2);
+        assert_eq!(sending.deadline(timeout), None);
+        sending.waits_for(JobId(7), &now);
         assert!(!sending.completed(JobId(6)));
         assert_eq!(sending.job(), Some(JobId(7)));
+        assert_eq!(sending.deadline(timeout), Some(now.monotonic + timeout));
         assert!(sending.completed(JobId(7)));
         assert!(!sending.completed(JobId(7)));
+        assert_eq!(sending.deadline(timeout), None);
+        now.monotonic += Duration::from_secs(1);
+        sending.waits_for(JobId(8), &now);
+        let deadline = now.monotonic + timeout;
+        assert_eq!(
+            sending.deadline(timeout),
+            Some(deadline),
+            "each job has its time"
+        );
     }
 }

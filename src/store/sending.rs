@@ -53,7 +53,7 @@ impl Store {
         if sending.was_held_long(now)
             && let Some(job) = self.populate(pieces, owner)
         {
-            sending.waits_for(job);
+            sending.waits_for(job, now);
             return Ready::Later;
         }
         Ready::Bytes(u64::MAX)
@@ -133,7 +133,7 @@ impl Store {
         {
             let job = self.wait_for(window, segment, owner);
             self.read_ahead(window, segment, owner, now);
-            sending.waits_for(job);
+            sending.waits_for(job, now);
             sending.held(now);
             return Ready::Later;
         }

@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::process::{Resource, Rlimit, Signal};
 
-use super::harness::{Client, Content, Server, Site, engines, skip, wait_until};
+use super::harness::{Client, Content, Server, Site, engines, skip, wait_out, wait_until};
+use super::slow_tree::{SMALL_LENGTH, SlowTree};
 
 fn site() -> Site {
     let site = Site::new();
@@ -457,4 +459,37 @@ fn it_listens_on_unix_sockets_on_ipv6_and_on_several_addresses() {
     server.signal(Signal::TERM);
     assert_eq!(server.wait(), Some(0));
     assert!(!path.exists(), "the socket is removed at the end");
+}
+
+/// The time of the peer is asked about again and again; the time of the request behind it goes on.
+#[test]
+fn a_request_behind_an_answer_that_is_taken_late_keeps_its_place_at_the_disk() {
+    let Some(tree) = SlowTree::mount() else {
+        return;
+    };
+    for (round, engine) in ["uring", "threads"].into_iter().enumerate() {
+        let words = ["--send-timeout", "4s", "--disk-timeout", "20s"];
+        let server = tree.serve(engine, &words);
+        let big = format!("/cold/big7{round}");
+        assert_eq!(server.get(&big).status, 200);
+        let mut client = server.connect();
+        set_socket_recv_buffer_size(client.stream(), 4_096).unwrap();
+        // More than sockets take, and less than keeps the second request from being looked up.
+        let head = format!("GET {big} HTTP/1.1\r\nHost: a\r\nRange: bytes=0-229999\r\n\r\n");
+        let before = tree.held_count();
+        let stuck = format!("GET /cold/stuck7{round} HTTP/1.1\r\nHost: a\r\n\r\n");
+        client.send(format!("{head}{stuck}").as_bytes());
+        wait_until("it is at the disk", || tree.held_count() > before);
+        // The peer is asked about once a second.
+        wait_out(Duration::from_millis(2_500));
+        let first = client.response(Content::Expected).unwrap();
+        assert_eq!((first.status, first.body.len()), (206, 230_000), "{engine}");
+        tree.release();
+        let second = client.response(Content::Expected).unwrap();
+        assert_eq!(
+            (second.status, second.body.len()),
+            (200, SMALL_LENGTH),
+            "{engine}"
+        );
+    }
 }

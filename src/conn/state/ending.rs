@@ -2,12 +2,9 @@
 
 use super::{Connection, Ending, Last, Lingering, PeerStream, State};
 use crate::clock::Now;
-use crate::conn::explanation::Explanation;
 use crate::conn::interface::{BlockedOn, CloseReason, Context, Stage, Unread};
-use crate::conn::response::Response;
 use crate::http::request::{Head, Persistence};
-use crate::http::status::{Refusal, Status};
-use crate::site::response::Fixed;
+use crate::http::status::Refusal;
 
 /// Bytes that are read and dropped after the last answer, before the connection is closed anyway. A client that
 /// sends all of a file before it reads gets its answer; the times bound the rest.
@@ -89,18 +86,7 @@ impl Connection {
     pub(super) fn deadline_passed(&mut self, state: State, context: &mut Context<'_>) -> State {
         match state {
             State::Lingering(_) => State::Closed(CloseReason::Lingered),
-            _ if !self.outbox.is_empty() => State::Closed(match self.hold_up {
-                BlockedOn::Peer => CloseReason::SendStalled,
-                BlockedOn::Disk => CloseReason::DiskStalled,
-            }),
-            State::Resolving { head, .. } => {
-                let too_late = Fixed::Error(Status::GatewayTimeout);
-                let waited = Explanation {
-                    disk: Some(context.policy.timeouts.disk),
-                    ..Explanation::default()
-                };
-                self.resolved(head, &Response::fixed(&too_late), waited, context)
-            }
+            _ if !self.answers.is_empty() => State::Closed(CloseReason::SendStalled),
             State::ReadingHead if self.nothing_begun() => State::Closed(CloseReason::Idle),
             State::ReadingHead => self.refuse(Refusal::TimedOut, None, context),
             State::Discarding { head, .. } => self.refuse(Refusal::TimedOut, Some(&head), context),
@@ -116,7 +102,7 @@ impl Connection {
         context: &mut Context<'_>,
     ) -> State {
         let (now, policy) = (context.now.monotonic, context.policy);
-        if self.outbox.is_empty() || self.hold_up != BlockedOn::Peer {
+        if self.answers.is_empty() || self.hold_up != BlockedOn::Peer {
             return state;
         }
         if self.uptake.note(count, now) {
@@ -136,8 +122,8 @@ impl Connection {
     /// Whether its deadline is a time to ask what the peer has acknowledged, to be told as
     /// [`Input::Acknowledged`](crate::conn::Input::Acknowledged). Gives the bytes handed over so far.
     pub fn awaits_acknowledgement(&self) -> Option<u64> {
-        let is_peer = !self.outbox.is_empty() && self.hold_up == BlockedOn::Peer;
-        is_peer.then(|| self.outbox.total_out())
+        let is_peer = !self.answers.is_empty() && self.hold_up == BlockedOn::Peer;
+        is_peer.then(|| self.answers.outbox().total_out())
     }
 
     /// Each of those who are waited for has his own time.

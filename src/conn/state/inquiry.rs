@@ -15,18 +15,18 @@ impl Connection {
     /// Lends buffers for the time that something happens on the connection.
     pub fn lend(&mut self, pool: &mut Pool) {
         self.inbox.lend(pool);
-        self.outbox.lend(pool);
+        self.answers.lend(pool);
     }
 
     /// Gives the buffers back; what they hold is kept in shorter ones.
     pub fn reclaim(&mut self, pool: &mut Pool) {
         self.inbox.reclaim(pool);
-        self.outbox.reclaim(pool);
+        self.answers.reclaim(pool);
     }
 
     /// Bytes of the buffers that it holds.
     pub fn buffer_bytes(&self) -> u64 {
-        self.inbox.memory_bytes() + self.outbox.memory_bytes()
+        self.inbox.memory_bytes() + self.answers.buffer_bytes()
     }
 
     /// All of these.
@@ -41,7 +41,7 @@ impl Connection {
 
     /// Bytes of log lines of answers that are not completely sent.
     pub fn log_bytes(&self) -> u64 {
-        self.pending_log.memory_bytes()
+        self.answers.log_bytes()
     }
 
     /// Where received bytes go, after [`lend`](Connection::lend). Never empty while
@@ -52,7 +52,7 @@ impl Connection {
 
     /// What is to be sent.
     pub fn outbox(&self) -> &Outbox {
-        &self.outbox
+        self.answers.outbox()
     }
 
     /// Whether no request is under way and nothing is being sent.
@@ -69,7 +69,7 @@ impl Connection {
     pub fn activity(&self) -> Activity {
         match self.state {
             _ if self.is_idle() => Activity::Idle,
-            _ if !self.outbox.is_empty() => Activity::Sending,
+            _ if !self.answers.is_empty() => Activity::Sending,
             State::Resolving { .. } => Activity::Waiting,
             State::ReadingHead | State::Discarding { .. } => Activity::Receiving,
             State::Flushing(_) | State::Lingering(_) | State::Closed(_) => Activity::Lingering,
@@ -89,7 +89,7 @@ impl Connection {
         match self.state {
             State::Lingering(_) | State::Closed(_) => false,
             State::ReadingHead => !self.is_at_rest(),
-            State::Flushing(_) => !self.outbox.is_empty(),
+            State::Flushing(_) => !self.answers.is_empty(),
             State::Discarding { .. } | State::Resolving { .. } => true,
         }
     }

@@ -165,6 +165,10 @@ impl Answers for Table {
         Some(Asked::Fixed(Fixed::Error(Status::Forbidden)))
     }
 
+    fn expire(&mut self, _: &mut Connected, _: RequestId, _: Duration, _: &Now) -> Option<Asked> {
+        None
+    }
+
     fn prepare_mapped(
         &mut self,
         _: impl Iterator<Item = Addresses>,

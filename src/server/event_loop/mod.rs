@@ -347,7 +347,7 @@ impl EventLoop {
             return;
         };
         if noted.readable {
-            connected.noted_in = Some(self.driver.turn);
+            connected.client.event_sync.reported(self.driver.turn);
         }
         connected.transport.note(noted);
         if !connected.queued {
@@ -421,7 +421,7 @@ impl EventLoop {
                 return;
             }
         }
-        if let Some(deadline) = connected.connection.deadline(&self.driver.policy.timeouts) {
+        if let Some(deadline) = connected.deadline(&self.driver.policy.timeouts) {
             connected.armed = Some(self.deadlines.arm(id, connected.armed, deadline));
         }
         if is_unlisted {

@@ -127,14 +127,20 @@ impl EventLoop {
                 continue;
             };
             connected.armed = None;
-            let deadline = connected.connection.deadline(&self.driver.policy.timeouts);
-            if deadline.is_some_and(|deadline| deadline <= self.now.monotonic) {
-                if let Some(job) = connected.request.stop_waiting() {
-                    self.store.leave(job, RequestId::http1(id));
-                }
-                connected.connection.lend(&mut self.driver.pool);
-                self.driver.deadline_passed(connected, &self.now);
-            }
+            let EventLoop {
+                driver,
+                store,
+                access,
+                sites,
+                now,
+                ..
+            } = self;
+            let answers = &mut ServerAnswers {
+                sites,
+                store,
+                access,
+            };
+            driver.look_at_deadlines(connected, RequestId::http1(id), answers, now);
             self.drive(id);
         }
         if count > 0 {

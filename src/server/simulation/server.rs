@@ -103,7 +103,7 @@ impl Server {
             return;
         };
         if noted.readable {
-            connected.noted_in = Some(self.driver.turn + 1);
+            connected.client.event_sync.reported(self.driver.turn + 1);
         }
         connected.transport.note(noted);
         self.ready.push(id);
@@ -162,7 +162,7 @@ impl Server {
             Driven::Status => panic!("there is no status page"),
             Driven::Close(reason) => return self.close(id, reason),
         }
-        if let Some(deadline) = connected.connection.deadline(&self.driver.policy.timeouts) {
+        if let Some(deadline) = connected.deadline(&self.driver.policy.timeouts) {
             connected.armed = Some(self.deadlines.arm(id, connected.armed, deadline));
         }
     }
@@ -238,14 +238,14 @@ impl Server {
                 continue;
             };
             connected.armed = None;
-            let deadline = connected.connection.deadline(&self.driver.policy.timeouts);
-            if deadline.is_some_and(|deadline| deadline <= now.monotonic) {
-                if let Some(job) = connected.request.stop_waiting() {
-                    self.store.leave(job, RequestId::http1(id));
-                }
-                connected.connection.lend(&mut self.driver.pool);
-                self.driver.deadline_passed(connected, now);
-            }
+            let answers = &mut ServerAnswers {
+                sites: &self.sites,
+                store: &mut self.store,
+                access: &mut self.access,
+            };
+            let id_of_request = RequestId::http1(id);
+            self.driver
+                .look_at_deadlines(connected, id_of_request, answers, now);
             self.drive(id, now);
         }
     }
