@@ -32,7 +32,7 @@ const SHED_LOOK_COUNT_MAX: usize = 4_096;
 
 /// Holders of file content by version.
 ///
-/// `H` is a counted reference: what is pushed out lives on with those who are sending it.
+/// `H` is a counted reference: an evicted holder lives until the last response that sends from it is done.
 #[derive(Debug)]
 pub struct ContentCache<H> {
     entries: Ranked<FileVersion, H>,
@@ -130,7 +130,7 @@ impl<H> ContentCache<H> {
         length <= self.now.bytes_max && self.now.count_max > 0
     }
 
-    /// Whether there is room for all, so that what was put in last is not what goes next. The last tenth of
+    /// Whether nothing has to be evicted soon, so that a new entry stays. The last tenth of
     /// the room is where newcomers have to prove themselves.
     pub(crate) fn has_room_for_all(&self) -> bool {
         let Budget {
@@ -141,8 +141,8 @@ impl<H> ContentCache<H> {
             && self.entry_count() <= count_max - count_max / 10
     }
 
-    /// Takes a holder in and pushes out what no longer fits, which may be this one. Gives what was
-    /// pushed out, so that the caller can undo what it keeps beside it.
+    /// Inserts a holder and evicts until all fits; the new one may be evicted too. Returns the evicted
+    /// holders, so that the caller can end the watches of their files.
     pub fn insert(&mut self, version: FileVersion, holder: H) -> Vec<(FileVersion, H)> {
         let mut out = Vec::new();
         if !self.has_room_for(version.length) {
@@ -249,7 +249,7 @@ impl<H> ContentCache<H> {
         }
     }
 
-    /// Drops a version for want of `cause`.
+    /// Evicts a version because of `cause`.
     pub(crate) fn push_out(&mut self, version: &FileVersion, cause: EvictionCause) {
         if let Some(slot) = self.entries.remove(
             version,

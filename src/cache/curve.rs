@@ -43,7 +43,7 @@ const HALVE_EVERY: u64 = 1 << 20;
 pub(super) const NEVER: u64 = u64::MAX;
 /// A key is in every miniature for certain for this part of the entries that a full cache holds, in look-ups.
 const CERTAIN_SHARE: u64 = 64;
-/// The same for those that stand apart, who have an eighth of the room.
+/// The same for negative entries, whose quota is an eighth of the room.
 const CERTAIN_SHARE_APART: u64 = 8 * CERTAIN_SHARE;
 
 /// What the capacity counts.
@@ -88,9 +88,9 @@ pub enum TakenIn {
 /// Where an entry stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CurvePart {
-    /// Among those that the room is for.
+    /// Among the files, which may take all of the room.
     Main,
-    /// Among those that have a share of their own: paths that lead to no file.
+    /// Among negative entries, which have a quota.
     Apart,
 }
 
@@ -101,7 +101,7 @@ pub(super) struct Key {
     pub(super) hash: u64,
     /// Where its entry stands.
     pub(super) place: CurvePart,
-    /// What its entry counts for.
+    /// The weight of its entry.
     pub(super) weight: u64,
     /// The bytes that it is about.
     pub(super) bytes: u64,
@@ -201,13 +201,13 @@ impl Sampler {
         })
     }
 
-    /// Counts a look-up that was answered.
+    /// Counts a hit.
     pub(super) fn count_hit(&mut self, bytes: u64) {
         self.all.add(1, bytes);
         self.look_ups += 1;
     }
 
-    /// Counts a look-up that was not. What it was about may be known later only: see
+    /// Counts a miss. Its bytes may be known later only: see
     /// [`show_missed`](Sampler::show_missed).
     pub(super) fn count_miss(&mut self) {
         self.all.add(1, 0);

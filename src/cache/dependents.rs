@@ -9,7 +9,7 @@
 //! Links of one name stand in a list, and so do those of one dependent, so adding and removing cost O(names of
 //! the one that is added or removed), however many depend on one name. What has a way to its directory in common
 //! shares it as a group: a dependent costs one link for each name in its last directory, however deep that is.
-//! What is removed says so by dropping its [`Ticket`], whoever holds it.
+//! A dependent is removed by dropping its [`Ticket`].
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -78,7 +78,7 @@ impl<T> Dependents<T> {
         Ticket::of(first, &self.released)
     }
 
-    /// Puts another in the place of what depends.
+    /// Replaces a dependent.
     pub(crate) fn replace(&mut self, link: u32, by: impl FnOnce(T) -> T) {
         if let Some(link) = self.links.peek_mut(link) {
             let whose = std::mem::replace(&mut link.of, Of::Group(NONE));
@@ -161,8 +161,8 @@ impl<T> Dependents<T> {
         self.links.needs(directory)
     }
 
-    /// Takes out what was given up since the last time. `gone` is given what it was, and the
-    /// directories that nothing needs any more.
+    /// Removes the dependents whose tickets were dropped since the last call. `gone` gets each, and `unneeded` the
+    /// directories on which nothing depends any more.
     pub(crate) fn collect(&mut self, mut gone: impl FnMut(T), unneeded: &mut Vec<DirectoryId>) {
         loop {
             let Some(first) = self.released.borrow_mut().pop() else {

@@ -1,7 +1,7 @@
 //! What a path leads to.
 //!
-//! [`Resolution`] is what was found, [`Seen`] what it must be compared with to hold still, [`Trust`] how long it
-//! holds without a look at the disk.
+//! [`Resolution`] is the result of the lookup, [`Seen`] what a revalidation compares with the disk, [`Trust`] how long
+//! the entry is valid without one.
 
 use std::cell::Cell;
 use std::fmt;
@@ -22,7 +22,7 @@ pub(super) use freshness::Times;
 pub use freshness::{Trust, Validity};
 pub use seen::Seen;
 
-/// What was found for a path. Most entries are files, and a box would cost each hit a line of the cache.
+/// Result of a lookup. Most entries are files, and a box would cost each hit a processor cache line.
 #[derive(Clone, Debug)]
 pub enum Resolution {
     /// A file, with what must still hold for it to be the right one.
@@ -56,15 +56,15 @@ impl Resolution {
 /// One entry of the path cache.
 #[derive(Debug)]
 pub struct Entry {
-    /// What was found.
+    /// Result of the lookup.
     pub resolution: Resolution,
     freshness: Freshness,
     counts: Counts,
-    /// Its place among those that are told of changes.
+    /// Its registration for change events.
     ticket: Held,
     /// Whether it is in the list of those with most bytes. With the counts it would take eight bytes more.
     is_listed: Cell<bool>,
-    /// What it takes, with all that belongs to it but heads.
+    /// Its memory, without rendered heads.
     _weight: Weight,
 }
 
@@ -79,7 +79,7 @@ impl fmt::Debug for Held {
 }
 
 impl Entry {
-    /// Its place among those that are told of changes, which it has no longer.
+    /// Takes its registration for change events.
     pub(super) fn take_ticket(&self) -> Option<Ticket> {
         self.ticket.0.take()
     }
@@ -122,7 +122,7 @@ impl Entry {
         }
     }
 
-    /// Whether it says the same of a file as what was found now.
+    /// Whether a new lookup found the same file.
     pub(super) fn is_same(&self, found: &Resolution) -> bool {
         match (&self.resolution, found) {
             (Resolution::File { variants: own, .. }, Resolution::File { variants, .. }) => {

@@ -80,7 +80,7 @@ impl Ghosts {
         Some(Ghost { fate, count })
     }
 
-    /// Remembers a key, in place of what was known of it.
+    /// Remembers a key, in place of its earlier record.
     pub(super) fn note(&mut self, hash: u64, ghost: Ghost, epoch: u8) {
         let (set, tag) = self.set(hash);
         let worth = |slot: &Slot| match slot.tag {

@@ -1,6 +1,6 @@
 //! Keys of caches: a site, and a path as it was asked for there.
 //!
-//! Two sites never share an entry, whatever their paths. A key that is kept is one block of memory, the number
+//! Two sites never share an entry, even with equal paths. A key that is kept is one block of memory, the number
 //! of the site before the bytes of the path; one that is looked for borrows its path, so nothing is copied.
 
 use std::hash::{Hash, Hasher};

@@ -38,7 +38,7 @@ pub(crate) const MAP_AFTER_REQUEST_COUNT: u32 = 2;
 #[allow(unreachable_pub)]
 mod workload;
 
-/// Bytes that a cache has allocated for itself, whatever its entries hold.
+/// Memory that a cache has allocated for itself, without that of its entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct TableBytes {
     /// Its table of entries.
@@ -50,7 +50,7 @@ pub(crate) struct TableBytes {
 }
 
 impl TableBytes {
-    /// Of a cache whose entries are ranked, with what it keeps for its curve.
+    /// Of a cache with its curve.
     fn of<K, V>(entries: &ranked::Ranked<K, V>, meter: &meter::Meter) -> TableBytes
     where
         K: Eq + std::hash::Hash,

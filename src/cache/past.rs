@@ -1,6 +1,6 @@
 //! What paths have led to that lead to no file now, or below another root: as far as their dates go.
 //!
-//! Whoever was given a file may ask for it by its date later on. Where another one with that date is there
+//! A client that has a file may send its date later on. Where another one with that date is there
 //! by then, the answer depends on what is remembered here.
 
 use std::hash::BuildHasher;

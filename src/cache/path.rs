@@ -52,7 +52,7 @@ pub enum Known {
 /// How an entry left the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathRemoval {
-    /// There was no room for it; what it says may still be so.
+    /// It was evicted; it may still be valid.
     Forgotten,
     /// Its path leads elsewhere.
     Replaced,
@@ -183,7 +183,7 @@ impl PathCache {
         self.files.iter().map(|(key, entry)| (key.as_key(), entry))
     }
 
-    /// Forgets a path, and gives what it has led to if no other spelling of it is remembered.
+    /// Removes a path. Returns its entry if no other spelling of the path is cached.
     pub(crate) fn remove(&mut self, key: PathKey<'_>) -> Option<Rc<Entry>> {
         let hash = self.hash(key);
         let file = self.files.remove(&key, hash, MissReason::Changed);

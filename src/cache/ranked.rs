@@ -40,15 +40,15 @@ pub(super) struct Room {
 /// One entry.
 #[derive(Debug)]
 pub(super) struct Slot<V> {
-    /// What is held.
+    /// The cached value.
     pub(super) value: V,
-    /// What it counts for.
+    /// Its share of the capacity.
     pub(super) weight: u64,
     /// By which it is found, and remembered when it has gone.
     pub(super) hash: u64,
     /// The look-up from which on it is to be shown to the sampler.
     pub(super) due: u64,
-    /// When it was put in, in seconds of the cache.
+    /// Time of its insertion, in seconds of the cache.
     pub(super) since_s: u32,
     count: u8,
     epoch: u8,
@@ -71,7 +71,7 @@ impl<V> Member for Slot<V> {
 const MAIN: u8 = 0;
 const WINDOW: u8 = 1;
 
-/// Why an entry had to go.
+/// Why an entry left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EvictionOutcome {
     /// To make room.
@@ -166,8 +166,8 @@ impl<K: Eq, V> Ranked<K, V> {
         note_miss(&mut self.ghosts, hash, self.epoch)
     }
 
-    /// Takes an entry in; its key must not be held. Whoever has to go for it, itself perhaps, is
-    /// given to `gone`.
+    /// Inserts an entry; its key must not be cached. Evicted entries, perhaps the new one, are
+    /// passed to `gone`.
     pub(super) fn insert(
         &mut self,
         key: K,
@@ -319,7 +319,7 @@ impl<K: Eq, V> Ranked<K, V> {
         self.parts.insert(key, slot);
     }
 
-    /// Whether an entry was asked for more often than each of those that would have to go for it.
+    /// Whether an entry was requested more often than each entry that would be evicted for it.
     fn wins(&self, slot: &Slot<V>, room: Room) -> bool {
         let count = aged(slot.count, slot.epoch, self.epoch);
         let mut weight = self.weight - self.window_weight;
@@ -440,7 +440,7 @@ impl<K: Eq, V> Ranked<K, V> {
         self.room = room;
     }
 
-    /// What is held of a key; marks nothing.
+    /// The value of a key; does not count as a use.
     pub(super) fn get<Q>(&self, key: &Q, hash: u64) -> Option<&V>
     where
         Q: Equivalent<K> + ?Sized,

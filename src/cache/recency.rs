@@ -1,7 +1,7 @@
 //! Entries found by their key, in lists in order of use.
 //!
 //! One hash table for all lists, whose places are numbers of entries: 32 bits instead of two pointers. The hash
-//! is kept with the entry, so a table that grows reads no keys, and whoever looks up makes it once for all
+//! is kept with the entry, so a table that grows reads no keys, and a lookup computes it once for all
 //! lists. A look-up allocates nothing.
 
 use hashbrown::{Equivalent, HashTable};

@@ -22,41 +22,41 @@ pub struct CacheStats {
     pub(crate) miss_bytes: u64,
     /// Look-ups that found an entry too old to trust, which was then checked.
     pub(crate) expired: u64,
-    /// Entries put in.
+    /// Insertions.
     pub(crate) insertions: u64,
-    /// Entries that had to leave before the main part, because it held what is asked for more often.
+    /// Entries that the main part did not admit, because its own are requested more often.
     pub rejected: u64,
-    /// Entries pushed out for want of room.
+    /// Evictions.
     pub evictions: u64,
-    /// What there was no room of.
+    /// Evictions by the limit that caused them.
     pub(crate) evictions_by: EvictionsBy,
     /// How long those had been held: bucket `i` counts ages below `2^i` seconds that are not below
     /// an earlier bound.
     pub(crate) age_at_eviction_s: [u64; AGE_BUCKETS],
     /// Entries dropped because the file had changed.
     pub(crate) changed: u64,
-    /// Entries let go because nobody will ask for them: a descriptor whose file was mapped or whose path is no longer
-    /// remembered, a holder that another one of the same version has replaced.
-    /// What was put in is held, or was evicted, rejected, changed or released.
+    /// Entries released because no request will need them: a descriptor whose file was mapped or whose path is no
+    /// longer cached, or a holder replaced by another of the same version.
+    /// Each inserted entry is cached, or was evicted, rejected, changed or released.
     pub(crate) released: u64,
 }
 
 /// Why look-ups were not answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct MissesBy {
-    /// Never held, as far as is remembered.
+    /// Never cached, as far as is known.
     pub(crate) cold: u64,
-    /// Held, but to be checked first.
+    /// Cached, but expired: revalidated first.
     pub(crate) expired: u64,
-    /// Held before the file changed.
+    /// Cached until the file changed.
     pub(crate) changed: u64,
-    /// Held before it was pushed out or refused: a larger cache would have had it.
+    /// Evicted or rejected earlier: a larger cache would have had it.
     pub(crate) evicted: u64,
     /// A descriptor that its path's look-up has opened: the path was not known, or led to another version.
     pub(crate) path: u64,
 }
 
-/// What there was no room of.
+/// Evictions by the limit that caused them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct EvictionsBy {
     /// Bytes.
@@ -73,7 +73,7 @@ pub(crate) struct EvictionsBy {
     pub(crate) budget: u64,
 }
 
-/// For want of what an entry was pushed out.
+/// Which limit evicted an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EvictionCause {
     /// Bytes.
@@ -90,12 +90,12 @@ pub(crate) enum EvictionCause {
     Budget,
 }
 
-/// Why a key that is not held is not.
+/// Why a key is not cached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MissReason {
-    /// It never was, as far as is remembered.
+    /// It never was, as far as is known.
     Unknown,
-    /// It was pushed out, or not let in.
+    /// It was evicted or rejected.
     Evicted,
     /// Its file changed.
     Changed,
@@ -118,7 +118,7 @@ impl CacheStats {
         self.miss_bytes = self.miss_bytes.saturating_add(bytes);
     }
 
-    /// Counts an entry that was pushed out `age_s` seconds after it had been put in.
+    /// Counts an eviction, `age_s` seconds after the insertion.
     pub(crate) fn note_eviction(&mut self, cause: EvictionCause, age_s: u32) {
         self.evictions += 1;
         let by = &mut self.evictions_by;

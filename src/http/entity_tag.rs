@@ -1,4 +1,4 @@
-//! Entity tags: how they are written, and how they are compared with those that a client holds.
+//! Entity tags: how they are written, and how they are compared with those of a request.
 //!
 //! RFC 9110 §8.8.3 (grammar, comparison), §13.1.1 and §13.1.2 (lists of tags). Does not know what a
 //! tag is made of, which is for `site::validators` to say, nor what a match means for the answer: that

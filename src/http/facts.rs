@@ -1,4 +1,4 @@
-//! The facts of a request that its answer depends on, whatever protocol carried it.
+//! The facts of a request that its answer depends on, independent of the protocol.
 //!
 //! A request is kept as text: a line of method, target and version, then one line for each field. An HTTP/1.1 head is
 //! such a text where it was received, and is not copied. A protocol that decodes its fields one by one (HPACK) has to

@@ -5,7 +5,7 @@ use super::status::Status;
 /// The value of the Server field.
 pub(crate) const SERVER: &str = concat!("spede/", env!("CARGO_PKG_VERSION"));
 
-/// What every head with one status begins with, before the fields of what it describes.
+/// The start of every head with one status, before the fields of its representation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HeadStart {
     /// All of it, with a date to be overwritten.
@@ -36,7 +36,7 @@ impl HeadStart {
     pub(crate) const NOT_MODIFIED: HeadStart = start!("HTTP/1.1 304 Not Modified");
 }
 
-/// The fields at the end of a head that are not those of what it describes.
+/// The fields at the end of a head that do not belong to its representation.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LastFields<'a> {
     /// The Connection option, where the versions of RFC 9112 §9.3 need one.
@@ -95,7 +95,7 @@ impl<'a> HeadWriter<'a> {
         HeadWriter { buffer }
     }
 
-    /// Takes back what was added after so many bytes in the buffer.
+    /// Truncates the buffer to this length.
     pub(crate) fn truncate(&mut self, length: usize) {
         self.buffer.truncate(length);
     }

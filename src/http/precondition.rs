@@ -1,4 +1,4 @@
-//! Preconditions: whether a request goes on, by the validators of what it would get.
+//! Preconditions: whether a request is carried out, by the validators of the selected representation.
 //!
 //! RFC 9110 §13. Knows neither ranges nor methods beyond what the conditions ask of them.
 

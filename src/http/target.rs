@@ -213,7 +213,7 @@ fn has_port(host: &[u8]) -> bool {
 /// a zone, or IPvFuture. A port has only digits, perhaps none, and is at most 65535. User
 /// information, paths, whitespace and bytes from 0x80 up are not valid.
 ///
-/// The name may still be `..` or hold `%2F`: whoever makes a directory of it must look again. Costs
+/// The name may still be `..` or hold `%2F`: a caller that uses it as a directory must check again. Costs
 /// `O(field.len())`, does not allocate.
 ///
 /// # Source

@@ -19,7 +19,7 @@ pub(crate) enum LimitSource {
 }
 
 impl LimitSource {
-    /// What it is called in messages.
+    /// Its name in messages.
     pub(crate) fn name(self) -> &'static str {
         match self {
             LimitSource::Machine => "machine",

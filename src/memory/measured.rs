@@ -8,7 +8,7 @@ pub(crate) struct MemoryFiles {
     pub(crate) groups: Option<Groups>,
 }
 
-/// What was measured.
+/// One measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Measured {
     /// The smallest of all limits.

@@ -12,7 +12,7 @@ pub(crate) mod slack;
 /// What memory is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// What was left when the server had started: settings, tables of fixed size, the engine.
+    /// Memory at the end of the start: settings, tables of fixed size, the engine.
     Program,
     /// Copies of short files.
     Copies,
@@ -55,7 +55,7 @@ impl Part {
         Part::Statistics,
     ];
 
-    /// What it is called at /status and /metrics.
+    /// Its name at /status and in /metrics.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Part::Program => "program",

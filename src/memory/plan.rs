@@ -50,7 +50,7 @@ const BUFFER_SHARE: u64 = 4;
 /// Bytes that a remembered path takes at least.
 const PATH_BYTES_MIN: u64 = 150;
 
-/// The budget in bytes: what was asked for, else a share of the limit.
+/// The budget in bytes: that of `--memory`, else a share of the limit.
 pub(crate) fn budget(asked: Option<u64>, limit: Limit) -> u64 {
     asked.unwrap_or(limit.bytes / BUDGET_SHARE)
 }
@@ -93,7 +93,7 @@ impl Kept {
     }
 }
 
-/// What was measured.
+/// One measurement.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Measurement {
     /// The smallest limit.
@@ -197,7 +197,7 @@ impl Plan {
         self.lower_to((used / 2).max(self.budget / FLOOR_SHARE_REFUSED));
     }
 
-    /// What was given back for want of memory cannot be had again: this is no time to use more.
+    /// Memory that was returned because of a shortage is not available again: the target must not rise now.
     pub(crate) fn has_no_reserve(&mut self) {
         self.calm_count = 0;
     }

@@ -38,7 +38,7 @@ pub(crate) enum FreeMemory {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Slack {
     bytes: u64,
-    /// What was left when it was last given back: that much is in pieces, and trying again would do nothing.
+    /// Slack after the last return: that much is fragmented, and another return would free nothing.
     left: u64,
     has_tried: bool,
     count: u64,

@@ -1,4 +1,4 @@
-//! What is let go of, until somebody who may wait does it.
+//! Files, mappings and watches to be closed later, by a thread that may wait.
 //!
 //! `close(2)` flushes on network file systems, `munmap(2)` may be the last user of a file, and
 //! `inotify_rm_watch(2)` waits for whoever is adding a watch. So an open file or a mapping that is
@@ -16,7 +16,7 @@ use memmap2::MmapRaw;
 
 use super::mapping::change_address_space;
 
-/// What was dropped.
+/// A dropped resource.
 #[derive(Debug)]
 pub enum Discarded {
     /// A descriptor to close.
@@ -160,7 +160,7 @@ impl DeferredDrops {
         self.queue.push(discarded);
     }
 
-    /// Takes what has been in it for longest out; whoever has it waits for it.
+    /// Removes the oldest; the caller may wait when it drops that.
     pub fn take(&self) -> Option<Discarded> {
         self.queue.pop()
     }

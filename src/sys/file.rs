@@ -172,7 +172,7 @@ impl OpenFile {
     /// Those of `sendfile(2)`: `WouldBlock` when the socket takes no more.
     ///
     /// # Blocking
-    /// Reads from the disk what is not in the page cache, whatever `O_NONBLOCK` says.
+    /// Reads from the disk what is not in the page cache; `O_NONBLOCK` has no effect on files.
     pub fn send_to(&self, socket: BorrowedFd<'_>, offset: u64, count: usize) -> io::Result<usize> {
         let mut offset = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
         nix::sys::sendfile::sendfile64(socket, self.descriptor(), Some(&mut offset), count)

@@ -24,7 +24,7 @@ pub(super) const PAGE_LENGTH: usize = 4_096;
 /// Bytes of this process' memory, mapped or not, by their addresses.
 pub(crate) type Addresses = Range<usize>;
 
-/// Held by whoever changes the address space: maps, unmaps, locks pages, makes a thread.
+/// Held while a thread changes the address space: maps, unmaps, locks pages, starts a thread.
 ///
 /// The kernel has a lock of its own for that (`mmap_lock`), and a thread that only asks for the page
 /// tables sleeps on it for as long as another one changes something, or is preempted while it does. So

@@ -35,7 +35,7 @@ impl MountEvents {
         Ok(MountEvents { file })
     }
 
-    /// For a poll. Being told is asking: the kernel forgets what it has told.
+    /// For a poll. The kernel reports each change once.
     pub(crate) fn descriptor(&self) -> RawFd {
         self.file.as_raw_fd()
     }

@@ -85,7 +85,7 @@ pub(crate) enum OutputKind {
 pub(crate) struct Output {
     /// Open for writing, at the end if it is a file. FIFOs and terminals do not wait: they say EAGAIN.
     pub file: File,
-    /// What it is.
+    /// Its kind.
     pub kind: OutputKind,
 }
 
@@ -200,7 +200,7 @@ fn open_magic(path: &Path) -> Result<Output, OutputError> {
     settle(opened, FileType::from_raw_mode(kind.st_mode))
 }
 
-/// Opens what was looked at; `None` where it is something else by now.
+/// Opens the file that was checked; `None` if it was replaced meanwhile.
 fn open_seen(path: &Path, seen: &Stat) -> Result<Option<Output>, OutputError> {
     let kind = FileType::from_raw_mode(seen.st_mode);
     match kind {
@@ -275,7 +275,7 @@ fn directory_of(path: &Path) -> &Path {
     }
 }
 
-/// Opens a regular file for reading, whatever it is when it is opened: a FIFO is not waited for.
+/// Opens a regular file for reading. If it was replaced by a FIFO meanwhile, the call does not wait.
 ///
 /// # Errors
 /// Those of `open(2)`; [`io::ErrorKind::InvalidInput`] for what is no regular file.
@@ -359,7 +359,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
         }
         _ => {
             let Output { mut file, kind } = open_appending(path)?;
-            // What was given to us is not ours to change.
+            // An inherited descriptor is shared: its flags stay as they are.
             if kind != OutputKind::Given {
                 rustix::fs::fcntl_setfl(&file, OFlags::empty())?;
             }

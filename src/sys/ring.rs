@@ -174,7 +174,7 @@ impl Ring {
         Ring::enabled(ring, depth)
     }
 
-    /// Restricts a ring to what it is for, and enables it.
+    /// Restricts a ring to the operations that are used, and enables it.
     fn enabled(ring: IoUring, depth: u32) -> Result<Ring, RingError> {
         let submitter = ring.submitter();
         let mut probe = Probe::new();
@@ -269,11 +269,11 @@ impl Ring {
         Ok(())
     }
 
-    /// Begins what was pushed since the last time: one system call, or none. Gives how many calls
+    /// Submits the entries pushed since the last call: one system call, or none. Gives how many calls
     /// have begun.
     ///
     /// # Errors
-    /// Those of `io_uring_enter(2)`. EAGAIN, EBUSY and EINTR pass: the next turn tries again.
+    /// Those of `io_uring_enter(2)`. EAGAIN, EBUSY and EINTR pass: the next iteration tries again.
     pub(crate) fn submit(&mut self) -> io::Result<usize> {
         if !self.unsubmitted {
             return Ok(0);

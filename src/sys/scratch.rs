@@ -1,7 +1,7 @@
 //! Memory for bytes that nobody wants.
 //!
-//! A file is made resident by reading it, and what was read is of no use. So all reads of that kind,
-//! on whatever thread or ring, go to one small piece of memory again and again: it stays in the
+//! A file is made resident by reading it, and the bytes are not needed. So all reads of that kind,
+//! on all threads and rings, go to one small piece of memory again and again: it stays in the
 //! processor's cache, and no buffer has to be kept until a read is done.
 
 #![allow(unsafe_code)]

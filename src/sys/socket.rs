@@ -15,7 +15,7 @@ use super::mapping::{Addresses, Mapping};
 /// Most pieces that one call takes; the kernel's own limit (`IOV_MAX`) is 1,024.
 pub const PIECE_COUNT_MAX: usize = 64;
 
-/// What one call sends. Room for all of them costs nothing until they are put in.
+/// The pieces of one call. Unused capacity is not initialised, so it costs nothing.
 pub type Pieces<'a> = ArrayVec<Piece<'a>, PIECE_COUNT_MAX>;
 
 /// One run of bytes for [`send`]: borrowed memory, or part of a mapping.
@@ -90,7 +90,7 @@ pub enum More {
     Follows,
 }
 
-/// Receives what is there, up to the length of `buffer`. 0 is the end of the stream.
+/// Receives available bytes, up to the length of `buffer`. 0 is the end of the stream.
 ///
 /// # Errors
 /// Those of `recv(2)`: `WouldBlock` when there is nothing.

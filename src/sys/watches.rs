@@ -2,7 +2,7 @@
 //!
 //! A walk opens nothing that is served: it says in which directories which names were looked up on
 //! the way, links included, and each directory is watched *before* a name is looked up in it. So
-//! whoever looks at the disk after the walk either sees a change or is told of it.
+//! a lookup after the walk either sees a change or gets an event for it.
 //!
 //! Adding a watch asks the file system for permission and waits for the disk, so that is for helpers
 //! and for the start; removing one is for the bin.
@@ -164,7 +164,7 @@ struct Walker<'a> {
 }
 
 impl Watches {
-    /// Adds watches to an instance; those that are removed go into the bin.
+    /// Adds watches to an instance; removed ones become deferred drops.
     pub(crate) fn new(inotify: &Inotify, deferred_drops: DeferredDrops) -> Watches {
         Watches {
             watches: inotify.watches(),

@@ -17,7 +17,7 @@ const FOR_EVER_MS: u32 = u32::MAX;
 pub enum Validity {
     /// It may be answered from.
     Fresh,
-    /// The same, and its lifetime is half over: whoever uses it has it checked in the background.
+    /// The same, but half of its lifetime is over: the next request starts a revalidation in the background.
     Due,
     /// It must be checked first.
     Expired,
@@ -44,7 +44,7 @@ pub(super) struct Freshness {
     confirmed: Cell<Option<Instant>>,
     /// How long it is trusted after that, in milliseconds; [`FOR_EVER_MS`]: until something tells of a change.
     lifetime_ms: Cell<u32>,
-    /// How long after that whoever uses it has it checked ahead of time, in milliseconds.
+    /// After how many milliseconds a request starts a revalidation in the background.
     check_after_ms: Cell<u32>,
     /// In which the disk was asked.
     generation: Cell<u32>,
@@ -115,7 +115,7 @@ impl Entry {
         }
         let age_ms = milliseconds(age);
         let is_over = match lifetime_ms {
-            // One that is told of changes has rested: what is in use is compared before.
+            // A watched entry that was not used for long: one in use is revalidated earlier.
             FOR_EVER_MS => {
                 check_after_ms > 0 && age_ms >= check_after_ms.saturating_add(check_after_ms / 3)
             }
@@ -164,8 +164,8 @@ impl Entry {
         self.freshness.lifetime_ms.get() == FOR_EVER_MS
     }
 
-    /// Has one that is told of changes compared all the same once in this time: by whoever uses it in the last quarter
-    /// of it, or before it is used again after that. Zero: by whoever uses it next.
+    /// Has a watched entry revalidated once in this time all the same: in the background by a request in the last quarter
+    /// of it, or before its next use after that. Zero: at its next use.
     pub(crate) fn compare_every(&self, every: Duration) {
         self.freshness
             .check_after_ms

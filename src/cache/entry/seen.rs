@@ -20,7 +20,7 @@ pub struct Seen {
 struct Besides {
     /// Candidates that were not there, before the one that was.
     missing_count: usize,
-    /// Precompressed files that are there and are not used, by their place among those that were looked for.
+    /// Precompressed files that exist but are not used, by their index in the lookup plan.
     unused: Box<[(usize, FileVersion)]>,
 }
 

@@ -17,9 +17,9 @@ const NEGATIVE_SHARE: usize = 8;
 const COUNT_MIN: usize = 64;
 
 impl PathCache {
-    /// Remembers what a path leads to, in place of what was known. A path longer than
+    /// Caches the entry of a path, in place of an earlier one. A path longer than
     /// `PATH_LENGTH_MAX` is not remembered, nor one that has to make way for those that are asked
-    /// for more often. Whatever goes for it is given to `gone`.
+    /// for more often. Replaced and evicted entries are passed to `gone`.
     pub fn insert(
         &mut self,
         key: PathKey<'_>,
@@ -197,7 +197,7 @@ fn replace(previous: Rc<Entry>, entry: &Entry, gone: &mut dyn FnMut(Rc<Entry>, P
     gone(previous, PathRemoval::Replaced);
 }
 
-/// A path is remembered no more; what it leads to is neither if no other leads there.
+/// One path of an entry was evicted; the entry itself is evicted with its last path.
 fn forget(entry: Rc<Entry>, gone: &mut dyn FnMut(Rc<Entry>, PathRemoval)) {
     if entry.drop_spelling() {
         gone(entry, PathRemoval::Forgotten);

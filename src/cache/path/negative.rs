@@ -54,7 +54,7 @@ struct Resting {
     /// For how long that holds, in milliseconds; with [`FORBIDDEN`] if it says 403 instead of 404.
     lifetime: u32,
     generation: u32,
-    /// One more than its place among those that are told of changes; [`NO_LINK`]: it has none. Never zero, so
+    /// One more than the number of its registration for change events; [`NO_LINK`]: it has none. Never zero, so
     /// that this and an entry take no more than either.
     link: NonZeroU32,
 }
@@ -155,7 +155,7 @@ impl Negative {
         (entry, validity)
     }
 
-    /// The same for one that is not in the cache any more, with its place among those that are told of changes.
+    /// The same for one that was removed from the cache, with its registration for change events.
     pub(super) fn into_entry(self, common: &Common) -> Rc<Entry> {
         match self.what {
             What::Entry(entry) => entry,
@@ -191,7 +191,7 @@ impl Resting {
         }
     }
 
-    /// Its place among those that are told of changes; who takes it gives it up.
+    /// Its registration for change events, which ends when the ticket is dropped.
     fn ticket(&self, common: &Common) -> Option<Ticket> {
         let released = common.released.as_ref();
         let released = released.filter(|_| self.link != NO_LINK)?;
@@ -265,7 +265,7 @@ impl PathCache {
         }
     }
 
-    /// Notes how one that was taken out has left. Gives what it led to.
+    /// Notes why a removed entry has left the cache. Returns the entry.
     pub(super) fn leave(
         &mut self,
         key: PathKey<'_>,
