@@ -72,7 +72,8 @@ enum OpenProgress {
 /// The lookup of one path: candidates in order, then the precompressed variants of the first regular file.
 #[derive(Debug)]
 pub(crate) struct Resolve {
-    expected: Option<Vec<Expectation>>,
+    /// Empty: nothing is compared.
+    expected: Vec<Expectation>,
     /// The digest of the cached page of the directory.
     expected_page: Option<u64>,
     seen: Vec<Expectation>,
@@ -85,29 +86,12 @@ pub(crate) struct Resolve {
 }
 
 impl Resolve {
-    /// A lookup without expectations.
-    pub(crate) fn new(lookup: LookupPlan, site: LookupSite) -> Resolve {
-        Resolve::with(lookup, None, site)
-    }
-
-    /// A lookup that ends early if all expectations hold.
+    /// A lookup that ends early if there are expectations and all of them hold.
     pub(crate) fn checking(
         lookup: LookupPlan,
         expected: Vec<Expectation>,
         site: LookupSite,
     ) -> Resolve {
-        Resolve::with(lookup, Some(expected), site)
-    }
-
-    /// The same with the digest of a cached page.
-    pub(crate) fn expecting_page(self, digest: Option<u64>) -> Resolve {
-        Resolve {
-            expected_page: digest,
-            ..self
-        }
-    }
-
-    fn with(lookup: LookupPlan, expected: Option<Vec<Expectation>>, site: LookupSite) -> Resolve {
         let mut resolve = Resolve {
             stage: Stage::ComparingRoot,
             expected,
@@ -128,6 +112,14 @@ impl Resolve {
         resolve
     }
 
+    /// Also expects this digest of the page of a directory, if there is one.
+    pub(crate) fn expecting_page(self, digest: Option<u64>) -> Resolve {
+        Resolve {
+            expected_page: digest,
+            ..self
+        }
+    }
+
     fn after_root(&self) -> Stage {
         match self.site.coverage {
             WatchCoverage::Unknown(_) => Stage::Walking,
@@ -136,9 +128,9 @@ impl Resolve {
     }
 
     fn after_walk(&self) -> Stage {
-        match &self.expected {
-            Some(expected) if !expected.is_empty() => Stage::Checking(0),
-            _ => first_stage(&self.dependencies.plan),
+        match self.expected.is_empty() {
+            false => Stage::Checking(0),
+            true => first_stage(&self.dependencies.plan),
         }
     }
 
@@ -206,7 +198,7 @@ impl Resolve {
             Stage::ComparingRoot => Syscall::Describe(root, root.path(), Links::Followed),
             Stage::OpeningRoot => Syscall::FindRoot(root, None),
             Stage::Walking => Syscall::Walk(self),
-            Stage::Checking(at) => match self.expected.as_deref().and_then(|all| all.get(*at)) {
+            Stage::Checking(at) => match self.expected.get(*at) {
                 Some(expectation) => Syscall::Describe(root, &expectation.path, links),
                 None => Syscall::Finished,
             },
@@ -258,10 +250,10 @@ impl Resolve {
             .ok()
             .filter(|description| description.kind == FileKind::Regular)
             .map(|description| description.version);
-        let expected = self.expected.as_deref().unwrap_or_default();
+        let expected = &self.expected;
         self.stage = match expected.get(at) {
             Some(expectation) if expectation.version != version => {
-                self.expected = None;
+                self.expected.clear();
                 self.dependencies.is_linked = false;
                 first_stage(&self.dependencies.plan)
             }

@@ -3,10 +3,9 @@
 use std::rc::Rc;
 
 use super::contents::Look;
+use super::inquiry::{Inquiry, LookupTarget};
 use super::jobs::{NewJob, Promise, Purpose};
 use super::lookups::{Aim, LookUp};
-use super::supply::Requester;
-use super::watch::directories::WatchedPath;
 use super::{Asked, ContentSource, LookupMode, Store};
 use crate::cache::entry::{Entry, Resolution};
 use crate::cache::key::PathKey;
@@ -14,30 +13,24 @@ use crate::cache::path::Known;
 use crate::clock::Now;
 use crate::conn::CacheResult;
 use crate::http::content_coding::{self, Coding};
-use crate::http::facts::{Facts, Field};
+use crate::http::facts::Field;
 use crate::http::status::Status;
 use crate::job::{Job, Opened, Resolve};
-use crate::site::resolve;
+use crate::site::resolve::{self, LookupPlan};
 use crate::site::response::{self, Content, Fixed};
 use crate::site::sites::Site;
 
 impl Store {
     /// What a request leads to, by the caches first.
-    pub(super) fn find(
-        &mut self,
-        request: &Facts<'_>,
-        requester: Requester<'_>,
-        now: &Now,
-    ) -> Asked {
-        let raw_path = request.path();
-        let key = requester.key(raw_path);
-        let looked = requester.looked;
-        if let Some(waiting) = self.wait_for_root(requester, now) {
+    pub(super) fn find(&mut self, inquiry: &Inquiry<'_>) -> Asked {
+        let (raw_path, now) = (inquiry.raw_path(), inquiry.now);
+        let looked = inquiry.requester.looked;
+        if let Some(waiting) = self.wait_for_root(inquiry) {
             return waiting;
         }
         let known = match looked.path {
-            Look::First => self.paths.cache.look_up(key, now),
-            Look::Again => self.paths.cache.look_up_again(key, now),
+            Look::First => self.paths.cache.look_up(inquiry.key(raw_path), now),
+            Look::Again => self.paths.cache.look_up_again(inquiry.key(raw_path), now),
         };
         let (said, entry) = match &known {
             Known::Fresh(entry) | Known::Due(entry) => (CacheResult::Hit, Some(entry)),
@@ -51,13 +44,15 @@ impl Store {
             }
         }
         match known {
-            Known::Fresh(entry) => self.answer_from(&entry, request, &[], requester, now),
+            Known::Fresh(entry) => self.answer_from(&entry, &[], inquiry),
             Known::Due(entry) => {
-                self.check_ahead(raw_path, &entry, requester.site, now);
-                self.answer_from(&entry, request, &[], requester, now)
+                self.check_ahead(inquiry.known(raw_path, &entry), now);
+                self.answer_from(&entry, &[], inquiry)
             }
-            Known::Expired(entry) => self.answer_expired(raw_path, &entry, request, requester, now),
-            Known::Unknown => self.find_unknown(request, requester, now),
+            Known::Expired(entry) => {
+                self.answer_expired(inquiry.known(raw_path, &entry), None, inquiry)
+            }
+            Known::Unknown => self.find_unknown(inquiry),
         }
     }
 
@@ -65,55 +60,49 @@ impl Store {
     pub(super) fn answer_from(
         &mut self,
         entry: &Rc<Entry>,
-        request: &Facts<'_>,
         opened: &[Opened],
-        requester: Requester<'_>,
-        now: &Now,
+        inquiry: &Inquiry<'_>,
     ) -> Asked {
+        let Inquiry { facts, now, .. } = *inquiry;
         let variants = match &entry.resolution {
             Resolution::File { variants, .. } => variants,
             Resolution::Moved(path) => {
-                let location = response::location(path, request.query());
+                let location = response::location(path, facts.query());
                 return Asked::Fixed(Fixed::Moved(location));
             }
             Resolution::Refused(status) => return Asked::Fixed(Fixed::Error(*status)),
-            Resolution::Listed => return self.answer_checked(request, requester, now),
+            // Pages are found by their directory, and are no entries of the cache of paths.
+            Resolution::Listed => return Asked::Fixed(Fixed::Error(Status::InternalServerError)),
         };
         let coding = match variants.coded.is_empty() {
             true => Coding::Identity,
-            false => {
-                content_coding::choose(request.lines(Field::AcceptEncoding), variants.codings())
-            }
+            false => content_coding::choose(facts.lines(Field::AcceptEncoding), variants.codings()),
         };
         let representation = variants.in_coding(coding);
         if self.freshness.rechecks.is_outdated(representation) {
-            return self.fetch_again(entry, request, requester, now);
+            return self.fetch_again(entry, inquiry);
         }
-        let ranges = requester.site.policy.ranges;
-        let selected = response::select(request, representation, ranges, now);
-        let content = Content::of(request.method());
+        let ranges = inquiry.requester.site.policy.ranges;
+        let selected = response::select(facts, representation, ranges, now);
+        let content = Content::of(facts.method());
         let source = match selected.first_byte(content, representation.version.length) {
             None if self.is_rewritten(&representation.version, opened) => {
-                return self.fetch_again(entry, request, requester, now);
+                return self.fetch_again(entry, inquiry);
             }
             None => None,
-            Some(first) => {
-                match self.supply(entry, representation, first, opened, requester, now) {
-                    ContentSource::Source(source) => Some(source),
-                    ContentSource::Later(job) => return Asked::Waiting(job),
-                    ContentSource::Never => {
-                        return Asked::Fixed(Fixed::Error(Status::ServiceUnavailable));
-                    }
-                    ContentSource::Nothing => {
-                        return self.fetch_again(entry, request, requester, now);
-                    }
+            Some(first) => match self.supply(entry, representation, first, opened, inquiry) {
+                ContentSource::Source(source) => Some(source),
+                ContentSource::Later(job) => return Asked::Waiting(job),
+                ContentSource::Never => {
+                    return Asked::Fixed(Fixed::Error(Status::ServiceUnavailable));
                 }
-            }
+                ContentSource::Nothing => return self.fetch_again(entry, inquiry),
+            },
         };
         let bytes = selected.length(content, representation.version.length);
         self.paths
             .top
-            .answered(requester.key(request.path()), entry, bytes);
+            .answered(inquiry.key(inquiry.raw_path()), entry, bytes);
         Asked::Selected {
             entry: Rc::clone(entry),
             coding,
@@ -123,82 +112,41 @@ impl Store {
     }
 
     /// Looks a path up at the disk though its entry is trusted: its file has to be opened.
-    pub(super) fn fetch_again(
-        &mut self,
-        entry: &Rc<Entry>,
-        request: &Facts<'_>,
-        requester: Requester<'_>,
-        now: &Now,
-    ) -> Asked {
-        self.fetch(
-            request.path(),
-            Some(entry),
-            LookupMode::Full,
-            requester,
-            now,
-        )
-    }
-
-    /// The job of a look-up, and the way to its directory if that is watched already.
-    pub(super) fn resolve(
-        &mut self,
-        raw_path: &[u8],
-        entry: Option<&Rc<Entry>>,
-        resolving: LookupMode,
-        site: &Site,
-        now: &Now,
-    ) -> Result<(Resolve, Option<Rc<WatchedPath>>), Status> {
-        let lookup = resolve::plan(raw_path, &site.policy.naming)?;
-        let expected = match (resolving, entry.map(|entry| &entry.resolution)) {
-            (LookupMode::Revalidate, Some(Resolution::File { variants, seen }))
-                if variants.is_settled() =>
-            {
-                seen.expectations(&lookup, variants)
-            }
-            _ => Vec::new(),
+    pub(super) fn fetch_again(&mut self, entry: &Rc<Entry>, inquiry: &Inquiry<'_>) -> Asked {
+        let target = LookupTarget {
+            raw_path: inquiry.raw_path(),
+            entry: Some(entry),
+            mode: LookupMode::Full,
         };
-        let (place, watched_path) = self.freshness.lookup_site(&lookup, site, now);
-        let is_listed = |entry: &&Rc<Entry>| matches!(entry.resolution, Resolution::Listed);
-        let listed = entry.filter(is_listed).and(Some(lookup.directory()));
-        let page =
-            listed.and_then(|directory| self.paths.pages.digest(PathKey::new(site.id, directory)));
-        let resolve = Resolve::checking(lookup, expected, place).expecting_page(page);
-        Ok((resolve, watched_path))
+        self.fetch(target, None, inquiry)
     }
 
+    /// Has a request wait for a look-up: one that is under way, or a new one by this plan. Without a plan one is made.
     pub(super) fn fetch(
         &mut self,
-        raw_path: &[u8],
-        entry: Option<&Rc<Entry>>,
-        resolving: LookupMode,
-        requester: Requester<'_>,
-        now: &Now,
+        target: LookupTarget<'_>,
+        plan: Option<LookupPlan>,
+        inquiry: &Inquiry<'_>,
     ) -> Asked {
-        let (key, id) = (requester.key(raw_path), requester.by.id);
+        let Inquiry { requester, now, .. } = *inquiry;
+        let (key, id) = (inquiry.key(target.raw_path), requester.by.id);
         let since = self.since();
         if let Some(job) = self.jobs.join_look_up(key, id, since) {
             return Asked::Waiting(job);
         }
-        let (resolve, watched_path) =
-            match self.resolve(raw_path, entry, resolving, requester.site, now) {
-                Ok(resolve) => resolve,
-                Err(status) => return Asked::Fixed(Fixed::Error(status)),
-            };
-        let aim = match resolving {
+        let naming = &requester.site.policy.naming;
+        let plan = plan.map_or_else(|| resolve::plan(target.raw_path, naming), Ok);
+        let plan = match plan {
+            Ok(plan) => plan,
+            Err(status) => return Asked::Fixed(Fixed::Error(status)),
+        };
+        let aim = match target.mode {
             LookupMode::Revalidate => Aim::Check,
             LookupMode::Full => Aim::Asked,
         };
-        let look_up = LookUp {
-            site: Rc::clone(requester.site),
-            raw_path: raw_path.into(),
-            entry: entry.map(Rc::clone),
-            since,
-            watched_path,
-            aim,
-            begun: now.monotonic,
-        };
+        let (job, look_up) = self.new_look_up(target, plan, aim, requester.site, now);
         let submitted = self.jobs.submit(NewJob {
-            job: Job::Resolve(Box::new(resolve)),
+            job,
             owner: requester.by.owner,
             purpose: Purpose::LookUp(look_up),
             waiter: Some((id, Promise::Result(since.sequence))),
@@ -210,5 +158,45 @@ impl Store {
             self.freshness.staleness.check_began(job, now);
         }
         Asked::Waiting(job)
+    }
+
+    /// The job of a look-up by this plan, and what is to be known of it when it is done.
+    pub(super) fn new_look_up(
+        &mut self,
+        target: LookupTarget<'_>,
+        plan: LookupPlan,
+        aim: Aim,
+        site: &Rc<Site>,
+        now: &Now,
+    ) -> (Job, LookUp) {
+        let known = target.entry.map(|entry| &entry.resolution);
+        let (mut expected, mut page) = (Vec::new(), None);
+        match (known, target.mode) {
+            (Some(Resolution::File { variants, seen }), LookupMode::Revalidate)
+                if variants.is_settled() =>
+            {
+                expected = seen.expectations(&plan, variants);
+            }
+            (Some(Resolution::Listed), _) => {
+                page = self
+                    .paths
+                    .pages
+                    .digest(PathKey::new(site.id, plan.directory()));
+            }
+            _ => {}
+        }
+        let since = self.since();
+        let (place, watched_path) = self.freshness.lookup_site(&plan, site, now);
+        let resolve = Resolve::checking(plan, expected, place).expecting_page(page);
+        let look_up = LookUp {
+            site: Rc::clone(site),
+            raw_path: target.raw_path.into(),
+            entry: target.entry.map(Rc::clone),
+            since,
+            watched_path,
+            aim,
+            begun: now.monotonic,
+        };
+        (Job::Resolve(Box::new(resolve)), look_up)
     }
 }

@@ -280,7 +280,10 @@ impl Store {
             }
             Keeping::Forgotten => self.freshness.forget(dependencies, look_up.since),
         }
-        LookupResult::Entry(Rc::clone(entry))
+        match entry.resolution {
+            Resolution::Listed => self.checked_page(look_up, dependencies),
+            _ => LookupResult::Entry(Rc::clone(entry)),
+        }
     }
 
     /// Trusts an entry as far as what it rests on allows.

@@ -10,7 +10,7 @@ use allocation_counter::measure;
 use inotify::EventMask;
 
 use crate::cache::dependents::Key;
-use crate::cache::entry::{Resolution, Seen, Trust};
+use crate::cache::entry::{Entry, Resolution, Seen, Trust};
 use crate::cache::key::PathKey;
 use crate::cache::path::{Known, PathCache, PathRemoval};
 use crate::clock::Now;
@@ -67,6 +67,11 @@ fn file(path: &[u8], inode: u64) -> Resolution {
         },
         seen: Seen::default(),
     }
+}
+
+/// An entry that leads to a file.
+pub(super) fn file_entry(inode: u64) -> Entry {
+    Entry::new(file(b"/a", inode))
 }
 
 /// A path cache and those who are told of changes, with entries for so many paths; and the bytes that were

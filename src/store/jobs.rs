@@ -488,4 +488,4 @@ impl Jobs {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -11,18 +11,17 @@ use foldhash::fast::RandomState;
 use lru::LruCache;
 
 use super::complete::Keeping;
+use super::inquiry::{Inquiry, LookupTarget};
 use super::lookups::LookUp;
-use super::{Asked, LookupMode, LookupResult, Requester, Store};
+use super::{Asked, LookupMode, LookupResult, Store};
 use crate::cache::entry::{Entry, Resolution, Validity};
 use crate::cache::key::{PathKey, PathKeyBuf};
 use crate::cache::path::Known;
 use crate::clock::Now;
 use crate::conn::Document;
-use crate::http::facts::Facts;
-use crate::http::status::Status;
 use crate::job::{Dependencies, Listing};
 use crate::site::listing;
-use crate::site::resolve::{self, Listed, LookupPlan};
+use crate::site::resolve::{self, LookupPlan};
 use crate::site::response::Fixed;
 use crate::sys::memory::{Copied, Memory};
 
@@ -123,72 +122,63 @@ impl Pages {
 
 impl Store {
     /// What a path leads to that no cache knows: where it is a directory that may be listed, by what is known of that.
-    pub(super) fn find_unknown(
-        &mut self,
-        request: &Facts<'_>,
-        requester: Requester<'_>,
-        now: &Now,
-    ) -> Asked {
-        let raw_path = request.path();
-        let listed = match resolve::plan(raw_path, &requester.site.policy.naming) {
-            Ok(lookup) => lookup.listing,
-            Err(_) => None,
+    pub(super) fn find_unknown(&mut self, inquiry: &Inquiry<'_>) -> Asked {
+        let (raw_path, now) = (inquiry.raw_path(), inquiry.now);
+        let plan = match resolve::plan(raw_path, &inquiry.requester.site.policy.naming) {
+            Ok(plan) => plan,
+            Err(status) => return Asked::Fixed(Fixed::Error(status)),
         };
-        let Some(listed) = listed else {
-            return self.fetch(raw_path, None, LookupMode::Full, requester, now);
+        let Some(listed) = &plan.listing else {
+            return self.fetch(LookupTarget::full(raw_path), Some(plan), inquiry);
         };
         // All spellings of a directory share what is known, and one look at the disk.
         let plain = listed.raw_path();
         if plain != raw_path
-            && let Known::Fresh(entry) = self.paths.cache.look_up_again(requester.key(&plain), now)
+            && let Known::Fresh(entry) = self.paths.cache.look_up_again(inquiry.key(&plain), now)
         {
-            return self.answer_from(&entry, request, &[], requester, now);
+            return self.answer_from(&entry, &[], inquiry);
         }
-        let entry = self
-            .paths
-            .pages
-            .entry(requester.key(listed.below_root()))
-            .map(Rc::clone);
-        let Some(entry) = entry else {
-            return self.fetch(&plain, None, LookupMode::Revalidate, requester, now);
+        let entry = self.paths.pages.entry(inquiry.key(plan.directory()));
+        let Some(entry) = entry.map(Rc::clone) else {
+            let target = LookupTarget {
+                mode: LookupMode::Revalidate,
+                ..LookupTarget::full(&plain)
+            };
+            return self.fetch(target, Some(plan), inquiry);
         };
+        let known = inquiry.known(&plain, &entry);
         match entry.validity(now, self.paths.cache.generation()) {
             Validity::Fresh => {}
-            Validity::Due => self.check_ahead(&plain, &entry, requester.site, now),
-            Validity::Expired => {
-                return self.answer_expired(&plain, &entry, request, requester, now);
-            }
+            Validity::Due => self.check_ahead(known, now),
+            Validity::Expired => return self.answer_expired(known, Some(plan), inquiry),
         }
-        self.answer_listed(&plain, &listed, requester, now)
+        self.answer_listed(&plain, plan, inquiry)
     }
 
-    /// Answers with the page of a directory that was just found to be as it was.
-    pub(super) fn answer_checked(
-        &mut self,
-        request: &Facts<'_>,
-        requester: Requester<'_>,
-        now: &Now,
-    ) -> Asked {
-        match resolve::plan(request.path(), &requester.site.policy.naming) {
-            Ok(LookupPlan {
-                listing: Some(listed),
-                ..
-            }) => self.answer_listed(&listed.raw_path(), &listed, requester, now),
-            _ => Asked::Fixed(Fixed::Error(Status::InternalServerError)),
-        }
-    }
-
-    /// Answers with the page of a directory, or has it made anew.
-    fn answer_listed(
+    /// Answers with the page of the directory of this plan, or has it made anew.
+    pub(super) fn answer_listed(
         &mut self,
         raw_path: &[u8],
-        listed: &Listed,
-        requester: Requester<'_>,
-        now: &Now,
+        plan: LookupPlan,
+        inquiry: &Inquiry<'_>,
     ) -> Asked {
-        match self.paths.pages.page(requester.key(listed.below_root())) {
+        match self.paths.pages.page(inquiry.key(plan.directory())) {
             Some(bytes) => Asked::Document(document(bytes)),
-            None => self.fetch(raw_path, None, LookupMode::Full, requester, now),
+            None => self.fetch(LookupTarget::full(raw_path), Some(plan), inquiry),
+        }
+    }
+
+    /// The page of a directory that was just found to be as it was; where it is there no longer, whoever waits asks
+    /// once more.
+    pub(super) fn checked_page(
+        &mut self,
+        look_up: &LookUp,
+        dependencies: &Dependencies,
+    ) -> LookupResult {
+        let directory = PathKey::new(look_up.site.id, dependencies.plan.directory());
+        match self.paths.pages.page(directory) {
+            Some(bytes) => LookupResult::Document(document(bytes)),
+            None => LookupResult::Again,
         }
     }
 

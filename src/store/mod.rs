@@ -20,6 +20,7 @@ mod descriptors;
 mod entry_cost;
 pub(crate) mod event_sync;
 mod freshness;
+mod inquiry;
 mod jobs;
 #[cfg(test)]
 mod leftovers;
@@ -66,6 +67,8 @@ use crate::sys::watches::Watches;
 use contents::Contents;
 use deliveries::{Deliveries, Delivery};
 use freshness::Freshness;
+use inquiry::Counted;
+pub(crate) use inquiry::{RequestOwner, Requester};
 use jobs::{Jobs, Purpose};
 use paths::Paths;
 use probe::Probe;
@@ -74,8 +77,6 @@ use residency::Residency;
 pub(crate) use root::FoundRoot;
 use root::ServedRoot;
 pub(crate) use sending::Ready;
-use supply::Counted;
-pub(crate) use supply::{RequestOwner, Requester};
 use warm_up::Prefetch;
 use warming::Origin;
 

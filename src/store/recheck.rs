@@ -11,9 +11,10 @@ use std::time::Duration;
 use foldhash::fast::RandomState;
 use lru::LruCache;
 
+use super::inquiry::{Inquiry, KnownPath};
 use super::jobs::{Comparison, NewJob, Promise, Purpose};
 use super::stale::PATIENCE;
-use super::{Asked, Requester, Store};
+use super::{Asked, Store};
 use crate::cache::entry::{Entry, Resolution};
 use crate::clock::Now;
 use crate::job::{Compared, Job, OneShot, Recheck, Remembered};
@@ -38,11 +39,19 @@ struct DueEntry {
 }
 
 impl DueEntry {
-    fn new(raw_path: &[u8], entry: &Rc<Entry>, site: &Rc<Site>) -> DueEntry {
+    fn new(known: KnownPath<'_>) -> DueEntry {
         DueEntry {
-            site: Rc::clone(site),
-            raw_path: raw_path.into(),
-            entry: Rc::clone(entry),
+            site: Rc::clone(known.site),
+            raw_path: known.raw_path.into(),
+            entry: Rc::clone(known.entry),
+        }
+    }
+
+    fn known(&self) -> KnownPath<'_> {
+        KnownPath {
+            site: &self.site,
+            raw_path: &self.raw_path,
+            entry: &self.entry,
         }
     }
 }
@@ -150,9 +159,9 @@ impl Rechecks {
     }
 
     /// Notes that an entry is due, if it leads to a file.
-    fn note_due(&mut self, due: DueEntry, told: ChangeNotice) {
-        if self.every > Duration::ZERO && due.entry.variants().is_some() {
-            self.lane(told).waiting.push(due);
+    fn note_due(&mut self, known: KnownPath<'_>, told: ChangeNotice) {
+        if self.every > Duration::ZERO && known.entry.variants().is_some() {
+            self.lane(told).waiting.push(DueEntry::new(known));
         }
     }
 
@@ -202,45 +211,33 @@ impl Rechecks {
 
 impl Store {
     /// Has an entry compared that is told of changes and is due.
-    pub(super) fn recheck(&mut self, raw_path: &[u8], entry: &Rc<Entry>, site: &Rc<Site>) {
-        entry.begin_check();
-        let due = DueEntry::new(raw_path, entry, site);
-        self.freshness
-            .rechecks
-            .note_due(due, ChangeNotice::ByEvents);
+    pub(super) fn recheck(&mut self, known: KnownPath<'_>) {
+        known.entry.begin_check();
+        let rechecks = &mut self.freshness.rechecks;
+        rechecks.note_due(known, ChangeNotice::ByEvents);
     }
 
     /// The same for the content of an entry that is polled: its times are compared more often.
-    pub(super) fn recheck_content(
-        &mut self,
-        raw_path: &[u8],
-        entry: &Rc<Entry>,
-        site: &Rc<Site>,
-        now: &Now,
-    ) {
+    pub(super) fn recheck_content(&mut self, known: KnownPath<'_>, now: &Now) {
         let rechecks = &mut self.freshness.rechecks;
-        if let Some(variants) = entry.variants()
-            && rechecks.every > Duration::ZERO
-            && self
-                .contents
-                .begin_comparison(variants, rechecks.every, now)
+        let every = rechecks.every;
+        if let Some(variants) = known.entry.variants()
+            && every > Duration::ZERO
+            && self.contents.begin_comparison(variants, every, now)
         {
-            let due = DueEntry::new(raw_path, entry, site);
-            rechecks.note_due(due, ChangeNotice::Never);
+            rechecks.note_due(known, ChangeNotice::Never);
         }
     }
 
     /// Has a request wait for the comparison of an entry that nobody used for long; `None`: it is answered from it.
     pub(super) fn wait_for_recheck(
         &mut self,
-        raw_path: &[u8],
-        entry: &Rc<Entry>,
-        requester: Requester<'_>,
-        now: &Now,
+        known: KnownPath<'_>,
+        inquiry: &Inquiry<'_>,
     ) -> Option<Asked> {
-        let key = requester.key(raw_path);
+        let Inquiry { requester, now, .. } = *inquiry;
         let waiter = (requester.by.id, Promise::Again);
-        if let Some((job, comparison)) = self.jobs.comparison(key) {
+        if let Some((job, comparison)) = self.jobs.comparison(known.key()) {
             let taken = now.monotonic.saturating_duration_since(comparison.begun);
             if taken >= PATIENCE {
                 return None;
@@ -248,12 +245,12 @@ impl Store {
             self.jobs.join(job, waiter);
             return Some(Asked::Waiting(job));
         }
-        let remembered = self.remembered(raw_path, entry, requester.site)?;
+        let remembered = self.remembered(known)?;
         let root = Arc::clone(&self.freshness.served_root.root);
         let recheck = Recheck::new(root, vec![remembered]);
         let comparison = Comparison {
-            key: key.to_buf(),
-            entry: Rc::clone(entry),
+            key: known.key().to_buf(),
+            entry: Rc::clone(known.entry),
             begun: now.monotonic,
         };
         let submitted = self.jobs.submit(NewJob {
@@ -275,7 +272,7 @@ impl Store {
             };
             let (mut entries, mut remembered) = (Vec::new(), Vec::new());
             for due in batch {
-                if let Some(one) = self.remembered(&due.raw_path, &due.entry, &due.site) {
+                if let Some(one) = self.remembered(due.known()) {
                     remembered.push(one);
                     entries.push(due.entry);
                 }
@@ -287,15 +284,16 @@ impl Store {
         }
     }
 
-    fn remembered(&self, raw_path: &[u8], entry: &Entry, site: &Site) -> Option<Remembered> {
-        let Resolution::File { variants, seen } = &entry.resolution else {
+    /// What is known of a file, to be compared.
+    fn remembered(&self, known: KnownPath<'_>) -> Option<Remembered> {
+        let Resolution::File { variants, seen } = &known.entry.resolution else {
             return None;
         };
-        let lookup = resolve::plan(raw_path, &site.policy.naming).ok()?;
+        let plan = resolve::plan(known.raw_path, &known.site.policy.naming).ok()?;
         let content =
             |version: FileVersion| Some((version, self.contents.maps.get(&version)?.digest?));
         Some(Remembered {
-            expectations: seen.expectations(&lookup, variants),
+            expectations: seen.expectations(&plan, variants),
             contents: variants.versions().filter_map(content).collect(),
         })
     }
@@ -334,5 +332,68 @@ impl Store {
         if entry.is_watched() && entry.confirm(now, self.paths.cache.generation()) {
             self.freshness.rechecks.plan(entry);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::status::Status;
+
+    #[test]
+    fn one_batch_of_a_lane_is_compared_at_a_time() {
+        let mut rechecks = Rechecks::new(Duration::from_secs(60));
+        let site = crate::store::jobs::tests::site();
+        let entry = Rc::new(crate::store::entry_cost::file_entry(7));
+        let missing = Rc::new(Entry::new(Resolution::Refused(Status::NotFound)));
+        let known = |entry| KnownPath {
+            site: &site,
+            raw_path: b"/a",
+            entry,
+        };
+        let told = ChangeNotice::ByEvents;
+        rechecks.note_due(known(&missing), told);
+        assert!(rechecks.next_batch(told).is_none(), "it leads to no file");
+        for _ in 0..=BATCH_COUNT_MAX {
+            rechecks.note_due(known(&entry), told);
+        }
+        assert!(rechecks.next_batch(ChangeNotice::Never).is_none());
+        let batch = rechecks.next_batch(told).expect("a batch");
+        assert_eq!(batch.len(), BATCH_COUNT_MAX);
+        assert!(rechecks.next_batch(told).is_none(), "one is under way");
+        rechecks.lane(told).is_busy = false;
+        assert_eq!(rechecks.next_batch(told).map(|batch| batch.len()), Some(1));
+    }
+
+    #[test]
+    fn nothing_is_compared_where_that_is_switched_off() {
+        let mut rechecks = Rechecks::new(Duration::ZERO);
+        let site = crate::store::jobs::tests::site();
+        let entry = Rc::new(crate::store::entry_cost::file_entry(7));
+        let known = KnownPath {
+            site: &site,
+            raw_path: b"/a",
+            entry: &entry,
+        };
+        rechecks.note_due(known, ChangeNotice::ByEvents);
+        assert!(rechecks.next_batch(ChangeNotice::ByEvents).is_none());
+    }
+
+    #[test]
+    fn what_has_changed_without_an_event_is_known_by_its_digest() {
+        let mut rechecks = Rechecks::new(Duration::from_secs(60));
+        let entry = crate::store::entry_cost::file_entry(7);
+        let version = entry.variants().expect("a file").identity.version;
+        let digest = |number| NonZeroU64::new(number).expect("not zero");
+        rechecks.take_in(&entry, Compared::Same);
+        assert_eq!(rechecks.edited(&version), None);
+        rechecks.read(&version, Some(digest(1)));
+        assert_eq!(rechecks.edited(&version), None, "it was not edited");
+        rechecks.take_in(&entry, Compared::Content(version, digest(2)));
+        assert_eq!(rechecks.edited(&version), Some(digest(2)));
+        rechecks.read(&version, Some(digest(3)));
+        assert_eq!(rechecks.edited(&version), Some(digest(3)));
+        let numbers = rechecks.numbers();
+        assert_eq!((numbers.compared, numbers.changed), (2, 1));
     }
 }

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::contents::Look;
+use super::inquiry::Inquiry;
 use super::{Asked, CacheReport, CompletedJob, Counted, LookupResult, Requester, Store};
 use crate::clock::Now;
 use crate::conn::outbox::Source;
@@ -169,7 +170,11 @@ impl Store {
             self.drop_changed();
         }
         *state = RequestState::default();
-        let asked = self.find(request, requester, now);
+        let asked = self.find(&Inquiry {
+            facts: request,
+            requester,
+            now,
+        });
         state.note(mem::take(&mut self.cache_report));
         state.settle(&asked, now);
         asked
@@ -187,17 +192,19 @@ impl Store {
         if state.job() != Some(completed.job) {
             return None;
         }
-        let requester = Requester {
-            looked: state.counted(),
-            ..requester
+        let inquiry = &Inquiry {
+            facts: request,
+            requester: Requester {
+                looked: state.counted(),
+                ..requester
+            },
+            now,
         };
         let asked = match &completed.result {
             LookupResult::Failed(status) => Asked::Fixed(Fixed::Error(*status)),
             LookupResult::Document(document) => Asked::Document(Rc::clone(document)),
-            LookupResult::Again => self.find(request, requester, now),
-            LookupResult::Entry(entry) => {
-                self.answer_from(entry, request, &completed.opened, requester, now)
-            }
+            LookupResult::Again => self.find(inquiry),
+            LookupResult::Entry(entry) => self.answer_from(entry, &completed.opened, inquiry),
         };
         state.note(mem::take(&mut self.cache_report));
         state.settle(&asked, now);

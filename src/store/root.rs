@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::freshness::Freshness;
+use super::inquiry::Inquiry;
 use super::jobs::{Jobs, Promise, Purpose, RootCheck};
 use super::mounts::Mounts;
 use super::stale::ROOT_PATIENCE;
-use super::{Asked, Requester, Store};
+use super::{Asked, Store};
 use crate::clock::Now;
 use crate::job::{Follow, Job, JobId};
 use crate::site::mounts::Table;
@@ -124,7 +125,8 @@ impl Store {
 
     /// Where the path of the root may lead elsewhere by now, requests wait until that is known. Where its storage
     /// does not say so for long, they go on without.
-    pub(super) fn wait_for_root(&mut self, requester: Requester<'_>, now: &Now) -> Option<Asked> {
+    pub(super) fn wait_for_root(&mut self, inquiry: &Inquiry<'_>) -> Option<Asked> {
+        let Inquiry { requester, now, .. } = *inquiry;
         let (job, check) = match self.jobs.root_check() {
             Some((job, check, _)) => (job, check),
             None if self.freshness.watch.directories.is_root_stale() => {

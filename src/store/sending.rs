@@ -3,10 +3,10 @@
 use std::io;
 
 use super::Store;
+use super::inquiry::RequestOwner;
 use super::jobs::{NewJob, Promise, Purpose};
 use super::request::SendState;
 use super::residency::{WINDOWS_UNDER_WAY_MAX, Window, WindowUse};
-use super::supply::RequestOwner;
 use crate::clock::Now;
 use crate::conn::outbox::FileSegment;
 use crate::job::{Job, JobId, OneShot, ResidencyPolicy};

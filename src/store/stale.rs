@@ -19,17 +19,18 @@ use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 
+use super::inquiry::{Inquiry, KnownPath};
 use super::jobs::{Jobs, Purpose};
 use super::lookups::{Aim, LookUp};
-use super::{Asked, LookupMode, Requester, Store};
+use super::{Asked, Store};
 use crate::cache::entry::Entry;
 use crate::cache::key::PathKey;
 use crate::clock::Now;
-use crate::http::facts::Facts;
 use crate::http::status::Status;
 use crate::job::JobId;
-use crate::job::{Job, Outcome};
+use crate::job::Outcome;
 use crate::settings::Settings;
+use crate::site::resolve::{self, LookupPlan};
 use crate::site::response::Fixed;
 use crate::site::sites::Site;
 
@@ -129,6 +130,11 @@ impl Staleness {
             answers: 0,
             said: NoticeState::No,
         }
+    }
+
+    /// Whether one more check may begin for which nobody waits.
+    fn has_room(&self) -> bool {
+        self.check_count < self.check_count_max
     }
 
     /// A check was submitted.
@@ -269,42 +275,45 @@ impl Staleness {
 }
 
 impl Store {
-    /// Answers a request for an entry that is not to be answered from without a look at the disk; `raw_path` is that
-    /// by which it is looked up.
+    /// Answers a request for an entry that is not to be answered from without a look at the disk. With the plan of its
+    /// directory it stands for a page.
     pub(super) fn answer_expired(
         &mut self,
-        raw_path: &[u8],
-        entry: &Rc<Entry>,
-        request: &Facts<'_>,
-        requester: Requester<'_>,
-        now: &Now,
+        known: KnownPath<'_>,
+        plan: Option<LookupPlan>,
+        inquiry: &Inquiry<'_>,
     ) -> Asked {
-        if entry.is_watched() && entry.age(now, self.paths.cache.generation()).is_some() {
-            let waiting = self.wait_for_recheck(raw_path, entry, requester, now);
-            return waiting
-                .unwrap_or_else(|| self.answer_from(entry, request, &[], requester, now));
+        let (entry, now) = (known.entry, inquiry.now);
+        let generation = self.paths.cache.generation();
+        if entry.is_watched() && entry.age(now, generation).is_some() {
+            let waiting = self.wait_for_recheck(known, inquiry);
+            return waiting.unwrap_or_else(|| self.answer_known(known, plan, inquiry));
         }
-        let age = match self.verdict(requester.key(raw_path), entry, now) {
+        let age = match self.verdict(known.key(), entry, now) {
             StaleDecision::Stale(age) => age,
-            StaleDecision::Check => {
-                return self.fetch(
-                    raw_path,
-                    Some(entry),
-                    LookupMode::Revalidate,
-                    requester,
-                    now,
-                );
-            }
+            StaleDecision::Check => return self.fetch(known.to_check(), plan, inquiry),
             StaleDecision::GivenUp => return Asked::Fixed(Fixed::Error(Status::GatewayTimeout)),
         };
-        if !entry.is_check_postponed(now, self.paths.cache.generation()) {
-            self.check_ahead(raw_path, entry, requester.site, now);
+        if !entry.is_check_postponed(now, generation) {
+            self.check_ahead(known, now);
         }
-        let answer = self.answer_from(entry, request, &[], requester, now);
+        let answer = self.answer_known(known, plan, inquiry);
         if !matches!(answer, Asked::Waiting(_)) {
-            self.note_stale(Some(entry), age, requester.site, now);
+            self.note_stale(Some(entry), age, known.site, now);
         }
         answer
+    }
+
+    fn answer_known(
+        &mut self,
+        known: KnownPath<'_>,
+        plan: Option<LookupPlan>,
+        inquiry: &Inquiry<'_>,
+    ) -> Asked {
+        match plan {
+            Some(plan) => self.answer_listed(known.raw_path, plan, inquiry),
+            None => self.answer_from(known.entry, &[], inquiry),
+        }
     }
 
     /// What becomes of it.
@@ -362,40 +371,26 @@ impl Store {
     }
 
     /// Has an entry checked for which nobody waits, unless it is being looked up or too many are.
-    pub(super) fn check_ahead(
-        &mut self,
-        raw_path: &[u8],
-        entry: &Rc<Entry>,
-        site: &Rc<Site>,
-        now: &Now,
-    ) {
+    pub(super) fn check_ahead(&mut self, known: KnownPath<'_>, now: &Now) {
+        let KnownPath {
+            site,
+            raw_path,
+            entry,
+        } = known;
         if entry.is_watched() {
-            return self.recheck(raw_path, entry, site);
+            return self.recheck(known);
         }
-        let has_room =
-            self.freshness.staleness.check_count < self.freshness.staleness.check_count_max;
-        if !has_room || self.jobs.is_looked_up(PathKey::new(site.id, raw_path)) {
+        if !self.freshness.staleness.has_room() || self.jobs.is_looked_up(known.key()) {
             return;
         }
-        let since = self.since();
-        let resolving = self.resolve(raw_path, Some(entry), LookupMode::Revalidate, site, now);
-        let Ok((resolve, watched_path)) = resolving else {
+        let Ok(plan) = resolve::plan(raw_path, &site.policy.naming) else {
             return;
         };
+        let (job, look_up) = self.new_look_up(known.to_check(), plan, Aim::Check, site, now);
         entry.begin_check();
-        self.recheck_content(raw_path, entry, site, now);
+        self.recheck_content(known, now);
+        let job = self.jobs.submit_own(job, Purpose::LookUp(look_up));
         self.freshness.staleness.checks_ahead += 1;
-        let look_up = LookUp {
-            site: Rc::clone(site),
-            raw_path: raw_path.into(),
-            entry: Some(Rc::clone(entry)),
-            since,
-            watched_path,
-            aim: Aim::Check,
-            begun: now.monotonic,
-        };
-        let resolve = Job::Resolve(Box::new(resolve));
-        let job = self.jobs.submit_own(resolve, Purpose::LookUp(look_up));
         self.freshness.staleness.check_began(job, now);
     }
 
@@ -436,3 +431,6 @@ impl Store {
         self.expire_root_patience(now);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,81 +4,22 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::contents::{Conditions, DescriptorState, Look, MappingState};
+use super::inquiry::{Inquiry, Requester};
 use super::jobs::{Demand, Mapping, NewJob, Promise, Purpose, Waiter, WindowRead};
 use super::{ContentSource, Store};
 use crate::cache::MAP_AFTER_REQUEST_COUNT;
 use crate::cache::entry::Entry;
-use crate::cache::key::PathKey;
 use crate::clock::Now;
 use crate::conn::CacheResult;
 use crate::conn::outbox::Source;
-use crate::conn::{Peer, RequestId};
 use crate::job::{Job, Map, Opened, Warm};
 use crate::job::{JobId, ResidencyPolicy};
 use crate::site::representation::Representation;
-use crate::site::sites::Site;
 use crate::site::validators::Identity;
 use crate::store::queue::Owner;
 use crate::store::residency::{Residency, Window, WindowUse};
 use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::memory::Memory;
-
-/// Whose request it is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RequestOwner {
-    /// The request.
-    pub(super) id: RequestId,
-    /// Who has to wait in line for the disk.
-    pub(super) owner: Owner,
-}
-
-impl RequestOwner {
-    /// A request of `peer`.
-    pub(crate) fn new(id: RequestId, peer: Peer) -> RequestOwner {
-        RequestOwner {
-            id,
-            owner: Owner::from(peer),
-        }
-    }
-}
-
-/// For which request bytes are looked for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Requester<'a> {
-    /// Whose it is.
-    pub(super) by: RequestOwner,
-    /// The site that it is for.
-    pub(super) site: &'a Rc<Site>,
-    /// What was looked for before, for the same request: that was counted.
-    pub(super) looked: Counted,
-}
-
-impl Requester<'_> {
-    /// The key of a path of its site.
-    pub(super) fn key<'p>(&self, path: &'p [u8]) -> PathKey<'p> {
-        PathKey::new(self.site.id, path)
-    }
-
-    /// A request of `peer` to a site.
-    pub(crate) fn new(id: RequestId, peer: Peer, site: &Rc<Site>) -> Requester<'_> {
-        Requester {
-            by: RequestOwner::new(id, peer),
-            site,
-            looked: Counted::default(),
-        }
-    }
-}
-
-/// Which caches were asked for a request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counted {
-    /// An entry of the path cache.
-    pub path: Look,
-    /// A mapping.
-    pub mapping: Look,
-    /// A descriptor.
-    pub descriptor: Look,
-}
 
 impl Store {
     /// The bytes of a representation from byte `first` on: a mapping, a descriptor just opened, or a
@@ -89,9 +30,9 @@ impl Store {
         representation: &Representation,
         first: u64,
         opened: &[Opened],
-        requester: Requester<'_>,
-        now: &Now,
+        inquiry: &Inquiry<'_>,
     ) -> ContentSource {
+        let Inquiry { requester, now, .. } = *inquiry;
         let version = representation.version;
         if let Identity::Copy(_) = representation.identity {
             let read = opened.iter().find(|opened| opened.version == version);

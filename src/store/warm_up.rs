@@ -8,12 +8,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::Store;
+use super::inquiry::LookupTarget;
 use super::jobs::{Demand, Purpose};
-use super::lookups::{Aim, LookUp};
+use super::lookups::Aim;
 use crate::cache::entry::Entry;
 use crate::cache::key::PathKey;
 use crate::clock::Now;
-use crate::job::{Job, OneShot, Opened, ResidencyPolicy, Resolve, Save};
+use crate::job::{Job, OneShot, Opened, ResidencyPolicy, Save};
 use crate::settings::Settings;
 use crate::site::resolve::{self, Naming};
 use crate::store::warming::{self, Next, Origin, Warming};
@@ -129,22 +130,12 @@ impl Store {
         if is_known {
             return;
         }
-        let Ok(lookup) = resolve::plan(raw_path, &site.policy.naming) else {
+        let Ok(plan) = resolve::plan(raw_path, &site.policy.naming) else {
             return;
         };
-        let since = self.since();
-        let (place, watched_path) = self.freshness.lookup_site(&lookup, &site, now);
-        let resolve = Job::Resolve(Box::new(Resolve::new(lookup, place)));
-        let look_up = LookUp {
-            site,
-            raw_path: raw_path.into(),
-            entry: None,
-            since,
-            watched_path,
-            aim: Aim::Prefetch,
-            begun: now.monotonic,
-        };
-        self.jobs.submit_own(resolve, Purpose::LookUp(look_up));
+        let target = LookupTarget::full(raw_path);
+        let (job, look_up) = self.new_look_up(target, plan, Aim::Prefetch, &site, now);
+        self.jobs.submit_own(job, Purpose::LookUp(look_up));
         self.prefetch.warming.begin();
     }
 
@@ -176,5 +167,35 @@ impl Store {
     /// Whether that is under way.
     pub(crate) fn is_saving(&self) -> bool {
         self.prefetch.saving != Saving::No
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::site::resolve::DotFiles;
+    use crate::site::sites::SiteId;
+
+    fn prefetch(origins: Vec<Origin>) -> Prefetch {
+        Prefetch {
+            warming: Warming::new(origins, Vec::new(), DotFiles::Refused),
+            depth_max: 1,
+            state_path: Some("/state".into()),
+            saving: Saving::No,
+        }
+    }
+
+    #[test]
+    fn what_was_asked_for_is_written_down_once_the_last_list_was_taken_in() {
+        let hottest = [PathKey::new(SiteId::FIRST, b"/a")];
+        let unread = Origin::List("/list".into());
+        assert!(prefetch(vec![unread]).save(&hottest).is_none());
+        let mut prefetch = prefetch(Vec::new());
+        assert!(prefetch.save(&[]).is_none(), "nothing is known");
+        let save = prefetch.save(&hottest).expect("a job");
+        assert!(save.bytes.ends_with(b"\n/a\n"), "{save:?}");
+        assert_eq!(prefetch.saving, Saving::Writing);
+        assert_eq!(prefetch.saved(Ok(())), None);
+        assert_eq!(prefetch.saving, Saving::No);
     }
 }

@@ -14,7 +14,7 @@ use crate::site::validators::EntityTags;
 use crate::sys::beneath::Root;
 use crate::sys::deferred_drops::DeferredDrops;
 
-fn site() -> Rc<Site> {
+pub(in crate::store) fn site() -> Rc<Site> {
     let naming = Naming {
         index: Vec::new(),
         dot_files: DotFiles::Refused,

@@ -1,0 +1,140 @@
+//! Who asks what of the store: values that go together through all that an answer takes.
+
+use std::rc::Rc;
+
+use super::LookupMode;
+use super::contents::Look;
+use super::queue::Owner;
+use crate::cache::entry::Entry;
+use crate::cache::key::PathKey;
+use crate::clock::Now;
+use crate::conn::{Peer, RequestId};
+use crate::http::facts::Facts;
+use crate::site::sites::Site;
+
+/// Whose request it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RequestOwner {
+    /// The request.
+    pub(super) id: RequestId,
+    /// Who has to wait in line for the disk.
+    pub(super) owner: Owner,
+}
+
+impl RequestOwner {
+    /// A request of `peer`.
+    pub(crate) fn new(id: RequestId, peer: Peer) -> RequestOwner {
+        RequestOwner {
+            id,
+            owner: Owner::from(peer),
+        }
+    }
+}
+
+/// For which request bytes are looked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Requester<'a> {
+    /// Whose it is.
+    pub(super) by: RequestOwner,
+    /// The site that it is for.
+    pub(super) site: &'a Rc<Site>,
+    /// What was looked for before, for the same request: that was counted.
+    pub(super) looked: Counted,
+}
+
+impl Requester<'_> {
+    /// A request of `peer` to a site.
+    pub(crate) fn new(id: RequestId, peer: Peer, site: &Rc<Site>) -> Requester<'_> {
+        Requester {
+            by: RequestOwner::new(id, peer),
+            site,
+            looked: Counted::default(),
+        }
+    }
+}
+
+/// Which caches were asked for a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counted {
+    /// An entry of the path cache.
+    pub path: Look,
+    /// A mapping.
+    pub mapping: Look,
+    /// A descriptor.
+    pub descriptor: Look,
+}
+
+/// A request that is to be answered now.
+#[derive(Debug)]
+pub(super) struct Inquiry<'a> {
+    pub facts: &'a Facts<'a>,
+    pub requester: Requester<'a>,
+    pub now: &'a Now,
+}
+
+impl<'a> Inquiry<'a> {
+    /// The path that it asks for.
+    pub(super) fn raw_path(&self) -> &'a [u8] {
+        self.facts.path()
+    }
+
+    /// The key of a path of its site.
+    pub(super) fn key<'p>(&self, raw_path: &'p [u8]) -> PathKey<'p> {
+        PathKey::new(self.requester.site.id, raw_path)
+    }
+
+    /// A path of its site, and what it leads to.
+    pub(super) fn known<'p>(&self, raw_path: &'p [u8], entry: &'p Rc<Entry>) -> KnownPath<'p>
+    where
+        'a: 'p,
+    {
+        KnownPath {
+            site: self.requester.site,
+            raw_path,
+            entry,
+        }
+    }
+}
+
+/// A path, and what it leads to as far as is known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KnownPath<'a> {
+    pub site: &'a Rc<Site>,
+    pub raw_path: &'a [u8],
+    pub entry: &'a Rc<Entry>,
+}
+
+impl<'a> KnownPath<'a> {
+    pub(super) fn key(&self) -> PathKey<'a> {
+        PathKey::new(self.site.id, self.raw_path)
+    }
+
+    /// It is to be compared with the disk.
+    pub(super) fn to_check(self) -> LookupTarget<'a> {
+        LookupTarget {
+            raw_path: self.raw_path,
+            entry: Some(self.entry),
+            mode: LookupMode::Revalidate,
+        }
+    }
+}
+
+/// What is to be looked up at the disk, and how.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LookupTarget<'a> {
+    pub raw_path: &'a [u8],
+    /// What is known of it.
+    pub entry: Option<&'a Rc<Entry>>,
+    pub mode: LookupMode,
+}
+
+impl<'a> LookupTarget<'a> {
+    /// A path of which nothing is known.
+    pub(super) fn full(raw_path: &'a [u8]) -> LookupTarget<'a> {
+        LookupTarget {
+            raw_path,
+            entry: None,
+            mode: LookupMode::Full,
+        }
+    }
+}
