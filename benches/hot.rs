@@ -215,7 +215,7 @@ impl Hot {
                 Want::Resolve(_) => self.resolve(),
                 Want::Write => {
                     let mut pieces = Pieces::new();
-                    let length: usize = match self.connection.outbox().next(&mut pieces) {
+                    let length: usize = match self.connection.outbox().next(u64::MAX, &mut pieces) {
                         Next::Pieces(_) => pieces.iter().map(Piece::length).sum(),
                         _ => panic!("everything is in memory"),
                     };

@@ -231,8 +231,17 @@ impl Outbox {
         true
     }
 
-    /// What goes out next. Pieces are put into `pieces`, which must be empty.
-    pub fn next<'a>(&'a self, pieces: &mut Pieces<'a>) -> Next<'a> {
+    /// What goes out next. Pieces are put into `pieces`, which must be empty, `limit` bytes of them at most; parts
+    /// of files are not cut.
+    pub fn next<'a>(&'a self, limit: u64, pieces: &mut Pieces<'a>) -> Next<'a> {
+        let next = self.gather(pieces);
+        match next {
+            Next::Pieces(_) if self.queued > limit => cut(pieces, limit, next),
+            next => next,
+        }
+    }
+
+    fn gather<'a>(&'a self, pieces: &mut Pieces<'a>) -> Next<'a> {
         for segment in self.buffers.segments.iter().take(PIECE_COUNT_MAX) {
             pieces.push(match segment {
                 Segment::Rendered(range) => Piece::of_memory(&self.buffers.rendered[range.clone()]),
@@ -313,6 +322,24 @@ impl Outbox {
         self.queued += count;
         self.total_in += count;
     }
+}
+
+/// Leaves the first `limit` bytes of pieces, if there are more.
+#[cold]
+fn cut<'a>(pieces: &mut Pieces<'a>, limit: u64, whole: Next<'a>) -> Next<'a> {
+    let mut left = usize::try_from(limit).unwrap_or(usize::MAX);
+    for at in 0..pieces.len() {
+        let length = pieces[at].length();
+        if length > left {
+            pieces.truncate(at + usize::from(left > 0));
+            if left > 0 {
+                pieces[at] = pieces[at].first(left);
+            }
+            return Next::Pieces(More::Follows);
+        }
+        left -= length;
+    }
+    whole
 }
 
 impl Segment {

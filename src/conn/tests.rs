@@ -370,7 +370,10 @@ fn an_answer_that_waits_for_its_peer_is_kept_in_short_buffers() {
     assert!(held <= 512, "{held} bytes for 200 that are rendered");
     let sent = |outbox: &Outbox| {
         let mut pieces = Pieces::new();
-        assert!(matches!(outbox.next(&mut pieces), Next::Pieces(_)));
+        assert!(matches!(
+            outbox.next(u64::MAX, &mut pieces),
+            Next::Pieces(_)
+        ));
         pieces.iter().map(Piece::length).collect::<Vec<_>>()
     };
     assert_eq!(sent(&outbox), [200, 5_000]);
@@ -413,10 +416,40 @@ fn a_copy_goes_with_its_head_and_a_burst_in_one_call() {
         }
         let mut pieces = Pieces::new();
         assert!(matches!(
-            outbox.next(&mut pieces),
+            outbox.next(u64::MAX, &mut pieces),
             Next::Pieces(More::Nothing)
         ));
         let length: usize = pieces.iter().map(Piece::length).sum();
         assert_eq!((pieces.len(), length), (piece_count, answer_count * 1_300));
+    }
+}
+
+#[test]
+fn pieces_are_cut_where_the_share_of_a_connection_ends() {
+    let mut pool = Pool::new(1_024);
+    let mut outbox = Outbox::default();
+    outbox.lend(&mut pool);
+    outbox.render(|rendered| rendered.extend([b'h'; 300]));
+    let page = Rc::new(Memory::Copied(vec![b'p'; 5_000].into_boxed_slice().into()));
+    outbox.memory(&page, 0..5_000);
+    outbox.render(|rendered| rendered.extend([b'h'; 200]));
+    #[rustfmt::skip]
+    let cases: [(u64, &[usize], More); 8] = [
+        (    1, &[1],               More::Follows),
+        (  299, &[299],             More::Follows),
+        (  300, &[300],             More::Follows),
+        (  301, &[300, 1],          More::Follows),
+        (5_300, &[300, 5_000],      More::Follows),
+        (5_499, &[300, 5_000, 199], More::Follows),
+        (5_500, &[300, 5_000, 200], More::Nothing),
+        (6_000, &[300, 5_000, 200], More::Nothing),
+    ];
+    for (limit, lengths, want) in cases {
+        let mut pieces = Pieces::new();
+        let Next::Pieces(more) = outbox.next(limit, &mut pieces) else {
+            panic!("there are pieces");
+        };
+        let got: Vec<_> = pieces.iter().map(Piece::length).collect();
+        assert_eq!((got.as_slice(), more), (lengths, want), "at most {limit}");
     }
 }

@@ -6,6 +6,7 @@ use slab::Slab;
 
 use super::deadlines::Armed;
 use super::places::{IdleOrder, Oldest, Rest};
+use super::ready::Task;
 use crate::conn::{Activity, Connection, ConnectionId, Timeouts};
 use crate::job::JobId;
 use crate::observe::status::ByActivity;
@@ -86,6 +87,14 @@ impl Connected {
             self.sending.deadline(disk),
         ];
         deadlines.into_iter().flatten().min()
+    }
+
+    /// What it has to do next.
+    pub(super) fn task(&self) -> Task {
+        match self.connection.outbox().is_empty() {
+            true => Task::Input,
+            false => Task::Sending,
+        }
     }
 
     /// Whether it is to be listed when it rests again.

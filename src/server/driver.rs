@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use super::answers::{Answers, Reply};
 use super::connections::Connected;
+use super::ready::{SendBudget, call_length_max};
 use crate::clock::Now;
 use crate::conn::outbox::{Next, Pool};
 use crate::conn::response_stats::ResponseStats;
@@ -24,8 +25,6 @@ use crate::transport::{Flow, Received};
 
 /// Kernel calls that one connection may make in one turn before the others have theirs.
 const CALL_COUNT_MAX: u32 = 16;
-/// Bytes that one connection may send in one turn.
-const TURN_LENGTH_MAX: u64 = 2 << 20;
 
 /// What a connection needs of its driver afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +56,8 @@ pub(super) struct Driver {
     pub gathered_bytes: u64,
     /// Bytes sent by `sendfile`.
     pub sendfile_bytes: u64,
+    /// What may be sent in this turn.
+    pub budget: SendBudget,
 }
 
 /// What is left of a connection's share of a turn.
@@ -116,7 +117,7 @@ impl Driver {
     ) -> Driven {
         let mut share = Quota {
             calls: CALL_COUNT_MAX,
-            bytes: TURN_LENGTH_MAX,
+            bytes: self.budget.share(),
         };
         loop {
             match connected.connection.want() {
@@ -150,8 +151,12 @@ impl Driver {
                         return Driven::Again;
                     }
                     share.calls -= 1;
-                    match self.send(connected, id, answers, now) {
-                        Some(sent) => share.bytes = share.bytes.saturating_sub(sent),
+                    let limit = call_length_max(share.bytes);
+                    match self.send(connected, id, limit, answers, now) {
+                        Some(sent) => {
+                            share.bytes = share.bytes.saturating_sub(sent);
+                            self.budget.spend(sent);
+                        }
                         None => return Driven::Wait,
                     }
                 }
@@ -162,6 +167,12 @@ impl Driver {
                 Want::Close(reason) => return Driven::Close(reason),
             }
         }
+    }
+
+    /// Ends an iteration of the loop.
+    pub(super) fn end_iteration(&mut self) {
+        let sent = self.gathered_bytes + self.sendfile_bytes;
+        self.budget.end_iteration(sent);
     }
 
     /// Tells a connection what happened.
@@ -286,15 +297,17 @@ impl Driver {
         }
     }
 
-    /// Sends once; gives the bytes that went, or nothing while a job makes them resident.
+    /// Sends once, at most `limit` bytes of memory or one window of a file; gives the bytes that went, or nothing
+    /// while a job makes them resident.
     fn send(
         &mut self,
         connected: &mut Connected,
         id: RequestId,
+        limit: u64,
         answers: &mut impl Answers,
         now: &Now,
     ) -> Option<u64> {
-        let (input, sent) = match self.hand_over(connected, id, answers, now) {
+        let (input, sent) = match self.hand_over(connected, id, limit, answers, now) {
             Sent::Bytes(count) => (Input::Sent(count), Some(count)),
             Sent::Nothing => return Some(0),
             Sent::Blocked => {
@@ -314,6 +327,7 @@ impl Driver {
         &mut self,
         connected: &mut Connected,
         id: RequestId,
+        limit: u64,
         answers: &mut impl Answers,
         now: &Now,
     ) -> Sent {
@@ -328,7 +342,7 @@ impl Driver {
         }
         let owner = RequestOwner::new(id, connection.peer());
         let mut pieces = Pieces::new();
-        match connection.outbox().next(&mut pieces) {
+        match connection.outbox().next(limit, &mut pieces) {
             Next::Nothing => Sent::Bytes(0),
             Next::Pieces(more) => {
                 let mapped = connection.outbox().mapped();

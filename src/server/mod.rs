@@ -15,6 +15,7 @@ mod memory;
 mod origins;
 mod places;
 mod probe;
+mod ready;
 mod signals;
 #[cfg(test)]
 mod simulation;

@@ -19,6 +19,7 @@ use super::memory::MemoryControl;
 use super::origins;
 use super::places::Shares;
 use super::probe::KernelProbe;
+use super::ready::SendBudget;
 use super::signals::{self, Signals};
 use super::warning::warn;
 use crate::conn::outbox::Pool;
@@ -266,6 +267,7 @@ fn driver(settings: &Settings) -> Driver {
         pool,
         gathered_bytes: 0,
         sendfile_bytes: 0,
+        budget: SendBudget::default(),
     }
 }
 

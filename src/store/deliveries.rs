@@ -56,8 +56,8 @@ impl Deliveries {
         self.queue.pop_front()
     }
 
-    /// Whether all were told.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+    /// How many were not yet told.
+    pub(crate) fn count(&self) -> usize {
+        self.queue.len()
     }
 }

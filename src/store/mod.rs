@@ -290,7 +290,12 @@ impl Store {
 
     /// Whether somebody is to be told.
     pub(crate) fn has_deliveries(&self) -> bool {
-        !self.deliveries.is_empty()
+        self.delivery_count() > 0
+    }
+
+    /// How many are to be told.
+    pub(crate) fn delivery_count(&self) -> usize {
+        self.deliveries.count()
     }
 
     /// A request no longer waits for a job: its time is over, or its connection.

@@ -65,7 +65,6 @@ impl<'a> Piece<'a> {
     }
 
     /// The first bytes of it, at most `count`.
-    #[cfg(test)]
     pub fn first(&self, count: usize) -> Piece<'a> {
         let mut raw = self.raw;
         raw.iov_len = raw.iov_len.min(count);
@@ -86,7 +85,7 @@ impl<'a> Piece<'a> {
 pub enum More {
     /// The bytes are the end of what is to be said for now.
     Nothing,
-    /// A `sendfile` follows (`MSG_MORE`).
+    /// A `sendfile` or another part of a long piece follows (`MSG_MORE`).
     Follows,
 }
 

@@ -15,8 +15,9 @@ use crate::sys::file::OpenFile;
 use crate::sys::sock_diag::{SocketOwners, UserId, unix_peer};
 use crate::sys::socket::{self, More, Piece};
 
-/// Bytes that one `sendfile` call is asked for.
-const SENDFILE_LENGTH_MAX: u64 = 1 << 20;
+/// Bytes that one `sendfile` call is asked for: no more than a share of an iteration where nothing is known of what is
+/// resident.
+const SENDFILE_LENGTH_MAX: u64 = 512 * 1024;
 
 /// How far the peer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

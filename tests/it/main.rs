@@ -42,6 +42,7 @@ mod promises;
 mod recheck;
 mod refused;
 mod same_answers;
+mod sending;
 mod signals;
 mod simulate;
 mod simulate_program;

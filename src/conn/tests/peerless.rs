@@ -106,7 +106,7 @@ impl Peerless {
                 )),
                 Want::Write => {
                     let mut pieces = Pieces::new();
-                    let length = match self.connection.outbox().next(&mut pieces) {
+                    let length = match self.connection.outbox().next(u64::MAX, &mut pieces) {
                         Next::Pieces(_) => pieces.iter().map(|piece| piece.length() as u64).sum(),
                         next => panic!("only memory is sent here: {next:?}"),
                     };

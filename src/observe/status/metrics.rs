@@ -327,6 +327,8 @@ fn iterations(writer: &mut Writer<'_, '_>, shown: &Snapshot) -> fmt::Result {
         None,
         &switches,
     )?;
+    let most = [(Vec::new(), iterations.turn_bytes_max)];
+    writer.gauges("loop_turn_sent_max", "Most bytes sent in one iteration of the loop", Some(&Unit::Bytes), &most)?;
     let cause = vec![("cause", iterations.longest_turn_cause.unwrap_or("none yet"))];
     let mut family = writer.0.encode_descriptor("loop_longest_turn", "Longest iteration of the loop, by its main cause", Some(&Unit::Seconds), MetricType::Gauge)?;
     ConstGauge::new(iterations.longest_turn_us as f64 / 1e6).encode(family.encode_family(&cause)?)

@@ -123,6 +123,7 @@ pub(crate) struct SentNumbers {
 /// Event loop statistics.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct IterationNumbers {
+    // Names of the JSON, flat since the first version.
     /// Iterations since the start.
     pub turns: u64,
     /// Their durations: counts below each bound, in microseconds.
@@ -135,6 +136,8 @@ pub(crate) struct IterationNumbers {
     pub longest_turn_cause: Option<&'static str>,
     /// How long ago it was, in seconds.
     pub longest_turn_seconds_ago: Option<u64>,
+    /// The most bytes sent in one.
+    pub turn_bytes_max: u64,
     /// Sleeps of the loop outside its wait: defects.
     pub sleeps_outside_poll: u64,
     /// The main activity of the iteration with the latest of them, as far as known.
@@ -151,7 +154,11 @@ pub(crate) struct IterationNumbers {
 
 impl IterationNumbers {
     /// Reads the counters of the calling thread, which must be the loop's.
-    pub(crate) fn take(iterations: &Iterations, now: Instant) -> IterationNumbers {
+    pub(crate) fn take(
+        iterations: &Iterations,
+        turn_bytes_max: u64,
+        now: Instant,
+    ) -> IterationNumbers {
         let usage = ThreadUsage::now();
         let (longest, sleep) = (iterations.longest(), iterations.last_sleep());
         let seconds_since = |at: Instant| now.saturating_duration_since(at).as_secs();
@@ -162,6 +169,7 @@ impl IterationNumbers {
             longest_turn_us: longest.map_or(0, |longest| micros(longest.lasted)),
             longest_turn_cause: longest.map(|longest| longest.cause.name()),
             longest_turn_seconds_ago: longest.map(|longest| seconds_since(longest.at)),
+            turn_bytes_max,
             sleeps_outside_poll: iterations.sleeps_outside(),
             last_sleep_cause: sleep.map(|sleep| sleep.cause.name()),
             last_sleep_seconds_ago: sleep.map(|sleep| seconds_since(sleep.at)),

@@ -353,12 +353,13 @@ fn disk_figures(snapshot: &Snapshot) -> [(&'static str, String); 8] {
     ]
 }
 
-fn loop_figures(iterations: &IterationNumbers) -> [(&'static str, String); 8] {
+fn loop_figures(iterations: &IterationNumbers) -> [(&'static str, String); 9] {
     [
         ("iterations", number(iterations.turns)),
         ("duration, p50", below(&iterations.turn_us, 0.5)),
         ("duration, p99", below(&iterations.turn_us, 0.99)),
         ("longest iteration", longest_iteration(iterations)),
+        ("most sent in one", bytes(iterations.turn_bytes_max)),
         (
             "voluntary context switches",
             number(iterations.voluntary_switches),

@@ -20,6 +20,7 @@ use crate::http::range::RangeLimits;
 use crate::http::request::HeadLimits;
 use crate::http::status::Status;
 use crate::job::JobId;
+use crate::server::ready::Task;
 use crate::settings::Role;
 use crate::site::representation::{Representation, Variants, Vary};
 use crate::site::response::{self, Content, Fixed};
@@ -76,6 +77,7 @@ fn driver() -> Driver {
         pool: Pool::new(5_000),
         gathered_bytes: 0,
         sendfile_bytes: 0,
+        budget: SendBudget::default(),
     }
 }
 
@@ -230,6 +232,7 @@ impl Conversation {
             return false;
         };
         connected.transport.note(noted);
+        self.driver.budget.open(1, Task::Input.share_min());
         match self.driver.drive(connected, ID, &mut self.table, &self.now) {
             Driven::Wait => {}
             Driven::Again => return true,

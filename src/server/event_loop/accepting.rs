@@ -17,6 +17,9 @@ impl EventLoop {
     pub(super) fn accept(&mut self) {
         let before = self.connections.accepted();
         for _ in 0..ACCEPT_COUNT_MAX {
+            if self.driver.budget.is_used_up() {
+                break;
+            }
             let open = self.connections.count();
             let is_full =
                 open >= self.acceptor.connection_count_max && self.acceptor.may_accept(&self.now);

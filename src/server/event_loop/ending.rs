@@ -114,7 +114,7 @@ impl EventLoop {
             false => None,
         };
         self.acceptor.note_all();
-        while self.acceptor.is_ready() {
+        while self.acceptor.is_ready() && !self.driver.budget.is_used_up() {
             self.accept();
         }
         if self.acceptor.is_drained() || now >= draining.accepts_at_most_until() {

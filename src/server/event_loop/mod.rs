@@ -7,6 +7,7 @@
 
 mod accepting;
 mod descriptors;
+mod driving;
 mod ending;
 mod memory;
 mod results;
@@ -21,13 +22,13 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use super::accept::Acceptor;
-use super::answers::ServerAnswers;
 use super::connections::Connections;
 use super::deadlines::{Armed, Deadlines};
 use super::descriptors::Descriptors;
 use super::draining::Draining;
-use super::driver::{Driven, Driver};
+use super::driver::Driver;
 use super::memory::MemoryControl;
+use super::ready::{INPUT_SHARE_MIN, ReadyConnections};
 use super::signals::Signals;
 use crate::clock::Now;
 use crate::conn::{ConnectionId, RequestId};
@@ -55,6 +56,10 @@ const TOKEN_MOUNTS: Token = Token(usize::MAX - 5);
 const TOKEN_LISTENER_LAST: usize = usize::MAX - 16;
 /// Connections count up to here.
 const TOKEN_CONNECTION_LAST: usize = u32::MAX as usize;
+
+/// How many of the connections that are accepted in one iteration may send a long answer at once: nobody knows how
+/// many will come.
+const ACCEPT_SHARE_COUNT: usize = 2;
 
 /// What an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,8 +148,8 @@ pub(super) struct EventLoop {
     grace: Duration,
     /// Connections taken before the server began to stop.
     accepted_before_end: u64,
-    /// Connections with something to do, in the order in which it was noted.
-    ready: Vec<ConnectionId>,
+    /// Connections with something to do.
+    ready: ReadyConnections,
     /// Whose deadline may have passed, and was not yet looked at.
     due: VecDeque<(ConnectionId, Armed)>,
     /// What is shown of all this.
@@ -156,7 +161,6 @@ pub(super) struct EventLoop {
 /// Lists that are empty between turns.
 #[derive(Debug, Default)]
 struct Scratch {
-    ready: Vec<ConnectionId>,
     done: Vec<(JobId, Done)>,
 }
 
@@ -220,7 +224,7 @@ impl EventLoop {
             phase: Phase::Serving,
             grace,
             accepted_before_end: 0,
-            ready: Vec::new(),
+            ready: ReadyConnections::default(),
             due: VecDeque::new(),
             pages: SharedPages::default(),
             scratch: Scratch::default(),
@@ -322,6 +326,7 @@ impl EventLoop {
             self.obey_signals();
             self.iterations.mark(Work::Signals);
         }
+        self.driver.budget.open(ACCEPT_SHARE_COUNT, INPUT_SHARE_MIN);
         self.accept();
         self.drive_ready();
         self.store.expire_patience(&self.now);
@@ -338,6 +343,7 @@ impl EventLoop {
         if self.engine.flush()? > 0 {
             self.iterations.mark(Work::Submitting);
         }
+        self.driver.end_iteration();
         Ok(())
     }
 
@@ -352,7 +358,7 @@ impl EventLoop {
         connected.transport.note(noted);
         if !connected.queued {
             connected.queued = true;
-            self.ready.push(id);
+            self.ready.push(id, connected.task());
         }
     }
 
@@ -366,66 +372,6 @@ impl EventLoop {
             // ENOMEM, or max_user_watches reached: this one cannot be served.
             self.close(id);
             self.acceptor.pause(&self.now);
-        }
-    }
-
-    fn drive_ready(&mut self) {
-        std::mem::swap(&mut self.ready, &mut self.scratch.ready);
-        for index in 0..self.scratch.ready.len() {
-            let id = self.scratch.ready[index];
-            if let Some(connected) = self.connections.find(id) {
-                connected.queued = false;
-                self.drive(id);
-            }
-        }
-        self.scratch.ready.clear();
-    }
-
-    /// Gives a connection its turn and does what it needs afterwards.
-    fn drive(&mut self, id: ConnectionId) {
-        let Some(connected) = self.connections.find(id) else {
-            return;
-        };
-        let EventLoop {
-            driver,
-            store,
-            access,
-            sites,
-            now,
-            ..
-        } = self;
-        let answers = &mut ServerAnswers {
-            sites,
-            store,
-            access,
-        };
-        let mut after = driver.drive(connected, id, answers, now);
-        if after == Driven::Status {
-            self.show_status(id);
-            after = Driven::Again;
-        }
-        self.connections.account(id);
-        let Some(connected) = self.connections.find(id) else {
-            return;
-        };
-        let is_unlisted = connected.is_unlisted();
-        match after {
-            Driven::Wait | Driven::Status => {}
-            Driven::Again if connected.queued => {}
-            Driven::Again => {
-                connected.queued = true;
-                self.ready.push(id);
-            }
-            Driven::Close(_) => {
-                self.close(id);
-                return;
-            }
-        }
-        if let Some(deadline) = connected.deadline(&self.driver.policy.timeouts) {
-            connected.armed = Some(self.deadlines.arm(id, connected.armed, deadline));
-        }
-        if is_unlisted {
-            self.connections.list(id);
         }
     }
 

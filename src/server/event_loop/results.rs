@@ -7,6 +7,7 @@ use crate::conn::{BlockedOn, Input, RequestId};
 use crate::job::{Done, JobId};
 use crate::observe::iterations::Work;
 use crate::server::answers::ServerAnswers;
+use crate::server::ready::SENDING_SHARE_MIN;
 use crate::store::deliveries::{DELIVERY_COUNT_MAX, Delivery};
 
 /// Deadlines looked at in one turn.
@@ -70,7 +71,9 @@ impl EventLoop {
     }
 
     fn tell_waiters(&mut self) {
-        for _ in 0..DELIVERY_COUNT_MAX {
+        let count = self.store.delivery_count().min(DELIVERY_COUNT_MAX);
+        self.driver.budget.open(count, SENDING_SHARE_MIN);
+        while self.driver.budget.admits_next() {
             let Some(delivery) = self.store.next_delivery() else {
                 break;
             };

@@ -58,7 +58,11 @@ impl EventLoop {
             memory: self.memory_numbers(),
             access_log_lost_bytes: self.log.lost().bytes,
             access_log_lost_lines: self.log.lost().lines,
-            iterations: IterationNumbers::take(&self.iterations, self.now.monotonic),
+            iterations: IterationNumbers::take(
+                &self.iterations,
+                self.driver.budget.most(),
+                self.now.monotonic,
+            ),
         };
         let store = self.store.numbers(&self.now);
         Snapshot::take(store, &self.driver.response_stats, numbers)

@@ -25,6 +25,7 @@ use crate::server::answers::ServerAnswers;
 use crate::server::connections::{Connected, Connections};
 use crate::server::deadlines::{Armed, Deadlines};
 use crate::server::driver::{Driven, Driver};
+use crate::server::ready::{ReadyConnections, SENDING_SHARE_MIN, SendBudget, Task};
 use crate::settings::{Role, Settings, StatusAccess};
 use crate::site::sites::{Site, SiteId, Sites};
 use crate::store::deliveries::{DELIVERY_COUNT_MAX, Delivery};
@@ -41,7 +42,7 @@ pub(super) struct Server {
     connections: Connections,
     deadlines: Deadlines,
     due: VecDeque<(ConnectionId, Armed)>,
-    ready: Vec<ConnectionId>,
+    ready: ReadyConnections,
     /// Why connections were closed.
     closed: BTreeMap<(u32, u32), CloseReason>,
 }
@@ -74,7 +75,7 @@ impl Server {
             connections: Connections::default(),
             deadlines: Deadlines::new(began),
             due: VecDeque::new(),
-            ready: Vec::new(),
+            ready: ReadyConnections::default(),
             closed: BTreeMap::new(),
         }
     }
@@ -83,7 +84,7 @@ impl Server {
     pub(super) fn accept(&mut self, peer: Peer, transport: Transport, now: &Now) -> ConnectionId {
         let connected = Connected::new(transport, Connection::new(peer, now), Role::Site);
         let id = self.connections.insert(connected);
-        self.ready.push(id);
+        self.queue(id);
         id
     }
 
@@ -106,7 +107,7 @@ impl Server {
             connected.client.event_sync.reported(self.driver.turn + 1);
         }
         connected.transport.note(noted);
-        self.ready.push(id);
+        self.queue(id);
     }
 
     /// Whether the next iteration has something to do without an event.
@@ -136,15 +137,39 @@ impl Server {
         if disk.has_events() {
             self.store.drop_changed();
         }
-        for id in std::mem::take(&mut self.ready) {
-            self.drive(id, now);
-        }
+        self.drive_ready(now);
         self.store.expire_patience(now);
         self.give_out_results(disk, now);
         self.look_at_deadlines(now);
         self.store.recheck_waiting();
         self.store.notices().for_each(drop);
         self.hand_over_jobs(disk, now);
+        self.driver.end_iteration();
+    }
+
+    fn queue(&mut self, id: ConnectionId) {
+        if let Some(connected) = self.connections.find(id)
+            && !connected.queued
+        {
+            connected.queued = true;
+            self.ready.push(id, connected.task());
+        }
+    }
+
+    fn drive_ready(&mut self, now: &Now) {
+        for task in [Task::Input, Task::Sending] {
+            let count = self.ready.count(task);
+            self.driver.budget.open(count, task.share_min());
+            while self.driver.budget.admits_next() {
+                let Some(id) = self.ready.pop(task) else {
+                    break;
+                };
+                if let Some(connected) = self.connections.find(id) {
+                    connected.queued = false;
+                    self.drive(id, now);
+                }
+            }
+        }
     }
 
     fn drive(&mut self, id: ConnectionId, now: &Now) {
@@ -158,7 +183,11 @@ impl Server {
         };
         match self.driver.drive(connected, id, answers, now) {
             Driven::Wait => {}
-            Driven::Again => self.ready.push(id),
+            Driven::Again if connected.queued => {}
+            Driven::Again => {
+                connected.queued = true;
+                self.ready.push(id, connected.task());
+            }
             Driven::Status => panic!("there is no status page"),
             Driven::Close(reason) => return self.close(id, reason),
         }
@@ -195,7 +224,9 @@ impl Server {
         for (job, done) in done {
             self.store.complete(job, done, now);
         }
-        for _ in 0..DELIVERY_COUNT_MAX {
+        let count = self.store.delivery_count().min(DELIVERY_COUNT_MAX);
+        self.driver.budget.open(count, SENDING_SHARE_MIN);
+        while self.driver.budget.admits_next() {
             let Some(delivery) = self.store.next_delivery() else {
                 break;
             };
@@ -324,5 +355,6 @@ fn driver(settings: &Settings) -> Driver {
         pool: Pool::new(limits.head_length_max + 1_024),
         gathered_bytes: 0,
         sendfile_bytes: 0,
+        budget: SendBudget::default(),
     }
 }
