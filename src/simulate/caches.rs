@@ -1,6 +1,7 @@
-//! The caches of the server, driven as `store` drives them; no other file here knows how.
+//! The caches of the server, asked for the requests of a trace; no other file here knows them.
 //!
-//! Follows `store` decision by decision, with a disk that answers at once. Not replayed: changes of files, files
+//! What is looked up, kept and released is decided by `store::holdings` and `store::paths`, as in the server. The disk
+//! answers at once. Not replayed: changes of files, files
 //! too young for an entity tag, page reclaim, requests that share one look-up.
 
 use std::num::NonZeroUsize;
@@ -8,8 +9,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::row::Row;
-use crate::cache::MAP_AFTER_REQUEST_COUNT;
-use crate::cache::content::{Budget, ContentCache};
 use crate::cache::entry::{Entry, Resolution, Seen, Trust};
 use crate::cache::key::PathKey;
 use crate::cache::path::{Known, PathCache};
@@ -21,6 +20,8 @@ use crate::site::rendered::RenderedHead;
 use crate::site::representation::{Representation, Variants, Vary};
 use crate::site::sites::SiteId;
 use crate::site::validators::Sighting;
+use crate::store::holdings::{self, Demand, Holdings, Look, Opened};
+use crate::store::paths;
 use crate::sys::file::{FileTime, FileVersion};
 
 /// What a request is answered from.
@@ -58,38 +59,21 @@ pub(super) struct PathDecision {
     /// Whether the file was opened after a miss of the path cache.
     opened: Opened,
     /// Whether it has had enough requests to be mapped.
-    may_map: bool,
-}
-
-/// Whether the file was opened for this response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Opened {
-    Yes,
-    No,
+    is_asked_again: bool,
 }
 
 /// The caches of content: mapped files and open files.
 #[derive(Debug)]
 pub(super) struct ContentCaches {
-    maps: ContentCache<()>,
-    descriptors: ContentCache<()>,
-    map_file_length_max: u64,
+    held: Holdings<(), ()>,
     counts: HitCounts,
 }
 
 impl ContentCaches {
     /// Empty caches; at most `descriptor_count_max` open files.
     pub(super) fn new(budget: &CacheBudget, descriptor_count_max: usize) -> ContentCaches {
-        let held = |bytes_max, count_max| {
-            ContentCache::new(Budget {
-                bytes_max,
-                count_max,
-            })
-        };
         ContentCaches {
-            maps: held(budget.map_bytes_max, budget.map_count_max),
-            descriptors: held(u64::MAX, descriptor_count_max),
-            map_file_length_max: budget.map_file_length_max,
+            held: Holdings::new(budget, descriptor_count_max),
             counts: HitCounts::default(),
         }
     }
@@ -108,41 +92,35 @@ impl ContentCaches {
 
     /// Finds the bytes as `Store::supply` does. Returns whether the file had to be opened.
     fn supply(&mut self, version: &FileVersion, bytes: u64, decision: PathDecision) -> Opened {
-        let mut reopened = Opened::No;
         if version.length == 0 {
-            return reopened;
+            return Opened::No;
         }
-        let is_mappable = version.length <= self.map_file_length_max;
+        let is_mappable = self.held.is_mappable(version);
         if is_mappable {
             self.counts.requests += 1;
             self.counts.bytes += bytes;
-            if self.maps.look_up(version).is_some() {
+            if Look::First.at(&mut self.held.maps, version).is_some() {
                 self.counts.hits += 1;
                 self.counts.hit_bytes += bytes;
-                return reopened;
+                return Opened::No;
             }
         }
-        match decision.opened {
-            Opened::Yes => self.descriptors.note_opened(version),
-            Opened::No if self.descriptors.look_up(version).is_some() => {}
-            Opened::No => {
-                reopened = Opened::Yes;
+        let kept = self.held.descriptor(version, decision.opened, Look::First);
+        let reopened = match (decision.opened, kept) {
+            (Opened::No, None) => {
                 self.keep_open(version);
+                Opened::Yes
             }
-        }
-        if is_mappable && decision.may_map && self.maps.has_room_for(version.length) {
-            self.maps.insert(*version, ());
-            if self.maps.has_room_for_all() {
-                self.descriptors.release(version);
-            }
+            _ => Opened::No,
+        };
+        if is_mappable && decision.is_asked_again && self.held.may_be_mapped(version) {
+            self.held.keep_mapped(*version, (), Demand::Requested);
         }
         reopened
     }
 
     fn keep_open(&mut self, version: &FileVersion) {
-        if version.length > 0 && !self.maps.holds(version) {
-            self.descriptors.insert(*version, ());
-        }
+        self.held.keep_open(*version, (), Demand::Requested);
     }
 
     /// The row of a map cache of this size.
@@ -150,14 +128,14 @@ impl ContentCaches {
         let counts = &self.counts;
         Row {
             size,
-            entry_count: self.maps.entry_count() as u64,
-            bytes_used: self.maps.bytes(),
+            entry_count: self.held.maps.entry_count() as u64,
+            bytes_used: self.held.maps.bytes(),
             requests: counts.requests,
             hits: counts.hits,
             checks: counts.checks,
             bytes: counts.bytes,
             hit_bytes: counts.hit_bytes,
-            stats: self.maps.stats(),
+            stats: self.held.maps.stats(),
         }
     }
 }
@@ -200,7 +178,7 @@ impl Caches {
         };
         self.counts.requests += 1;
         self.counts.bytes += content;
-        let (known, is_fresh) = match self.paths.look_up(key(raw_path), now) {
+        let (known, is_fresh) = match paths::look_up(&mut self.paths, key(raw_path), now) {
             Known::Fresh(entry) => (Some(entry), true),
             // The server revalidates it in the background.
             Known::Due(entry) => {
@@ -213,14 +191,12 @@ impl Caches {
             }
             Known::Unknown => (None, false),
         };
-        if let Some(entry) = &known {
-            entry.count_request();
+        if known.is_some() {
             self.counts.hits += 1;
             self.counts.hit_bytes += content;
         }
         let (entry, opened) = match known {
-            // Revalidation only compares files; anything else is looked up again.
-            Some(entry) if is_of(&entry, outcome) && (is_fresh || has_file(&entry)) => {
+            Some(entry) if is_of(&entry, outcome) && (is_fresh || paths::is_comparable(&entry)) => {
                 if !is_fresh {
                     entry.trust(self.trust(), None, now);
                 }
@@ -236,7 +212,7 @@ impl Caches {
         let requests = entry.map_or(0, |entry| entry.request_count());
         let decision = PathDecision {
             opened,
-            may_map: requests >= MAP_AFTER_REQUEST_COUNT,
+            is_asked_again: holdings::is_asked_again(requests),
         };
         if let Outcome::File(version, Some(bytes)) = outcome
             && let Some(store) = &mut self.store
@@ -274,17 +250,10 @@ impl Caches {
         let entry = Rc::new(Entry::new(resolution));
         entry.trust(self.trust(), None, now);
         entry.count_request();
-        // The open file of an evicted path is released.
         let store = &mut self.store;
-        let mut gone = |gone: Rc<Entry>, _| {
-            if let (Some(store), Resolution::File { variants, .. }) =
-                (&mut *store, &gone.resolution)
-            {
-                let version = variants.identity.version;
-                let is_same = matches!(outcome, Outcome::File(new, _) if new == version);
-                if !is_same {
-                    store.descriptors.release(&version);
-                }
+        let mut gone = |gone: Rc<Entry>, why| {
+            if let Some(store) = &mut *store {
+                store.held.departed(&gone, why, &entry);
             }
         };
         self.paths
@@ -312,10 +281,6 @@ impl Caches {
 /// A path of the one site: logs do not name another.
 fn key(raw_path: &[u8]) -> PathKey<'_> {
     PathKey::new(SiteId::FIRST, raw_path)
-}
-
-fn has_file(entry: &Entry) -> bool {
-    matches!(entry.resolution, Resolution::File { .. })
 }
 
 /// Whether the entry agrees with the log.

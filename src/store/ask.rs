@@ -2,11 +2,11 @@
 
 use std::rc::Rc;
 
-use super::contents::Look;
+use super::holdings::Look;
 use super::inquiry::{Inquiry, LookupTarget};
 use super::jobs::{NewJob, Promise, Purpose};
 use super::lookups::{Aim, LookUp};
-use super::{Asked, ContentSource, LookupMode, Store};
+use super::{Asked, ContentSource, LookupMode, Store, paths};
 use crate::cache::entry::{Entry, Resolution};
 use crate::cache::key::PathKey;
 use crate::cache::path::Known;
@@ -29,19 +29,18 @@ impl Store {
             return waiting;
         }
         let known = match looked.path {
-            Look::First => self.paths.cache.look_up(inquiry.key(raw_path), now),
+            Look::First => {
+                let key = inquiry.key(raw_path);
+                paths::look_up(&mut self.paths.cache, key, now)
+            }
             Look::Again => self.paths.cache.look_up_again(inquiry.key(raw_path), now),
         };
-        let (said, entry) = match &known {
-            Known::Fresh(entry) | Known::Due(entry) => (CacheResult::Hit, Some(entry)),
-            Known::Expired(entry) => (CacheResult::Expired, Some(entry)),
-            Known::Unknown => (CacheResult::Miss, None),
-        };
         if looked.path == Look::First {
-            self.cache_report.path = Some(said);
-            if let Some(entry) = entry {
-                entry.count_request();
-            }
+            self.cache_report.path = Some(match &known {
+                Known::Fresh(_) | Known::Due(_) => CacheResult::Hit,
+                Known::Expired(_) => CacheResult::Expired,
+                Known::Unknown => CacheResult::Miss,
+            });
         }
         match known {
             Known::Fresh(entry) => self.answer_from(&entry, &[], inquiry),
@@ -173,7 +172,9 @@ impl Store {
         let (mut expected, mut page) = (Vec::new(), None);
         match (known, target.mode) {
             (Some(Resolution::File { variants, seen }), LookupMode::Revalidate)
-                if variants.is_settled() =>
+                if target
+                    .entry
+                    .is_some_and(|entry| paths::is_comparable(entry)) =>
             {
                 expected = seen.expectations(&plan, variants);
             }

@@ -4,7 +4,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::contents::CachedFile;
-use super::jobs::{Demand, Mapping, Promise, Purpose, Record, Standing, WindowRead};
+use super::holdings::Demand;
+use super::jobs::{Mapping, Promise, Purpose, Record, Standing, WindowRead};
 use super::lookups::{Aim, LookUp};
 use super::waiters::Waiters;
 use super::watch::Watched;
@@ -190,12 +191,16 @@ impl Store {
             return;
         };
         if let Some(previous) = previous {
-            self.contents.maps.remove(&previous);
+            self.contents.held.maps.remove(&previous);
         }
         let generation = self.paths.cache.generation();
         let mapped = CachedFile::new(memory, digest, generation, now);
         self.freshness.rechecks.read(&version, digest);
-        for gone in self.contents.keep_mapped(version, mapped, mapping.demand) {
+        for gone in self
+            .contents
+            .held
+            .keep_mapped(version, mapped, mapping.demand)
+        {
             self.freshness.watch.remove(&gone);
         }
     }

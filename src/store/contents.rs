@@ -8,10 +8,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::jobs::Demand;
+use super::holdings::{Demand, Holdings, Look, Opened as WasOpened};
 use super::probe::Probe;
 use super::residency::{TRUST, TRUST_MAPPED};
-use crate::cache::content::{Budget, ContentCache};
 use crate::cache::curve::TakenIn;
 use crate::cache::entry::Entry;
 use crate::cache::stats::{EvictionCause, MissReason};
@@ -31,7 +30,7 @@ const IDLE_SWEEP: Duration = Duration::from_secs(15);
 
 /// A mapping, and when it was last sent: after a while its pages may have gone.
 #[derive(Debug)]
-pub(super) struct CachedFile {
+pub(crate) struct CachedFile {
     memory: Rc<Memory>,
     used: Cell<Instant>,
     /// The generation in which it was last known to be watched without a gap.
@@ -58,14 +57,6 @@ impl CachedFile {
             compared: Cell::new(now.monotonic),
         }
     }
-}
-
-/// Whether a cache was asked for a request before: it counts one look-up a request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Look {
-    #[default]
-    First,
-    Again,
 }
 
 /// What it depends on whether a file that is held may be used.
@@ -105,12 +96,8 @@ pub(super) enum DescriptorState {
 /// The files that are held.
 #[derive(Debug)]
 pub(super) struct Contents {
-    /// Mapped files.
-    pub(super) maps: ContentCache<CachedFile>,
-    /// Open files.
-    pub(super) descriptors: ContentCache<Arc<OpenFile>>,
-    /// Longer files are not mapped.
-    map_file_length_max: u64,
+    /// Their caches.
+    pub(super) held: Holdings<CachedFile, Arc<OpenFile>>,
     /// Whether mappings are kept in memory.
     pub(super) locking: Locking,
     /// Mappings dropped because their pages had been taken away.
@@ -122,18 +109,10 @@ pub(super) struct Contents {
 impl Contents {
     /// Nothing is held, and at most `descriptor_count_max` files are kept open.
     pub(super) fn new(cache: &CacheBudget, lock: MapLock, descriptor_count_max: usize) -> Contents {
-        let maps = Budget {
-            bytes_max: cache.map_bytes_max,
-            count_max: cache.map_count_max,
-        };
-        let descriptors = Budget {
-            bytes_max: u64::MAX,
-            count_max: descriptor_count_max,
-        };
+        let mut held = Holdings::new(cache, descriptor_count_max);
+        held.maps = held.maps.with_curve(TakenIn::Second);
         Contents {
-            maps: ContentCache::new(maps).with_curve(TakenIn::Second),
-            descriptors: ContentCache::new(descriptors),
-            map_file_length_max: cache.map_file_length_max,
+            held,
             locking: match lock {
                 MapLock::On => Locking::Locked,
                 MapLock::Off => Locking::Unlocked,
@@ -145,13 +124,8 @@ impl Contents {
 
     /// Tells the caches that time has passed.
     pub(super) fn tick(&mut self, now: Instant) {
-        self.maps.tick(now);
-        self.descriptors.tick(now);
-    }
-
-    /// Whether a file is short enough to be mapped.
-    pub(super) fn is_mappable(&self, version: &FileVersion) -> bool {
-        version.length <= self.map_file_length_max
+        self.held.maps.tick(now);
+        self.held.descriptors.tick(now);
     }
 
     /// The mapping of a version. One whose pages were taken away goes the way of a cold file: it is dropped, read
@@ -166,19 +140,15 @@ impl Contents {
         look: Look,
         conditions: Conditions<'_>,
     ) -> MappingState {
-        let held = match look {
-            Look::First => self.maps.look_up(version),
-            Look::Again => self.maps.get(version),
-        };
-        let Some(held) = held else {
+        let Some(held) = look.at(&mut self.held.maps, version) else {
             return MappingState::Missing;
         };
         if held.generation.get() != conditions.generation {
             if !entry.is_of(conditions.generation) {
                 if look == Look::First {
-                    self.maps.take_back_hit(version, MissReason::Changed);
+                    self.held.maps.take_back_hit(version, MissReason::Changed);
                 }
-                self.maps.remove(version);
+                self.held.maps.remove(version);
                 return MappingState::Outdated;
             }
             held.generation.set(conditions.generation);
@@ -200,7 +170,7 @@ impl Contents {
         match presence {
             Presence::Present => return MappingState::Usable(Rc::clone(&held.memory)),
             // Opening the file again may take longer than its pages stay, and storage may not answer.
-            Presence::Unknown if idle <= TRUST && !self.descriptors.holds(version) => {
+            Presence::Unknown if idle <= TRUST && !self.held.descriptors.holds(version) => {
                 return MappingState::Usable(Rc::clone(&held.memory));
             }
             // The file is sent like one that is not mapped, this once.
@@ -211,9 +181,9 @@ impl Contents {
             Presence::Absent => {}
         }
         if look == Look::First {
-            self.maps.take_back_hit(version, MissReason::Evicted);
+            self.held.maps.take_back_hit(version, MissReason::Evicted);
         }
-        self.maps.push_out(version, EvictionCause::Memory);
+        self.held.maps.push_out(version, EvictionCause::Memory);
         self.mappings_gone += 1;
         MappingState::Reclaimed
     }
@@ -227,27 +197,24 @@ impl Contents {
         probe: &dyn Probe,
     ) -> DescriptorState {
         if let Some(fresh) = opened.iter().find(|opened| opened.version == *version) {
-            if look == Look::First {
-                self.descriptors.note_opened(version);
-            }
+            self.held.descriptor(version, WasOpened::Yes, look);
             // It may have been opened long ago: its job waited for others, and its bytes for the disk.
             return match was_written_to(fresh, probe) {
                 true => DescriptorState::Missing,
                 false => DescriptorState::Opened(Arc::clone(&fresh.file)),
             };
         }
-        let held = match look {
-            Look::First => self.descriptors.look_up(version),
-            Look::Again => self.descriptors.get(version),
-        };
-        let Some(file) = held.map(Arc::clone) else {
+        let kept = self.held.descriptor(version, WasOpened::No, look);
+        let Some(file) = kept.map(Arc::clone) else {
             return DescriptorState::Missing;
         };
         if self.is_still(&file, version, probe) {
             return DescriptorState::Kept(file);
         }
         if look == Look::First {
-            self.descriptors.take_back_hit(version, MissReason::Changed);
+            self.held
+                .descriptors
+                .take_back_hit(version, MissReason::Changed);
         }
         DescriptorState::Missing
     }
@@ -259,60 +226,32 @@ impl Contents {
         };
         let is_still = now.version == *version;
         if !is_still {
-            self.descriptors.remove(version);
+            self.held.descriptors.remove(version);
         }
         is_still
     }
 
     /// Whether a file that is kept open is of another version by now.
     pub(super) fn is_replaced(&mut self, version: &FileVersion, probe: &dyn Probe) -> bool {
-        let kept = self.descriptors.get(version).map(Arc::clone);
+        let kept = self.held.descriptors.get(version).map(Arc::clone);
         kept.is_some_and(|file| !self.is_still(&file, version, probe))
     }
 
     /// Keeps descriptors of files that were opened.
     pub(super) fn keep_open(&mut self, opened: &[Opened], demand: Demand) {
         for Opened { file, version, .. } in opened {
-            if version.length > 0 && !self.maps.holds(version) {
-                let file = Arc::clone(file);
-                match demand {
-                    Demand::Prefetch => drop(self.descriptors.fill(*version, file)),
-                    Demand::Requested => drop(self.descriptors.insert(*version, file)),
-                }
-            }
+            self.held.keep_open(*version, Arc::clone(file), demand);
         }
-    }
-
-    /// Takes a mapping in. Gives the versions that are mapped no more; `version` itself is one of them where there is
-    /// no room for it.
-    pub(super) fn keep_mapped(
-        &mut self,
-        version: FileVersion,
-        mapped: CachedFile,
-        demand: Demand,
-    ) -> Vec<FileVersion> {
-        let evicted = match demand {
-            Demand::Prefetch => match self.maps.fill(version, mapped) {
-                Ok(()) => Vec::new(),
-                Err(_) => return vec![version],
-            },
-            Demand::Requested => self.maps.insert(version, mapped),
-        };
-        // Where a newcomer may have to go soon, its file stays open: the next request needs it then.
-        if self.maps.has_room_for_all() {
-            self.descriptors.release(&version);
-        }
-        evicted.into_iter().map(|(version, _)| version).collect()
     }
 
     /// Whether there is room for the mapping of a file for which nobody has asked.
     pub(super) fn has_room_ahead(&self, version: &FileVersion) -> bool {
-        let budget = self.maps.budget();
+        let budget = self.held.maps.budget();
         version.length > 0
-            && self.is_mappable(version)
-            && self.maps.bytes() + version.length <= budget.bytes_max
-            && self.maps.entry_count() < budget.count_max
-            && !self.maps.holds(version)
+            && self.held.is_mappable(version)
+            && self.held.maps.bytes() + version.length <= budget.bytes_max
+            && self.held.maps.entry_count() < budget.count_max
+            && !self.held.maps.holds(version)
     }
 
     /// Whether a file is mapped and was not compared for so long, or one of its variants. Then all of them count as
@@ -320,7 +259,7 @@ impl Contents {
     pub(super) fn begin_comparison(&self, variants: &Variants, every: Duration, now: &Now) -> bool {
         let held = || {
             let versions = variants.versions();
-            versions.filter_map(|version| self.maps.get(&version))
+            versions.filter_map(|version| self.held.maps.get(&version))
         };
         let is_due = held().any(|held| now.monotonic >= held.compared.get() + every);
         if is_due {
@@ -331,7 +270,7 @@ impl Contents {
 
     /// When the next look for what nobody uses is due.
     pub(super) fn idle_timeout(&self, now: Instant) -> Option<Duration> {
-        let is_any = self.descriptors.entry_count() + self.maps.entry_count() > 0;
+        let is_any = self.held.descriptors.entry_count() + self.held.maps.entry_count() > 0;
         let at = self.idle_sweep_at.filter(|_| is_any)?;
         Some(at.saturating_duration_since(now))
     }
@@ -344,21 +283,15 @@ impl Contents {
             return Vec::new();
         }
         self.idle_sweep_at = Some(now + IDLE_SWEEP);
-        for version in self.descriptors.idle_for(IDLE_SWEEP_COUNT) {
-            self.descriptors.release(&version);
+        for version in self.held.descriptors.idle_for(IDLE_SWEEP_COUNT) {
+            self.held.descriptors.release(&version);
         }
-        let mut idle = self.maps.idle_for(IDLE_SWEEP_COUNT);
+        let mut idle = self.held.maps.idle_for(IDLE_SWEEP_COUNT);
         idle.retain(|version| version.device != root_device);
         for version in &idle {
-            self.maps.release(version);
+            self.held.maps.release(version);
         }
         idle
-    }
-
-    /// Holds nothing any more.
-    pub(super) fn clear(&mut self) {
-        self.maps.clear();
-        self.descriptors.clear();
     }
 }
 

@@ -10,18 +10,16 @@ use std::time::{Duration, Instant};
 use super::Store;
 use crate::cache::entry::Entry;
 use crate::cache::key::PathKey;
-use crate::cache::path::PathRemoval;
 use crate::clock::Now;
 use crate::site::representation::Variants;
-use crate::sys::file::FileVersion;
 
 impl Store {
     /// Puts an entry into the path cache, and lets go of what the others held that went for it.
     pub(super) fn put(&mut self, key: PathKey<'_>, entry: &Rc<Entry>) {
         for (previous, why) in self.paths.put(key, entry) {
-            match why {
-                PathRemoval::Forgotten => self.release_descriptors(&previous),
-                PathRemoval::Replaced => self.replaced(&previous, entry),
+            for version in self.contents.held.departed(&previous, why, entry) {
+                self.freshness.watch.remove(&version);
+                self.residency.forget(&version);
             }
         }
     }
@@ -29,34 +27,7 @@ impl Store {
     /// Forgets a path: what it leads to is not known now.
     pub(super) fn drop_path(&mut self, key: PathKey<'_>) {
         if let Some(previous) = self.paths.remove(key) {
-            self.release_descriptors(&previous);
-        }
-    }
-
-    /// An entry is remembered no more. Whoever asks for its path again has its file opened again, so nobody will
-    /// ask for its descriptor.
-    pub(super) fn release_descriptors(&mut self, entry: &Entry) {
-        for version in entry.variants().into_iter().flat_map(Variants::versions) {
-            self.contents.descriptors.release(&version);
-        }
-    }
-
-    /// A path leads elsewhere now. Nobody will ask for the version that it led to.
-    fn replaced(&mut self, previous: &Entry, by: &Entry) {
-        let news = by.variants();
-        let Some(variants) = previous.variants() else {
-            return;
-        };
-        for old in variants.all() {
-            let version = old.version;
-            let new = news.map(|news| news.in_coding(old.coding).version);
-            if new == Some(version) {
-                continue;
-            }
-            if let Some(new) = new {
-                self.contents.maps.succeed(&version, &new);
-            }
-            self.let_go(&version);
+            self.contents.held.release_descriptors(&previous);
         }
     }
 
@@ -65,22 +36,14 @@ impl Store {
     pub(super) fn drop_renamed(&mut self) {
         for entry in self.freshness.watch.directories.take_renamed() {
             for version in entry.variants().into_iter().flat_map(Variants::versions) {
-                self.contents.descriptors.remove(&version);
+                self.contents.held.descriptors.remove(&version);
             }
         }
     }
 
-    /// Drops whatever holds a version that is no more.
-    fn let_go(&mut self, version: &FileVersion) {
-        self.contents.maps.remove(version);
-        self.freshness.watch.remove(version);
-        self.contents.descriptors.remove(version);
-        self.residency.forget(version);
-    }
-
     /// Closes and unmaps all files that nobody is being sent now, so that nothing keeps a file system mounted.
     pub(crate) fn drop_held(&mut self) {
-        self.contents.clear();
+        self.contents.held.clear();
         self.jobs.withdraw_mappings();
         self.freshness.watch.clear();
     }

@@ -27,7 +27,7 @@ impl Store {
     /// Closes up to `count` kept files that nobody uses, those that are worth least first. Gives how many.
     pub(crate) fn shed_descriptors(&mut self, count: usize) -> usize {
         let is_unused = |file: &Arc<OpenFile>| Arc::strong_count(file) == 1;
-        self.contents.descriptors.shed(count, is_unused)
+        self.contents.held.descriptors.shed(count, is_unused)
     }
 
     /// Lets no more jobs begin than so many, nor more than the engine takes.

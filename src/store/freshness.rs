@@ -283,7 +283,7 @@ impl Store {
             match change {
                 Change::Of(version) => {
                     self.freshness.rewritten.put(version, ());
-                    self.contents.maps.remove(&version);
+                    self.contents.held.maps.remove(&version);
                     self.freshness.watch.remove(&version);
                 }
                 Change::OfAnything => {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::LookupMode;
-use super::contents::Look;
+use super::holdings::Look;
 use super::queue::Owner;
 use crate::cache::entry::Entry;
 use crate::cache::key::PathKey;

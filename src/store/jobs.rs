@@ -29,6 +29,7 @@ use crate::cache::key::{PathKey, PathKeyBuf};
 use crate::conn::RequestId;
 use crate::job::{Done, Job, JobId};
 use crate::memory::table_bytes;
+use crate::store::holdings::Demand;
 use crate::store::watch::directories::EventSequence;
 use crate::sys::allocator::block_length;
 use crate::sys::file::{FileVersion, OpenFile};
@@ -68,15 +69,6 @@ pub(super) struct WindowRead {
     pub window: Window,
     pub file: Arc<OpenFile>,
     pub demand: Demand,
-}
-
-/// Whether a request waited for a job when it was submitted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Demand {
-    /// One did.
-    Requested,
-    /// It was expected that one would.
-    Prefetch,
 }
 
 /// A file that is being mapped.

@@ -18,9 +18,9 @@ impl Store {
     /// How much the caches hold.
     pub(crate) fn held(&self) -> Held {
         Held {
-            map_count: self.contents.maps.entry_count(),
-            map_bytes: self.contents.maps.bytes(),
-            descriptor_count: self.contents.descriptors.entry_count(),
+            map_count: self.contents.held.maps.entry_count(),
+            map_bytes: self.contents.held.maps.bytes(),
+            descriptor_count: self.contents.held.descriptors.entry_count(),
             path_count: self.paths.cache.entry_count(),
         }
     }

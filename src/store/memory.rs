@@ -23,8 +23,8 @@ impl Store {
     /// Adds what it holds to the parts.
     pub(crate) fn memory_bytes(&self, parts: &mut Parts) {
         let (maps, open, paths) = (
-            self.contents.maps.table_bytes(),
-            self.contents.descriptors.table_bytes(),
+            self.contents.held.maps.table_bytes(),
+            self.contents.held.descriptors.table_bytes(),
             self.paths.cache.table_bytes(),
         );
         let statistics = bookkeeping(maps) + bookkeeping(open) + bookkeeping(paths);
@@ -33,8 +33,8 @@ impl Store {
         parts.add(Part::Pages, page_bytes());
         let files = maps.table
             + open.table
-            + self.contents.maps.entry_count() as u64 * counted::<Memory>()
-            + self.contents.descriptors.entry_count() as u64 * counted::<OpenFile>()
+            + self.contents.held.maps.entry_count() as u64 * counted::<Memory>()
+            + self.contents.held.descriptors.entry_count() as u64 * counted::<OpenFile>()
             + self.freshness.watch.file_bytes()
             + self.residency.memory_bytes();
         parts.add(Part::Files, files);
@@ -52,15 +52,15 @@ impl Store {
     pub(crate) fn kept(&self) -> Kept {
         Kept {
             watches: self.freshness.watch.count() + self.freshness.watch.directories.count(),
-            open_files: self.contents.descriptors.entry_count(),
+            open_files: self.contents.held.descriptors.entry_count(),
             connections: 0,
         }
     }
 
     /// What the entries of each cache take, the kernel's share of it included. O(1).
     fn holdings(&self) -> Holdings {
-        let mapped = self.contents.maps.entry_count();
-        let open = self.contents.descriptors.entry_count();
+        let mapped = self.contents.held.maps.entry_count();
+        let open = self.contents.held.descriptors.entry_count();
         let kept = |watches, open_files| Kept {
             watches,
             open_files,
@@ -82,18 +82,18 @@ impl Store {
     /// Lets the entry go that is worth least to the cache that takes most. Gives whether there was one.
     pub(crate) fn give_way(&mut self) -> bool {
         match self.holdings().victim() {
-            Some(Victim::Files) => match self.contents.maps.give_way() {
+            Some(Victim::Files) => match self.contents.held.maps.give_way() {
                 Some((version, _)) => {
                     self.freshness.watch.remove(&version);
                     true
                 }
                 None => false,
             },
-            Some(Victim::OpenFiles) => self.contents.descriptors.give_way().is_some(),
+            Some(Victim::OpenFiles) => self.contents.held.descriptors.give_way().is_some(),
             Some(Victim::Paths) => {
                 let (is_one, gone) = self.paths.give_way();
                 if let Some(entry) = gone {
-                    self.release_descriptors(&entry);
+                    self.contents.held.release_descriptors(&entry);
                 }
                 is_one
             }
@@ -103,8 +103,8 @@ impl Store {
 
     /// Lets caches that have given way take a little more.
     pub(crate) fn grow(&mut self) {
-        self.contents.maps.grow();
-        self.contents.descriptors.grow();
+        self.contents.held.maps.grow();
+        self.contents.held.descriptors.grow();
         self.paths.cache.grow();
     }
 }

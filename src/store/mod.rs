@@ -20,6 +20,7 @@ mod descriptors;
 mod entry_cost;
 pub(crate) mod event_sync;
 mod freshness;
+pub(crate) mod holdings;
 mod inquiry;
 mod jobs;
 #[cfg(test)]
@@ -30,7 +31,7 @@ mod memory;
 mod mounts;
 pub(crate) mod numbers;
 mod outdated;
-mod paths;
+pub(crate) mod paths;
 pub(crate) mod probe;
 pub(crate) mod queue;
 mod recheck;

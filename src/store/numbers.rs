@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use super::Store;
-use super::contents::Contents;
+use super::holdings::Holdings;
 use crate::cache::curve::Curve;
 use crate::cache::stats::{CacheStats, MinuteStats};
 use crate::cache::top::Top;
@@ -48,9 +48,9 @@ impl Store {
 
     fn cache_numbers(&self) -> Vec<CacheNumbers> {
         let paths = &self.paths.cache;
-        let Contents {
+        let Holdings {
             maps, descriptors, ..
-        } = &self.contents;
+        } = &self.contents.held;
         let mut path = CacheNumbers::new(
             "path",
             paths.entry_count(),

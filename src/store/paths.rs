@@ -8,9 +8,11 @@ use super::outdated::Outdated;
 use crate::cache::entry::Entry;
 use crate::cache::key::PathKey;
 use crate::cache::past::PastDates;
-use crate::cache::path::{PathCache, PathRemoval};
+use crate::cache::path::{Known, PathCache, PathRemoval};
 use crate::cache::top::Top;
+use crate::clock::Now;
 use crate::settings::Settings;
+use crate::site::representation::Variants;
 
 /// What is known of paths.
 #[derive(Debug)]
@@ -97,4 +99,19 @@ impl Paths {
         self.outdated.clear();
         self.top.all_left();
     }
+}
+
+/// Looks a path up for a new request, which is counted at its entry.
+pub(crate) fn look_up(cache: &mut PathCache, key: PathKey<'_>, now: &Now) -> Known {
+    let known = cache.look_up(key, now);
+    if let Known::Fresh(entry) | Known::Due(entry) | Known::Expired(entry) = &known {
+        entry.count_request();
+    }
+    known
+}
+
+/// Whether what was seen of an entry can be compared with the disk, so that nothing is opened if it is the same.
+/// Anything else is looked up anew.
+pub(crate) fn is_comparable(entry: &Entry) -> bool {
+    entry.variants().is_some_and(Variants::is_settled)
 }

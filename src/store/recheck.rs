@@ -291,7 +291,7 @@ impl Store {
         };
         let plan = resolve::plan(known.raw_path, &known.site.policy.naming).ok()?;
         let content =
-            |version: FileVersion| Some((version, self.contents.maps.get(&version)?.digest?));
+            |version: FileVersion| Some((version, self.contents.held.maps.get(&version)?.digest?));
         Some(Remembered {
             expectations: seen.expectations(&plan, variants),
             contents: variants.versions().filter_map(content).collect(),
@@ -326,7 +326,7 @@ impl Store {
     fn take_in(&mut self, entry: &Entry, compared: Compared, now: &Now) {
         self.freshness.rechecks.take_in(entry, compared);
         if let Compared::Content(version, _) = compared {
-            self.contents.maps.remove(&version);
+            self.contents.held.maps.remove(&version);
             self.freshness.watch.remove(&version);
         }
         if entry.is_watched() && entry.confirm(now, self.paths.cache.generation()) {

@@ -8,7 +8,7 @@ use std::mem;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::contents::Look;
+use super::holdings::Look;
 use super::inquiry::Inquiry;
 use super::{Asked, CacheReport, CompletedJob, Counted, LookupResult, Requester, Store};
 use crate::clock::Now;

@@ -3,11 +3,11 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::contents::{Conditions, DescriptorState, Look, MappingState};
+use super::contents::{Conditions, DescriptorState, MappingState};
+use super::holdings::{self, Demand, Look};
 use super::inquiry::{Inquiry, Requester};
-use super::jobs::{Demand, Mapping, NewJob, Promise, Purpose, Waiter, WindowRead};
+use super::jobs::{Mapping, NewJob, Promise, Purpose, Waiter, WindowRead};
 use super::{ContentSource, Store};
-use crate::cache::MAP_AFTER_REQUEST_COUNT;
 use crate::cache::entry::Entry;
 use crate::clock::Now;
 use crate::conn::CacheResult;
@@ -44,7 +44,7 @@ impl Store {
                 None => ContentSource::Nothing,
             };
         }
-        let mappable = self.contents.is_mappable(&version);
+        let mappable = self.contents.held.is_mappable(&version);
         if mappable && let Some(mapping) = self.mapping(entry, &version, requester, now) {
             return ContentSource::Source(Source::Mapped(mapping));
         }
@@ -77,7 +77,7 @@ impl Store {
     /// once where the kernel does not tell what of it is in memory, or its second request would wait for a
     /// job that reads it anew.
     fn is_to_be_mapped(&self, entry: &Entry, file: &OpenFile) -> bool {
-        entry.request_count() >= MAP_AFTER_REQUEST_COUNT
+        holdings::is_asked_again(entry.request_count())
             || (self.engine.residency_policy == ResidencyPolicy::ResidentOnly
                 && !Residency::is_told_of(file, &*self.probe))
     }
@@ -179,8 +179,7 @@ impl Store {
         demand: Demand,
         now: &Now,
     ) {
-        let is_mapped = self.contents.maps.holds(&version) || self.jobs.is_mapped(&version);
-        if is_mapped || !self.contents.maps.has_room_for(version.length) {
+        if !self.contents.held.may_be_mapped(&version) || self.jobs.is_mapped(&version) {
             return;
         }
         let Some(watches) = self.freshness.watch.for_file(now) else {

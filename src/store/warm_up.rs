@@ -8,8 +8,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::Store;
+use super::holdings::Demand;
 use super::inquiry::LookupTarget;
-use super::jobs::{Demand, Purpose};
+use super::jobs::Purpose;
 use super::lookups::Aim;
 use crate::cache::entry::Entry;
 use crate::cache::key::PathKey;

@@ -58,6 +58,7 @@ impl Fixture {
         let mapped = CachedFile::new(Memory::Mapped(mapping), None, 0, &self.now);
         let gone = self
             .contents
+            .held
             .keep_mapped(opened.version, mapped, Demand::Requested);
         assert_eq!(gone, []);
         opened.version
@@ -129,7 +130,11 @@ fn a_mapping_is_sent_as_long_as_its_pages_are_there() {
         let is_reclaimed = want == Said::Reclaimed;
         let got = contents.mapping(&version, &entry, Look::First, conditions);
         assert_eq!(Said::from(got), want, "{because}");
-        assert_eq!(contents.maps.holds(&version), !is_reclaimed, "{because}");
+        assert_eq!(
+            contents.held.maps.holds(&version),
+            !is_reclaimed,
+            "{because}"
+        );
         assert_eq!(contents.mappings_gone, u64::from(is_reclaimed), "{because}");
     }
 }
@@ -142,6 +147,7 @@ fn a_descriptor_serves_for_a_mapping_that_cannot_be_looked_at() {
     let opened = fixture.open();
     fixture
         .contents
+        .held
         .descriptors
         .insert(version, Arc::clone(&opened.file));
     let entry = entry(0, &fixture.now);
@@ -183,8 +189,8 @@ fn after_lost_events_a_mapping_is_used_for_an_entry_that_was_confirmed_since() {
         let state = contents.mapping(&version, &entry, Look::First, conditions);
         let is_usable = want == Said::Usable;
         assert_eq!(Said::from(state), want);
-        assert_eq!(contents.maps.holds(&version), is_usable);
-        let hits = contents.maps.stats().hits;
+        assert_eq!(contents.held.maps.holds(&version), is_usable);
+        let hits = contents.held.maps.stats().hits;
         assert_eq!(hits, u64::from(is_usable), "what was dropped was no hit");
     }
 }
@@ -210,7 +216,7 @@ fn a_descriptor_is_used_while_its_file_is_of_its_version() {
         "it was written to"
     );
     assert!(contents.is_replaced(&version, &probe));
-    assert!(!contents.descriptors.holds(&version), "it is closed");
+    assert!(!contents.held.descriptors.holds(&version), "it is closed");
     let state = contents.descriptor(&version, &[], Look::Again, &probe);
     assert!(matches!(state, DescriptorState::Missing));
 }
@@ -222,7 +228,7 @@ fn what_nobody_uses_is_closed_and_unmapped_where_that_lets_a_file_system_go() {
         let version = fixture.map();
         let opened = fixture.open();
         let contents = &mut fixture.contents;
-        contents.descriptors.insert(version, opened.file);
+        contents.held.descriptors.insert(version, opened.file);
         let device = version.device + u64::from(!is_on_root);
         let mut now = fixture.now.monotonic;
         let mut unmapped = Vec::new();
@@ -234,8 +240,8 @@ fn what_nobody_uses_is_closed_and_unmapped_where_that_lets_a_file_system_go() {
             unmapped.extend(contents.drop_idle(device, now));
             now += contents.idle_timeout(now).unwrap_or(IDLE_SWEEP);
         }
-        assert!(!contents.descriptors.holds(&version));
-        assert_eq!(contents.maps.holds(&version), is_on_root);
+        assert!(!contents.held.descriptors.holds(&version));
+        assert_eq!(contents.held.maps.holds(&version), is_on_root);
         assert_eq!(unmapped.contains(&version), !is_on_root);
     }
 }

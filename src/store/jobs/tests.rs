@@ -11,6 +11,7 @@ use crate::site::media_type::MediaTypes;
 use crate::site::resolve::{Directories, DotFiles, Naming};
 use crate::site::sites::{Policy, Site, SiteId};
 use crate::site::validators::EntityTags;
+use crate::store::holdings::Demand;
 use crate::sys::beneath::Root;
 use crate::sys::deferred_drops::DeferredDrops;
 
