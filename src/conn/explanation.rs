@@ -1,4 +1,4 @@
-//! Which cache knew what an answer needed: for whoever reads a response or the access log.
+//! The results of the caches for one request, shown in Server-Timing and in the access log.
 
 use std::fmt::Write as _;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The words between a connection and its driver: what happened, what is wanted, by which rules.
+//! The interface between a connection and its driver: inputs, requests for action, policy.
 
 use std::io;
 use std::net::IpAddr;
@@ -11,8 +11,8 @@ use crate::clock::Now;
 use crate::http::facts::Facts;
 use crate::http::request::HeadLimits;
 
-/// How long each thing may take. All are counted from the start of what they name, except `send`,
-/// which starts anew with every byte that the peer takes or acknowledges.
+/// Time limits. Each begins with what it names; `send` begins again with each byte that the peer accepts or
+/// acknowledges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// From the first byte of a head to its last.
@@ -78,12 +78,12 @@ pub struct Context<'a> {
     pub response_stats: &'a mut ResponseStats,
 }
 
-/// Whom what is to be sent waits for.
+/// What the next bytes to be sent wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlockedOn {
-    /// The peer, who has to take what was sent before.
+    /// The peer, which has to accept earlier bytes.
     Peer,
-    /// The disk, which has to give what comes next.
+    /// The disk, which has to read them.
     Disk,
 }
 
@@ -103,9 +103,9 @@ pub enum Input<'a> {
     /// So many bytes were acknowledged by the peer since the connection began; said when
     /// [`deadline`](super::Connection::deadline) has come and the peer is waited for.
     Acknowledged(u64),
-    /// What is to be sent waits for another than before.
+    /// The next bytes to be sent wait for this now.
     Blocked(BlockedOn),
-    /// The disk did not give in time what is to be sent.
+    /// The disk did not read the next bytes to be sent in time.
     DiskStalled,
     /// Our direction of the stream was shut down.
     WriteClosed,
@@ -137,7 +137,7 @@ pub enum Want<'a> {
     Close(CloseReason),
 }
 
-/// What a connection is doing, as far as that is of interest to others.
+/// The activity of a connection, for statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activity {
     /// Nothing: it is between requests.
@@ -171,7 +171,7 @@ pub enum CloseReason {
     Broken(io::ErrorKind),
 }
 
-/// Who is at the other end.
+/// The peer of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// A peer over TCP.

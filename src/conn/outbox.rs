@@ -1,4 +1,4 @@
-//! What is to be sent: a bounded queue of segments, gathered into as few calls as may be.
+//! Bytes to be sent: a bounded queue of segments, gathered into as few system calls as possible.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -50,7 +50,7 @@ pub struct FileSegment {
     pub start: u64,
 }
 
-/// Where the bytes of a representation are.
+/// The location of the bytes of a representation.
 #[derive(Clone, Debug)]
 pub enum Source {
     /// In memory.

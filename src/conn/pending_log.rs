@@ -1,12 +1,12 @@
-//! What is remembered of the answers of one connection until their last byte has gone, for the access log.
+//! Log records of the answers of one stream that are not completely sent.
 //!
-//! A line says how much of its answer was really sent, so it is written when that is known. Until then the
-//! journal keeps what the line will say: a record of fixed size, and those bytes of the request that are
-//! quoted, as they were received. The request itself is gone by then.
+//! A line states how many bytes of its answer were sent, so it is written at the end of the answer. Until then a
+//! record of fixed size holds its numbers, and a buffer the parts of the request that it quotes, as received. The
+//! request has left its own buffer by then.
 //!
-//! A peer that asks for more and more and reads nothing must not fill the memory with records. When there
-//! are [`JOURNAL_LENGTH_MAX`] bytes of them, the connection answers no further request until some were
-//! sent: see [`PendingLogLines::has_room`].
+//! A peer that sends requests and reads nothing must not fill the memory with records. Above
+//! [`RECORDS_LENGTH_MAX`] bytes the connection answers no further request until some answers were sent: see
+//! [`PendingLogLines::has_room`].
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -22,13 +22,13 @@ use crate::sys::allocator::block_length;
 /// Bytes of records after which no further request is answered before some are sent: as many requests as
 /// are answered in one go, where they are as long as those of browsers. One more may take it further, by three
 /// texts.
-const JOURNAL_LENGTH_MAX: usize = 4 * 1_024;
+const RECORDS_LENGTH_MAX: usize = 4 * 1_024;
 
-/// What a line says of an answer that is on its way, beside its texts.
+/// The numbers of a line whose answer is not completely sent.
 #[derive(Clone, Copy, Debug)]
 struct Record {
     status: Status,
-    /// Where its content ends in the stream of the connection, and how long it is.
+    /// Offset of the end of its content in the stream, and its length.
     end: u64,
     content_length: u64,
     /// When it was answered.
@@ -39,7 +39,7 @@ struct Record {
     lengths: [Option<u16>; TEXT_COUNT],
 }
 
-/// Records and their texts, the oldest first.
+/// Records and their texts in the order of the answers.
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
     records: VecDeque<Record>,
@@ -104,19 +104,18 @@ impl Buffers {
     }
 }
 
-/// The answers of one connection that are not completely sent. Holds nothing when there are none, or when
-/// nothing is logged.
+/// The records of one stream. Holds no buffer if there are none, or if nothing is logged.
 #[derive(Debug, Default)]
 pub(super) struct PendingLogLines {
     buffers: Option<Box<Buffers>>,
 }
 
-/// What was received: a request, or what is none.
+/// What an answer is for: a request, or bytes that are not one.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Received<'a> {
     /// A request.
     Request(Facts<'a>),
-    /// Bytes that are no request, or not yet: as many as were received.
+    /// Bytes that are not a request, or an incomplete one.
     Bytes(&'a [u8]),
 }
 
@@ -160,7 +159,7 @@ impl PendingLogLines {
     /// Whether another answer may be noted before some are sent. Always when all are.
     pub(super) fn has_room(&self) -> bool {
         let buffers = self.buffers.as_ref();
-        buffers.is_none_or(|buffers| buffers.length() < JOURNAL_LENGTH_MAX)
+        buffers.is_none_or(|buffers| buffers.length() < RECORDS_LENGTH_MAX)
     }
 
     /// Takes note of an answer that was put into the outbox.

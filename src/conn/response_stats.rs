@@ -1,17 +1,16 @@
-//! What all connections report: statuses, and the finished lines of the access log.
+//! Counters and finished log lines of all connections.
 //!
-//! How a line looks is said in `line`, what is remembered of an answer until its line can be finished in
-//! `pending_log`.
+//! `line` formats lines; `pending_log` holds the records of answers that are not completely sent.
 
 use super::line::Lines;
 use super::pending_log::Buffers;
 use crate::http::status::Status;
 use crate::sys::allocator::block_length;
 
-/// Whether requests are written down.
+/// The format of the access log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Logging {
-    /// They are only counted.
+    /// Requests are only counted.
     Off,
     /// Each becomes a line in the combined format.
     Combined,
@@ -24,7 +23,7 @@ const STATUS_COUNT: usize = 500;
 
 /// Longest buffer of lines that is kept when it is empty: what a burst took must not stay for ever.
 const LINES_SPARE_LENGTH_MAX: usize = 256 * 1_024;
-/// Spare buffers of journals that are kept.
+/// Spare buffers of records that are kept.
 const SPARE_COUNT_MAX: usize = 64;
 
 /// Counters and log lines of all connections. The driver writes the lines to the log.
@@ -40,13 +39,13 @@ pub struct ResponseStats {
     pub lines: Vec<u8>,
     /// How they are written.
     pub(super) format: Lines,
-    /// Buffers that no connection needs now. Boxed as connections hold them: an idle one has a pointer.
+    /// Unused buffers. Boxed as connections hold them: an idle one has a pointer.
     #[allow(clippy::vec_box)]
     spare: Vec<Box<Buffers>>,
 }
 
 impl ResponseStats {
-    /// An empty ledger.
+    /// All counters at zero.
     pub fn new(logging: Logging) -> ResponseStats {
         ResponseStats {
             by_class: [0; 6],
@@ -72,7 +71,7 @@ impl ResponseStats {
             .map(|(status, count)| (status, *count))
     }
 
-    /// Buffers for the journal of a connection.
+    /// Buffers for the records of a stream.
     pub(super) fn buffers(&mut self) -> Box<Buffers> {
         self.spare.pop().unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! The states of a connection and all that moves it from one to the next.
+//! The states of a connection and their transitions.
 
 mod ending;
 mod inquiry;
@@ -114,7 +114,7 @@ pub struct Connection {
     unread: Unread,
     hold_up: BlockedOn,
     uptake: Uptake,
-    /// When what is waited for began; see [`Timeouts`].
+    /// Start of the current time limit; see [`Timeouts`].
     since: Instant,
 }
 
