@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use super::client::{Known, Sent};
 use super::content::Content;
+use super::disk::COPIED_LENGTH_MAX;
 use super::history::{Coding, Found, Target};
-use super::profile::Storage;
+use super::profile::{MAP_LENGTH_MAX, Storage};
 use super::response::{Body, Response};
-use super::tree::Moment;
+use super::tree::{Moment, Tree};
 
 /// Bytes that tell a content from all others.
 const NUMBER_LENGTH: usize = 8;
@@ -20,6 +21,8 @@ pub(super) struct Answer<'a> {
     pub response: &'a Response,
     /// What the path leads to, and has led to.
     pub target: &'a Target,
+    /// Where.
+    pub tree: &'a Tree,
     /// The answer is what the path has led to at some time from here on...
     pub since: Moment,
     /// ...to here.
@@ -51,15 +54,58 @@ impl Answer<'_> {
         );
     }
 
-    /// The file that fits.
-    fn file(&self, fits: impl Fn(&Content) -> bool) -> Content {
-        let mut within = self.within(self.coding());
-        let fitting = within.find_map(|found| match found {
-            Found::File(content) if fits(content) => Some(content.clone()),
-            _ => None,
-        });
-        self.demand(fitting.is_some(), "no version has it");
-        fitting.expect("there is one")
+    /// The content that fits; none if several do, as short ranges may.
+    fn fitting(&self, fits: impl Fn(&Content) -> bool) -> Option<Content> {
+        let mut fitting = self.contents().into_iter().filter(|it| fits(it));
+        let first = fitting.next().cloned();
+        self.demand(first.is_some(), "no version has it");
+        first.filter(|_| fitting.next().is_none())
+    }
+
+    /// The node of a file that was written over while it was sent, so that the answer may be of several of its
+    /// contents. docs/specification.md allows that for mappings, and where the file is longer than before, which
+    /// looks as if it had grown.
+    fn written_over(&self, length: usize) -> Vec<usize> {
+        let may_be_mapped = length > COPIED_LENGTH_MAX && length <= MAP_LENGTH_MAX;
+        let contents = self.contents();
+        let of_length = contents.iter().filter(|content| content.length() == length);
+        let is_written_over = |content: &&&Content| {
+            let is_same = |it: &&&Content| it.node() == content.node();
+            let has_grown = |it: &&Content| may_be_mapped || it.length() > length;
+            contents.iter().filter(is_same).count() > 1
+                && contents.iter().filter(is_same).any(has_grown)
+        };
+        let nodes = of_length.filter(is_written_over);
+        nodes.map(|content| content.node()).collect()
+    }
+
+    /// Whether each of its bytes is of some content of this node.
+    fn is_mixture_of(&self, node: usize, first: usize) -> bool {
+        let mut contents = self.contents();
+        contents.retain(|it| it.node() == node);
+        let has = |(place, byte): (usize, &u8)| {
+            let is_own = |content: &&Content| content.bytes().get(first + place) == Some(byte);
+            contents.iter().any(is_own)
+        };
+        self.response.body.iter().enumerate().all(has)
+    }
+
+    /// What was in the files that the path has led to, whatever has become of their names: a look-up that has found
+    /// one opens that.
+    fn contents(&self) -> Vec<&Content> {
+        let mut contents: Vec<&Content> = Vec::new();
+        for found in self.within(self.coding()) {
+            let Found::File(content) = found else {
+                continue;
+            };
+            let of_file = self.tree.contents(content.node(), self.since, self.now);
+            for content in of_file {
+                if !contents.contains(&content) {
+                    contents.push(content);
+                }
+            }
+        }
+        contents
     }
 
     fn was(&self, coding: Coding, wanted: &Found) {
@@ -110,7 +156,7 @@ impl Checker {
         *self.by_status.entry(response.status).or_default() += 1;
         self.note(response, answer.now);
         let content = match response.status {
-            200 | 206 => self.content(answer),
+            200 | 206 => self.content(answer)?,
             304 => {
                 let known = sent.known.as_ref();
                 answer.demand(known.is_some(), "there was no condition");
@@ -151,23 +197,28 @@ impl Checker {
         })
     }
 
-    /// What was sent, or would have been.
-    fn content(&self, answer: &Answer<'_>) -> Content {
+    /// What was sent, or would have been; none where that cannot be told.
+    fn content(&self, answer: &Answer<'_>) -> Option<Content> {
         let response = answer.response;
-        if response.status == 206 {
-            answer.demand(answer.sent.is_range, "nobody asked for a part");
-            let (first, length) = response.range();
-            return answer
-                .file(|content| content.length() == length && content.has(first, &response.body));
-        }
+        let (first, length) = match response.status {
+            206 => {
+                answer.demand(answer.sent.is_range, "nobody asked for a part");
+                response.range()
+            }
+            _ => (0, response.length()),
+        };
         if answer.has_body() {
+            let mut written_over = answer.written_over(length).into_iter();
+            if written_over.any(|node| answer.is_mixture_of(node, first)) {
+                return None;
+            }
             let body = &response.body;
-            return answer.file(|content| content.length() == body.len() && content.has(0, body));
+            return answer.fitting(|it| it.length() == length && it.has(first, body));
         }
         let number = self.number_of(answer);
-        answer.file(|content| {
+        answer.fitting(|content| {
             let is_known = number.is_none_or(|number| number == content.number());
-            content.length() == response.length() && is_known
+            content.length() == length && is_known
         })
     }
 

@@ -9,7 +9,13 @@ const BLOCK_LENGTH: usize = 4 << 10;
 
 /// A content. Each line of it tells its number and its place.
 #[derive(Clone)]
-pub(super) struct Content(Rc<(u32, Vec<u8>)>);
+pub(super) struct Content {
+    /// Tells it from all others.
+    number: u32,
+    /// The node that it was written to.
+    node: usize,
+    bytes: Rc<Vec<u8>>,
+}
 
 impl std::fmt::Debug for Content {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -31,8 +37,8 @@ fn begin_line(line: &mut [u8], number: u32, place: usize) {
 }
 
 impl Content {
-    /// One that begins with these bytes and is so long; the others are its own.
-    pub(super) fn continuing(number: u32, start: Vec<u8>, length: usize) -> Content {
+    /// One of a node that begins with these bytes and is so long; the others are its own.
+    pub(super) fn new(number: u32, node: usize, start: Vec<u8>, length: usize) -> Content {
         let mut bytes = start;
         let first = bytes.len().min(length);
         bytes.resize(length, b'.');
@@ -47,22 +53,31 @@ impl Content {
                 begin_line(block, number, (place + 1) * BLOCK_LENGTH);
             }
         }
-        Content(Rc::new((number, bytes)))
+        Content {
+            number,
+            node,
+            bytes: Rc::new(bytes),
+        }
     }
 
     /// Its number.
     pub(super) fn number(&self) -> u32 {
-        self.0.0
+        self.number
+    }
+
+    /// The node that it was written to.
+    pub(super) fn node(&self) -> usize {
+        self.node
     }
 
     /// Its length in bytes.
     pub(super) fn length(&self) -> usize {
-        self.0.1.len()
+        self.bytes.len()
     }
 
     /// All its bytes.
     pub(super) fn bytes(&self) -> &[u8] {
-        &self.0.1
+        &self.bytes
     }
 
     /// Whether these bytes are its own from byte `start` on.

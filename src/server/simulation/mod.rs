@@ -9,7 +9,7 @@
 //!
 //! Each answer is compared with what its path has led to ([`history`]), within the bound on staleness that
 //! docs/specification.md has ([`Profile::trust`]). A failing seed is named, and replays: docs/contributing.md.
-//! Not simulated: another root, mounts, symbolic links, listings, and `If-Modified-Since`.
+//! Not simulated: another root, mounts, symbolic links, listings, `--recheck`, and `If-Modified-Since`.
 
 mod check;
 mod client;
@@ -112,7 +112,7 @@ fn whatever_happens_each_request_is_answered_once_from_one_version_in_time() {
 
 #[test]
 fn one_seed_is_one_run() {
-    // Watched and polled, with a disk that fails and one that does not.
+    // Watched and polled, on storage that is slow or fails.
     for seed in [3, 4, 10] {
         let (first, second) = (run(seed), run(seed));
         assert_eq!(first.digest, second.digest, "seed {seed}");

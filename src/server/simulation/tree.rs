@@ -33,6 +33,8 @@ pub(super) struct Node {
     pub content: Content,
     /// Whether its pages are in memory.
     pub is_resident: bool,
+    /// Of a file: all that was ever in it, and since when.
+    written: Vec<(Moment, Content)>,
     children: BTreeMap<Vec<u8>, usize>,
     watch: Option<i32>,
 }
@@ -96,7 +98,7 @@ impl Tree {
 
     /// Makes a node without a name.
     fn add(&mut self, kind: FileKind, length: usize, now: Moment) -> usize {
-        let content = self.new_content(Vec::new(), length);
+        let content = self.new_content(self.nodes.len(), Vec::new(), length);
         let descriptor = rustix::fs::memfd_create("simulated", MemfdFlags::CLOEXEC);
         let file = File::from(descriptor.expect("a memfd"));
         let inode = file.metadata().expect("a memfd is described").ino();
@@ -118,6 +120,7 @@ impl Tree {
                 },
                 link_count: 1,
             },
+            written: vec![(now, content.clone())],
             content,
             is_resident: true,
             children: BTreeMap::new(),
@@ -126,9 +129,9 @@ impl Tree {
         index
     }
 
-    fn new_content(&mut self, start: Vec<u8>, length: usize) -> Content {
+    fn new_content(&mut self, node: usize, start: Vec<u8>, length: usize) -> Content {
         self.contents += 1;
-        Content::continuing(self.contents, start, length)
+        Content::new(self.contents, node, start, length)
     }
 
     fn next_time(&mut self, now: Moment) -> FileTime {
@@ -139,6 +142,21 @@ impl Tree {
     /// A node.
     pub(super) fn node(&self, node: usize) -> &Node {
         &self.nodes[node]
+    }
+
+    /// What was in a file from `start` to `end`.
+    pub(super) fn contents(
+        &self,
+        node: usize,
+        start: Moment,
+        end: Moment,
+    ) -> impl Iterator<Item = &Content> {
+        let written = &self.nodes[node].written;
+        let until = |index: usize| written.get(index + 1).map_or(Moment::MAX, |(at, _)| *at);
+        let lasting = written.iter().enumerate();
+        lasting
+            .filter(move |(index, (since, _))| *since <= end && until(*index) >= start)
+            .map(|(_, (_, content))| content)
     }
 
     /// The node that an open file is of.
@@ -263,27 +281,69 @@ impl Tree {
         }
     }
 
-    /// Appends so many bytes to a file.
-    pub(super) fn append(&mut self, parent: usize, name: &[u8], count: usize, now: Moment) {
+    /// Writes to a file: it keeps so many bytes, and is so long then.
+    pub(super) fn write(&mut self, place: (usize, &[u8]), kept: usize, length: usize, now: Moment) {
+        let (parent, name) = place;
         let Some(node) = self.child(parent, name) else {
             return;
         };
         let time = self.next_time(now);
-        let before = self.nodes[node].content.clone();
-        let content = self.new_content(before.bytes().to_vec(), before.length() + count);
+        let start = self.nodes[node].content.bytes();
+        let start = start[..kept.min(start.len())].to_vec();
+        let content = self.new_content(node, start, length);
         let written = &mut self.nodes[node];
-        let bytes = content.bytes();
-        written
-            .file
-            .write_all_at(bytes, 0)
-            .expect("memory takes bytes");
+        let (file, bytes) = (&written.file, content.bytes());
+        file.set_len(bytes.len() as u64)
+            .expect("memory has any length");
+        file.write_all_at(bytes, 0).expect("memory takes bytes");
         let version = &mut written.description.version;
         (version.modified, version.changed) = (time, time);
         version.length = bytes.len() as u64;
+        written.written.push((now, content.clone()));
         written.content = content;
         self.tell_directory(parent, EventMask::MODIFY, name);
         self.tell(node, EventMask::MODIFY);
         self.tell_directory(parent, EventMask::CLOSE_WRITE, name);
+    }
+
+    /// Renames a file or a directory; what had the new name is no more.
+    pub(super) fn rename(&mut self, from: (usize, &[u8]), to: (usize, &[u8]), now: Moment) {
+        let Some(node) = self.nodes[from.0].children.remove(from.1) else {
+            return;
+        };
+        let before = self.nodes[to.0].children.insert(to.1.to_vec(), node);
+        self.moved(node, from, to, now);
+        if let Some(before) = before {
+            self.unlinked(before, now);
+        }
+    }
+
+    /// Gives each of two names what the other had.
+    pub(super) fn exchange(&mut self, one: (usize, &[u8]), other: (usize, &[u8]), now: Moment) {
+        let found = [one, other].map(|(parent, name)| self.child(parent, name));
+        let [Some(of_one), Some(of_other)] = found else {
+            return;
+        };
+        self.nodes[one.0].children.insert(one.1.to_vec(), of_other);
+        self.nodes[other.0]
+            .children
+            .insert(other.1.to_vec(), of_one);
+        self.moved(of_one, one, other, now);
+        self.moved(of_other, other, one, now);
+    }
+
+    fn moved(&mut self, node: usize, from: (usize, &[u8]), to: (usize, &[u8]), now: Moment) {
+        let time = self.next_time(now);
+        let description = &mut self.nodes[node].description;
+        description.version.changed = time;
+        let kind = match description.kind {
+            FileKind::Directory => EventMask::ISDIR,
+            _ => EventMask::empty(),
+        };
+        self.touch_directory(from.0, now);
+        self.touch_directory(to.0, now);
+        self.tell_directory(from.0, EventMask::MOVED_FROM | kind, from.1);
+        self.tell_directory(to.0, EventMask::MOVED_TO | kind, to.1);
     }
 
     /// Removes a file.

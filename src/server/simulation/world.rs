@@ -17,7 +17,9 @@ use super::profile::{Profile, Storage};
 use super::random::Random;
 use super::server::Server;
 use super::tree::{Moment, Tree, nanoseconds, wall};
-use super::writer;
+use super::writer::{self, Writer};
+use rustix::io::Errno;
+
 use crate::clock::Now;
 use crate::conn::{CloseReason, ConnectionId, Peer};
 use crate::transport::Noted;
@@ -86,6 +88,7 @@ pub(super) struct World {
     now: Now,
     agenda: Agenda,
     tree: SharedTree,
+    writer: Writer,
     targets: Vec<Target>,
     disk: FakeDisk,
     clients: Vec<Client>,
@@ -118,6 +121,7 @@ impl World {
             wires: WireMaker::new(),
             checker: Checker::new(profile.storage),
             request_count,
+            writer: Writer::new(random.fork()),
             random,
             profile,
             tree,
@@ -186,7 +190,7 @@ impl World {
             Actor::Client(client) => Some(self.act_client(client)),
             Actor::Writer => {
                 let mut tree = self.tree.borrow_mut();
-                writer::change(&mut tree, &mut self.targets, &mut self.random, self.moment);
+                self.writer.act(&mut tree, &mut self.targets, self.moment);
                 Some(match self.random.below(4) {
                     0 => self.random.between(1_000, 100_000),
                     _ => self.random.between(1_000_000, 40_000_000),
@@ -223,6 +227,7 @@ impl World {
                 sent: &sent,
                 response: &response,
                 target: &self.targets[sent.target],
+                tree: &self.tree.borrow(),
                 since: self.known_since(&sent),
                 now: self.moment,
             };
@@ -263,6 +268,7 @@ impl World {
             Some(CloseReason::Broken(
                 io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData,
             )) => true,
+            Some(CloseReason::Broken(kind)) => kind == io::Error::from(Errno::FAULT).kind(),
             Some(CloseReason::SendStalled) => true,
             Some(CloseReason::DiskStalled) => self.profile.storage == Storage::Failing,
             _ => false,

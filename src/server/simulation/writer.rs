@@ -51,40 +51,130 @@ fn length(random: &mut Random) -> usize {
     usize::try_from(bytes).expect("a small number")
 }
 
-/// Changes something.
-pub(super) fn change(tree: &mut Tree, targets: &mut [Target], random: &mut Random, now: Moment) {
-    let path = targets[random.rank(targets.len())].below_root.clone();
-    change_file(tree, &path, random, now);
-    for target in targets.iter_mut().filter(|it| it.below_root == path) {
-        target.note(tree, now);
+/// Where files are written, and what is not finished.
+#[derive(Debug)]
+pub(super) struct Writer {
+    random: Random,
+    /// A file that was emptied, and how long it was: it will be written again.
+    emptied: Option<(Vec<u8>, usize)>,
+    /// A directory whose name was taken from it for a moment.
+    moved: Option<&'static str>,
+}
+
+/// The name of that directory meanwhile, which is not served.
+const AWAY: &[u8] = b".away";
+
+impl Writer {
+    /// One that has begun nothing.
+    pub(super) fn new(random: Random) -> Writer {
+        Writer {
+            random,
+            emptied: None,
+            moved: None,
+        }
+    }
+
+    /// Changes something, or finishes what was begun.
+    pub(super) fn act(&mut self, tree: &mut Tree, targets: &mut [Target], now: Moment) {
+        let path = targets[self.random.rank(targets.len())].below_root.clone();
+        match self.random.below(60) {
+            0 => self.move_directory(tree, now),
+            1 => {
+                let to = targets[self.random.rank(targets.len())].below_root.clone();
+                rename_file(tree, &path, &to, now);
+            }
+            _ => {
+                let path = match self.emptied.take() {
+                    Some((path, length)) => {
+                        self.fill_again(tree, &path, length, now);
+                        path
+                    }
+                    None => {
+                        self.change_file(tree, &path, now);
+                        path
+                    }
+                };
+                for target in targets.iter_mut().filter(|it| it.below_root == path) {
+                    target.note(tree, now);
+                }
+                return;
+            }
+        }
+        for target in targets {
+            target.note(tree, now);
+        }
+    }
+
+    /// Exchanges two directories, takes the name from one, or gives it back.
+    fn move_directory(&mut self, tree: &mut Tree, now: Moment) {
+        if let Some(name) = self.moved.take() {
+            return tree.rename((ROOT, AWAY), (ROOT, name.as_bytes()), now);
+        }
+        let [one, other] = [(), ()].map(|()| DIRECTORIES[self.random.index(DIRECTORIES.len())]);
+        if self.random.is_one_in(2) {
+            tree.rename((ROOT, one.as_bytes()), (ROOT, AWAY), now);
+            self.moved = Some(one);
+        } else if one != other {
+            tree.exchange((ROOT, one.as_bytes()), (ROOT, other.as_bytes()), now);
+        }
+    }
+
+    /// Writes what was emptied. Not more than it had: what is still being sent of it would look like a file that has
+    /// grown.
+    fn fill_again(&mut self, tree: &mut Tree, path: &[u8], length: usize, now: Moment) {
+        let length = self.random.index(length + 1);
+        if let Some(place) = split(tree, path) {
+            tree.write(place, 0, length, now);
+        }
+    }
+
+    fn change_file(&mut self, tree: &mut Tree, path: &[u8], now: Moment) {
+        let compressed = [path, b".gz"].concat();
+        let path = match self.random.is_one_in(6) {
+            true => &compressed,
+            false => path,
+        };
+        let Some(place) = split(tree, path) else {
+            return;
+        };
+        let random = &mut self.random;
+        let Some(node) = tree.child(place.0, place.1) else {
+            return tree.publish(place.0, place.1, length(random), now);
+        };
+        if tree.node(node).description.kind != FileKind::Regular {
+            return;
+        }
+        let before = tree.node(node).content.length();
+        match random.below(20) {
+            0..=3 => tree.remove(place.0, place.1, now),
+            4..=8 if (1..=COPIED_LENGTH_MAX / 2).contains(&before) => {
+                let count = 1 + random.index(COPIED_LENGTH_MAX / 2);
+                tree.write(place, before, before + count, now);
+            }
+            9 | 10 => tree.write(place, 0, before, now),
+            // The precompressed one is not filled again: its path is no target's.
+            11 | 12 if path != compressed => {
+                tree.write(place, 0, 0, now);
+                self.emptied = Some((path.to_vec(), before));
+            }
+            _ => tree.publish(place.0, place.1, length(random), now),
+        }
     }
 }
 
-fn change_file(tree: &mut Tree, path: &[u8], random: &mut Random, now: Moment) {
-    let Some(slash) = path.iter().position(|byte| *byte == b'/') else {
-        return;
-    };
-    let Ok(parent) = tree.find(&path[..slash]) else {
-        return;
-    };
-    let compressed = [&path[slash + 1..], b".gz"].concat();
-    let name = match random.is_one_in(6) {
-        true => &compressed[..],
-        false => &path[slash + 1..],
-    };
-    let Some(node) = tree.child(parent, name) else {
-        return tree.publish(parent, name, length(random), now);
-    };
-    if tree.node(node).description.kind != FileKind::Regular {
-        return;
-    }
-    let content_length = tree.node(node).content.length();
-    match random.below(10) {
-        0 | 1 => tree.remove(parent, name, now),
-        2..=4 if (1..=COPIED_LENGTH_MAX / 2).contains(&content_length) => {
-            let count = 1 + random.index(COPIED_LENGTH_MAX / 2);
-            tree.append(parent, name, count, now);
-        }
-        _ => tree.publish(parent, name, length(random), now),
+/// A directory and a name in it. Names in the root do not change.
+fn split<'a>(tree: &Tree, path: &'a [u8]) -> Option<(usize, &'a [u8])> {
+    let slash = path.iter().position(|byte| *byte == b'/')?;
+    let directory = tree.find(&path[..slash]).ok()?;
+    Some((directory, &path[slash + 1..]))
+}
+
+/// Gives a file the name of another.
+fn rename_file(tree: &mut Tree, from: &[u8], to: &[u8], now: Moment) {
+    if let Some(from) = split(tree, from)
+        && let Some(to) = split(tree, to)
+        && from != to
+    {
+        tree.rename(from, to, now);
     }
 }
