@@ -27,8 +27,8 @@ const CALL_LENGTH_UNIT: u64 = 64 * 1024;
 /// for the disk.
 const LANE_COUNT: u64 = 4;
 /// Bytes that can be sent in one iteration: a lane is exceeded by what its last connection sends, and that is less
-/// than a share and a window of a file.
-const ITERATION_LENGTH_MAX: u64 = LANE_COUNT * 2 * LANE_LENGTH_MAX;
+/// than a share and a call of `sendfile`, which is as long as a lane.
+const ITERATION_LENGTH_MAX: u64 = LANE_COUNT * (2 * LANE_LENGTH_MAX + SENDING_SHARE_MIN);
 
 /// What a connection has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use crate::sys::socket::{self, More, Piece};
 
 /// Bytes that one `sendfile` call is asked for: no more than a share of an iteration where nothing is known of what is
 /// resident.
-const SENDFILE_LENGTH_MAX: u64 = 512 * 1024;
+const SENDFILE_LENGTH_MAX: u64 = 1 << 20;
 
 /// How far the peer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
