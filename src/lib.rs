@@ -8,7 +8,7 @@
 //! file or a clock:
 //!
 //! ```text
-//! config → simulate, server → observe → disk → store → conn → cache → job → site, clock, memory → http, sys
+//! config → simulate, check → server → observe → disk → store → conn → cache → job → site, clock, memory → http, sys
 //! ```
 
 #[cfg(not(target_os = "linux"))]
@@ -17,6 +17,7 @@ compile_error!(
 );
 
 pub mod cache;
+pub mod check;
 pub mod clock;
 pub mod config;
 pub mod conn;

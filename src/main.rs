@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use spede::check::{self, Verdict};
 use spede::config::{self, Task, Usage};
 use spede::sys::allocator::Counting;
 use spede::{defect, server, simulate};
@@ -25,6 +26,18 @@ fn main() -> ExitCode {
     }
     let done = match task {
         Task::Serve(settings) => server::run(&settings).map_err(|error| error.to_string()),
+        Task::Check(configured) => {
+            for value in &configured.values {
+                print(&format!("{value}\n"));
+            }
+            let report = check::run(&configured.settings);
+            print(&format!("\n{report}"));
+            return match report.verdict() {
+                Verdict::Fine => ExitCode::SUCCESS,
+                Verdict::Warned => ExitCode::from(1),
+                Verdict::Fatal => ExitCode::from(2),
+            };
+        }
         Task::Simulate(settings) => simulate::run(&settings)
             .map(|report| print(&report.to_string()))
             .map_err(|error| error.to_string()),

@@ -181,6 +181,8 @@ pub struct Settings {
     // One field per flag, in its parsed form.
     /// The directory that is served.
     pub root: PathBuf,
+    /// What is served where that is missing; `None` where somebody chose the root.
+    pub root_fallback: Option<PathBuf>,
     /// Sockets to listen on that a service manager has opened, from descriptor 3 on (`LISTEN_FDS`).
     pub inherited_socket_count: usize,
     /// Other listening addresses; at least one, unless there are inherited sockets.

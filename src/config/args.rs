@@ -85,7 +85,11 @@ SPEDE_ROOT. The command line wins. Lists take commas. An empty variable counts
 as unset.
 
 spede simulate ACCESS_LOG… replays access logs through the caches at several
-sizes; see spede simulate --help. To serve a root of that name: ./simulate.
+sizes; see spede simulate --help. spede check [OPTIONS] shows the configuration
+in effect with the source of each value, and looks for mistakes in it and below
+the root: exit code 0 if there are none, 1 with warnings, 2 if the server would
+not start. spede config --default prints a commented configuration file. To
+serve a root of such a name: ./simulate, ./check, ./config.
 
 Exit codes: 0 stopped by a signal, 1 start or operation failed, 2 wrong options.
 
@@ -99,7 +103,7 @@ Examples:
 ///
 /// Misses never block hits, and built-in analytics tell you how to size its caches.
 #[derive(Debug, Parser)]
-#[command(name = "spede", version, term_width = HELP_WIDTH, allow_negative_numbers = true)]
+#[command(name = super::command::NAME, version, term_width = HELP_WIDTH, allow_negative_numbers = true)]
 #[command(disable_help_flag = true, disable_version_flag = true)]
 #[command(after_help = AFTER_HELP, after_long_help = AFTER_LONG_HELP)]
 pub(super) struct Args {
@@ -110,6 +114,15 @@ pub(super) struct Args {
     #[arg(value_name = "ROOT", env = "SPEDE_ROOT", help_heading = SERVE)]
     #[arg(value_parser = root(), default_value = "www")]
     pub(super) root: PathBuf,
+
+    /// Configuration file (TOML).
+    ///
+    /// Its keys are the long names of the options, root for ROOT; spede config --default prints
+    /// all of them. Options and variables override it. Relative paths start in the working
+    /// directory. spede check shows what is in effect.
+    #[arg(short, long, value_name = "FILE", env = "SPEDE_CONFIG", help_heading = SERVE)]
+    #[arg(value_parser = path())]
+    pub(super) config: Option<PathBuf>,
 
     /// Listen address, repeatable: IP:PORT, :PORT, PORT, unix:PATH.
     ///

@@ -4,6 +4,9 @@ use clap::{Arg, ArgAction, Command, CommandFactory};
 
 use super::args::{Args, HELP};
 
+/// The name of the program.
+pub(super) const NAME: &str = "spede";
+
 /// The clap command. Reads the environment.
 pub(super) fn command() -> Command {
     let version = Arg::new("version")

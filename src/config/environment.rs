@@ -6,22 +6,10 @@ use std::ffi::{OsStr, OsString};
 use clap::Arg;
 
 use super::error::quote;
-use super::{command, simulate};
+use super::{command, names, simulate};
 
 /// Prefix of all our variables.
 const PREFIX: &str = "SPEDE_";
-/// Names that other servers use, and their equivalents here.
-const ELSEWHERE: [(&str, &str); 7] = [
-    ("ADDR", "LISTEN"),
-    ("ADDRESS", "LISTEN"),
-    ("BIND", "LISTEN"),
-    ("DIR", "ROOT"),
-    ("HOST", "LISTEN"),
-    ("LOG", "ACCESS_LOG"),
-    ("PORT", "LISTEN"),
-];
-/// Minimum similarity (Jaro) for a suggestion; as for options.
-const LIKENESS_MIN: f64 = 0.7;
 
 /// Ignores an argument's variable if it is empty: compose files pass unset variables that way.
 pub(super) fn without_empty(argument: Arg) -> Arg {
@@ -70,16 +58,14 @@ fn line(rest: &str, known: &[String]) -> String {
 }
 
 fn nearest<'a>(rest: &str, known: &'a [String]) -> Option<&'a str> {
-    let upper = rest.to_uppercase();
-    let elsewhere = ELSEWHERE.iter().find(|(name, _)| *name == upper);
-    if let Some((_, meant)) = elsewhere {
-        return known.iter().map(String::as_str).find(|name| name == meant);
+    let known = known.iter().map(String::as_str);
+    match names::elsewhere(rest) {
+        Some(meant) => {
+            let variable = meant.to_ascii_uppercase().replace('-', "_");
+            known.into_iter().find(|name| *name == variable)
+        }
+        None => names::nearest(rest, known),
     }
-    let bare = |name: &str| name.replace('_', "");
-    let likeness = |name: &str| strsim::jaro(&bare(name), &bare(&upper));
-    let likely = known.iter().map(|name| (likeness(name), name.as_str()));
-    let most = likely.max_by(|(one, _), (other, _)| one.total_cmp(other))?;
-    (most.0 >= LIKENESS_MIN).then_some(most.1)
 }
 
 /// Whether Kubernetes or Docker set it for a service called `spede`: they pass its address, in up to seven

@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use super::names;
 use super::units::render_duration;
 use crate::text::exact_bytes;
 
@@ -134,18 +135,19 @@ pub(super) fn one_line(error: &clap::Error, command: &Command, words: &[OsString
     match error.kind() {
         ErrorKind::ValueValidation => {
             let origin = origin(flag, command, words);
-            let reason = std::error::Error::source(error).map(ToString::to_string);
-            let reason = reason.as_deref().unwrap_or("is not allowed");
-            format!("{flag}{origin}: {} {reason}", quote(value))
+            format!("{flag}{origin}: {} {}", quote(value), reason(error))
         }
         ErrorKind::InvalidValue => format!("{flag}: needs a value; see {program} --help"),
         ErrorKind::ArgumentConflict => format!("{flag}: is given more than once"),
         ErrorKind::TooManyValues => format!("{flag}: takes no value, not even {}", quote(value)),
         ErrorKind::UnknownArgument if flag.starts_with('-') => {
-            match context(error, ContextKind::SuggestedArg) {
-                Some(known) => format!("{}: is not an option; did you mean {known}?", show(flag)),
-                None => format!("{}: is not an option; see {program} --help", show(flag)),
-            }
+            let suggested = context(error, ContextKind::SuggestedArg);
+            let advice = match (advice_for_newcomers(flag, program), suggested) {
+                (Some(advice), _) => advice,
+                (None, Some(known)) => format!("did you mean {known}?"),
+                (None, None) => format!("see {program} --help"),
+            };
+            format!("{}: is not an option; {advice}", show(flag))
         }
         ErrorKind::UnknownArgument => {
             let word = context(error, ContextKind::InvalidArg).unwrap_or_default();
@@ -156,6 +158,32 @@ pub(super) fn one_line(error: &clap::Error, command: &Command, words: &[OsString
         }
         _ => first_line(error),
     }
+}
+
+/// What does here what an option of this name does in other servers.
+fn advice_for_newcomers(flag: &str, program: &str) -> Option<String> {
+    if program != super::command::NAME {
+        return None;
+    }
+    let name = match flag {
+        // The options that other servers have one letter for.
+        "-p" | "-b" | "-a" | "-i" => "listen",
+        "-d" | "-r" => "root",
+        _ => names::elsewhere(flag.strip_prefix("--")?)?,
+    };
+    Some(match name {
+        "listen" => String::from("write -l PORT for this machine, -l :PORT for all addresses"),
+        "root" => String::from("write the directory alone: spede DIR"),
+        "directories" => String::from("write --directories list"),
+        "status" => String::from("/metrics is beside /status; see --status"),
+        name => format!("did you mean --{name}?"),
+    })
+}
+
+/// Why a value is refused.
+pub(super) fn reason(error: &clap::Error) -> String {
+    let reason = std::error::Error::source(error).map(ToString::to_string);
+    reason.unwrap_or_else(|| String::from("is not allowed"))
 }
 
 /// A value in quotes, on one line and shortened.

@@ -7,10 +7,13 @@
 
 mod args;
 mod command;
+mod effective;
 mod environment;
 mod error;
+mod file;
 mod inherited;
 mod listen;
+mod names;
 mod simulate;
 mod value;
 
@@ -21,15 +24,18 @@ mod tests;
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Command, FromArgMatches};
 
+pub use self::effective::{EffectiveValue, ValueOrigin};
 pub use self::environment::unknown_variables;
 pub use self::error::ValueError;
 
 use self::args::Args;
+use self::file::ConfigFile;
 use self::listen::{Written, is_overlap};
 use crate::settings::{
     CacheBudget, ConfiguredSizes, Limits, ListenAddress, MediaTypes, Settings, SocketAccess,
@@ -42,6 +48,8 @@ const LISTEN_COUNT_MAX: usize = 64;
 /// Default address of the status page, unless all listeners of the site are local.
 const STATUS_ADDRESS_DEFAULT: SocketAddr =
     SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8_081));
+/// Served without a root and without the default one: the working directory, as newcomers expect.
+const ROOT_FALLBACK: &str = ".";
 /// Maximum number of index names: each is looked up in every directory.
 const INDEX_COUNT_MAX: usize = 8;
 /// Maximum number of configured media types: they are searched in each lookup.
@@ -49,6 +57,11 @@ const TYPE_COUNT_MAX: usize = 256;
 /// Minimum room in a head besides its target, in bytes: method, version, a Host field with the longest DNS
 /// name (255), and the empty line.
 const BESIDE_TARGET_LENGTH_MIN: usize = 512;
+
+/// The first argument that has a configuration checked; a root of this name is `./check`.
+const CHECK_WORD: &str = "check";
+/// The first argument that prints configuration files; a root of this name is `./config`.
+const CONFIG_WORD: &str = "config";
 
 /// Why there is nothing to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,70 +79,114 @@ pub enum Usage {
 pub enum Task {
     /// Serve a directory.
     Serve(Box<Settings>),
+    /// Check what a server would be told, and what that leads to.
+    Check(Box<Configured>),
     /// Replay access logs.
     Simulate(Box<crate::simulate::Settings>),
 }
 
-/// Parses the words, of which the first is the name of the program as in [`std::env::args_os`], and the
-/// environment. A word takes precedence over a variable, and an empty variable counts as unset.
+/// Settings of a server, and the source of each.
+#[derive(Clone, Debug)]
+pub struct Configured {
+    /// The settings in effect.
+    pub settings: Settings,
+    /// The same as keys and values of a configuration file, in the order of the help.
+    pub values: Vec<EffectiveValue>,
+}
+
+/// Parses the words, of which the first is the name of the program as in [`std::env::args_os`], the environment and
+/// the configuration file. A word takes precedence over a variable, a variable over the file, and an empty variable
+/// counts as unset.
 ///
 /// # Errors
 /// [`Usage`] if help or the version was requested, or for the first error.
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Task, Usage> {
-    let words: Vec<OsString> = words.into_iter().collect();
-    match words.get(1) {
-        Some(word) if word == simulate::WORD => {
+    let mut words: Vec<OsString> = words.into_iter().collect();
+    match words.get(1).and_then(|word| word.to_str()) {
+        Some(simulate::WORD) => {
             let settings = simulate::parse_with(
                 simulate::command().mut_args(environment::without_empty),
                 &words[1..],
             )?;
             Ok(Task::Simulate(Box::new(settings)))
         }
-        _ => {
-            let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-            let inherited = inherited::socket_count(variable)?;
-            let command = command::command().mut_args(environment::without_empty);
-            let settings = parse_with(command, words, inherited)?;
-            Ok(Task::Serve(Box::new(settings)))
+        Some(CHECK_WORD) => {
+            words.remove(1);
+            Ok(Task::Check(Box::new(serve(words)?)))
         }
+        Some(CONFIG_WORD) => Err(config_usage(&words[2..])),
+        _ => Ok(Task::Serve(Box::new(serve(words)?.settings))),
     }
+}
+
+/// `spede config --default` prints a file; nothing else is done with this word.
+fn config_usage(words: &[OsString]) -> Usage {
+    match words {
+        [word] if word == "--default" => Usage::Help(effective::default_file(&command::command())),
+        _ => Usage::Wrong(String::from(
+            "config: write spede config --default for a commented configuration file, or \
+             spede check for the configuration in effect",
+        )),
+    }
+}
+
+fn serve(words: Vec<OsString>) -> Result<Configured, Usage> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let inherited = inherited::socket_count(variable)?;
+    let command = command::command().mut_args(environment::without_empty);
+    parse_with(command, &words, inherited)
 }
 
 fn parse_with(
     mut command: Command,
-    words: Vec<OsString>,
+    words: &[OsString],
     inherited_socket_count: usize,
-) -> Result<Settings, Usage> {
-    let parsed = command.try_get_matches_from_mut(&words);
-    let mut asked = ConfiguredSizes::default();
-    let args = parsed.and_then(|matches| {
-        let mut args = Args::from_arg_matches(&matches)?;
-        let is_default = |name| matches.value_source(name) == Some(ValueSource::DefaultValue);
-        asked = ConfiguredSizes {
-            memory_bytes_max: args.memory,
-            map_bytes_max: (!is_default("map_cache")).then_some(args.map_cache),
-            path_count_max: (!is_default("path_cache")).then_some(args.path_cache),
-        };
-        // Defaults adapt to explicit values; only two explicit values can conflict.
-        if is_default("map_max") && args.map_cache > 0 {
-            args.map_max = args.map_max.min(args.map_cache);
-        }
-        if is_default("listen") && inherited_socket_count > 0 {
-            args.listen.clear();
-        }
-        if is_default("target_max") {
-            let room = args.head_max.saturating_sub(BESIDE_TARGET_LENGTH_MIN);
-            args.target_max = args.target_max.min(room);
-        }
-        Ok(args)
-    });
-    let settings = args
-        .map(|args| settings(args, asked, inherited_socket_count))
-        .map_err(|error| usage(&error, &command, &words))?;
-    match conflict(&settings) {
-        Some(line) => Err(Usage::Wrong(line)),
-        None => Ok(settings),
+) -> Result<Configured, Usage> {
+    // Parsing settles the order of a command's arguments; defaults can only be given to one before that.
+    let unparsed = command.clone();
+    let matches = command.try_get_matches_from_mut(words);
+    let mut matches = matches.map_err(|error| usage(&error, &command, words))?;
+    let mut file = None;
+    if let Some(path) = matches.get_one::<PathBuf>(file::OPTION) {
+        let read = ConfigFile::read(path, &command)?;
+        command = read.as_defaults(unparsed.clone());
+        let again = command.try_get_matches_from_mut(words);
+        matches = again.map_err(|error| usage(&error, &command, words))?;
+        file = Some(read);
     }
+    let file = file.as_ref();
+    let is_unset = |id: &str| matches.value_source(id) == Some(ValueSource::DefaultValue);
+    let is_from_file =
+        |id: &str| is_unset(id) && file.is_some_and(|file| file.position(id).is_some());
+    let is_default = |id: &str| is_unset(id) && !is_from_file(id);
+    let mut args =
+        Args::from_arg_matches(&matches).map_err(|error| usage(&error, &command, words))?;
+    let asked = ConfiguredSizes {
+        memory_bytes_max: args.memory,
+        map_bytes_max: (!is_default("map_cache")).then_some(args.map_cache),
+        path_count_max: (!is_default("path_cache")).then_some(args.path_cache),
+    };
+    // A default gives way to what was asked for; only two wishes can contradict each other.
+    if is_default("map_max") && args.map_cache > 0 {
+        args.map_max = args.map_max.min(args.map_cache);
+    }
+    if is_default("listen") && inherited_socket_count > 0 {
+        args.listen.clear();
+    }
+    if is_default("target_max") {
+        let room = args.head_max.saturating_sub(BESIDE_TARGET_LENGTH_MIN);
+        args.target_max = args.target_max.min(room);
+    }
+    let mut settings = settings(args, asked, inherited_socket_count);
+    settings.root_fallback = is_default("root").then(|| PathBuf::from(ROOT_FALLBACK));
+    if let Some(line) = conflict(&settings) {
+        return Err(Usage::Wrong(match file {
+            Some(file) => file.located(line, is_from_file),
+            None => line,
+        }));
+    }
+    let values = effective::of(&matches, &unparsed, file);
+    Ok(Configured { settings, values })
 }
 
 /// Converts a clap error.
@@ -157,6 +214,7 @@ fn settings(args: Args, asked: ConfiguredSizes, inherited_socket_count: usize) -
     let (cache, timeouts) = (cache_budget(&args), timeouts(&args));
     Settings {
         root: args.root,
+        root_fallback: None,
         inherited_socket_count,
         listen: args.listen,
         socket_access: SocketAccess {

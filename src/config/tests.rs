@@ -29,7 +29,8 @@ fn read_words(words: &[OsString]) -> Result<Settings, Usage> {
     let all = [OsString::from("spede")]
         .into_iter()
         .chain(words.iter().cloned());
-    parse_with(hermetic(), all.collect(), 0)
+    let all: Vec<OsString> = all.collect();
+    parse_with(hermetic(), &all, 0).map(|configured| configured.settings)
 }
 
 fn read(words: &[&str]) -> Result<Settings, Usage> {
@@ -72,6 +73,7 @@ fn clap_finds_nothing_wrong_with_the_definitions() {
 fn without_words_the_defaults_are_the_documented_ones() {
     let want = Settings {
         root: PathBuf::from("www"),
+        root_fallback: Some(PathBuf::from(".")),
         inherited_socket_count: 0,
         listen: vec![tcp("127.0.0.1:8080")],
         socket_access: SocketAccess::default(),
@@ -150,6 +152,7 @@ fn each_flag_sets_what_it_names() {
     ]);
     let want = Settings {
         root: PathBuf::from("/srv/www"),
+        root_fallback: None,
         inherited_socket_count: 0,
         listen: vec![tcp("[::1]:81"), tcp("127.0.0.1:82"), unix("a")],
         socket_access: SocketAccess {
@@ -403,9 +406,11 @@ fn odd_word() -> impl Strategy<Value = OsString> {
 
 #[test]
 fn inherited_sockets_take_the_place_of_the_default_address() {
-    let words = |words: &[&str]| words.iter().map(OsString::from).collect();
-    let default = parse_with(hermetic(), words(&["spede"]), 1).unwrap();
-    assert_eq!(default.listen, []);
-    let given = parse_with(hermetic(), words(&["spede", "-l", "9000"]), 1).unwrap();
-    assert_eq!(given.listen.len(), 1);
+    let listen = |words: &[&str]| {
+        let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+        let configured = parse_with(hermetic(), &words, 1).unwrap();
+        configured.settings.listen
+    };
+    assert_eq!(listen(&["spede"]), []);
+    assert_eq!(listen(&["spede", "-l", "9000"]).len(), 1);
 }

@@ -107,7 +107,7 @@ fn move_year(field: &mut [u8]) -> bool {
         return false;
     };
     let year = &mut field[place..place + 4];
-    let is_early = year.iter().all(u8::is_ascii_digit) && &*year < b"1970";
+    let is_early = year.iter().all(u8::is_ascii_digit) && year[..] < b"1970"[..];
     if is_early {
         year[0] += 2;
     }

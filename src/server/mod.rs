@@ -23,5 +23,5 @@ mod start;
 mod unix_socket;
 mod warning;
 
-pub use start::{StartError, run};
+pub use start::{StartError, found_root, preflight, run};
 pub use unix_socket::ListenError;

@@ -2,6 +2,7 @@
 //! what to do.
 
 mod error;
+mod preflight;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 pub use error::StartError;
+pub use preflight::preflight;
 
 use super::accept::Acceptor;
 use super::descriptors::Descriptors;
@@ -62,6 +64,10 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     let mut listeners = inherit(settings)?;
     needed::try_out()?;
     let signals = Signals::keep()?;
+    let settings = &Settings {
+        root: found_root(settings).into(),
+        ..settings.clone()
+    };
     let root = Arc::new(open_root(settings)?);
     if settings.directories == Directories::Listed {
         needed::try_listing(&root)?;
@@ -340,6 +346,9 @@ fn start_lines(
         env!("CARGO_PKG_VERSION"),
         absolute(&settings.root).display()
     );
+    if is_empty(&settings.root) {
+        text.push_str("the directory is empty: put an index.html there; it is served at once\n");
+    }
     for listener in listeners {
         let what = match listener.role {
             Role::Site => "listening on",
@@ -385,14 +394,26 @@ fn announce(settings: &Settings, start_lines: &str) {
     };
 }
 
+/// The directory that a server serves: another than the default one where that is missing and nobody chose it.
+pub fn found_root(settings: &Settings) -> &Path {
+    match &settings.root_fallback {
+        Some(fallback) if !settings.root.exists() => fallback,
+        _ => &settings.root,
+    }
+}
+
 fn open_root(settings: &Settings) -> Result<Root, StartError> {
-    let root = Root::open(&absolute(&settings.root), DeferredDrops::default());
-    let root = root.map_err(|cause| StartError::Root {
-        root: settings.root.clone(),
-        cause,
-    })?;
+    let root = open_root_quietly(settings)?;
     check_access(root.access())?;
     Ok(root)
+}
+
+fn open_root_quietly(settings: &Settings) -> Result<Root, StartError> {
+    let root = Root::open(&absolute(&settings.root), DeferredDrops::default());
+    root.map_err(|cause| StartError::Root {
+        root: settings.root.clone(),
+        cause,
+    })
 }
 
 fn open_log(log: &AccessLog) -> Result<LogWriter, StartError> {
@@ -403,6 +424,11 @@ fn open_log(log: &AccessLog) -> Result<LogWriter, StartError> {
         };
         StartError::AccessLog { path, cause }
     })
+}
+
+/// Whether there is nothing to serve in a directory.
+fn is_empty(directory: &Path) -> bool {
+    std::fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 fn absolute(path: &Path) -> PathBuf {

@@ -8,6 +8,7 @@
 mod access_log;
 mod browser;
 mod cli;
+mod configuration;
 mod connections;
 mod counts;
 mod dashboard;

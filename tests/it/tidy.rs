@@ -14,7 +14,7 @@ fn layer(module: &str) -> Option<u32> {
         "main" => 70,
         "defect" => 65,
         "config" => 60,
-        "simulate" => 55,
+        "simulate" | "check" => 55,
         "server" => 50,
         "observe" | "transport" => 48,
         "disk" => 40,

@@ -66,6 +66,17 @@ pub(super) struct MemoryControl {
     program_bytes: u64,
 }
 
+/// The sizes that were asked for, beside what there is.
+pub(super) fn sizes(settings: &Settings, limit: Limit) -> plan::Sizes {
+    plan::Sizes {
+        limit,
+        memory: settings.asked.memory_bytes_max,
+        map_bytes_max: settings.asked.map_bytes_max,
+        path_count_max: settings.asked.path_count_max,
+        connection_count_max: settings.limits.connections_max,
+    }
+}
+
 impl MemoryControl {
     /// Looks at the limits.
     pub(super) fn new(settings: &Settings) -> MemoryControl {
@@ -94,13 +105,7 @@ impl MemoryControl {
 
     /// Says which sizes cannot be kept here.
     pub(super) fn warn_of_sizes(&self, settings: &Settings) {
-        for line in plan::warnings(&plan::Sizes {
-            limit: self.measured.limit,
-            memory: settings.asked.memory_bytes_max,
-            map_bytes_max: settings.asked.map_bytes_max,
-            path_count_max: settings.asked.path_count_max,
-            connection_count_max: settings.limits.connections_max,
-        }) {
+        for line in plan::warnings(&sizes(settings, self.measured.limit)) {
             warn(&line);
         }
     }

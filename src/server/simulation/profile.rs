@@ -101,6 +101,7 @@ impl Profile {
         let second = Duration::from_secs(1);
         Settings {
             root: root.to_owned(),
+            root_fallback: None,
             inherited_socket_count: 0,
             listen: Vec::new(),
             socket_access: SocketAccess::default(),

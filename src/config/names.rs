@@ -1,0 +1,70 @@
+//! Names that are almost right: which one was meant.
+
+/// How much alike (Jaro) two names must be for one to be meant by the other; as for options.
+const LIKENESS_MIN: f64 = 0.7;
+
+/// Names that other servers use, and the option that does the same here.
+const ELSEWHERE: [(&str, &str); 23] = [
+    ("addr", "listen"),
+    ("address", "listen"),
+    ("autoindex", "directories"),
+    ("bind", "listen"),
+    ("browse", "directories"),
+    ("cache", "map-cache"),
+    ("dir", "root"),
+    ("directory", "root"),
+    ("directory-listing", "directories"),
+    ("document-root", "root"),
+    ("dot-files", "dotfiles"),
+    ("hidden", "dotfiles"),
+    ("host", "listen"),
+    ("interface", "listen"),
+    ("interfaces", "listen"),
+    ("list", "directories"),
+    ("log", "access-log"),
+    ("log-format", "access-log-format"),
+    ("metrics", "status"),
+    ("mime", "type"),
+    ("port", "listen"),
+    ("root", "root"),
+    ("types", "type"),
+];
+
+/// The option that a name of another server stands for.
+pub(super) fn elsewhere(name: &str) -> Option<&'static str> {
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    let found = ELSEWHERE.iter().find(|(other, _)| *other == name);
+    found.map(|(_, ours)| *ours)
+}
+
+/// Which of the known names was probably meant. Letter case and separators do not count.
+pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let bare = |name: &str| name.to_ascii_lowercase().replace(['_', '-'], "");
+    let wanted = bare(name);
+    let likely = known.map(|known| (strsim::jaro(&bare(known), &wanted), known));
+    let most = likely.max_by(|(one, _), (other, _)| one.total_cmp(other))?;
+    (most.0 >= LIKENESS_MIN).then_some(most.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_found_whatever_its_separators() {
+        let known = ["listen", "map-cache", "path-cache", "access-log"];
+        let nearest = |name| nearest(name, known.into_iter());
+        assert_eq!(nearest("lisen"), Some("listen"));
+        assert_eq!(nearest("map_cache"), Some("map-cache"));
+        assert_eq!(nearest("MapCashe"), Some("map-cache"));
+        assert_eq!(nearest("accesslog"), Some("access-log"));
+        assert_eq!(nearest("xyzzy"), None);
+    }
+
+    #[test]
+    fn names_of_other_servers_are_known_in_any_spelling() {
+        assert_eq!(elsewhere("PORT"), Some("listen"));
+        assert_eq!(elsewhere("document_root"), Some("root"));
+        assert_eq!(elsewhere("listen"), None);
+    }
+}

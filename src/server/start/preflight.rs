@@ -1,0 +1,29 @@
+//! What can be known of a start without one: for `spede check`, which may run beside a server.
+
+use super::{StartError, found_root, open_root_quietly};
+use crate::memory::measured::MemoryFiles;
+use crate::memory::plan;
+use crate::server::memory::sizes;
+use crate::server::origins;
+use crate::settings::Settings;
+use crate::site::resolve::Directories;
+use crate::sys::needed;
+
+/// Opens what a server would read, binds and writes nothing. Gives what the server would warn about.
+///
+/// # Errors
+/// The first thing that would end the start.
+pub fn preflight(settings: &Settings) -> Result<Vec<String>, StartError> {
+    needed::try_out()?;
+    let settings = &Settings {
+        root: found_root(settings).into(),
+        ..settings.clone()
+    };
+    let root = open_root_quietly(settings)?;
+    if settings.directories == Directories::Listed {
+        needed::try_listing(&root)?;
+    }
+    origins::origins(settings)?;
+    let limit = MemoryFiles::find().measure().limit;
+    Ok(plan::warnings(&sizes(settings, limit)))
+}

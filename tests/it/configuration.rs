@@ -1,0 +1,220 @@
+//! Configuration files, `spede check`, and the first contact with the program.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use super::harness::{Server, Site};
+use super::sources::document;
+
+/// Runs the program in a directory, without the tester's variables.
+fn spede(directory: &Path, words: &[&str]) -> Output {
+    let ours = std::env::vars().filter(|(name, _)| name.starts_with("SPEDE_"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_spede"));
+    for (name, _) in ours {
+        command.env_remove(name);
+    }
+    command.args(words).current_dir(directory).output().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The code blocks of a document that are marked as TOML.
+fn examples(name: &str) -> Vec<String> {
+    let text = document(name);
+    let blocks = text.split("```toml\n").skip(1);
+    let examples = blocks.map(|block| block.split("```").next().unwrap().to_owned());
+    examples.collect()
+}
+
+#[test]
+fn every_example_of_the_documentation_is_taken() {
+    let site = Site::new();
+    let examples: Vec<String> = ["docs/configuration.md", "docs/operations.md", "README.md"]
+        .into_iter()
+        .flat_map(examples)
+        .collect();
+    assert!(examples.len() >= 3);
+    for example in examples {
+        site.file("example.toml", &example);
+        fs::create_dir_all(site.path("empty")).unwrap();
+        let checked = spede(
+            &site.root(),
+            &["check", "--config", "example.toml", "empty"],
+        );
+        let text = out(&checked);
+        assert_eq!(checked.status.code(), Some(0), "{example}\n{text}");
+        assert!(text.contains("# example.toml:"), "{text}");
+    }
+}
+
+#[test]
+fn the_printed_default_file_is_that_of_the_defaults() {
+    let site = Site::new();
+    let printed = out(&spede(&site.root(), &["config", "--default"]));
+    // As printed it changes nothing; with its values uncommented it says the same in other words.
+    let is_default = |line: &&str| line.starts_with('#') && !line.starts_with("# ");
+    let values = printed.lines().filter(is_default);
+    let values = values.filter(|line| !line.starts_with("##") && !line.ends_with('='));
+    let uncommented: String = values.map(|line| format!("{}\n", &line[1..])).collect();
+    assert!(uncommented.lines().count() > 30, "{printed}");
+    site.file("printed.toml", &printed);
+    site.file("values.toml", &uncommented);
+    fs::create_dir(site.path("www")).unwrap();
+    let strip = |text: String| -> Vec<String> {
+        let lines = text.lines().filter(|line| !line.contains("config = "));
+        let value = |line: &str| line.split("  # ").next().unwrap().to_owned();
+        lines.map(value).collect()
+    };
+    let plain = strip(out(&spede(&site.root(), &["check"])));
+    for file in ["printed.toml", "values.toml"] {
+        let checked = spede(&site.root(), &["check", "-c", file]);
+        assert_eq!(checked.status.code(), Some(0), "{}", out(&checked));
+        assert_eq!(strip(out(&checked)), plain, "{file}");
+    }
+}
+
+#[test]
+fn options_win_over_variables_and_variables_over_the_file() {
+    let site = Site::new();
+    fs::create_dir(site.path("www")).unwrap();
+    site.file(
+        "spede.toml",
+        "grace = 7\nmap-count = 9\n\npath-cache = 11\nindex = [\"a.htm\", \"b.htm\"]\n",
+    );
+    let mut command = Command::new(env!("CARGO_BIN_EXE_spede"));
+    command
+        .current_dir(site.root())
+        .env("SPEDE_CONFIG", "spede.toml");
+    command.env("SPEDE_MAP_COUNT", "8").env("SPEDE_GRACE", "8");
+    let text = out(&command.args(["check", "--grace", "6"]).output().unwrap());
+    for line in [
+        "grace = \"6\"  # command line",
+        "map-count = \"8\"  # SPEDE_MAP_COUNT",
+        "path-cache = \"11\"  # spede.toml:4",
+        "index = [\"a.htm\", \"b.htm\"]  # spede.toml:5",
+        "fields-max = \"100\"  # default",
+    ] {
+        assert!(text.lines().any(|own| own == line), "{line}: {text}");
+    }
+}
+
+#[test]
+fn a_server_is_what_its_file_says() {
+    let site = Site::new();
+    site.file("sub/one.htm", "the index");
+    site.file("spede.toml", "index = \"one.htm\"\n");
+    let config = site.path("spede.toml");
+    let server = Server::start(&site, &["--config", config.to_str().unwrap()]);
+    let answer = server.get("/sub/");
+    assert_eq!((answer.status, &*answer.body), (200, &b"the index"[..]));
+}
+
+#[test]
+fn a_wrong_file_is_refused_with_its_position() {
+    let site = Site::new();
+    site.file("spede.toml", "grace = 7\n\n  map-cach = 1\n");
+    site.file("pair.toml", "grace = 7\nmap-max = \"2GiB\"\n");
+    site.file("latin1.toml", b"grace = 7\n# \xe4\n".as_slice());
+    let cases = [
+        (
+            "spede.toml",
+            "spede: spede.toml:3:3: 'map-cach' is not a key; did you mean 'map-cache'?\n",
+        ),
+        (
+            "pair.toml",
+            "spede: pair.toml:2:1: map-max: 2 GiB does not fit into --map-cache 256 MiB; write at most 256 MiB\n",
+        ),
+        (
+            "latin1.toml",
+            "spede: latin1.toml:2:3: is not UTF-8 from here on; save the file as UTF-8\n",
+        ),
+        (
+            "none.toml",
+            "spede: --config: none.toml: No such file or directory (os error 2)\n",
+        ),
+    ];
+    for (file, want) in cases {
+        for words in [&["--config", file][..], &["check", "--config", file]] {
+            let refused = spede(&site.root(), words);
+            assert_eq!(refused.status.code(), Some(2));
+            assert_eq!(String::from_utf8_lossy(&refused.stderr), want);
+        }
+    }
+}
+
+#[test]
+fn a_check_tells_by_its_exit_code_what_it_found() {
+    let site = Site::new();
+    site.file("www/fine.html", "fine");
+    let code = |words: &[&str]| {
+        let checked = spede(&site.root(), words);
+        (checked.status.code(), out(&checked))
+    };
+    let (fine, text) = code(&["check"]);
+    assert_eq!(fine, Some(0), "{text}");
+    assert!(text.ends_with("\nno problem found\n"), "{text}");
+    std::os::unix::fs::symlink("/etc/hostname", site.path("www/out")).unwrap();
+    let (warned, text) = code(&["check"]);
+    assert_eq!(warned, Some(1), "{text}");
+    assert!(
+        text.contains("warning: links that leave the root, so 404: out; "),
+        "{text}"
+    );
+    let (fatal, text) = code(&["check", "missing"]);
+    assert_eq!(fatal, Some(2), "{text}");
+    assert!(text.contains("error: cannot serve missing: "), "{text}");
+}
+
+#[test]
+fn names_of_other_servers_are_answered_with_ours() {
+    let site = Site::new();
+    let cases = [
+        (
+            "-p",
+            "write -l PORT for this machine, -l :PORT for all addresses",
+        ),
+        (
+            "--port",
+            "write -l PORT for this machine, -l :PORT for all addresses",
+        ),
+        (
+            "--host",
+            "write -l PORT for this machine, -l :PORT for all addresses",
+        ),
+        (
+            "--bind",
+            "write -l PORT for this machine, -l :PORT for all addresses",
+        ),
+        ("--root", "write the directory alone: spede DIR"),
+        ("--list", "write --directories list"),
+        ("--log", "did you mean --access-log?"),
+    ];
+    for (option, advice) in cases {
+        let refused = spede(&site.root(), &[option, "3000"]);
+        let line = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(
+            line,
+            format!("spede: {option}: is not an option; {advice}\n")
+        );
+    }
+}
+
+#[test]
+fn without_www_the_working_directory_is_served() {
+    let site = Site::new();
+    site.file("fine.html", "fine");
+    let start = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_spede"));
+        command.current_dir(site.root()).env_remove("SPEDE_ROOT");
+        Server::spawn(command.args(["--listen", "127.0.0.1:0"]))
+    };
+    let server = start();
+    assert_eq!(server.get("/fine.html").status, 200);
+    site.file("www/other.html", "other");
+    let server = start();
+    assert_eq!(server.get("/fine.html").status, 404);
+    assert_eq!(server.get("/other.html").status, 200);
+}
