@@ -191,7 +191,7 @@ pub(super) fn quote(value: &str) -> String {
     format!("'{}'", show(value))
 }
 
-fn show(text: &str) -> String {
+pub(super) fn show(text: &str) -> String {
     let mut shown = String::new();
     for (index, character) in text.chars().enumerate() {
         if index == SHOWN_LENGTH_MAX {

@@ -14,7 +14,7 @@ use clap::{Arg, ArgAction, Command};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::{self, quote};
+use super::error::{self, quote, show};
 use super::{Usage, names};
 
 /// Longest file, 16 MiB: far beyond any configuration, so that a wrong path does not fill the memory.
@@ -73,9 +73,14 @@ impl Source<'_> {
     }
 }
 
+/// A path on one line.
+fn shown(path: &Path) -> String {
+    show(&path.to_string_lossy())
+}
+
 fn at(path: &Path, position: Position, message: &str) -> String {
     let Position { line, column } = position;
-    format!("{}:{line}:{column}: {message}", path.display())
+    format!("{}:{line}:{column}: {message}", shown(path))
 }
 
 impl ConfigFile {
@@ -84,7 +89,7 @@ impl ConfigFile {
     /// # Errors
     /// One line with the position of the first thing that is wrong.
     pub(super) fn read(path: &Path, command: &Command) -> Result<ConfigFile, Usage> {
-        let cannot = |why: &str| Usage::Wrong(format!("--config: {}: {why}", path.display()));
+        let cannot = |why: &str| Usage::Wrong(format!("--config: {}: {why}", shown(path)));
         let mut bytes = Vec::new();
         let read = File::open(path)
             .and_then(|file| file.take(LENGTH_MAX + 1).read_to_end(&mut bytes))
