@@ -1,5 +1,7 @@
 //! Bytes to be sent: a bounded queue of segments, gathered into as few system calls as possible.
 
+mod parking;
+
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;

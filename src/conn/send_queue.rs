@@ -26,6 +26,11 @@ impl SendQueue {
         &self.outbox
     }
 
+    /// The same, to give files up and take them back.
+    pub(super) fn outbox_mut(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
     /// Whether everything was sent.
     pub(super) fn is_empty(&self) -> bool {
         self.outbox.is_empty()

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::examine::examine;
 use super::list::list;
 use crate::job::{
-    CHECK_LENGTH_MAX, Done, Job, LOAD_LENGTH_MAX, OneShot, Save, Syscall, SyscallResult,
+    CHECK_LENGTH_MAX, Done, Job, JobError, LOAD_LENGTH_MAX, OneShot, Save, Syscall, SyscallResult,
 };
 use crate::memory::slack::{self, FreeMemory};
 use crate::site::listing::Name;
@@ -122,6 +122,10 @@ fn once(what: &OneShot) -> Done {
         OneShot::Recheck(recheck) => Done::Rechecked(recheck.compare()),
         OneShot::Names(root, directory) => Done::Named(names(root, directory)),
         OneShot::Mounts(root) => Done::Mounts(mounts(root)),
+        OneShot::OpenAgain(place, version) => {
+            let opened = place.open_again(version).map(Arc::new);
+            Done::OpenedAgain(opened.map_err(JobError::of_reopening))
+        }
     }
 }
 

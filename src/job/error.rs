@@ -13,6 +13,16 @@ pub enum JobError {
     Failed,
 }
 
+impl JobError {
+    /// Why a file could not be opened that was open before.
+    pub(crate) fn of_reopening(error: Errno) -> JobError {
+        match LookupFailure::from(error) {
+            LookupFailure::Failed(error) => error,
+            LookupFailure::Refused(_) => JobError::Failed,
+        }
+    }
+}
+
 /// Why a path has no file. A fact about the site, worth caching.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {

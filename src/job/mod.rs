@@ -153,6 +153,8 @@ pub(crate) enum Done {
     Named(io::Result<Vec<Name>>),
     /// Of [`OneShot::Mounts`]; `None` if the table could not be read.
     Mounts(Option<Table>),
+    /// Of [`OneShot::OpenAgain`].
+    OpenedAgain(Result<Arc<OpenFile>, JobError>),
     /// Of [`Job::Discard`].
     Discarded,
 }
@@ -172,6 +174,14 @@ impl Done {
         }
     }
 
+    /// Whether it came of a job that [opens files](Job::opens_files).
+    pub(crate) fn is_of_opening(&self) -> bool {
+        matches!(
+            self,
+            Done::Resolved(..) | Done::Rechecked(_) | Done::Named(_) | Done::OpenedAgain(_)
+        )
+    }
+
     /// Whether it concerns files of the site, rather than the server itself.
     pub(crate) fn is_of_the_site(&self) -> bool {
         matches!(
@@ -181,6 +191,7 @@ impl Done {
                 | Done::Warmed(_)
                 | Done::Populated
                 | Done::Named(_)
+                | Done::OpenedAgain(_)
         )
     }
 }
@@ -316,6 +327,18 @@ impl Job {
             Job::OneShot(OneShot::Measure(..), _) => Some(InternalJob::Measure),
             Job::OneShot(OneShot::Mounts(_), _) => Some(InternalJob::Mounts),
             _ => None,
+        }
+    }
+
+    /// Whether it opens files of the site: up to [`DESCRIPTOR_COUNT_MAX`] at once.
+    pub(crate) fn opens_files(&self) -> bool {
+        match self {
+            Job::Resolve(_) => true,
+            Job::OneShot(one_shot, _) => matches!(
+                one_shot,
+                OneShot::Recheck(_) | OneShot::Names(..) | OneShot::OpenAgain(..)
+            ),
+            _ => false,
         }
     }
 

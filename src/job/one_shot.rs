@@ -5,10 +5,12 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Done, Recheck};
+use super::{Done, JobError, Recheck};
 use crate::memory::measured::MemoryFiles;
 use crate::memory::slack::FreeMemory;
 use crate::sys::beneath::Root;
+use crate::sys::file::FileVersion;
+use crate::sys::file_place::FilePlace;
 use crate::sys::mapping::Addresses;
 
 /// A job without intermediate states.
@@ -30,6 +32,8 @@ pub(crate) enum OneShot {
     Names(Arc<Root>, CString),
     /// Read the table of mounts, for the site below this root.
     Mounts(Arc<Root>),
+    /// Open a file again, if it is still of this version.
+    OpenAgain(Arc<FilePlace>, FileVersion),
 }
 
 /// A file to be replaced.
@@ -62,6 +66,7 @@ impl OneShot {
             OneShot::Recheck(_) => Done::Rechecked(Vec::new()),
             OneShot::Names(..) => Done::Named(Err(error())),
             OneShot::Mounts(_) => Done::Mounts(None),
+            OneShot::OpenAgain(..) => Done::OpenedAgain(Err(JobError::TimedOut)),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The table of open connections.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use slab::Slab;
@@ -16,7 +17,7 @@ use crate::site::sites::LastSite;
 use crate::store::event_sync::EventSync;
 use crate::store::request::{RequestState, SendState};
 use crate::sys::allocator::block_length;
-use crate::transport::Transport;
+use crate::transport::{Flow, Transport};
 
 /// The table grows by one part in so many, and by so many places at least: twice as many would be more than
 /// a small budget has.
@@ -95,6 +96,14 @@ impl Connected {
             true => Task::Input,
             false => Task::Sending,
         }
+    }
+
+    /// Since when its peer takes nothing, though an answer holds a file open that could be opened again later.
+    pub(super) fn stalled_since(&self) -> Option<Instant> {
+        let is_stalled = self.transport.output() == Flow::Blocked
+            && self.sending.job().is_none()
+            && self.connection.outbox().holds_file();
+        is_stalled.then(|| self.connection.since())
     }
 
     /// Whether it is to be listed when it rests again.
@@ -362,6 +371,33 @@ impl Connections {
             u64::from(self.generation.wrapping_sub(connected.generation)) >= age
         };
         self.table.iter().any(|(_, connected)| is_before(connected))
+    }
+
+    /// Those at some places of the table whose peers take nothing: since when, and who.
+    pub(super) fn stalled(
+        &self,
+        places: Range<usize>,
+    ) -> impl Iterator<Item = (Instant, ConnectionId)> {
+        places.filter_map(|index| {
+            let connected = self.table.get(index)?;
+            let id = ConnectionId {
+                index: u32::try_from(index).ok()?,
+                generation: connected.generation,
+            };
+            Some((connected.stalled_since()?, id))
+        })
+    }
+
+    /// How many places the table has.
+    pub(super) fn place_count(&self) -> usize {
+        self.table.capacity()
+    }
+
+    /// Those with answers that have given their files up. O(connections): for /status.
+    pub(super) fn parked_count(&self) -> usize {
+        let all = self.table.iter();
+        all.filter(|(_, connected)| connected.connection.outbox().is_parked())
+            .count()
     }
 
     /// Open now.

@@ -19,6 +19,8 @@ const APART_LATER: usize = 16;
 const FILE_SHARE: usize = 4;
 /// The share that files have at least, and the largest for jobs.
 const OPENING_SHARE: usize = 8;
+/// Descriptors that are for files and jobs even where there are very few.
+const OPENING_MIN: usize = 2 * DESCRIPTOR_COUNT_MAX;
 /// Descriptors in reserve for connections that are taken in one iteration of the loop.
 const TAKING: usize = 64;
 /// Descriptors that the kernel's table has room for from the start: it takes 8 bytes for each.
@@ -47,7 +49,16 @@ impl Descriptors {
         memory: &MemoryControl,
     ) -> Descriptors {
         let limit = usize::try_from(raise_descriptor_limit()).unwrap_or(usize::MAX);
-        let apart = APART + listener_count;
+        Descriptors::beside(APART + listener_count, limit, settings, memory)
+    }
+
+    /// Shares out what is left beside those that have another use.
+    fn beside(
+        apart: usize,
+        limit: usize,
+        settings: &Settings,
+        memory: &MemoryControl,
+    ) -> Descriptors {
         let free = limit.saturating_sub(apart);
         let files = settings
             .cache
@@ -56,6 +67,7 @@ impl Descriptors {
             .min(free / 2);
         let depth = settings.disk_depth;
         let for_files = files.max(free / OPENING_SHARE) + depth.min(free / OPENING_SHARE);
+        let for_files = for_files.max(OPENING_MIN.min(free / 2));
         let left = free.saturating_sub(for_files).max(1);
         let budget = memory.budget();
         let connections = match settings.limits.connections_max {
@@ -72,17 +84,24 @@ impl Descriptors {
         }
     }
 
+    /// Takes in how many there are already, `files` of them of the site: whoever has started the process may have left
+    /// it some.
+    #[must_use]
+    pub(super) fn counted(
+        self,
+        files: usize,
+        settings: &Settings,
+        memory: &MemoryControl,
+    ) -> Descriptors {
+        let count = descriptor_count().unwrap_or(0);
+        let apart = count.saturating_sub(files) + APART_LATER;
+        Descriptors::beside(self.apart.max(apart), self.limit, settings, memory)
+    }
+
     /// How many the kernel's table is to have room for from the start.
     pub(super) fn expected(&self) -> u64 {
         let count = self.files + self.connections + self.apart;
         count.min(RESERVED_MAX) as u64
-    }
-
-    /// Takes in how many there are already, beside `files`: whoever has started the process may have left it some.
-    pub(super) fn count(&mut self, files: usize) {
-        if let Some(count) = descriptor_count() {
-            self.apart = self.apart.max(count.saturating_sub(files) + APART_LATER);
-        }
     }
 
     /// How many are free.
@@ -95,14 +114,19 @@ impl Descriptors {
         self.reserve.saturating_sub(self.free(connections, files))
     }
 
-    /// How many jobs may be under way: each may open files, and some descriptors are left for connections.
-    pub(super) fn job_count_max(&self, connections: usize, files: usize) -> usize {
-        let taking = TAKING.min(self.reserve / 4);
-        let free = self.free(connections, files).saturating_sub(taking);
-        (free / DESCRIPTOR_COUNT_MAX).max(1)
+    /// How many are free beside the reserve.
+    pub(super) fn surplus(&self, connections: usize, files: usize) -> usize {
+        self.free(connections, files).saturating_sub(self.reserve)
     }
 
-    /// Whether another connection may be taken while so many jobs are under way.
+    /// How many jobs that open files may be in flight; some descriptors are left for connections.
+    pub(super) fn opening_count_max(&self, connections: usize, files: usize) -> usize {
+        let taking = TAKING.min(self.reserve / 4);
+        let free = self.free(connections, files).saturating_sub(taking);
+        free / DESCRIPTOR_COUNT_MAX
+    }
+
+    /// Whether another connection may be taken while so many jobs are in flight or wait.
     pub(super) fn has_room(&self, connections: usize, files: usize, jobs: usize) -> bool {
         let promised = jobs.saturating_mul(DESCRIPTOR_COUNT_MAX);
         self.free(connections, files) > promised.min(self.reserve / 2)
@@ -142,13 +166,13 @@ mod tests {
             (0,     1_024, 0,   594),
             (2_100, 1_578, 0,   64),
             (2_100, 1_579, 1,   63),
-            (2_100, 1_900, 322, 1),
-            (2_972, 1_090, 384, 1),
+            (2_100, 1_900, 322, 0),
+            (2_972, 1_090, 384, 0),
         ];
         for (connections, files, excess, jobs) in cases {
             let case = format!("{connections} connections and {files} files");
             assert_eq!(descriptors.excess(connections, files), excess, "{case}");
-            let got = descriptors.job_count_max(connections, files);
+            let got = descriptors.opening_count_max(connections, files);
             assert_eq!(got, jobs, "{case}");
         }
     }

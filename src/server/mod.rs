@@ -19,6 +19,7 @@ mod ready;
 mod signals;
 #[cfg(test)]
 mod simulation;
+mod stalled;
 mod start;
 mod unix_socket;
 mod warning;

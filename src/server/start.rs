@@ -77,10 +77,12 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     let origins = origins::origins(settings)?;
     listeners.extend(bind_all(settings)?);
     let memory = MemoryControl::new(settings);
-    let mut descriptors = Descriptors::share(settings, listeners.len(), &memory);
+    let descriptors = Descriptors::share(settings, listeners.len(), &memory);
     reserve_descriptors(descriptors.expected());
     prepare_lock(settings);
     let (engine, profile) = choose_engine(settings, &root)?;
+    let files = root.deferred_drops().open_count();
+    let descriptors = descriptors.counted(files, settings, &memory);
     let start_lines = start_lines(settings, &listeners, &profile, &descriptors, &memory);
     memory.warn_of_sizes(settings);
     let sites = sites(settings);
@@ -99,7 +101,6 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     );
     let acceptor = Acceptor::new(listeners, descriptors.connections, shares);
     let driver = driver(settings);
-    descriptors.count(storage.store.open_file_count());
     let event_loop = EventLoop::new(LoopParts {
         signals,
         acceptor,

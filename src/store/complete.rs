@@ -100,6 +100,9 @@ impl Store {
             (Purpose::SaveState, Done::Saved(result)) => {
                 self.notices.extend(self.prefetch.saved(result));
             }
+            (Purpose::Reopen(reopen), Done::OpenedAgain(opened)) => {
+                self.opened_again(job, reopen, waiters, opened, now);
+            }
             (Purpose::Loop, done) => return Some(done),
             (purpose, done) => unreachable!("{done:?} came of a job for {purpose:?}"),
         }

@@ -220,7 +220,12 @@ impl Contents {
     }
 
     /// Whether a kept file is still of its version; if it is known not to be, it is kept no longer.
-    fn is_still(&mut self, file: &OpenFile, version: &FileVersion, probe: &dyn Probe) -> bool {
+    pub(super) fn is_still(
+        &mut self,
+        file: &OpenFile,
+        version: &FileVersion,
+        probe: &dyn Probe,
+    ) -> bool {
         let Ok(now) = probe.describe(file) else {
             return false;
         };

@@ -5,11 +5,13 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::CompletedJob;
 use super::waiters::Waiters;
 use crate::conn::RequestId;
 use crate::job::{JobError, JobId};
+use crate::sys::file::{FileVersion, OpenFile};
 
 /// Requests that are told in one turn.
 pub(crate) const DELIVERY_COUNT_MAX: usize = 64;
@@ -21,6 +23,22 @@ pub(crate) enum Delivery {
     Answer(RequestId, Rc<CompletedJob>),
     /// More of the content of its answer is there, or will never be.
     More(RequestId, JobId, Result<(), JobError>),
+    /// The file that its answer goes on with is open again, in this version, or it is not to be had.
+    Reopened(
+        RequestId,
+        JobId,
+        FileVersion,
+        Result<Arc<OpenFile>, JobError>,
+    ),
+}
+
+impl Delivery {
+    /// Who is told.
+    pub(crate) fn id(&self) -> RequestId {
+        match self {
+            Delivery::Answer(id, _) | Delivery::More(id, ..) | Delivery::Reopened(id, ..) => *id,
+        }
+    }
 }
 
 /// Those that were not yet told, in the order in which their jobs were done.
@@ -49,6 +67,18 @@ impl Deliveries {
     /// A job is done, and one waited for it who is being answered already.
     pub(crate) fn more(&mut self, id: RequestId, job: JobId, result: Result<(), JobError>) {
         self.queue.push_back(Delivery::More(id, job, result));
+    }
+
+    /// A file was opened again for one who is being answered, or was not.
+    pub(crate) fn reopened(
+        &mut self,
+        id: RequestId,
+        job: JobId,
+        version: FileVersion,
+        opened: Result<Arc<OpenFile>, JobError>,
+    ) {
+        let delivery = Delivery::Reopened(id, job, version, opened);
+        self.queue.push_back(delivery);
     }
 
     /// The next.

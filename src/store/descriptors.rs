@@ -24,20 +24,25 @@ impl Store {
             .used_count()
     }
 
+    /// Whether jobs or answers wait for descriptors.
+    pub(crate) fn awaits_descriptors(&self) -> bool {
+        self.reopening.is_waiting() || self.jobs.queue().lacks_descriptors()
+    }
+
+    /// Jobs in flight, and those that wait.
+    pub(crate) fn job_count(&self) -> usize {
+        let queue = self.jobs.queue();
+        queue.depth() + queue.waiting_count()
+    }
+
+    /// Lets no more jobs that open files be in flight than so many.
+    pub(crate) fn set_opening_max(&mut self, count: usize) {
+        self.jobs.queue_mut().set_opening_max(count);
+    }
+
     /// Closes up to `count` kept files that nobody uses, those that are worth least first. Gives how many.
     pub(crate) fn shed_descriptors(&mut self, count: usize) -> usize {
         let is_unused = |file: &Arc<OpenFile>| Arc::strong_count(file) == 1;
         self.contents.held.descriptors.shed(count, is_unused)
-    }
-
-    /// Lets no more jobs begin than so many, nor more than the engine takes.
-    pub(crate) fn allow_jobs(&mut self, count: usize) {
-        let count = count.min(self.engine.depth_max);
-        self.jobs.allow(count);
-    }
-
-    /// Jobs in flight.
-    pub(crate) fn jobs_in_flight(&self) -> usize {
-        self.jobs.queue().depth()
     }
 }

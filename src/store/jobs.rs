@@ -22,6 +22,7 @@ use hashbrown::HashMap;
 use super::lookups::{Aim, Epoch, LookUp};
 use super::queue::{JobQueue, Owner, QueueFull};
 use super::recheck::ChangeNotice;
+use super::reopen::Reopen;
 use super::residency::Window;
 use super::waiters::Waiters;
 use crate::cache::entry::Entry;
@@ -51,6 +52,8 @@ pub(super) enum Purpose {
     CompareBatch(ChangeNotice, Vec<Rc<Entry>>),
     /// To see whether the path of the root leads elsewhere.
     FollowRoot(RootCheck),
+    /// To open a file again for answers that go on.
+    Reopen(Reopen),
     /// To read what is mounted where.
     ReadMounts,
     /// To read a list of paths to fill the caches with.
@@ -124,7 +127,9 @@ impl Purpose {
         match self {
             Purpose::LookUp(look_up) if look_up.aim == Aim::Check => IfLeft::Keep,
             Purpose::Read(read) if read.demand == Demand::Prefetch => IfLeft::Keep,
-            Purpose::LookUp(_) | Purpose::Read(_) | Purpose::Populate => IfLeft::GiveUp,
+            Purpose::LookUp(_) | Purpose::Read(_) | Purpose::Populate | Purpose::Reopen(_) => {
+                IfLeft::GiveUp
+            }
             Purpose::Map(_)
             | Purpose::Compare(_)
             | Purpose::CompareBatch(..)
@@ -183,6 +188,7 @@ struct Index {
     comparisons: HashMap<PathKeyBuf, JobId, RandomState>,
     reads: HashMap<Window, JobId, RandomState>,
     mappings: HashMap<FileVersion, JobId, RandomState>,
+    reopens: HashMap<FileVersion, JobId, RandomState>,
     root: Option<JobId>,
 }
 
@@ -194,6 +200,7 @@ impl Index {
             Purpose::Compare(comparison) => self.comparisons.insert(comparison.key.clone(), job),
             Purpose::Read(read) => self.reads.insert(read.window, job),
             Purpose::Map(mapping) => self.mappings.insert(mapping.version, job),
+            Purpose::Reopen(reopen) => self.reopens.insert(reopen.version, job),
             Purpose::FollowRoot(_) => self.root.replace(job),
             _ => None,
         }
@@ -206,6 +213,7 @@ impl Index {
             Purpose::Compare(comparison) => drop(self.comparisons.remove(&comparison.key)),
             Purpose::Read(read) => drop(self.reads.remove(&read.window)),
             Purpose::Map(mapping) => drop(self.mappings.remove(&mapping.version)),
+            Purpose::Reopen(reopen) => drop(self.reopens.remove(&reopen.version)),
             Purpose::FollowRoot(_) => self.root = None,
             _ => {}
         }
@@ -219,6 +227,7 @@ impl Index {
             )
             + table_bytes(self.reads.capacity(), size_of::<(Window, JobId)>())
             + table_bytes(self.mappings.capacity(), size_of::<(FileVersion, JobId)>())
+            + table_bytes(self.reopens.capacity(), size_of::<(FileVersion, JobId)>())
     }
 }
 
@@ -270,6 +279,19 @@ impl Jobs {
             purpose,
             waiter: None,
         })
+    }
+
+    /// Registers a job that is submitted to the queue later.
+    pub(super) fn hold(&mut self, id: JobId, purpose: Purpose, waiters: Waiters<Promise>) {
+        self.register(id, purpose, None);
+        if let Some(record) = self.records.get_mut(&id) {
+            record.waiters = waiters;
+        }
+    }
+
+    /// The job that opens a version again, if there is one.
+    pub(super) fn reopen_of(&self, version: &FileVersion) -> Option<JobId> {
+        self.index.reopens.get(version).copied()
     }
 
     fn register(&mut self, id: JobId, purpose: Purpose, waiter: Option<Waiter>) -> JobId {
@@ -445,29 +467,14 @@ impl Jobs {
         self.look_up_count
     }
 
-    /// Lets so many jobs be in flight from now on.
-    pub(super) fn allow(&mut self, count: usize) {
-        self.queue.set_in_flight_max(count);
-    }
-
-    /// Jobs whose results were not taken in yet.
-    #[cfg(test)]
-    pub(super) fn count(&self) -> usize {
-        self.records.len()
-    }
-
-    /// Those that newcomers would join.
-    #[cfg(test)]
-    pub(super) fn index_count(&self) -> usize {
-        let index = &self.index;
-        let by_path = index.look_ups.len() + index.comparisons.len();
-        let by_file = index.reads.len() + index.mappings.len();
-        by_path + by_file + usize::from(index.root.is_some())
-    }
-
     /// The queue in which jobs wait for the engine.
     pub(super) fn queue(&self) -> &JobQueue {
         &self.queue
+    }
+
+    /// The same, to be told what may begin.
+    pub(super) fn queue_mut(&mut self) -> &mut JobQueue {
+        &mut self.queue
     }
 
     /// Bytes of jobs in the queue and at the engine, and of what is known of them.

@@ -7,11 +7,20 @@ use crate::memory::{Part, Parts};
 use crate::site::rendered::head_bytes;
 use crate::sys::allocator::block_length;
 use crate::sys::file::OpenFile;
+use crate::sys::file_place::FilePlace;
 use crate::sys::memory::{Memory, copied_bytes, page_bytes};
 
 /// Bytes of a reference-counted value: two counters before it.
 fn counted<T>() -> u64 {
     block_length(size_of::<T>() + 2 * size_of::<usize>())
+}
+
+/// Length of the path of an open file, for want of a sum of them all.
+const PATH_LENGTH_ASSUMED: usize = 32;
+
+/// Bytes of an open file, and of where it was found.
+fn open_file_bytes() -> u64 {
+    counted::<OpenFile>() + counted::<FilePlace>() + block_length(PATH_LENGTH_ASSUMED)
 }
 
 /// Bytes of a cache beside what its entries hold.
@@ -34,7 +43,7 @@ impl Store {
         let files = maps.table
             + open.table
             + self.contents.held.maps.entry_count() as u64 * counted::<Memory>()
-            + self.contents.held.descriptors.entry_count() as u64 * counted::<OpenFile>()
+            + self.contents.held.descriptors.entry_count() as u64 * open_file_bytes()
             + self.freshness.watch.file_bytes()
             + self.residency.memory_bytes();
         parts.add(Part::Files, files);
@@ -71,7 +80,7 @@ impl Store {
                 0 => 0,
                 _ => copied_bytes() + mapped as u64 * counted::<Memory>() + kept(mapped, 0).bytes(),
             },
-            open_files: open as u64 * counted::<OpenFile>() + kept(0, open).bytes(),
+            open_files: open as u64 * open_file_bytes() + kept(0, open).bytes(),
             paths: match self.paths.cache.entry_count() {
                 0 => 0,
                 _ => entry_and_path_bytes() + head_bytes(),

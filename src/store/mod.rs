@@ -35,6 +35,7 @@ pub(crate) mod paths;
 pub(crate) mod probe;
 pub(crate) mod queue;
 mod recheck;
+pub(crate) mod reopen;
 pub(crate) mod request;
 mod residency;
 mod root;
@@ -74,6 +75,7 @@ use jobs::{Jobs, Purpose};
 use paths::Paths;
 use probe::Probe;
 use queue::JobQueue;
+use reopen::Reopening;
 use residency::Residency;
 pub(crate) use root::FoundRoot;
 use root::ServedRoot;
@@ -187,6 +189,8 @@ pub(crate) struct Store {
     contents: Contents,
     /// Which windows of long files are in memory.
     residency: Residency,
+    /// Files that are opened again.
+    reopening: Reopening,
     /// What is known of changes at the disk.
     freshness: Freshness,
     /// What the caches are filled with before anybody asks.
@@ -254,6 +258,7 @@ impl Store {
             paths: Paths::new(settings),
             contents: Contents::new(&settings.cache, settings.map_lock, descriptor_count_max),
             residency: Residency::new(),
+            reopening: Reopening::default(),
             freshness: Freshness::new(settings, watches, served_root),
             prefetch,
             probe,

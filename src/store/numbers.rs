@@ -13,6 +13,7 @@ use crate::clock::Now;
 use crate::histogram::{Bucket, micros};
 
 pub(crate) use super::outdated::OutdatedNumbers;
+pub(crate) use super::reopen::ReopenNumbers;
 pub(crate) use super::warming::WarmNumbers;
 
 /// Everything that the store counts.

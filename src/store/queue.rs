@@ -94,7 +94,7 @@ impl FairQueue {
     }
 
     /// The oldest job of the owner whose turn it is.
-    fn pop(&mut self) -> Option<Waiting> {
+    fn pop(&mut self) -> Option<(Owner, Waiting)> {
         let owner = self.turns.pop_front()?;
         let own = self.by_owner.get_mut(&owner)?;
         let waiting = own.jobs.pop_front()?;
@@ -107,7 +107,7 @@ impl FairQueue {
         }
         self.revocable_count -= revocable;
         self.count -= 1;
-        Some(waiting)
+        Some((owner, waiting))
     }
 
     fn revocable_count_of(&self, owner: Owner) -> usize {
@@ -140,20 +140,44 @@ impl FairQueue {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct QueueFull;
 
+/// How many jobs are in flight, save the server's own, and how many may be.
+#[derive(Debug)]
+struct Places {
+    taken: usize,
+    /// What the engine takes.
+    count_max: usize,
+    /// Those taken by jobs that open files.
+    opening: usize,
+    /// How many of those there are descriptors for.
+    opening_max: usize,
+}
+
+impl Places {
+    fn has_room(&self) -> bool {
+        self.taken < self.count_max
+    }
+
+    /// Whether there are descriptors for another job that opens files.
+    fn has_descriptors(&self) -> bool {
+        self.opening < self.opening_max
+    }
+}
+
 /// Jobs that are to be carried out, and how many are being carried out.
 #[derive(Debug)]
 pub(crate) struct JobQueue {
     /// They count as in flight: the engine has room for them.
     ready: VecDeque<(JobId, Job)>,
     line: FairQueue,
+    /// Those of the line whose turn it is, but that open files while descriptors are short: others pass them,
+    /// since they end what holds files open.
+    short_of_descriptors: FairQueue,
     /// Jobs of the server whose place is taken. They wait for it and for nothing else.
     internal_waiting: VecDeque<(JobId, Job)>,
     /// Whether one of the kind is in flight.
     internal_in_flight: [bool; InternalJob::COUNT],
     /// All others that are.
-    in_flight: usize,
-    /// How many of those may be: what the engine takes, or what descriptors allow.
-    in_flight_max: usize,
+    places: Places,
     waiting_max: usize,
     given_up: Vec<(JobId, Done)>,
     refused: u64,
@@ -169,10 +193,15 @@ impl JobQueue {
         JobQueue {
             ready: VecDeque::new(),
             line: FairQueue::default(),
+            short_of_descriptors: FairQueue::default(),
             internal_waiting: VecDeque::new(),
             internal_in_flight: [false; InternalJob::COUNT],
-            in_flight: 0,
-            in_flight_max,
+            places: Places {
+                taken: 0,
+                count_max: in_flight_max,
+                opening: 0,
+                opening_max: usize::MAX,
+            },
             waiting_max,
             given_up: Vec::new(),
             refused: 0,
@@ -190,26 +219,46 @@ impl JobQueue {
         if owner == Owner::Server {
             return Ok(self.submit_unbounded(owner, job));
         }
-        let is_full = self.line.revocable_count >= self.waiting_max && !self.is_next();
+        let waiting = self.line.revocable_count + self.short_of_descriptors.revocable_count;
+        let is_full = waiting >= self.waiting_max && !self.is_next(&job);
         if is_full {
             self.refused += 1;
-            let own = self.line.revocable_count_of(owner) + 1;
-            match self.line.give_up_longest(own) {
+            let longer = [&mut self.line, &mut self.short_of_descriptors]
+                .into_iter()
+                .max_by_key(|line| line.revocable_count);
+            let longest = longer.and_then(|line| {
+                let own = line.revocable_count_of(owner) + 1;
+                line.give_up_longest(own)
+            });
+            match longest {
                 Some(longest) => self.give_up(longest, JobError::Busy),
                 None => return Err(QueueFull),
             }
         }
-        Ok(self.enter(owner, job, Claim::Revocable))
+        let id = self.name();
+        self.enter(id, owner, job, Claim::Revocable);
+        Ok(id)
     }
 
     /// The same where there must be room: there is at most one such job a connection.
     pub(crate) fn submit_unbounded(&mut self, owner: Owner, job: Job) -> JobId {
-        self.enter(owner, job, Claim::Firm)
+        let id = self.name();
+        self.submit_named(id, owner, job);
+        id
     }
 
-    fn enter(&mut self, owner: Owner, job: Job, claim: Claim) -> JobId {
+    /// A name for a job that is submitted later.
+    pub(crate) fn name(&mut self) -> JobId {
         self.id_last += 1;
-        let id = JobId(self.id_last);
+        JobId(self.id_last)
+    }
+
+    /// Takes a job that has a name, like [`submit_unbounded`](JobQueue::submit_unbounded).
+    pub(crate) fn submit_named(&mut self, id: JobId, owner: Owner, job: Job) {
+        self.enter(id, owner, job, Claim::Firm);
+    }
+
+    fn enter(&mut self, id: JobId, owner: Owner, job: Job, claim: Claim) {
         match job.internal_job() {
             Some(kind) if self.internal_in_flight[kind as usize] => {
                 self.internal_waiting.push_back((id, job));
@@ -218,23 +267,52 @@ impl JobQueue {
                 self.internal_in_flight[kind as usize] = true;
                 self.ready.push_back((id, job));
             }
-            None if self.is_next() => {
-                self.in_flight += 1;
-                self.ready.push_back((id, job));
-            }
+            None if self.is_next(&job) => self.admit(id, job),
             None => self.line.push(owner, Waiting { id, job, claim }),
         }
-        id
     }
 
-    /// Lets so many jobs be in flight from now on.
-    pub(crate) fn set_in_flight_max(&mut self, count: usize) {
-        self.in_flight_max = count;
+    /// Lets no more jobs that open files be in flight than so many.
+    pub(crate) fn set_opening_max(&mut self, count: usize) {
+        self.places.opening_max = count;
+    }
+
+    /// Whether jobs wait for descriptors.
+    pub(crate) fn lacks_descriptors(&self) -> bool {
+        self.short_of_descriptors.count > 0
     }
 
     /// Whether a new job would wait for no other.
-    fn is_next(&self) -> bool {
-        self.line.count == 0 && self.in_flight < self.in_flight_max
+    fn is_next(&self, job: &Job) -> bool {
+        self.line.count == 0 && self.places.has_room() && self.has_descriptors(job)
+    }
+
+    /// Whether there are descriptors for a new job.
+    fn has_descriptors(&self, job: &Job) -> bool {
+        !job.opens_files() || (self.places.has_descriptors() && !self.lacks_descriptors())
+    }
+
+    /// Gives a job its place.
+    fn admit(&mut self, id: JobId, job: Job) {
+        self.places.taken += 1;
+        self.places.opening += usize::from(job.opens_files());
+        self.ready.push_back((id, job));
+    }
+
+    /// The next whose turn it is, as far as there are descriptors for it.
+    fn next_waiting(&mut self) -> Option<Waiting> {
+        if self.places.has_descriptors()
+            && let Some((_, waiting)) = self.short_of_descriptors.pop()
+        {
+            return Some(waiting);
+        }
+        while let Some((owner, waiting)) = self.line.pop() {
+            if self.has_descriptors(&waiting.job) {
+                return Some(waiting);
+            }
+            self.short_of_descriptors.push(owner, waiting);
+        }
+        None
     }
 
     /// The next job to hand to the engine, which has room for it.
@@ -244,17 +322,15 @@ impl JobQueue {
         now: Instant,
         is_wanted: impl Fn(JobId) -> bool,
     ) -> Option<(JobId, Job)> {
-        while self.line.count > 0 && self.in_flight < self.in_flight_max {
-            let Some(waiting) = self.line.pop() else {
-                break;
-            };
+        while self.places.has_room()
+            && let Some(waiting) = self.next_waiting()
+        {
             // Whoever has waited too long has left; others may have joined a moment ago.
             if !is_wanted(waiting.id) {
                 self.give_up(waiting, JobError::TimedOut);
                 continue;
             }
-            self.in_flight += 1;
-            self.ready.push_back((waiting.id, waiting.job));
+            self.admit(waiting.id, waiting.job);
         }
         let (id, job) = self.ready.pop_front()?;
         self.begun.insert(id, now);
@@ -271,7 +347,8 @@ impl JobQueue {
             self.latency.note(now.saturating_duration_since(begun));
         }
         let Some(kind) = done.internal_job() else {
-            self.in_flight -= 1;
+            self.places.taken -= 1;
+            self.places.opening -= usize::from(done.is_of_opening());
             return;
         };
         let of_kind = |(_, job): &(JobId, Job)| job.internal_job() == Some(kind);
@@ -302,12 +379,12 @@ impl JobQueue {
         let kinds = self.internal_in_flight.iter().enumerate();
         let of_disk =
             |&(kind, is_taken): &(usize, &bool)| *is_taken && kind != InternalJob::Notices as usize;
-        self.in_flight + kinds.filter(of_disk).count()
+        self.places.taken + kinds.filter(of_disk).count()
     }
 
     /// Jobs in the queue.
     pub(crate) fn waiting_count(&self) -> usize {
-        self.line.count + self.internal_waiting.len()
+        self.line.count + self.short_of_descriptors.count + self.internal_waiting.len()
     }
 
     /// Jobs that may be in the queue.
@@ -327,173 +404,4 @@ impl JobQueue {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs::File;
-    use std::path::Path;
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    use super::*;
-    use crate::job::{Append, OneShot, Warm};
-    use crate::sys::beneath::Root;
-    use crate::sys::deferred_drops::DeferredDrops;
-
-    /// Ends the job that was handed over last, and hands over what there is room for. Gives what was ended,
-    /// those first that the queue gave up.
-    fn reap(queue: &mut JobQueue, at_engine: &mut Vec<JobId>) -> Vec<JobId> {
-        let now = Instant::now();
-        let mut done = Vec::new();
-        let hand_over = |queue: &mut JobQueue, at_engine: &mut Vec<JobId>| {
-            while let Some((id, _)) = queue.next(now, |_| true) {
-                at_engine.push(id);
-            }
-        };
-        hand_over(queue, at_engine);
-        if let Some(id) = at_engine.pop() {
-            queue.ended(id, &Done::Discarded, now);
-            done.push((id, Done::Discarded));
-        }
-        queue.take_given_up(&mut done);
-        hand_over(queue, at_engine);
-        done.into_iter().map(|(id, _)| id).collect()
-    }
-
-    fn client(last: u8) -> Owner {
-        Owner::Client(IpAddr::from([192, 0, 2, last]))
-    }
-
-    fn job() -> Job {
-        Job::Discard(None)
-    }
-
-    #[test]
-    fn clients_have_their_turns_whatever_one_of_them_asks_for() {
-        let (mut queue, mut at_engine) = (JobQueue::new(1, 100), Vec::new());
-        let first = queue.submit(client(1), job()).expect("room");
-        let greedy: Vec<JobId> = (0..5)
-            .map(|_| queue.submit(client(1), job()).expect("room"))
-            .collect();
-        let modest = queue.submit(client(2), job()).expect("room");
-        let mut order = Vec::new();
-        for _ in 0..7 {
-            order.extend(reap(&mut queue, &mut at_engine));
-        }
-        assert_eq!(
-            order,
-            [
-                first, greedy[0], modest, greedy[1], greedy[2], greedy[3], greedy[4]
-            ]
-        );
-    }
-
-    #[test]
-    fn a_full_queue_gives_up_the_newest_of_the_longest() {
-        let mut queue = JobQueue::new(0, 4);
-        let greedy: Vec<JobId> = (0..4)
-            .map(|_| queue.submit(client(1), job()).expect("room"))
-            .collect();
-        assert!(queue.submit(client(1), job()).is_err(), "its own fault");
-        queue.submit(client(2), job()).expect("a place is made");
-        assert_eq!(queue.waiting_count(), 4);
-        assert_eq!(queue.given_up[0].0, greedy[3]);
-        queue.submit(client(2), job()).expect("and another");
-        assert!(queue.submit(client(2), job()).is_err(), "now they are even");
-        assert_eq!(queue.refused(), 4);
-        queue.submit(Owner::Server, job()).expect("always room");
-    }
-
-    /// An answer that has begun cannot go on without its job, so nobody is answered 503 for another's sake.
-    #[test]
-    fn what_an_answer_under_way_needs_is_never_given_up() {
-        let mut queue = JobQueue::new(0, 2);
-        let firm: Vec<JobId> = (0..4)
-            .map(|_| queue.submit_unbounded(client(1), job()))
-            .collect();
-        let asked = queue.submit(client(1), job());
-        let given_up = queue.submit(client(1), job()).expect("room for two");
-        queue.submit_unbounded(client(1), job());
-        assert!(
-            queue.submit(client(1), job()).is_err(),
-            "two are asked for, however many answers are under way"
-        );
-        queue.submit(client(2), job()).expect("a place is made");
-        assert_eq!(queue.given_up.len(), 1);
-        assert_eq!(queue.given_up[0].0, given_up);
-        assert!(queue.submit(client(2), job()).is_err(), "now they are even");
-        queue.in_flight_max = 1;
-        let mut at_engine = Vec::new();
-        let done: Vec<JobId> = (0..9)
-            .flat_map(|_| reap(&mut queue, &mut at_engine))
-            .collect();
-        let is_done = |job: &JobId| done.contains(job);
-        assert!(firm.iter().all(is_done) && asked.iter().all(is_done));
-    }
-
-    #[test]
-    fn one_network_of_64_bits_is_one_client() {
-        let owner = |text: &str| Owner::from(Peer::Address(text.parse().expect("an address")));
-        assert_eq!(owner("2001:db8::1"), owner("2001:db8::ffff:1"));
-        assert_ne!(owner("2001:db8::1"), owner("2001:db8:0:1::1"));
-        assert_eq!(owner("::ffff:192.0.2.1"), client(1));
-    }
-
-    /// One that does not end keeps none of the others from beginning.
-    #[test]
-    fn an_internal_job_waits_for_its_own_kind_only() {
-        let now = Instant::now();
-        let mut queue = JobQueue::new(0, 0);
-        let mounts = |queue: &mut JobQueue, root: &Arc<Root>| {
-            let job = Job::OneShot(OneShot::Mounts(Arc::clone(root)), None);
-            queue.submit_unbounded(Owner::Server, job)
-        };
-        let notices = |queue: &mut JobQueue| {
-            let output = File::open("/dev/null").expect("a file");
-            let job = Job::Append(Append::notices(Arc::new(output), Vec::new()));
-            queue.submit_unbounded(Owner::Server, job)
-        };
-        let root = Root::open(Path::new("/"), DeferredDrops::default()).expect("a root");
-        let root = Arc::new(root);
-        let first = mounts(&mut queue, &root);
-        let second = mounts(&mut queue, &root);
-        let other = notices(&mut queue);
-        let next = |queue: &mut JobQueue| queue.next(now, |_| true).map(|(id, _)| id);
-        assert_eq!(next(&mut queue), Some(first));
-        assert_eq!(next(&mut queue), Some(other));
-        assert_eq!(next(&mut queue), None);
-        assert_eq!(
-            (queue.depth(), queue.waiting_count()),
-            (1, 1),
-            "without the notices"
-        );
-        queue.ended(other, &Done::NoticesWritten, now);
-        assert_eq!(next(&mut queue), None);
-        queue.ended(first, &Done::Mounts(None), now);
-        assert_eq!(next(&mut queue), Some(second));
-        queue.ended(second, &Done::Mounts(None), now);
-        assert_eq!(queue.depth(), 0);
-    }
-
-    /// Everybody has left: the disk is not asked.
-    #[test]
-    fn a_read_that_nobody_wants_is_given_up_before_it_begins() {
-        let now = Instant::now();
-        let root = Root::open(Path::new("/"), DeferredDrops::default()).expect("a root");
-        let file = Arc::new(root.open_file(c"etc/passwd").expect("a file"));
-        let mut queue = JobQueue::new(1, 10);
-        let job = || Job::Warm(Warm::new(Arc::clone(&file), 0..1));
-        let first = queue.submit(client(1), job()).expect("room");
-        let unwanted = queue.submit(client(1), job()).expect("room");
-        let wanted = queue.submit(client(1), job()).expect("room");
-        assert_eq!(queue.next(now, |_| true).map(|(id, _)| id), Some(first));
-        queue.ended(first, &Done::Warmed(Ok(())), now);
-        let next = queue.next(now, |id| id != unwanted);
-        assert_eq!(next.map(|(id, _)| id), Some(wanted));
-        let mut done = Vec::new();
-        queue.take_given_up(&mut done);
-        assert!(matches!(
-            &done[..],
-            [(id, Done::Warmed(Err(JobError::TimedOut)))] if *id == unwanted
-        ));
-        assert_eq!(queue.latency().total(), Duration::ZERO);
-    }
-}
+mod tests;

@@ -92,6 +92,9 @@ impl Store {
         owner: RequestOwner,
         now: &Now,
     ) -> Ready {
+        if segment.file.is_closed() {
+            return self.reopen(segment, sending, owner, now);
+        }
         let ready = self.resident(segment, sending, owner, now);
         let Ready::Bytes(count) = ready else {
             return ready;

@@ -4,15 +4,16 @@
 
 use std::hash::{Hash, Hasher};
 use std::io;
-use std::mem::ManuallyDrop;
 use std::ops::{ControlFlow, Range};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::AtFlags;
 
 use super::deferred_drops::{DeferredDrops, Descriptor, Discarded};
 use super::describe::{describe, describe_at};
+use super::file_place::FilePlace;
 use super::scratch;
 
 /// Seconds and nanoseconds since 1970, as the file system keeps them. Packed, because there are two in each
@@ -99,11 +100,14 @@ pub struct Description {
     pub link_count: u32,
 }
 
-/// A descriptor of a file that was opened for reading, beneath the root.
+/// A file that was opened for reading, beneath the root. Where descriptors are short, one that is being sent may be
+/// closed for a while: it stands for its place then.
 #[derive(Debug)]
 pub struct OpenFile {
-    descriptor: ManuallyDrop<Descriptor>,
+    /// `None`: it is closed, and is opened again before anything is asked of it.
+    descriptor: Option<Descriptor>,
     deferred_drops: DeferredDrops,
+    place: Option<Arc<FilePlace>>,
 }
 
 impl OpenFile {
@@ -111,14 +115,46 @@ impl OpenFile {
     /// them from `Root`, which has the kernel see that they are beneath it.
     pub fn new(descriptor: OwnedFd, deferred_drops: DeferredDrops) -> OpenFile {
         OpenFile {
-            descriptor: ManuallyDrop::new(deferred_drops.count_in(descriptor)),
+            descriptor: Some(deferred_drops.count_in(descriptor)),
             deferred_drops,
+            place: None,
         }
     }
 
+    /// The same, with where it was found.
+    #[must_use]
+    pub(crate) fn found_at(mut self, place: Arc<FilePlace>) -> OpenFile {
+        self.place = Some(place);
+        self
+    }
+
+    /// Where it was found, if it may be opened again there.
+    pub(crate) fn place(&self) -> Option<&Arc<FilePlace>> {
+        self.place.as_ref()
+    }
+
+    /// The same file, closed. `None`: it could not be opened again.
+    pub(crate) fn closed(&self) -> Option<OpenFile> {
+        self.place.as_ref().map(|place| OpenFile {
+            descriptor: None,
+            deferred_drops: self.deferred_drops.clone(),
+            place: Some(Arc::clone(place)),
+        })
+    }
+
+    /// Whether it is closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.descriptor.is_none()
+    }
+
     /// For kernel calls and for watching the inode.
+    ///
+    /// # Panics
+    /// If it is closed.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.descriptor.as_fd()
+        let open = self.descriptor.as_ref();
+        open.expect("a file is opened again before it is used")
+            .as_fd()
     }
 
     /// Where it goes when it is dropped.
@@ -222,8 +258,8 @@ impl OpenFile {
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
-        // SAFETY: this is the only place that takes the descriptor out, and it runs once.
-        let descriptor = unsafe { ManuallyDrop::take(&mut self.descriptor) };
-        self.deferred_drops.put(Discarded::Descriptor(descriptor));
+        if let Some(descriptor) = self.descriptor.take() {
+            self.deferred_drops.put(Discarded::Descriptor(descriptor));
+        }
     }
 }

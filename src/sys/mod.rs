@@ -11,6 +11,7 @@ pub mod deferred_drops;
 mod describe;
 pub mod file;
 pub(crate) mod file_clock;
+pub(crate) mod file_place;
 pub(crate) mod inherited;
 pub(crate) mod limits;
 pub(crate) mod mapping;

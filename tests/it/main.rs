@@ -13,6 +13,7 @@ mod connections;
 mod counts;
 mod dashboard;
 mod defect;
+mod descriptors;
 mod draining;
 mod explained;
 mod faults;

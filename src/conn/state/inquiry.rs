@@ -1,10 +1,12 @@
 //! What others may ask of a connection, and the buffers that they lend it.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Connection, State};
 use crate::conn::interface::{Activity, Peer};
 use crate::conn::outbox::{Outbox, Pool};
+use crate::sys::file::{FileVersion, OpenFile};
 
 impl Connection {
     /// Who is at the other end.
@@ -53,6 +55,16 @@ impl Connection {
     /// What is to be sent.
     pub fn outbox(&self) -> &Outbox {
         self.answers.outbox()
+    }
+
+    /// Gives the open files of its answers up: see [`Outbox::park`].
+    pub(crate) fn park(&mut self) -> Vec<FileVersion> {
+        self.answers.outbox_mut().park()
+    }
+
+    /// Goes on with a file that was opened again: see [`Outbox::resume`].
+    pub(crate) fn resume(&mut self, version: &FileVersion, file: &Arc<OpenFile>) {
+        self.answers.outbox_mut().resume(version, file);
     }
 
     /// Whether no request is under way and nothing is being sent.

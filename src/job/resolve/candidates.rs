@@ -1,5 +1,6 @@
 //! From a candidate to a file: looks it up and opens it, then its precompressed variants.
 
+use std::ffi::CString;
 use std::sync::Arc;
 
 use rustix::io::Errno;
@@ -13,6 +14,7 @@ use crate::site::resolve::{Candidate, Expectation, OnDirectory};
 use crate::site::validators::Identity;
 use crate::sys::beneath::Located;
 use crate::sys::file::{Description, FileKind, FileVersion, OpenFile};
+use crate::sys::file_place::FilePlace;
 
 /// How much older than its file a precompressed variant may be, in seconds: tools that publish both together
 /// (`tar -xm`, parallel copies) write them in any order, within a moment.
@@ -49,16 +51,18 @@ impl Resolve {
             Ok(opened) => opened,
             Err(error) => return self.candidate_failed(candidate, error),
         };
-        let identity = self.open_file(file, what);
+        let path = self.dependencies.plan.candidates[candidate].path.clone();
+        let identity = self.open_file(file, path.clone(), what);
         self.seen.push(Expectation {
-            path: self.dependencies.plan.candidates[candidate].path.clone(),
+            path,
             version: Some(what.version),
         });
         self.next_variant(candidate, 0, identity, Vec::new())
     }
 
-    fn open_file(&mut self, file: OpenFile, what: Description) -> Opened {
+    fn open_file(&mut self, file: OpenFile, path: CString, what: Description) -> Opened {
         self.dependencies.is_linked |= what.link_count > 1;
+        let file = file.found_at(Arc::new(FilePlace::new(&self.site.root, path)));
         Opened {
             identity: Identity::of(&what.version, self.site.tags, self.site.asked),
             ..Opened::new(Arc::new(file), what.version)
@@ -121,8 +125,9 @@ impl Resolve {
         if let Ok((file, what)) = opened
             && is_of_use(&what, &identity)
         {
-            let (coding, _) = self.dependencies.plan.candidates[candidate].precompressed[variant];
-            precompressed.push((coding, self.open_file(file, what)));
+            let candidate = &self.dependencies.plan.candidates[candidate];
+            let (coding, path) = candidate.precompressed[variant].clone();
+            precompressed.push((coding, self.open_file(file, path, what)));
         }
         self.next_variant(candidate, variant + 1, identity, precompressed)
     }

@@ -6,6 +6,7 @@ use maud::{Markup, html};
 use serde::Serialize;
 
 use super::writer::Writer;
+use crate::store::numbers::ReopenNumbers;
 use crate::text::number;
 
 /// Use of the descriptors of the process.
@@ -21,8 +22,22 @@ pub(crate) struct ShareNumbers {
     pub reserve: usize,
 }
 
+/// Descriptors, and what was done where they were short.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct DescriptorNumbers {
+    /// How they are shared out.
+    #[serde(flatten)]
+    pub shares: ShareNumbers,
+    /// Connections with answers that have given their files up, now.
+    pub parked: usize,
+    /// How often that happened, and what came of it.
+    #[serde(flatten)]
+    pub reopening: ReopenNumbers,
+}
+
 /// The rows of the page.
-pub(super) fn section(shares: ShareNumbers) -> Markup {
+pub(super) fn section(descriptors: DescriptorNumbers) -> Markup {
+    let (shares, reopening) = (descriptors.shares, descriptors.reopening);
     html! {
         section aria-labelledby="descriptors" {
             h2 id="descriptors" { "Descriptors" }
@@ -31,12 +46,18 @@ pub(super) fn section(shares: ShareNumbers) -> Markup {
                 div { dt { "open files" } dd { (number(shares.files as u64)) } }
                 div { dt { "free" } dd { (number(shares.free as u64)) } }
                 div { dt { "reserve" } dd { (number(shares.reserve as u64)) } }
+                div { dt { "parked responses" } dd { (number(descriptors.parked as u64)) } }
+                div { dt { "parked in all" } dd { (number(reopening.parked_total)) } }
+                div { dt { "files reopened" } dd { (number(reopening.reopened)) } }
+                div { dt { "responses broken off" } dd { (number(reopening.broken_off)) } }
             }
         }
     }
 }
 
-pub(super) fn metrics(writer: &mut Writer<'_, '_>, shares: ShareNumbers) -> fmt::Result {
+#[rustfmt::skip]
+pub(super) fn metrics(writer: &mut Writer<'_, '_>, descriptors: DescriptorNumbers) -> fmt::Result {
+    let (shares, reopening) = (descriptors.shares, descriptors.reopening);
     let rows = [
         (
             "limit",
@@ -54,5 +75,8 @@ pub(super) fn metrics(writer: &mut Writer<'_, '_>, shares: ShareNumbers) -> fmt:
     for (name, help, value) in rows {
         writer.gauge(&format!("descriptors_{name}"), help, value as u64)?;
     }
-    Ok(())
+    writer.gauge("responses_parked_now", "Responses whose files are closed until their clients go on", descriptors.parked as u64)?;
+    writer.counter("responses_parked", "Times that a response gave its files up", reopening.parked_total)?;
+    writer.counter("files_reopened", "Files opened again for responses that go on", reopening.reopened)?;
+    writer.counter("responses_broken_off", "Responses whose file had changed before it was opened again", reopening.broken_off)
 }

@@ -13,7 +13,7 @@ mod writer;
 
 pub(crate) use access::STATUS_PATH;
 pub(crate) use access::{Access, Decision, PeerUser};
-pub(crate) use descriptors::ShareNumbers;
+pub(crate) use descriptors::{DescriptorNumbers, ShareNumbers};
 pub(crate) use memory::MemoryNumbers;
 pub(crate) use numbers::{
     ByActivity, ConnectionNumbers, IterationNumbers, LoopNumbers, SentNumbers, Snapshot,

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::descriptors::ShareNumbers;
+use super::descriptors::DescriptorNumbers;
 use super::memory::MemoryNumbers;
 use crate::conn::response_stats::ResponseStats;
 use crate::histogram::{Bucket, micros};
@@ -31,7 +31,7 @@ pub(crate) struct Snapshot {
     /// Connections.
     pub connections: ConnectionNumbers,
     /// Descriptors.
-    pub descriptors: ShareNumbers,
+    pub descriptors: DescriptorNumbers,
     /// Requests answered.
     pub requests: RequestNumbers,
     /// Bytes sent, by method.
@@ -188,7 +188,7 @@ pub(crate) struct LoopNumbers {
     /// Connections.
     pub connections: ConnectionNumbers,
     /// Descriptors.
-    pub descriptors: ShareNumbers,
+    pub descriptors: DescriptorNumbers,
     /// Bytes sent.
     pub bytes_sent: SentNumbers,
     /// Memory.

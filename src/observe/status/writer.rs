@@ -145,7 +145,12 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+    pub(in crate::observe::status) fn counter(
+        &mut self,
+        name: &str,
+        help: &str,
+        value: u64,
+    ) -> fmt::Result {
         self.counters(name, help, None, &[(Vec::new(), value)])
     }
 

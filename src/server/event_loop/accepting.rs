@@ -34,8 +34,8 @@ impl EventLoop {
             };
             let (store, descriptors) = (&self.store, &self.descriptors);
             let has_descriptor = || {
-                let (files, jobs) = (store.open_file_count(), store.jobs_in_flight());
-                descriptors.has_room(open, files, jobs)
+                let files = store.open_file_count();
+                descriptors.has_room(open, files, store.job_count())
             };
             match self
                 .acceptor

@@ -42,6 +42,7 @@ use crate::site::sites::Sites;
 use crate::store::Store;
 use crate::sys::file::FileTime;
 use crate::transport::Noted;
+use descriptors::{DescriptorControl, LOOK_AGAIN};
 
 /// Events taken from the kernel in one wait. More wait there, and come in the next.
 const EVENT_COUNT_MAX: usize = 1_024;
@@ -140,7 +141,7 @@ pub(super) struct EventLoop {
     log: LogWriter,
     notices: Notices,
     memory: MemoryControl,
-    descriptors: Descriptors,
+    descriptors: DescriptorControl,
     now: Now,
     started: Instant,
     iterations: Iterations,
@@ -217,7 +218,7 @@ impl EventLoop {
             log,
             notices: Notices::new(),
             memory,
-            descriptors,
+            descriptors: DescriptorControl::new(descriptors),
             now: Now::at(started, wall_time()),
             started,
             iterations: Iterations::new(started),
@@ -284,6 +285,7 @@ impl EventLoop {
             self.log.timeout(now),
             self.acceptor.timeout(now),
             self.memory.timeout(now),
+            self.store.awaits_descriptors().then_some(LOOK_AGAIN),
             self.store.patience_timeout(now),
             self.store.idle_timeout(now),
             drain,
@@ -335,6 +337,9 @@ impl EventLoop {
         self.look_at_deadlines();
         self.write_log();
         self.keep_within_budget();
+        if self.store.awaits_descriptors() {
+            self.keep_descriptors_free();
+        }
         self.measure_memory();
         self.go_on_draining();
         self.store.recheck_waiting();

@@ -4,7 +4,7 @@ use std::io;
 
 use super::EventLoop;
 use crate::conn::{BlockedOn, Input, RequestId};
-use crate::job::{Done, JobId};
+use crate::job::{Done, JobError, JobId};
 use crate::observe::iterations::Work;
 use crate::server::answers::ServerAnswers;
 use crate::server::ready::SENDING_SHARE_MIN;
@@ -83,7 +83,7 @@ impl EventLoop {
 
     /// Gives a request that waited what it waited for.
     fn deliver(&mut self, delivery: &Delivery) {
-        let (Delivery::Answer(id, _) | Delivery::More(id, ..)) = delivery;
+        let id = delivery.id();
         let Some(connected) = self.connections.find(id.connection) else {
             return;
         };
@@ -102,16 +102,21 @@ impl EventLoop {
                     store,
                     access,
                 };
-                driver.deliver(connected, *id, completed, answers, now);
+                driver.deliver(connected, id, completed, answers, now);
             }
-            Delivery::More(_, job, _) if !connected.sending.completed(*job) => return,
+            Delivery::More(_, job, _) | Delivery::Reopened(_, job, ..)
+                if !connected.sending.completed(*job) =>
+            {
+                return;
+            }
             Delivery::More(_, _, result) => {
-                let news = match result {
-                    Ok(()) => Input::Blocked(BlockedOn::Peer),
-                    // The head has gone already: all that is left is not to complete the answer.
-                    Err(_) => Input::Broken(io::ErrorKind::UnexpectedEof),
-                };
-                driver.handle(&mut connected.connection, news, now);
+                driver.handle(&mut connected.connection, news(result), now);
+            }
+            Delivery::Reopened(_, _, version, opened) => {
+                if let Ok(file) = opened {
+                    connected.connection.resume(version, file);
+                }
+                driver.handle(&mut connected.connection, news(opened), now);
             }
         }
         self.drive(id.connection);
@@ -149,5 +154,14 @@ impl EventLoop {
         if count > 0 {
             self.iterations.mark(Work::Deadlines);
         }
+    }
+}
+
+/// What an answer is told that has begun.
+fn news<T>(result: &Result<T, JobError>) -> Input<'static> {
+    match result {
+        Ok(_) => Input::Blocked(BlockedOn::Peer),
+        // The head has gone already: all that is left is not to complete the answer.
+        Err(_) => Input::Broken(io::ErrorKind::UnexpectedEof),
     }
 }

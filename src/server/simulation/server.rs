@@ -235,7 +235,7 @@ impl Server {
     }
 
     fn deliver(&mut self, delivery: &Delivery, now: &Now) {
-        let (Delivery::Answer(id, _) | Delivery::More(id, ..)) = delivery;
+        let id = delivery.id();
         let Some(connected) = self.connections.find(id.connection) else {
             return;
         };
@@ -246,7 +246,7 @@ impl Server {
                     store: &mut self.store,
                     access: &mut self.access,
                 };
-                self.driver.deliver(connected, *id, completed, answers, now);
+                self.driver.deliver(connected, id, completed, answers, now);
             }
             Delivery::More(_, job, _) if !connected.sending.completed(*job) => return,
             Delivery::More(_, _, result) => {
@@ -256,6 +256,7 @@ impl Server {
                 };
                 self.driver.handle(&mut connected.connection, news, now);
             }
+            Delivery::Reopened(..) => unreachable!("no descriptor is ever short here"),
         }
         self.drive(id.connection, now);
     }

@@ -273,3 +273,18 @@ fn a_mapping_of_a_root_that_is_served_no_more_is_withdrawn() {
     assert_eq!(record.standing, Standing::Current);
     assert!(!fixture.jobs.is_mapped(&version));
 }
+
+impl Jobs {
+    /// Jobs whose results were not taken in yet.
+    pub(in crate::store) fn count(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Those that newcomers would join.
+    pub(in crate::store) fn index_count(&self) -> usize {
+        let index = &self.index;
+        let by_path = index.look_ups.len() + index.comparisons.len();
+        let by_file = index.reads.len() + index.mappings.len() + index.reopens.len();
+        by_path + by_file + usize::from(index.root.is_some())
+    }
+}

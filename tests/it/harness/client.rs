@@ -66,13 +66,7 @@ pub struct Client {
 impl Client {
     /// Connects.
     pub fn connect(address: SocketAddr) -> Client {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Client {
-            stream,
-            received: Vec::new(),
-        }
+        Client::over(TcpStream::connect(address).unwrap())
     }
 
     /// Connects from one of the addresses of the loopback interface.
@@ -80,7 +74,18 @@ impl Client {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
         socket.connect(&address.into()).unwrap();
-        let stream = TcpStream::from(socket);
+        Client::over(TcpStream::from(socket))
+    }
+
+    /// Connects with a short receive buffer. Made short later it would drop what is under way to it.
+    pub fn connect_with_buffer(length: usize, address: SocketAddr) -> Client {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(length).unwrap();
+        socket.connect(&address.into()).unwrap();
+        Client::over(TcpStream::from(socket))
+    }
+
+    fn over(stream: TcpStream) -> Client {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Client {
