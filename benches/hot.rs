@@ -11,8 +11,9 @@ use spede::cache::entry::{Entry, Resolution, Seen, Trust};
 use spede::cache::key::PathKey;
 use spede::cache::path::{Known, PathCache};
 use spede::clock::Now;
+use spede::conn::Logging;
 use spede::conn::outbox::{Next, Pool, Source};
-use spede::conn::response_stats::{Logging, ResponseStats};
+use spede::conn::response_stats::ResponseStats;
 use spede::conn::{
     Connection, Context, Explanation, Input, Peer, Policy, Response, ServerTiming, Stage, Timeouts,
     Want,

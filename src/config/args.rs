@@ -21,6 +21,9 @@ use crate::settings::{
     MapLock, Network, StatusAccess, TypeOverride,
 };
 
+/// The name of the program.
+pub(super) const NAME: &str = "spede";
+
 /// Default of the longest cached file: the length at which `writev` of a mapping and `sendfile` cost the same.
 pub(super) const MAP_FILE_LENGTH_DEFAULT: &str = "16KiB";
 
@@ -103,7 +106,7 @@ Examples:
 ///
 /// Misses never block hits, and built-in analytics tell you how to size its caches.
 #[derive(Debug, Parser)]
-#[command(name = super::command::NAME, version, term_width = HELP_WIDTH, allow_negative_numbers = true)]
+#[command(name = NAME, version, term_width = HELP_WIDTH, allow_negative_numbers = true)]
 #[command(disable_help_flag = true, disable_version_flag = true)]
 #[command(after_help = AFTER_HELP, after_long_help = AFTER_LONG_HELP)]
 pub(super) struct Args {

@@ -4,9 +4,6 @@ use clap::{Arg, ArgAction, Command, CommandFactory};
 
 use super::args::{Args, HELP};
 
-/// The name of the program.
-pub(super) const NAME: &str = "spede";
-
 /// The clap command. Reads the environment.
 pub(super) fn command() -> Command {
     let version = Arg::new("version")

@@ -162,7 +162,7 @@ pub(super) fn one_line(error: &clap::Error, command: &Command, words: &[OsString
 
 /// What does here what an option of this name does in other servers.
 fn advice_for_newcomers(flag: &str, program: &str) -> Option<String> {
-    if program != super::command::NAME {
+    if program != super::args::NAME {
         return None;
     }
     let name = match flag {

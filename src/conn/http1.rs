@@ -5,8 +5,9 @@ use super::outbox::Outbox;
 use super::response::{Head, Response};
 use crate::clock::Now;
 use crate::http::head::{HeadWriter, LastFields};
-use crate::http::request::{self, Persistence, Version};
+use crate::http::request::{self, Persistence};
 use crate::http::status::Status;
+use crate::http::version::Version;
 use crate::site::response::Content;
 
 /// What is known of the request while it is answered.

@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::explanation::Explanation;
-use super::response_stats::Logging;
 use crate::http::status::Status;
 
 /// Bytes of a request line or field that a log line keeps, before they are escaped.
@@ -35,6 +34,17 @@ pub(super) struct Line<'a> {
     pub(super) texts: [Option<&'a [u8]>; TEXT_COUNT],
     /// Where the answer came from.
     pub(super) explanation: &'a Explanation,
+}
+
+/// The format of the access log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Logging {
+    /// Requests are only counted.
+    Off,
+    /// Each becomes a line in the combined format.
+    Combined,
+    /// Each becomes a JSON object on a line of its own.
+    Json,
 }
 
 /// Writes lines, all in one format.

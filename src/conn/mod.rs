@@ -24,6 +24,7 @@ pub use id::{ConnectionId, RequestId, StreamId};
 pub use interface::{
     Activity, BlockedOn, CloseReason, Context, Input, Peer, Policy, Stage, Timeouts, Unread, Want,
 };
+pub use line::Logging;
 pub use response::{Document, Response};
 pub use state::Connection;
 

@@ -12,8 +12,9 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use super::explanation::Explanation;
+use super::line::Logging;
 use super::line::{LOGGED_LENGTH_MAX, Line, TEXT_COUNT};
-use super::response_stats::{Logging, ResponseStats};
+use super::response_stats::ResponseStats;
 use crate::clock::Now;
 use crate::http::facts::{Facts, Field};
 use crate::http::status::Status;

@@ -2,21 +2,10 @@
 //!
 //! `line` formats lines; `pending_log` holds the records of answers that are not completely sent.
 
-use super::line::Lines;
+use super::line::{Lines, Logging};
 use super::pending_log::Buffers;
 use crate::http::status::Status;
 use crate::sys::allocator::block_length;
-
-/// The format of the access log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Logging {
-    /// Requests are only counted.
-    Off,
-    /// Each becomes a line in the combined format.
-    Combined,
-    /// Each becomes a JSON object on a line of its own.
-    Json,
-}
 
 /// Statuses from 100 to 599.
 const STATUS_COUNT: usize = 500;

@@ -4,8 +4,8 @@
 //! Refused although the RFC would let a recipient mend them: a Content-Length that is repeated with
 //! equal values (§6.3 case 5), leading zeros, and Transfer-Encoding beside Content-Length.
 
-use super::request::Version;
 use super::status::Refusal;
+use super::version::Version;
 
 /// How the body of a request is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,3 +16,4 @@ pub mod range;
 pub mod request;
 pub mod status;
 pub(crate) mod target;
+pub(crate) mod version;

@@ -17,20 +17,12 @@ use super::facts::{FactIndex, Facts, Method, Span, short};
 use super::framing::BodyFraming;
 use super::status::Refusal;
 use super::target::{Form, MethodShape, Target, is_https};
+use super::version::Version;
 
 /// Most field lines that the parser has room for; `HeadLimits::field_count_max` may be lower.
 pub const FIELD_COUNT_MAX: usize = 256;
 /// Empty lines before a request line that are passed over (RFC 9112 §2.2 asks for one at least).
 const EMPTY_LINE_COUNT_MAX: usize = 4;
-
-/// The versions that are spoken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Version {
-    /// HTTP/1.0.
-    Http10,
-    /// HTTP/1.1.
-    Http11,
-}
 
 /// Whether the connection goes on after the answer. RFC 9112 §9.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,6 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr_iter, memmem};
 
-use super::json;
 use super::time::{self, COMMON_LENGTH};
 
 /// The fields of a line.
@@ -55,17 +54,6 @@ pub(super) enum LineError {
     },
 }
 
-/// Parses a line without its newline. `O(line.len())`; allocates only to remove escapes.
-///
-/// # Errors
-/// The part of a log line that is missing, see [`LineError`].
-pub(super) fn parse(line: &[u8]) -> Result<Line<'_>, LineError> {
-    match line.trim_ascii_start().first() {
-        Some(b'{') => json::parse(line),
-        _ => common(line),
-    }
-}
-
 /// Method and target of a request line. Without a version, as in HTTP/0.9, the target extends to the end;
 /// blanks within a target are kept. `None` without two words.
 pub(super) fn split_request(request: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -78,7 +66,7 @@ pub(super) fn split_request(request: &[u8]) -> Option<(&[u8], &[u8])> {
     (!method.is_empty() && !target.is_empty()).then_some((method, target))
 }
 
-fn common(line: &[u8]) -> Result<Line<'_>, LineError> {
+pub(super) fn common(line: &[u8]) -> Result<Line<'_>, LineError> {
     let (time_ms, rest) = memchr_iter(b'[', line)
         .find_map(|at| stamp(&line[at + 1..]))
         .ok_or(LineError::NoTime)?;

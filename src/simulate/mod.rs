@@ -10,6 +10,7 @@
 mod caches;
 mod json;
 mod line;
+mod parse;
 mod plot;
 mod read;
 mod replay;
@@ -190,7 +191,7 @@ fn read_log(
         number += 1;
         let line = match taken {
             Some(line) if line.trim_ascii().is_empty() => return,
-            Some(line) => line::parse(line),
+            Some(line) => parse::parse(line),
             None => Err(LineError::TooLong {
                 max: read::LINE_LENGTH_MAX,
             }),

@@ -11,7 +11,8 @@ use indicatif::ProgressBar;
 use proptest::prelude::*;
 
 use super::Row;
-use super::line::{Line, LineError, parse, split_request};
+use super::line::{Line, LineError, split_request};
+use super::parse::parse;
 use super::read::{LINE_LENGTH_MAX, each_line_of};
 use super::replay::replay;
 use super::trace::Tracer;

@@ -5,8 +5,9 @@
 use std::time::{Duration, Instant};
 
 use crate::clock::Now;
+use crate::conn::Logging;
 use crate::conn::outbox::{Next, Pool};
-use crate::conn::response_stats::{Logging, ResponseStats};
+use crate::conn::response_stats::ResponseStats;
 use crate::conn::{
     CloseReason, Connection, Context, Explanation, Input, Peer, Policy, Response, ServerTiming,
     Stage, Timeouts, Want,

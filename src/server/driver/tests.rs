@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::cache::entry::{Entry, Resolution, Seen};
+use crate::conn::Logging;
 use crate::conn::outbox::{FileSegment, Source};
-use crate::conn::response_stats::Logging;
 use crate::conn::wire_cases::WIRE_CASES;
 use crate::conn::{Activity, Peer, ServerTiming, Timeouts};
 use crate::http::content_coding::Coding;

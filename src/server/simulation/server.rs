@@ -14,8 +14,9 @@ use super::profile::Profile;
 use super::random::Random;
 use super::tree::{Moment, nanoseconds};
 use crate::clock::Now;
+use crate::conn::Logging;
 use crate::conn::outbox::Pool;
-use crate::conn::response_stats::{Logging, ResponseStats};
+use crate::conn::response_stats::ResponseStats;
 use crate::conn::{
     BlockedOn, CloseReason, Connection, ConnectionId, Input, Peer, Policy, RequestId, Stage,
 };
