@@ -10,13 +10,11 @@ use rustix::fs::Access;
 use super::EXAMPLE_COUNT_MAX;
 use crate::http::content_coding::Coding;
 use crate::settings::DotFiles;
+use crate::site::resolve::{VARIANT_CODINGS, is_outdated};
+use crate::sys::file::FileTime;
 
 /// The one hidden directory whose files are served either way, RFC 8615.
 const WELL_KNOWN: &str = ".well-known";
-/// How much older than its file a precompressed variant may be, in seconds, as in a look-up.
-const VARIANT_LAG_MAX: i64 = 2;
-/// Codings of precompressed files.
-const CODINGS: [Coding; 3] = [Coding::Brotli, Coding::Zstd, Coding::Gzip];
 
 /// What can be wrong with a name below the root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,17 +173,25 @@ impl Walk {
         if rustix::fs::access(path, Access::READ_OK).is_err() {
             self.findings.note(Kind::Unreadable, below);
         }
-        let suffixes = CODINGS.map(Coding::suffix);
+        let suffixes = VARIANT_CODINGS.map(Coding::suffix);
         let name = below.to_string_lossy();
         let Some(base) = suffixes.iter().find_map(|suffix| name.strip_suffix(suffix)) else {
             return;
         };
         if let Ok(file) = fs::metadata(self.root.join(base))
             && file.is_file()
-            && what.mtime().saturating_add(VARIANT_LAG_MAX) < file.mtime()
+            && is_outdated(modified(what), modified(&file))
         {
             self.findings.note(Kind::Outdated, below);
         }
+    }
+}
+
+fn modified(what: &Metadata) -> FileTime {
+    FileTime {
+        seconds: what.mtime(),
+        // Below 10^9.
+        nanoseconds: u32::try_from(what.mtime_nsec()).unwrap_or_default(),
     }
 }
 

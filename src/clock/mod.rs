@@ -44,3 +44,13 @@ impl Now {
         }
     }
 }
+
+/// A moment in 2027, for tests.
+#[cfg(test)]
+pub(crate) fn sample_now() -> Now {
+    let wall = FileTime {
+        seconds: 1_800_000_000,
+        nanoseconds: 0,
+    };
+    Now::at(Instant::now(), wall)
+}

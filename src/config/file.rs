@@ -35,6 +35,8 @@ pub(super) struct ConfigFile {
 struct FileSetting {
     /// The argument as clap knows it.
     id: String,
+    /// The name of its option.
+    key: String,
     /// As many words as the command line would have.
     words: Vec<OsString>,
     position: Position,
@@ -126,6 +128,7 @@ impl ConfigFile {
             };
             settings.push(FileSetting {
                 id: argument.get_id().to_string(),
+                key: name.to_owned(),
                 words: words(&source, argument, value)?,
                 position: source.position(key.span().start),
             });
@@ -165,9 +168,7 @@ impl ConfigFile {
     /// A message about an option, with the position of the key where the value came from here.
     pub(super) fn located(&self, line: String, is_from_file: impl Fn(&str) -> bool) -> String {
         let located = self.settings.iter().find_map(|setting| {
-            let rest = line
-                .strip_prefix("--")?
-                .strip_prefix(&*key_of_id(&setting.id))?;
+            let rest = line.strip_prefix("--")?.strip_prefix(&*setting.key)?;
             let is_meant = rest.starts_with(':') && is_from_file(&setting.id);
             is_meant.then(|| at(&self.path, setting.position, &line["--".len()..]))
         });
@@ -189,14 +190,6 @@ pub(super) fn key_of(argument: &Arg) -> &str {
     argument
         .get_long()
         .unwrap_or_else(|| argument.get_id().as_str())
-}
-
-/// The same, where only the identifier is known: clap makes identifiers of the names of fields.
-fn key_of_id(id: &str) -> String {
-    match id {
-        "own_types" => String::from("type"),
-        _ => id.replace('_', "-"),
-    }
 }
 
 fn unknown(name: &str, command: &Command) -> String {

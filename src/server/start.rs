@@ -65,10 +65,7 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     let mut listeners = inherit(settings)?;
     needed::try_out()?;
     let signals = Signals::keep()?;
-    let settings = &Settings {
-        root: found_root(settings).into(),
-        ..settings.clone()
-    };
+    let settings = &with_found_root(settings);
     let root = Arc::new(open_root(settings)?);
     if settings.directories == Directories::Listed {
         needed::try_listing(&root)?;
@@ -246,7 +243,8 @@ fn prepare_lock(settings: &Settings) {
     }
 }
 
-fn driver(settings: &Settings) -> Driver {
+/// What connections are driven with.
+pub(super) fn driver(settings: &Settings) -> Driver {
     let limits = &settings.limits;
     let logging = match settings.access_log {
         AccessLog::Off => Logging::Off,
@@ -401,6 +399,14 @@ pub fn found_root(settings: &Settings) -> &Path {
     match &settings.root_fallback {
         Some(fallback) if !settings.root.exists() => fallback,
         _ => &settings.root,
+    }
+}
+
+/// The settings with that directory as their root.
+fn with_found_root(settings: &Settings) -> Settings {
+    Settings {
+        root: found_root(settings).into(),
+        ..settings.clone()
     }
 }
 

@@ -8,11 +8,15 @@ use super::media_type::{Compressible, MediaTypes};
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
 use crate::http::target::{ENCODED, PathError, SitePath};
-use crate::sys::file::FileVersion;
+use crate::sys::file::{FileTime, FileVersion};
 use crate::sys::watches::ANY;
 
 /// Codings of precompressed variants, in the order in which they are opened.
-const VARIANT_CODINGS: [Coding; 3] = [Coding::Brotli, Coding::Zstd, Coding::Gzip];
+pub(crate) const VARIANT_CODINGS: [Coding; 3] = [Coding::Brotli, Coding::Zstd, Coding::Gzip];
+
+/// How much older than its file a precompressed variant may be, in seconds: tools that publish both together
+/// (`tar -xm`, parallel copies) write them in any order, within a moment.
+const VARIANT_OLDER_SECONDS_MAX: i64 = 2;
 
 /// Whether names that start with a dot are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +137,14 @@ impl LookupPlan {
 pub(crate) fn usual_spelling(raw_path: &[u8]) -> Option<Vec<u8>> {
     let path = SitePath::decode(raw_path).ok()?;
     Some(path.encoded().into_bytes())
+}
+
+/// Whether a precompressed variant is older than its file by more than [`VARIANT_OLDER_SECONDS_MAX`]. Both times are
+/// mtimes.
+pub(crate) fn is_outdated(variant: FileTime, file: FileTime) -> bool {
+    let mut latest = variant;
+    latest.seconds = latest.seconds.saturating_add(VARIANT_OLDER_SECONDS_MAX);
+    latest < file
 }
 
 /// Strips the suffix of a precompressed variant, in any case of letters; other names are returned unchanged.

@@ -4,7 +4,7 @@
 
 use std::num::NonZeroUsize;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use allocation_counter::measure;
 use inotify::EventMask;
@@ -13,7 +13,7 @@ use crate::cache::dependents::Key;
 use crate::cache::entry::{Entry, Resolution, Seen, Trust};
 use crate::cache::key::PathKey;
 use crate::cache::path::{Known, PathCache, PathRemoval};
-use crate::clock::Now;
+use crate::clock::{Now, sample_now as now};
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
 use crate::site::media_type::MediaTypes;
@@ -24,14 +24,6 @@ use crate::store::watch::directories::Directories;
 use crate::sys::file::{FileTime, FileVersion};
 
 const COUNT: usize = 8_000;
-
-fn now() -> Now {
-    let wall = FileTime {
-        seconds: 1_800_000_000,
-        nanoseconds: 0,
-    };
-    Now::at(Instant::now(), wall)
-}
 
 fn key_of(path: &[u8]) -> PathKey<'_> {
     PathKey::new(SiteId::new(7), path)

@@ -9,13 +9,11 @@ use lru::LruCache;
 use serde::Serialize;
 
 use crate::cache::key::{PathKey, PathKeyBuf};
-use crate::http::content_coding::Coding;
+use crate::site::resolve::VARIANT_CODINGS;
 use crate::site::sites::SiteId;
 
 /// Names that are remembered; with more, those seen last count.
 const COUNT_MAX: NonZeroUsize = NonZeroUsize::new(1_024).unwrap();
-/// The codings of precompressed files.
-const CODINGS: [Coding; 3] = [Coding::Brotli, Coding::Zstd, Coding::Gzip];
 
 /// Those that are known now, by site and their names below its root.
 #[derive(Debug)]
@@ -40,7 +38,7 @@ impl Outdated {
     /// Takes in which precompressed files beside the file of this path are older than it.
     pub(super) fn note(&mut self, site: SiteId, path: &[u8], outdated: &[CString]) {
         if !self.0.is_empty() {
-            for coding in CODINGS {
+            for coding in VARIANT_CODINGS {
                 let name = [path, coding.suffix().as_bytes()].concat();
                 self.0.pop(&PathKey::new(site, &name).to_buf());
             }

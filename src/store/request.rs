@@ -235,15 +235,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::file::FileTime;
-
-    fn now() -> Now {
-        let wall = FileTime {
-            seconds: 1_800_000_000,
-            nanoseconds: 0,
-        };
-        Now::at(Instant::now(), wall)
-    }
+    use crate::clock::sample_now as now;
 
     #[test]
     fn a_request_explains_all_that_was_asked_for_it_and_is_counted_once() {

@@ -12,14 +12,12 @@ use serde::Serialize;
 use crate::cache::path::PATH_LENGTH_MAX;
 use crate::http::target::ENCODED;
 use crate::site::listing::{Name, NameKind};
-use crate::site::resolve::DotFiles;
+use crate::site::resolve::{DotFiles, VARIANT_CODINGS};
 
 /// What begins every saved list; the number changes with its format.
 const STATE_HEAD: &str = "# spede cache state 1: paths, the one asked for most first\n";
 /// What each of its formats begins with.
 const STATE_HEAD_START: &[u8] = b"# spede cache state ";
-/// Suffixes of precompressed variants, which are warmed with their files.
-const VARIANT_SUFFIXES: [&[u8]; 3] = [b".br", b".zst", b".gz"];
 
 /// Where paths to warm come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -210,8 +208,8 @@ impl Warming {
         let all: BTreeSet<&[u8]> = names.iter().map(|name| &name.bytes[..]).collect();
         let is_index = |name: &[u8]| self.index.iter().any(|index| index.as_bytes() == name);
         let is_variant = |name: &[u8]| {
-            VARIANT_SUFFIXES.iter().any(|ending| {
-                name.strip_suffix(*ending)
+            VARIANT_CODINGS.iter().any(|coding| {
+                name.strip_suffix(coding.suffix().as_bytes())
                     .is_some_and(|of| all.contains(of))
             })
         };

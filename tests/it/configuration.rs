@@ -117,6 +117,7 @@ fn a_wrong_file_is_refused_with_its_position() {
     let site = Site::new();
     site.file("spede.toml", "grace = 7\n\n  map-cach = 1\n");
     site.file("pair.toml", "grace = 7\nmap-max = \"2GiB\"\n");
+    site.file("type.toml", "type = [\"ts=text/plain\", \"ts=text/css\"]\n");
     site.file("latin1.toml", b"grace = 7\n# \xe4\n".as_slice());
     let cases = [
         (
@@ -126,6 +127,10 @@ fn a_wrong_file_is_refused_with_its_position() {
         (
             "pair.toml",
             "spede: pair.toml:2:1: map-max: 2 GiB does not fit into --map-cache 256 MiB; write at most 256 MiB\n",
+        ),
+        (
+            "type.toml",
+            "spede: type.toml:1:1: type: 'ts' is given twice\n",
         ),
         (
             "latin1.toml",

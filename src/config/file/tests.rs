@@ -44,13 +44,6 @@ fn what_is_wrong_is_said_with_its_position() {
 }
 
 #[test]
-fn keys_and_identifiers_of_arguments_belong_together() {
-    for argument in arguments(&command()) {
-        assert_eq!(key_of_id(argument.get_id().as_str()), key_of(argument));
-    }
-}
-
-#[test]
 fn a_column_counts_characters() {
     let line = parse("charset = \"ü\"; x").unwrap_err();
     assert!(line.starts_with("s.toml:1:14: "), "{line}");

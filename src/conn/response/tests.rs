@@ -1,8 +1,7 @@
 //! What HTTP/1.1 sends of a response is what any other protocol is given of it.
 
-use std::time::Instant;
-
 use super::*;
+use crate::clock::sample_now as now;
 use crate::conn::http1::{self, Exchange};
 use crate::conn::outbox::Pool;
 use crate::http::content_coding::Coding;
@@ -12,14 +11,6 @@ use crate::site::validators::Sighting;
 use crate::sys::file::{FileTime, FileVersion};
 
 const LENGTH: u64 = 1_000;
-
-fn now() -> Now {
-    let wall = FileTime {
-        seconds: 1_800_000_000,
-        nanoseconds: 0,
-    };
-    Now::at(Instant::now(), wall)
-}
 
 fn representation(length: u64) -> Representation {
     let time = FileTime {

@@ -10,15 +10,11 @@ use super::super::error::LookupFailure;
 use super::super::outcome::{FoundFile, Opened, Outcome};
 use super::{OpenProgress, Resolve, Stage, look_for};
 use crate::http::content_coding::Coding;
-use crate::site::resolve::{Candidate, Expectation, OnDirectory};
+use crate::site::resolve::{Candidate, Expectation, OnDirectory, is_outdated};
 use crate::site::validators::Identity;
 use crate::sys::beneath::Located;
-use crate::sys::file::{Description, FileKind, FileVersion, OpenFile};
+use crate::sys::file::{Description, FileKind, OpenFile};
 use crate::sys::file_place::FilePlace;
-
-/// How much older than its file a precompressed variant may be, in seconds: tools that publish both together
-/// (`tar -xm`, parallel copies) write them in any order, within a moment.
-const OLDER_SECONDS_MAX: i64 = 2;
 
 impl Resolve {
     pub(super) fn candidate_located(
@@ -103,7 +99,7 @@ impl Resolve {
         let what = what.filter(|what| what.kind == FileKind::Regular);
         self.dependencies.is_linked |= what.is_some_and(|what| what.link_count > 1);
         let (_, path) = &self.dependencies.plan.candidates[candidate].precompressed[variant];
-        if what.is_some_and(|what| is_outdated(&what.version, identity)) {
+        if what.is_some_and(|what| is_outdated(what.version.modified, identity.version.modified)) {
             self.outdated.push(path.clone());
         }
         self.seen.push(Expectation {
@@ -170,14 +166,7 @@ pub(super) fn found_stage(found: Box<FoundFile>) -> Stage {
     }
 }
 
-/// Whether a precompressed variant is older than its file by more than [`OLDER_SECONDS_MAX`].
-fn is_outdated(variant: &FileVersion, identity: &Opened) -> bool {
-    let mut latest = variant.modified;
-    latest.seconds = latest.seconds.saturating_add(OLDER_SECONDS_MAX);
-    latest < identity.version.modified
-}
-
 /// Whether a precompressed variant is usable. An older one belongs to an older version of the file.
 pub(super) fn is_of_use(what: &Description, identity: &Opened) -> bool {
-    what.kind == FileKind::Regular && !is_outdated(&what.version, identity)
+    what.kind == FileKind::Regular && !is_outdated(what.version.modified, identity.version.modified)
 }

@@ -7,10 +7,11 @@ use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::*;
 use crate::cache::entry::{Entry, Resolution, Seen};
+use crate::clock::sample_now as now;
 use crate::conn::Logging;
 use crate::conn::outbox::{FileSegment, Source};
 use crate::conn::wire_cases::WIRE_CASES;
@@ -28,7 +29,7 @@ use crate::site::validators::Sighting;
 use crate::store::LookupResult;
 use crate::store::request::SendState;
 use crate::sys::deferred_drops::DeferredDrops;
-use crate::sys::file::{FileTime, OpenFile};
+use crate::sys::file::OpenFile;
 use crate::sys::mapping::{Addresses, Mapping};
 use crate::sys::memory::Memory;
 use crate::transport::scripted::{Peer as PeerEnd, Script, Step};
@@ -40,14 +41,6 @@ const DOCUMENT_LENGTH: usize = 3_000;
 const READY_LENGTH: u64 = 2_500;
 /// Rounds without a byte in either direction, and none that waits, after which nothing more comes.
 const SILENT_ROUND_COUNT: u32 = 16;
-
-fn now() -> Now {
-    let wall = FileTime {
-        seconds: 1_800_000_000,
-        nanoseconds: 0,
-    };
-    Now::at(Instant::now(), wall)
-}
 
 fn driver() -> Driver {
     let long = Duration::from_secs(60);

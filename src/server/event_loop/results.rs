@@ -3,10 +3,10 @@
 use std::io;
 
 use super::EventLoop;
+use super::driving::Serving;
 use crate::conn::{BlockedOn, Input, RequestId};
 use crate::job::{Done, JobError, JobId};
 use crate::observe::iterations::Work;
-use crate::server::answers::ServerAnswers;
 use crate::server::ready::SENDING_SHARE_MIN;
 use crate::store::deliveries::{DELIVERY_COUNT_MAX, Delivery};
 
@@ -84,25 +84,18 @@ impl EventLoop {
     /// Gives a request that waited what it waited for.
     fn deliver(&mut self, delivery: &Delivery) {
         let id = delivery.id();
-        let Some(connected) = self.connections.find(id.connection) else {
+        let Serving {
+            connections,
+            driver,
+            mut answers,
+            now,
+        } = self.serving();
+        let Some(connected) = connections.find(id.connection) else {
             return;
         };
-        let EventLoop {
-            driver,
-            store,
-            access,
-            sites,
-            now,
-            ..
-        } = self;
         match delivery {
             Delivery::Answer(_, completed) => {
-                let answers = &mut ServerAnswers {
-                    sites,
-                    store,
-                    access,
-                };
-                driver.deliver(connected, id, completed, answers, now);
+                driver.deliver(connected, id, completed, &mut answers, now);
             }
             Delivery::More(_, job, _) | Delivery::Reopened(_, job, ..)
                 if !connected.sending.completed(*job) =>
@@ -129,26 +122,16 @@ impl EventLoop {
             let Some((id, armed)) = self.due.pop_front() else {
                 break;
             };
-            let connected = self.connections.find(id);
+            let mut serving = self.serving();
+            let connected = serving.connections.find(id);
             let Some(connected) = connected.filter(|it| it.armed == Some(armed)) else {
                 self.deadlines.passed_over();
                 continue;
             };
             connected.armed = None;
-            let EventLoop {
-                driver,
-                store,
-                access,
-                sites,
-                now,
-                ..
-            } = self;
-            let answers = &mut ServerAnswers {
-                sites,
-                store,
-                access,
-            };
-            driver.look_at_deadlines(connected, RequestId::http1(id), answers, now);
+            let (id_of_request, answers) = (RequestId::http1(id), &mut serving.answers);
+            let driver = serving.driver;
+            driver.look_at_deadlines(connected, id_of_request, answers, serving.now);
             self.drive(id);
         }
         if count > 0 {

@@ -14,19 +14,14 @@ use super::profile::Profile;
 use super::random::Random;
 use super::tree::{Moment, nanoseconds};
 use crate::clock::Now;
-use crate::conn::Logging;
-use crate::conn::outbox::Pool;
-use crate::conn::response_stats::ResponseStats;
-use crate::conn::{
-    BlockedOn, CloseReason, Connection, ConnectionId, Input, Peer, Policy, RequestId, Stage,
-};
-use crate::http::request::HeadLimits;
+use crate::conn::{BlockedOn, CloseReason, Connection, ConnectionId, Input, Peer, RequestId};
 use crate::observe::status::Access;
 use crate::server::answers::ServerAnswers;
 use crate::server::connections::{Connected, Connections};
 use crate::server::deadlines::{Armed, Deadlines};
 use crate::server::driver::{Driven, Driver};
-use crate::server::ready::{ReadyConnections, SENDING_SHARE_MIN, SendBudget, Task};
+use crate::server::ready::{ReadyConnections, SENDING_SHARE_MIN, Task};
+use crate::server::start::driver;
 use crate::settings::{Role, Settings, StatusAccess};
 use crate::site::sites::{Site, SiteId, Sites};
 use crate::store::deliveries::{DELIVERY_COUNT_MAX, Delivery};
@@ -335,28 +330,4 @@ fn store(
         None => FoundRoot::Unwatched { since: 0 },
     });
     store
-}
-
-fn driver(settings: &Settings) -> Driver {
-    let limits = &settings.limits;
-    Driver {
-        turn: 0,
-        policy: Policy {
-            head: HeadLimits {
-                target_length_max: limits.target_length_max,
-                head_length_max: limits.head_length_max,
-                field_count_max: limits.field_count_max,
-            },
-            body_length_max: limits.body_length_max,
-            timeouts: settings.timeouts,
-            send_rate_min: limits.send_rate_min,
-            server_timing: settings.server_timing,
-        },
-        stage: Stage::Serving,
-        response_stats: ResponseStats::new(Logging::Off),
-        pool: Pool::new(limits.head_length_max + 1_024),
-        gathered_bytes: 0,
-        sendfile_bytes: 0,
-        budget: SendBudget::default(),
-    }
 }

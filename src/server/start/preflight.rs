@@ -1,6 +1,6 @@
 //! What can be known of a start without one: for `spede check`, which may run beside a server.
 
-use super::{StartError, found_root, open_root_quietly};
+use super::{StartError, open_root_quietly, with_found_root};
 use crate::memory::measured::MemoryFiles;
 use crate::memory::plan;
 use crate::server::memory::sizes;
@@ -15,10 +15,7 @@ use crate::sys::needed;
 /// The first thing that would end the start.
 pub fn preflight(settings: &Settings) -> Result<Vec<String>, StartError> {
     needed::try_out()?;
-    let settings = &Settings {
-        root: found_root(settings).into(),
-        ..settings.clone()
-    };
+    let settings = &with_found_root(settings);
     let root = open_root_quietly(settings)?;
     if settings.directories == Directories::Listed {
         needed::try_listing(&root)?;

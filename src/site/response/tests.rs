@@ -1,8 +1,7 @@
 //! Tests of the decision table. Each row runs with an HTTP/1.1 head and with a list of fields.
 
-use std::time::Instant;
-
 use super::*;
+use crate::clock::sample_now as now;
 use crate::http::facts::list::of_both;
 use crate::site::representation::Vary;
 use crate::site::validators::Sighting;
@@ -11,14 +10,6 @@ use crate::sys::file::{FileTime, FileVersion};
 const LENGTH: u64 = 1_000;
 const MODIFIED: &str = "Tue, 14 Nov 2023 22:13:20 GMT";
 const BEFORE: &str = "Tue, 14 Nov 2023 22:13:19 GMT";
-
-fn now() -> Now {
-    let wall = FileTime {
-        seconds: 1_800_000_000,
-        nanoseconds: 0,
-    };
-    Now::at(Instant::now(), wall)
-}
 
 fn representation(coding: Coding) -> Representation {
     let time = FileTime {

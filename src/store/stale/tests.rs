@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::cache::entry::{Resolution, Trust};
-use crate::sys::file::FileTime;
+use crate::clock::sample_now as now;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -21,14 +21,6 @@ fn staleness() -> Staleness {
         answers: 0,
         said: NoticeState::No,
     }
-}
-
-fn now() -> Now {
-    let wall = FileTime {
-        seconds: 1_800_000_000,
-        nanoseconds: 0,
-    };
-    Now::at(Instant::now(), wall)
 }
 
 fn trusted(entry: &Entry, now: &Now) {
