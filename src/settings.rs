@@ -6,13 +6,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::conn::ServerTiming;
-use crate::http::range::RangeLimits;
-use crate::site::resolve::Naming;
-use crate::site::sites::Policy;
 
 pub use crate::conn::Timeouts;
+pub use crate::http::range::RangeLimits;
 pub use crate::site::media_type::{Charset, MediaTypes, TypeOverride};
-pub use crate::site::resolve::{Directories, DotFiles};
+pub use crate::site::resolve::{Directories, DotFiles, Naming};
+pub use crate::site::sites::Policy;
 pub use crate::site::validators::EntityTags;
 
 /// A listening address.
@@ -141,8 +140,6 @@ pub struct Limits {
     pub body_length_max: u64,
     /// Minimum rate at which a peer must receive, in bytes per second; 0: none.
     pub send_rate_min: u64,
-    /// Maximum number of ranges in one request.
-    pub range_count_max: usize,
 }
 
 /// Cache sizes set by the operator; `None`: the default applies.
@@ -175,30 +172,31 @@ pub struct CacheBudget {
     pub revalidate: Duration,
 }
 
-/// All settings.
+/// A site: the hosts that it answers for, and what it answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    // One field per flag, in its parsed form.
+pub struct SiteSettings {
+    /// Valid hosts as they were written; empty: every host that belongs to no other site.
+    pub hosts: Vec<String>,
     /// The directory that is served.
     pub root: PathBuf,
     /// What is served where that is missing; `None` where somebody chose the root.
     pub root_fallback: Option<PathBuf>,
+    /// How requests are answered.
+    pub policy: Policy,
+}
+
+/// All settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    // One field per flag of the process, in its parsed form.
+    /// The sites, at least one. No host belongs to two, and at most one has no hosts.
+    pub sites: Vec<SiteSettings>,
     /// Sockets to listen on that a service manager has opened, from descriptor 3 on (`LISTEN_FDS`).
     pub inherited_socket_count: usize,
     /// Other listening addresses; at least one, unless there are inherited sockets.
     pub listen: Vec<ListenAddress>,
     /// Who may connect to Unix sockets among them.
     pub socket_access: SocketAccess,
-    /// Index file names.
-    pub index: Vec<String>,
-    /// Whether names that start with a dot are served.
-    pub dot_files: DotFiles,
-    /// Answer for a directory without an index file.
-    pub directories: Directories,
-    /// Media types by file extension.
-    pub media_types: MediaTypes,
-    /// Source of entity tags.
-    pub entity_tags: EntityTags,
     /// The disk engine.
     pub engine: EngineChoice,
     /// Maximum number of disk jobs in flight.
@@ -237,25 +235,6 @@ pub struct Settings {
     pub server_timing: ServerTiming,
     /// Access to the status page.
     pub status: StatusAccess,
-}
-
-impl Settings {
-    /// The policy of the one site that they describe.
-    pub fn policy(&self) -> Policy {
-        Policy {
-            naming: Naming {
-                index: self.index.clone(),
-                dot_files: self.dot_files,
-                directories: self.directories,
-                media_types: self.media_types.clone(),
-            },
-            entity_tags: self.entity_tags,
-            ranges: RangeLimits {
-                count_max: self.limits.range_count_max,
-            },
-            revalidate: self.cache.revalidate,
-        }
-    }
 }
 
 /// What a listener serves.

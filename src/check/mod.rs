@@ -67,7 +67,8 @@ pub fn run(settings: &Settings) -> Report {
             return report;
         }
     }
-    let findings = tree::walk(server::found_root(settings), settings.dot_files);
+    let site = &settings.sites[0];
+    let findings = tree::walk(server::found_root(site), site.policy.naming.dot_files);
     for (kind, found) in findings.kinds() {
         if found.count == 0 {
             continue;

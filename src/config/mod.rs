@@ -15,6 +15,7 @@ mod inherited;
 mod listen;
 mod names;
 mod simulate;
+mod site;
 mod value;
 
 pub(crate) mod units;
@@ -178,7 +179,7 @@ fn parse_with(
         args.target_max = args.target_max.min(room);
     }
     let mut settings = settings(args, asked, inherited_socket_count);
-    settings.root_fallback = is_default("root").then(|| PathBuf::from(ROOT_FALLBACK));
+    settings.sites[0].root_fallback = is_default("root").then(|| PathBuf::from(ROOT_FALLBACK));
     if let Some(line) = conflict(&settings) {
         return Err(Usage::Wrong(match file {
             Some(file) => file.located(line, is_from_file),
@@ -212,23 +213,15 @@ fn settings(args: Args, asked: ConfiguredSizes, inherited_socket_count: usize) -
         _ => StatusAccess::DefaultListener(STATUS_ADDRESS_DEFAULT),
     });
     let (cache, timeouts) = (cache_budget(&args), timeouts(&args));
+    let site = site::of_options(&args);
     Settings {
-        root: args.root,
-        root_fallback: None,
+        sites: vec![site],
         inherited_socket_count,
         listen: args.listen,
         socket_access: SocketAccess {
             mode: args.socket_mode,
             group: args.socket_group,
         },
-        index: args.index,
-        dot_files: args.dotfiles,
-        directories: args.directories,
-        media_types: MediaTypes {
-            charset: args.charset,
-            own: args.own_types,
-        },
-        entity_tags: args.entity_tags,
         engine: args.disk,
         disk_depth: args.disk_depth,
         disk_queue: args.disk_queue,
@@ -247,7 +240,6 @@ fn settings(args: Args, asked: ConfiguredSizes, inherited_socket_count: usize) -
             field_count_max: args.fields_max,
             body_length_max: args.body_max,
             send_rate_min: args.send_rate_min,
-            range_count_max: args.ranges_max,
         },
         trusted_proxies: args.trusted_proxy.into_iter().flatten().collect(),
         timeouts,
@@ -288,8 +280,8 @@ fn conflict(settings: &Settings) -> Option<String> {
     listen_conflict(&settings.listen)
         .or_else(|| socket_conflict(&settings.socket_access, &settings.listen))
         .or_else(|| status_conflict(settings.status, &settings.listen))
-        .or_else(|| index_conflict(&settings.index))
-        .or_else(|| type_conflict(&settings.media_types))
+        .or_else(|| index_conflict(&settings.sites[0].policy.naming.index))
+        .or_else(|| type_conflict(&settings.sites[0].policy.naming.media_types))
         .or_else(|| map_conflict(&settings.cache))
         .or_else(|| head_conflict(&settings.limits))
 }

@@ -16,7 +16,7 @@ use super::*;
 use crate::conn::ServerTiming;
 use crate::settings::{
     AccessLog, Charset, Directories, DotFiles, EngineChoice, EntityTags, LogFormat, MapLock,
-    Network, TypeOverride,
+    Naming, Network, Policy, RangeLimits, SiteSettings, TypeOverride,
 };
 use crate::simulate::LogSource;
 
@@ -69,19 +69,33 @@ fn clap_finds_nothing_wrong_with_the_definitions() {
     command::command().debug_assert();
 }
 
+/// The site that no word describes.
+fn default_site() -> SiteSettings {
+    SiteSettings {
+        hosts: Vec::new(),
+        root: PathBuf::from("www"),
+        root_fallback: Some(PathBuf::from(".")),
+        policy: Policy {
+            naming: Naming {
+                index: vec!["index.html".to_owned()],
+                dot_files: DotFiles::Refused,
+                directories: Directories::Hidden,
+                media_types: MediaTypes::default(),
+            },
+            entity_tags: EntityTags::File,
+            ranges: RangeLimits { count_max: 256 },
+            revalidate: Duration::from_secs(1),
+        },
+    }
+}
+
 #[test]
 fn without_words_the_defaults_are_the_documented_ones() {
     let want = Settings {
-        root: PathBuf::from("www"),
-        root_fallback: Some(PathBuf::from(".")),
+        sites: vec![default_site()],
         inherited_socket_count: 0,
         listen: vec![tcp("127.0.0.1:8080")],
         socket_access: SocketAccess::default(),
-        index: vec!["index.html".to_owned()],
-        dot_files: DotFiles::Refused,
-        directories: Directories::Hidden,
-        media_types: MediaTypes::default(),
-        entity_tags: EntityTags::File,
         engine: EngineChoice::Auto,
         disk_depth: 64,
         disk_queue: 4_096,
@@ -108,7 +122,6 @@ fn without_words_the_defaults_are_the_documented_ones() {
             field_count_max: 100,
             body_length_max: 1 << 20,
             send_rate_min: 0,
-            range_count_max: 256,
         },
         trusted_proxies: vec![
             Network::new("127.0.0.0".parse().unwrap(), 8),
@@ -137,6 +150,32 @@ fn parse_map_max_default() -> u64 {
     units::parse_size(args::MAP_FILE_LENGTH_DEFAULT).unwrap()
 }
 
+/// The site of words that set everything.
+fn site_of_each_flag() -> SiteSettings {
+    SiteSettings {
+        hosts: Vec::new(),
+        root: PathBuf::from("/srv/www"),
+        root_fallback: None,
+        policy: Policy {
+            naming: Naming {
+                index: vec!["a.htm".to_owned(), "b.htm".to_owned()],
+                dot_files: DotFiles::Served,
+                directories: Directories::Listed,
+                media_types: MediaTypes {
+                    charset: Charset::Named("Shift_JIS".to_owned()),
+                    own: vec![TypeOverride {
+                        extension: "ts".to_owned(),
+                        media_type: "text/plain".to_owned(),
+                    }],
+                },
+            },
+            entity_tags: EntityTags::Mirror,
+            ranges: RangeLimits { count_max: 0 },
+            revalidate: Duration::ZERO,
+        },
+    }
+}
+
 #[test]
 fn each_flag_sets_what_it_names() {
     #[rustfmt::skip]
@@ -151,25 +190,13 @@ fn each_flag_sets_what_it_names() {
         "--grace", "1.5", "--access-log", "-", "--access-log-format", "json", "--server-timing", "--status", "9000", "/srv/www",
     ]);
     let want = Settings {
-        root: PathBuf::from("/srv/www"),
-        root_fallback: None,
+        sites: vec![site_of_each_flag()],
         inherited_socket_count: 0,
         listen: vec![tcp("[::1]:81"), tcp("127.0.0.1:82"), unix("a")],
         socket_access: SocketAccess {
             mode: Some(0o660),
             group: Some("www-data".to_owned()),
         },
-        index: vec!["a.htm".to_owned(), "b.htm".to_owned()],
-        dot_files: DotFiles::Served,
-        directories: Directories::Listed,
-        media_types: MediaTypes {
-            charset: Charset::Named("Shift_JIS".to_owned()),
-            own: vec![TypeOverride {
-                extension: "ts".to_owned(),
-                media_type: "text/plain".to_owned(),
-            }],
-        },
-        entity_tags: EntityTags::Mirror,
         engine: EngineChoice::Uring,
         disk_depth: 7,
         disk_queue: 8,
@@ -200,7 +227,6 @@ fn each_flag_sets_what_it_names() {
             field_count_max: 256,
             body_length_max: 0,
             send_rate_min: 1_024,
-            range_count_max: 0,
         },
         trusted_proxies: vec![Network::new("10.0.0.1".parse().unwrap(), 32)],
         timeouts: Timeouts {
@@ -263,7 +289,7 @@ fn paths_need_not_be_text() {
         odd("--access-log=/var/log/"),
     ];
     let settings = read_words(&words).unwrap();
-    assert_eq!(settings.root, PathBuf::from(odd("/srv/")));
+    assert_eq!(settings.sites[0].root, PathBuf::from(odd("/srv/")));
     assert_eq!(settings.listen, [ListenAddress::Unix(odd("/run/").into())]);
     assert_eq!(
         settings.access_log,

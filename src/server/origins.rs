@@ -38,7 +38,7 @@ pub(super) enum OriginError {
 pub(super) fn origins(settings: &Settings) -> Result<Vec<Origin>, OriginError> {
     let mut origins = Vec::new();
     for path in &settings.warm {
-        let origin = origin(path, &settings.root);
+        let origin = origin(path, &settings.sites[0].root);
         origins.push(origin.map_err(|cause| {
             let path = path.clone();
             OriginError::Warm { path, cause }

@@ -37,7 +37,8 @@ use crate::observe::access_log::LogWriter;
 use crate::observe::status::Access;
 use crate::settings::Role;
 use crate::settings::{
-    AccessLog, EngineChoice, ListenAddress, LogFormat, MapLock, Settings, StatusAccess,
+    AccessLog, EngineChoice, ListenAddress, LogFormat, MapLock, Settings, SiteSettings,
+    StatusAccess,
 };
 use crate::site::resolve::Directories;
 use crate::site::sites::{Site, SiteId, Sites};
@@ -67,7 +68,7 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     let signals = Signals::keep()?;
     let settings = &with_found_root(settings);
     let root = Arc::new(open_root(settings)?);
-    if settings.directories == Directories::Listed {
+    if settings.sites[0].policy.naming.directories == Directories::Listed {
         needed::try_listing(&root)?;
     }
     let mut log = open_log(&settings.access_log)?;
@@ -170,7 +171,7 @@ fn storage(
 fn sites(settings: &Settings) -> Sites {
     Sites::new(Rc::new(Site {
         id: SiteId::FIRST,
-        policy: settings.policy(),
+        policy: settings.sites[0].policy.clone(),
     }))
 }
 
@@ -344,9 +345,9 @@ fn start_lines(
     let mut text = format!(
         "spede {} serves {}\n",
         env!("CARGO_PKG_VERSION"),
-        absolute(&settings.root).display()
+        absolute(&settings.sites[0].root).display()
     );
-    if is_empty(&settings.root) {
+    if is_empty(&settings.sites[0].root) {
         text.push_str("the directory is empty: put an index.html there; it is served at once\n");
     }
     for listener in listeners {
@@ -395,19 +396,20 @@ fn announce(settings: &Settings, start_lines: &str) {
 }
 
 /// The directory that a server serves: another than the default one where that is missing and nobody chose it.
-pub fn found_root(settings: &Settings) -> &Path {
-    match &settings.root_fallback {
-        Some(fallback) if !settings.root.exists() => fallback,
-        _ => &settings.root,
+pub fn found_root(site: &SiteSettings) -> &Path {
+    match &site.root_fallback {
+        Some(fallback) if !site.root.exists() => fallback,
+        _ => &site.root,
     }
 }
 
-/// The settings with that directory as their root.
+/// The settings with those directories as their roots.
 fn with_found_root(settings: &Settings) -> Settings {
-    Settings {
-        root: found_root(settings).into(),
-        ..settings.clone()
+    let mut settings = settings.clone();
+    for site in &mut settings.sites {
+        site.root = found_root(site).into();
     }
+    settings
 }
 
 fn open_root(settings: &Settings) -> Result<Root, StartError> {
@@ -417,9 +419,10 @@ fn open_root(settings: &Settings) -> Result<Root, StartError> {
 }
 
 fn open_root_quietly(settings: &Settings) -> Result<Root, StartError> {
-    let root = Root::open(&absolute(&settings.root), DeferredDrops::default());
+    let directory = &settings.sites[0].root;
+    let root = Root::open(&absolute(directory), DeferredDrops::default());
     root.map_err(|cause| StartError::Root {
-        root: settings.root.clone(),
+        root: directory.clone(),
         cause,
     })
 }

@@ -37,7 +37,7 @@ pub enum Directories {
 }
 
 /// Mapping of paths to files, as a site configures it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Naming {
     /// Index file names, in order of preference.
     pub index: Vec<String>,

@@ -66,7 +66,7 @@ pub struct Site {
 }
 
 /// Settings of a site.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Mapping of paths to files.
     pub naming: Naming,

@@ -65,13 +65,13 @@ fn within_an_environment() {
     assert_eq!(words(&["--disk=x"]), Err(Usage::Wrong(want.to_owned())));
 
     let settings = words(&["--disk", "auto"]).unwrap();
-    assert_eq!(settings.root, PathBuf::from("/srv"));
+    assert_eq!(settings.sites[0].root, PathBuf::from("/srv"));
     let unset = read(&["-l", ":80", "-l", "unix:a", "/srv"]).unwrap();
     assert_eq!(settings, unset, "what is empty counts as unset");
     assert_eq!(settings.listen, [tcp("[::]:80"), unix("a")]);
 
     let settings = words(&["--disk", "auto", "-l", "81", "www"]).unwrap();
-    assert_eq!(settings.root, PathBuf::from("www"));
+    assert_eq!(settings.sites[0].root, PathBuf::from("www"));
     assert_eq!(
         settings.listen,
         [tcp("127.0.0.1:81")],

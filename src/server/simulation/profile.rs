@@ -8,7 +8,8 @@ use crate::conn::ServerTiming;
 use crate::job::ResidencyPolicy;
 use crate::settings::{
     AccessLog, CacheBudget, ConfiguredSizes, Directories, DotFiles, EngineChoice, EntityTags,
-    Limits, LogFormat, MapLock, MediaTypes, Settings, SocketAccess, StatusAccess, Timeouts,
+    Limits, LogFormat, MapLock, MediaTypes, Naming, Policy, RangeLimits, Settings, SiteSettings,
+    SocketAccess, StatusAccess, Timeouts,
 };
 
 /// How well the storage is.
@@ -96,20 +97,34 @@ impl Profile {
         }
     }
 
+    /// The one site, with all defaults.
+    fn site(&self, root: &Path) -> SiteSettings {
+        SiteSettings {
+            hosts: Vec::new(),
+            root: root.to_owned(),
+            root_fallback: None,
+            policy: Policy {
+                naming: Naming {
+                    index: vec!["index.html".to_owned()],
+                    dot_files: DotFiles::Refused,
+                    directories: Directories::Hidden,
+                    media_types: MediaTypes::default(),
+                },
+                entity_tags: EntityTags::File,
+                ranges: RangeLimits { count_max: 16 },
+                revalidate: self.revalidate,
+            },
+        }
+    }
+
     /// The same as settings.
     pub(super) fn settings(&self, root: &Path) -> Settings {
         let second = Duration::from_secs(1);
         Settings {
-            root: root.to_owned(),
-            root_fallback: None,
+            sites: vec![self.site(root)],
             inherited_socket_count: 0,
             listen: Vec::new(),
             socket_access: SocketAccess::default(),
-            index: vec!["index.html".to_owned()],
-            dot_files: DotFiles::Refused,
-            directories: Directories::Hidden,
-            media_types: MediaTypes::default(),
-            entity_tags: EntityTags::File,
             engine: EngineChoice::Threads,
             disk_depth: self.disk.0,
             disk_queue: self.disk.1,
@@ -136,7 +151,6 @@ impl Profile {
                 field_count_max: 100,
                 body_length_max: 1 << 20,
                 send_rate_min: 0,
-                range_count_max: 16,
             },
             trusted_proxies: Vec::new(),
             timeouts: Timeouts {

@@ -56,7 +56,7 @@ impl Server {
         let settings = profile.settings(directory);
         let site = Rc::new(Site {
             id: SiteId::FIRST,
-            policy: settings.policy(),
+            policy: settings.sites[0].policy.clone(),
         });
         let probe = TreeProbe {
             tree: Rc::clone(tree),

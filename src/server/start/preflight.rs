@@ -17,7 +17,7 @@ pub fn preflight(settings: &Settings) -> Result<Vec<String>, StartError> {
     needed::try_out()?;
     let settings = &with_found_root(settings);
     let root = open_root_quietly(settings)?;
-    if settings.directories == Directories::Listed {
+    if settings.sites[0].policy.naming.directories == Directories::Listed {
         needed::try_listing(&root)?;
     }
     origins::origins(settings)?;
