@@ -30,6 +30,9 @@ fn main() -> ExitCode {
             for value in &configured.values {
                 print(&format!("{value}\n"));
             }
+            for line in &configured.tables {
+                print(&format!("{line}\n"));
+            }
             let report = check::run(&configured.settings);
             print(&format!("\n{report}"));
             return match report.verdict() {

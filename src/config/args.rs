@@ -56,7 +56,7 @@ const HEAD_LENGTH_MIN: u32 = 1 << 10;
 /// Longest body, 1 TiB: bodies are discarded, and the time-out limits them too.
 const BODY_LENGTH_MAX: u64 = 1 << 40;
 /// Most ranges in one request: each costs a part with a head of its own.
-const RANGE_COUNT_MAX: usize = 1 << 10;
+pub(super) const RANGE_COUNT_MAX: usize = 1 << 10;
 
 /// Highest minimum rate, 1 GiB a second: more than most network links have.
 const SEND_RATE_MAX: u64 = 1 << 30;

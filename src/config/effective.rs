@@ -1,12 +1,16 @@
 //! The configuration in effect: each value with its source, and the commented file of all defaults.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, Command};
+use toml::Spanned;
+use toml::de::{DeString, DeValue};
 
-use super::file::{self, ConfigFile};
+use super::Origins;
+use super::file::{self, ConfigFile, Source};
 
 /// Columns of comments.
 const COMMENT_WIDTH: usize = 78;
@@ -56,13 +60,12 @@ impl fmt::Display for EffectiveValue {
     }
 }
 
-/// All values that were taken, in the order of the help.
-pub(super) fn of(
-    matches: &ArgMatches,
-    command: &Command,
-    file: Option<&ConfigFile>,
-) -> Vec<EffectiveValue> {
+/// All values of options that were taken, in the order of the help. Beside `[[site]]` tables there is no root.
+pub(super) fn of(origins: &Origins<'_>, command: &Command) -> Vec<EffectiveValue> {
+    let Origins { matches, file } = *origins;
+    let has_tables = file.is_some_and(ConfigFile::has_sites);
     file::arguments(command)
+        .filter(|argument| !has_tables || argument.get_id() != "root")
         .map(|argument| {
             let id = argument.get_id().as_str();
             let words = matches.get_raw(id).into_iter().flatten();
@@ -72,7 +75,7 @@ pub(super) fn of(
             let in_file = || {
                 let file = file?;
                 let line = file.position(id)?.line;
-                Some(ValueOrigin::File(file.path().into(), line))
+                Some(ValueOrigin::File(file.source().path().into(), line))
             };
             let origin = match matches.value_source(id) {
                 Some(ValueSource::CommandLine) => ValueOrigin::CommandLine,
@@ -91,9 +94,97 @@ pub(super) fn of(
         .collect()
 }
 
+/// The tables of a file, line by line, with the source of each value.
+pub(super) fn tables(file: &ConfigFile<'_>) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (name, value) in file.tables() {
+        table_lines(file.source(), name, value, &mut lines);
+    }
+    lines
+}
+
+/// The lines of each table of an array of tables; nested ones after the values.
+fn table_lines(source: &Source, name: &str, value: &Spanned<DeValue<'_>>, lines: &mut Vec<String>) {
+    let DeValue::Array(tables) = value.get_ref() else {
+        return;
+    };
+    let origin =
+        |span: Range<usize>| ValueOrigin::File(source.path().into(), source.line(span.start));
+    for table in tables {
+        let DeValue::Table(content) = table.get_ref() else {
+            continue;
+        };
+        lines.push(String::new());
+        lines.push(format!("[[{name}]]  # {}", origin(table.span())));
+        let mut entries: Vec<_> = content.iter().collect();
+        entries.sort_by_key(|(key, value)| (is_tables(value), key.span().start));
+        for (key, value) in entries {
+            let key_text = toml_key(key.get_ref());
+            if is_tables(value) {
+                table_lines(source, &format!("{name}.{key_text}"), value, lines);
+            } else {
+                let value = shown_value(value.get_ref());
+                lines.push(format!("{key_text} = {value}  # {}", origin(key.span())));
+            }
+        }
+    }
+}
+
+fn is_tables(value: &Spanned<DeValue<'_>>) -> bool {
+    let is_table = |item: &Spanned<DeValue<'_>>| matches!(item.get_ref(), DeValue::Table(_));
+    matches!(value.get_ref(), DeValue::Array(items) if items.iter().all(is_table))
+}
+
+/// A value on one line.
+fn shown_value(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => toml_text(text),
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        DeValue::Boolean(is_true) => is_true.to_string(),
+        DeValue::Datetime(time) => time.to_string(),
+        DeValue::Array(items) => {
+            let items: Vec<String> = items
+                .iter()
+                .map(|item| shown_value(item.get_ref()))
+                .collect();
+            format!("[{}]", items.join(", "))
+        }
+        DeValue::Table(table) => {
+            let mut entries: Vec<_> = table.iter().collect();
+            entries.sort_by_key(|(key, _)| key.span().start);
+            let entry = |(key, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
+                format!(
+                    "{} = {}",
+                    toml_key(key.get_ref()),
+                    shown_value(value.get_ref())
+                )
+            };
+            let entries: Vec<String> = entries.into_iter().map(entry).collect();
+            format!("{{ {} }}", entries.join(", "))
+        }
+    }
+}
+
+/// A key as it may be written: bare where that is possible.
+fn toml_key(key: &str) -> String {
+    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    match !key.is_empty() && key.bytes().all(is_bare) {
+        true => key.to_owned(),
+        false => toml_text(key),
+    }
+}
+
+/// Text in quotes on one line.
+fn toml_text(text: &str) -> String {
+    // TOML has the escapes of JSON, and needs one more.
+    let json = serde_json::Value::from(text).to_string();
+    json.replace('\u{7f}', "\\u007F")
+}
+
 /// Words as the value of a key; `None` without any.
 fn toml_value(argument: &Arg, words: &[String]) -> Option<String> {
-    let text = |word: &String| toml::Value::String(word.clone()).to_string();
+    let text = |word: &String| toml_text(word);
     let first = words.first()?;
     match argument.get_action() {
         ArgAction::Append => {

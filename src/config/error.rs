@@ -176,6 +176,7 @@ fn advice_for_newcomers(flag: &str, program: &str) -> Option<String> {
         "root" => String::from("write the directory alone: spede DIR"),
         "directories" => String::from("write --directories list"),
         "status" => String::from("/metrics is beside /status; see --status"),
+        "hosts" => String::from("hosts are set in a file: see --config and spede config --default"),
         name => format!("did you mean --{name}?"),
     })
 }

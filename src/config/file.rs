@@ -5,32 +5,37 @@
 //! paths start where those of the command line do, in the working directory.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::Read;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, Command};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::{self, quote, show};
-use super::{Usage, names};
+use self::source::Position;
+pub(super) use self::source::Source;
+pub(super) use self::table::{Finished, Table};
+use super::error::{self, quote};
+use super::{Usage, names, site};
 
-/// Longest file, 16 MiB: far beyond any configuration, so that a wrong path does not fill the memory.
-const LENGTH_MAX: u64 = 16 << 20;
+mod source;
+mod table;
 
 /// The option that names the file; it is no key.
 pub(super) const OPTION: &str = "config";
 
-/// A file whose keys are known and whose values are possible, each by itself.
+/// The key of the tables of sites.
+const SITE: &str = "site";
+/// Its name in messages.
+const SITE_TABLE: &str = "[[site]]";
+
+/// A file whose keys are known and whose values are possible, each by itself; tables are still to be read.
 #[derive(Debug)]
-pub(super) struct ConfigFile {
-    path: PathBuf,
+pub(super) struct ConfigFile<'a> {
+    source: &'a Source,
     settings: Vec<FileSetting>,
+    content: Spanned<DeTable<'a>>,
 }
 
-/// A key and its value.
+/// A key of an option, and its value.
 #[derive(Debug)]
 struct FileSetting {
     /// The argument as clap knows it.
@@ -42,86 +47,22 @@ struct FileSetting {
     position: Position,
 }
 
-/// A place in a file, counted from 1; columns in characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Position {
-    pub(super) line: usize,
-    column: usize,
-}
-
-/// A text, and what it is called in messages.
-struct Source<'a> {
-    path: &'a Path,
-    text: &'a str,
-}
-
-impl Source<'_> {
-    fn position(&self, offset: usize) -> Position {
-        let before = self.text.get(..offset).unwrap_or(self.text);
-        let line_start = before.rfind('\n').map_or(0, |end| end + 1);
-        Position {
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-        }
-    }
-
-    fn wrong(&self, offset: usize, message: &str) -> Usage {
-        Usage::Wrong(at(self.path, self.position(offset), message))
-    }
-
-    /// What stands there, as it was typed.
-    fn shown(&self, span: Range<usize>) -> String {
-        quote(self.text.get(span).unwrap_or_default())
-    }
-}
-
-/// A path on one line.
-fn shown(path: &Path) -> String {
-    show(&path.to_string_lossy())
-}
-
-fn at(path: &Path, position: Position, message: &str) -> String {
-    let Position { line, column } = position;
-    format!("{}:{line}:{column}: {message}", shown(path))
-}
-
-impl ConfigFile {
-    /// Reads a file. `command` has the options; their names are the keys.
+impl<'a> ConfigFile<'a> {
+    /// Reads the options of a file. `command` has them; their names are the keys.
     ///
     /// # Errors
     /// One line with the position of the first thing that is wrong.
-    pub(super) fn read(path: &Path, command: &Command) -> Result<ConfigFile, Usage> {
-        let cannot = |why: &str| Usage::Wrong(format!("--config: {}: {why}", shown(path)));
-        let mut bytes = Vec::new();
-        let read = File::open(path)
-            .and_then(|file| file.take(LENGTH_MAX + 1).read_to_end(&mut bytes))
-            .map_err(|error| cannot(&error.to_string()))?;
-        if read as u64 > LENGTH_MAX {
-            return Err(cannot("is longer than 16 MiB; name a configuration file"));
-        }
-        match std::str::from_utf8(&bytes) {
-            Ok(text) => ConfigFile::parse(path, text, command),
-            Err(error) => {
-                let valid = &bytes[..error.valid_up_to()];
-                let text = std::str::from_utf8(valid).unwrap_or_default();
-                let source = Source { path, text };
-                Err(source.wrong(
-                    text.len(),
-                    "is not UTF-8 from here on; save the file as UTF-8",
-                ))
-            }
-        }
-    }
-
-    pub(super) fn parse(path: &Path, text: &str, command: &Command) -> Result<ConfigFile, Usage> {
-        let source = Source { path, text };
-        let table = DeTable::parse(text).map_err(|error| {
+    pub(super) fn parse(source: &'a Source, command: &Command) -> Result<ConfigFile<'a>, Usage> {
+        let content = DeTable::parse(source.text()).map_err(|error| {
             let offset = error.span().map_or(0, |span| span.start);
             source.wrong(offset, &error.message().replace('\n', "; "))
         })?;
         let mut settings = Vec::new();
-        for (key, value) in table.get_ref() {
+        for (key, value) in content.get_ref() {
             let name: &str = key.get_ref();
+            if name == SITE {
+                continue;
+            }
             let Some(argument) = arguments(command).find(|argument| key_of(argument) == name)
             else {
                 return Err(source.wrong(key.span().start, &unknown(name, command)));
@@ -129,14 +70,37 @@ impl ConfigFile {
             settings.push(FileSetting {
                 id: argument.get_id().to_string(),
                 key: name.to_owned(),
-                words: words(&source, argument, value)?,
+                words: words(source, argument, value)?,
                 position: source.position(key.span().start),
             });
         }
         Ok(ConfigFile {
-            path: path.into(),
+            source,
             settings,
+            content,
         })
+    }
+
+    /// The `[[site]]` tables, in the order of the file.
+    ///
+    /// # Errors
+    /// When `site` is anything else.
+    pub(super) fn sites(&self) -> Result<Vec<Table<'_>>, Usage> {
+        match self.content.get_ref().get(SITE) {
+            None => Ok(Vec::new()),
+            Some(value) => table::tables(self.source, SITE, SITE_TABLE, value),
+        }
+    }
+
+    /// Whether it has `[[site]]` tables.
+    pub(super) fn has_sites(&self) -> bool {
+        self.content.get_ref().contains_key(SITE)
+    }
+
+    /// The arrays of tables, by name.
+    pub(super) fn tables(&self) -> impl Iterator<Item = (&str, &Spanned<DeValue<'_>>)> {
+        let site = self.content.get_ref().get(SITE);
+        site.into_iter().map(|value| (SITE, value))
     }
 
     /// A command whose defaults are the values of the file.
@@ -154,15 +118,15 @@ impl ConfigFile {
         command
     }
 
-    /// Where a key stands, by its argument.
+    /// Where the key of an option stands, by its argument.
     pub(super) fn position(&self, id: &str) -> Option<Position> {
         let found = self.settings.iter().find(|setting| setting.id == id);
         found.map(|setting| setting.position)
     }
 
-    /// Where it came from.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    /// Its text.
+    pub(super) fn source(&self) -> &'a Source {
+        self.source
     }
 
     /// A message about an option, with the position of the key where the value came from here.
@@ -170,7 +134,7 @@ impl ConfigFile {
         let located = self.settings.iter().find_map(|setting| {
             let rest = line.strip_prefix("--")?.strip_prefix(&*setting.key)?;
             let is_meant = rest.starts_with(':') && is_from_file(&setting.id);
-            is_meant.then(|| at(&self.path, setting.position, &line["--".len()..]))
+            is_meant.then(|| self.source.at(setting.position, &line["--".len()..]))
         });
         located.unwrap_or(line)
     }
@@ -194,9 +158,12 @@ pub(super) fn key_of(argument: &Arg) -> &str {
 
 fn unknown(name: &str, command: &Command) -> String {
     let quoted = quote(name);
-    let known = arguments(command).map(key_of);
+    let known = arguments(command).map(key_of).chain([SITE]);
     let meant = names::elsewhere(name).or_else(|| names::nearest(name, known));
-    match meant {
+    match site::KEYS.contains(&name).then_some(name).or(meant) {
+        Some(key) if site::KEYS.contains(&key) => {
+            format!("{quoted} is for a site; write {SITE_TABLE} and below it {key}")
+        }
         Some(meant) => format!("{quoted} is not a key; did you mean '{meant}'?"),
         None => format!("{quoted} is not a key; see spede config --default"),
     }
@@ -204,51 +171,24 @@ fn unknown(name: &str, command: &Command) -> String {
 
 /// The words of a value, each of which the option takes.
 fn words(
-    source: &Source<'_>,
+    source: &Source,
     argument: &Arg,
     value: &Spanned<DeValue<'_>>,
 ) -> Result<Vec<OsString>, Usage> {
     let key = key_of(argument);
-    let list = match value.get_ref() {
-        DeValue::Array(_) if !matches!(argument.get_action(), ArgAction::Append) => {
-            let message = format!("{key}: takes one value, not a list");
-            return Err(source.wrong(value.span().start, &message));
-        }
-        DeValue::Array(items) if items.is_empty() => {
-            let message = format!("{key}: is an empty list; leave the key out");
-            return Err(source.wrong(value.span().start, &message));
-        }
-        DeValue::Array(items) => items.iter().collect(),
-        _ => vec![value],
-    };
-    let mut words = Vec::with_capacity(list.len());
-    for item in list {
-        let word = word(source, key, item)?;
-        if let Some(reason) = refusal(argument, &word) {
-            let shown = source.shown(item.span());
-            let message = format!("{key}: {} {reason}", shown.replace('"', ""));
-            return Err(source.wrong(item.span().start, &message));
-        }
-        words.push(word);
+    let is_list = matches!(value.get_ref(), DeValue::Array(_));
+    if is_list && !matches!(argument.get_action(), ArgAction::Append) {
+        return Err(table::takes_one(source, key, value));
     }
-    Ok(words)
-}
-
-/// A value as it would stand on the command line.
-fn word(source: &Source<'_>, key: &str, value: &Spanned<DeValue<'_>>) -> Result<OsString, Usage> {
-    match value.get_ref() {
-        DeValue::String(text) => Ok(OsString::from(&**text)),
-        DeValue::Boolean(true) => Ok(OsString::from("on")),
-        DeValue::Boolean(false) => Ok(OsString::from("off")),
-        DeValue::Integer(_) | DeValue::Float(_) => {
-            let text = source.text.get(value.span()).unwrap_or_default();
-            Ok(OsString::from(text.replace('_', "")))
+    let items = table::items(source, key, value)?.into_iter();
+    let words = items.map(|item| {
+        let word = table::word(source, key, item)?;
+        match refusal(argument, &word) {
+            Some(reason) => Err(table::refused(source, key, item, &reason)),
+            None => Ok(word),
         }
-        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
-            let message = format!("{key}: takes text, a number, true or false");
-            Err(source.wrong(value.span().start, &message))
-        }
-    }
+    });
+    words.collect()
 }
 
 /// Why an option does not take a word, if so.

@@ -1,7 +1,8 @@
 //! Sockets passed by a service manager, according to the environment.
 
+use super::Usage;
+use super::conflict::LISTEN_COUNT_MAX;
 use super::error::quote;
-use super::{LISTEN_COUNT_MAX, Usage};
 
 /// Number of sockets that a service manager opened for this process, `sd_listen_fds(3)`. The variables are
 /// not removed: this process executes no other that could misread them.

@@ -7,6 +7,7 @@
 
 mod args;
 mod command;
+mod conflict;
 mod effective;
 mod environment;
 mod error;
@@ -29,35 +30,25 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{Command, FromArgMatches};
+use clap::{ArgMatches, Command, FromArgMatches};
 
 pub use self::effective::{EffectiveValue, ValueOrigin};
 pub use self::environment::unknown_variables;
 pub use self::error::ValueError;
 
 use self::args::Args;
-use self::file::ConfigFile;
-use self::listen::{Written, is_overlap};
+use self::conflict::BESIDE_TARGET_LENGTH_MIN;
+use self::file::{ConfigFile, Source};
 use crate::settings::{
-    CacheBudget, ConfiguredSizes, Limits, ListenAddress, MediaTypes, Settings, SocketAccess,
-    StatusAccess, Timeouts,
+    CacheBudget, ConfiguredSizes, Limits, ListenAddress, Settings, SocketAccess, StatusAccess,
+    Timeouts,
 };
-use crate::text::exact_bytes;
 
-/// Maximum number of listening addresses: all of them are polled.
-const LISTEN_COUNT_MAX: usize = 64;
 /// Default address of the status page, unless all listeners of the site are local.
 const STATUS_ADDRESS_DEFAULT: SocketAddr =
     SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8_081));
 /// Served without a root and without the default one: the working directory, as newcomers expect.
 const ROOT_FALLBACK: &str = ".";
-/// Maximum number of index names: each is looked up in every directory.
-const INDEX_COUNT_MAX: usize = 8;
-/// Maximum number of configured media types: they are searched in each lookup.
-const TYPE_COUNT_MAX: usize = 256;
-/// Minimum room in a head besides its target, in bytes: method, version, a Host field with the longest DNS
-/// name (255), and the empty line.
-const BESIDE_TARGET_LENGTH_MIN: usize = 512;
 
 /// The first argument that has a configuration checked; a root of this name is `./check`.
 const CHECK_WORD: &str = "check";
@@ -93,6 +84,8 @@ pub struct Configured {
     pub settings: Settings,
     /// The same as keys and values of a configuration file, in the order of the help.
     pub values: Vec<EffectiveValue>,
+    /// The tables below them, each line with the source of its value.
+    pub tables: Vec<String>,
 }
 
 /// Parses the words, of which the first is the name of the program as in [`std::env::args_os`], the environment and
@@ -147,47 +140,84 @@ fn parse_with(
     let unparsed = command.clone();
     let matches = command.try_get_matches_from_mut(words);
     let mut matches = matches.map_err(|error| usage(&error, &command, words))?;
+    let path = matches.get_one::<PathBuf>(file::OPTION);
+    let source = path.map(|path| Source::read(path)).transpose()?;
     let mut file = None;
-    if let Some(path) = matches.get_one::<PathBuf>(file::OPTION) {
-        let read = ConfigFile::read(path, &command)?;
+    if let Some(source) = &source {
+        let read = ConfigFile::parse(source, &command)?;
         command = read.as_defaults(unparsed.clone());
         let again = command.try_get_matches_from_mut(words);
         matches = again.map_err(|error| usage(&error, &command, words))?;
         file = Some(read);
     }
-    let file = file.as_ref();
-    let is_unset = |id: &str| matches.value_source(id) == Some(ValueSource::DefaultValue);
-    let is_from_file =
-        |id: &str| is_unset(id) && file.is_some_and(|file| file.position(id).is_some());
-    let is_default = |id: &str| is_unset(id) && !is_from_file(id);
-    let mut args =
-        Args::from_arg_matches(&matches).map_err(|error| usage(&error, &command, words))?;
-    let asked = ConfiguredSizes {
-        memory_bytes_max: args.memory,
-        map_bytes_max: (!is_default("map_cache")).then_some(args.map_cache),
-        path_count_max: (!is_default("path_cache")).then_some(args.path_cache),
+    let args = Args::from_arg_matches(&matches).map_err(|error| usage(&error, &command, words))?;
+    let origins = Origins {
+        matches: &matches,
+        file: file.as_ref(),
     };
-    // A default gives way to what was asked for; only two wishes can contradict each other.
-    if is_default("map_max") && args.map_cache > 0 {
-        args.map_max = args.map_max.min(args.map_cache);
+    let mut settings = origins.settings(args, inherited_socket_count)?;
+    if let Some(file) = &file {
+        site::add_tables(&mut settings.sites, file, &origins)?;
     }
-    if is_default("listen") && inherited_socket_count > 0 {
-        args.listen.clear();
+    let values = effective::of(&origins, &unparsed);
+    let tables = file.as_ref().map(effective::tables).unwrap_or_default();
+    Ok(Configured {
+        settings,
+        values,
+        tables,
+    })
+}
+
+/// Who chose the values of the options.
+struct Origins<'a> {
+    matches: &'a ArgMatches,
+    file: Option<&'a ConfigFile<'a>>,
+}
+
+impl Origins<'_> {
+    fn is_default(&self, id: &str) -> bool {
+        self.is_unset(id) && !self.is_from_file(id)
     }
-    if is_default("target_max") {
-        let room = args.head_max.saturating_sub(BESIDE_TARGET_LENGTH_MIN);
-        args.target_max = args.target_max.min(room);
+
+    fn is_from_file(&self, id: &str) -> bool {
+        let is_in_file = self.file.is_some_and(|file| file.position(id).is_some());
+        is_in_file && self.is_unset(id)
     }
-    let mut settings = settings(args, asked, inherited_socket_count);
-    settings.sites[0].root_fallback = is_default("root").then(|| PathBuf::from(ROOT_FALLBACK));
-    if let Some(line) = conflict(&settings) {
-        return Err(Usage::Wrong(match file {
-            Some(file) => file.located(line, is_from_file),
-            None => line,
-        }));
+
+    /// Neither word nor variable.
+    fn is_unset(&self, id: &str) -> bool {
+        self.matches.value_source(id) == Some(ValueSource::DefaultValue)
     }
-    let values = effective::of(&matches, &unparsed, file);
-    Ok(Configured { settings, values })
+
+    /// The settings of the options; without a conflict.
+    fn settings(&self, mut args: Args, inherited_socket_count: usize) -> Result<Settings, Usage> {
+        let is_default = |id: &str| self.is_default(id);
+        let asked = ConfiguredSizes {
+            memory_bytes_max: args.memory,
+            map_bytes_max: (!is_default("map_cache")).then_some(args.map_cache),
+            path_count_max: (!is_default("path_cache")).then_some(args.path_cache),
+        };
+        // A default gives way to what was asked for; only two wishes can contradict each other.
+        if is_default("map_max") && args.map_cache > 0 {
+            args.map_max = args.map_max.min(args.map_cache);
+        }
+        if is_default("listen") && inherited_socket_count > 0 {
+            args.listen.clear();
+        }
+        if is_default("target_max") {
+            let room = args.head_max.saturating_sub(BESIDE_TARGET_LENGTH_MIN);
+            args.target_max = args.target_max.min(room);
+        }
+        let mut settings = settings(args, asked, inherited_socket_count);
+        settings.sites[0].root_fallback = is_default("root").then(|| PathBuf::from(ROOT_FALLBACK));
+        match (conflict::first(&settings), self.file) {
+            (None, _) => Ok(settings),
+            (Some(line), None) => Err(Usage::Wrong(line)),
+            (Some(line), Some(file)) => {
+                Err(Usage::Wrong(file.located(line, |id| self.is_from_file(id))))
+            }
+        }
+    }
 }
 
 /// Converts a clap error.
@@ -275,48 +305,6 @@ fn timeouts(args: &Args) -> Timeouts {
     }
 }
 
-/// The first conflict between values, as one line.
-fn conflict(settings: &Settings) -> Option<String> {
-    listen_conflict(&settings.listen)
-        .or_else(|| socket_conflict(&settings.socket_access, &settings.listen))
-        .or_else(|| status_conflict(settings.status, &settings.listen))
-        .or_else(|| index_conflict(&settings.sites[0].policy.naming.index))
-        .or_else(|| type_conflict(&settings.sites[0].policy.naming.media_types))
-        .or_else(|| map_conflict(&settings.cache))
-        .or_else(|| head_conflict(&settings.limits))
-}
-
-fn listen_conflict(listen: &[ListenAddress]) -> Option<String> {
-    if listen.len() > LISTEN_COUNT_MAX {
-        return Some(format!(
-            "--listen: at most {LISTEN_COUNT_MAX} addresses can be given"
-        ));
-    }
-    let mut pairs = listen
-        .iter()
-        .enumerate()
-        .flat_map(|(index, one)| listen[index + 1..].iter().map(move |other| (one, other)));
-    let (one, other) = pairs.find(|(one, other)| is_overlap(one, other))?;
-    let (one, other) = (Written(one), Written(other));
-    Some(if one.0 == other.0 {
-        format!("--listen: {one} is given twice")
-    } else {
-        format!("--listen: {one} and {other} overlap; [::] takes IPv4 too: leave one of them out")
-    })
-}
-
-/// Access to Unix sockets without any Unix socket is probably a mistake.
-fn socket_conflict(access: &SocketAccess, listen: &[ListenAddress]) -> Option<String> {
-    let is_unix = |address: &ListenAddress| matches!(address, ListenAddress::Unix(_));
-    let flag = match access {
-        _ if listen.iter().any(is_unix) => return None,
-        SocketAccess { mode: Some(_), .. } => "--socket-mode",
-        SocketAccess { group: Some(_), .. } => "--socket-group",
-        _ => return None,
-    };
-    Some(format!("{flag}: there is no unix:PATH in --listen"))
-}
-
 /// Default access to the status page: this machine if the site is for this machine only. Otherwise a separate
 /// listener, so that no misjudged client can see the page.
 fn default_status(listen: &[ListenAddress]) -> StatusAccess {
@@ -328,72 +316,4 @@ fn default_status(listen: &[ListenAddress]) -> StatusAccess {
         true => StatusAccess::Loopback,
         false => StatusAccess::DefaultListener(STATUS_ADDRESS_DEFAULT),
     }
-}
-
-fn status_conflict(status: StatusAccess, listen: &[ListenAddress]) -> Option<String> {
-    let StatusAccess::Listener(address) = status else {
-        return None;
-    };
-    let wanted = ListenAddress::Tcp(address);
-    let taken = Written(listen.iter().find(|taken| is_overlap(taken, &wanted))?);
-    Some(format!(
-        "--status: {address} is in use by --listen {taken}; choose another port"
-    ))
-}
-
-fn index_conflict(index: &[String]) -> Option<String> {
-    if index.len() > INDEX_COUNT_MAX {
-        return Some(format!(
-            "--index: at most {INDEX_COUNT_MAX} names can be given"
-        ));
-    }
-    let mut names = index.iter().enumerate();
-    let (_, name) = names.find(|(place, name)| index[..*place].contains(name))?;
-    Some(format!("--index: {} is given twice", error::quote(name)))
-}
-
-fn type_conflict(types: &MediaTypes) -> Option<String> {
-    let own = &types.own;
-    if own.len() > TYPE_COUNT_MAX {
-        return Some(format!("--type: at most {TYPE_COUNT_MAX} can be given"));
-    }
-    let name = |index: usize| own[index].extension.to_ascii_lowercase();
-    let twice =
-        (0..own.len()).find(|index| (0..*index).any(|other| name(other) == name(*index)))?;
-    Some(format!(
-        "--type: {} is given twice",
-        error::quote(&name(twice))
-    ))
-}
-
-/// The longest cached file must fit into the cache, unless the cache is disabled.
-fn map_conflict(cache: &CacheBudget) -> Option<String> {
-    let is_none_mapped = cache.map_bytes_max == 0;
-    if is_none_mapped || cache.map_file_length_max <= cache.map_bytes_max {
-        return None;
-    }
-    let longest = exact_bytes(cache.map_file_length_max);
-    let room = exact_bytes(cache.map_bytes_max);
-    Some(format!(
-        "--map-max: {longest} does not fit into --map-cache {room}; write at most {room}"
-    ))
-}
-
-/// A head must have room for the longest target, or 414 could never occur.
-fn head_conflict(limits: &Limits) -> Option<String> {
-    let needed = limits.target_length_max + BESIDE_TARGET_LENGTH_MIN;
-    if limits.head_length_max >= needed {
-        return None;
-    }
-    let head = render_length(limits.head_length_max);
-    let target = render_length(limits.target_length_max);
-    let needed = render_length(needed);
-    Some(format!(
-        "--head-max: {head} is too short for --target-max {target}; write at least {needed}"
-    ))
-}
-
-fn render_length(bytes: usize) -> String {
-    // `usize` fits into `u64` on all Linux targets.
-    exact_bytes(u64::try_from(bytes).unwrap_or(u64::MAX))
 }

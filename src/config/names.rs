@@ -4,7 +4,7 @@
 const LIKENESS_MIN: f64 = 0.7;
 
 /// Names that other servers use, and the option that does the same here.
-const ELSEWHERE: [(&str, &str); 23] = [
+const ELSEWHERE: [(&str, &str); 26] = [
     ("addr", "listen"),
     ("address", "listen"),
     ("autoindex", "directories"),
@@ -27,7 +27,10 @@ const ELSEWHERE: [(&str, &str); 23] = [
     ("mime", "type"),
     ("port", "listen"),
     ("root", "root"),
+    ("server-alias", "hosts"),
+    ("server-name", "hosts"),
     ("types", "type"),
+    ("vhost", "hosts"),
 ];
 
 /// The option that a name of another server stands for.

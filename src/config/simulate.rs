@@ -15,8 +15,9 @@ use super::args::{
     WATCH_DIRECTORIES_DEFAULT,
 };
 use super::command::{help, in_order};
+use super::conflict::{self, SiteConflict};
 use super::value::{count, dot_files, duration, index_name, path, size};
-use super::{Usage, index_conflict, usage};
+use super::{Usage, usage};
 use crate::settings::{CacheBudget, DotFiles};
 use crate::simulate::{LogSource, Settings};
 use crate::site::media_type::MediaTypes;
@@ -178,7 +179,7 @@ fn conflict(args: &Args) -> Option<String> {
         .iter()
         .find(|(_, count)| *count > SIZE_COUNT_MAX)
         .map(|(flag, _)| format!("{flag}: at most {SIZE_COUNT_MAX} sizes can be given"))
-        .or_else(|| index_conflict(&args.index))
+        .or_else(|| conflict::index(&args.index).map(SiteConflict::of_option))
 }
 
 fn settings(args: Args) -> Settings {

@@ -4,6 +4,7 @@
 
 mod environment;
 mod refusals;
+mod sites;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -16,7 +17,7 @@ use super::*;
 use crate::conn::ServerTiming;
 use crate::settings::{
     AccessLog, Charset, Directories, DotFiles, EngineChoice, EntityTags, LogFormat, MapLock,
-    Naming, Network, Policy, RangeLimits, SiteSettings, TypeOverride,
+    MediaTypes, Naming, Network, Policy, RangeLimits, SiteSettings, TypeOverride,
 };
 use crate::simulate::LogSource;
 

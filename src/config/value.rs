@@ -91,6 +91,11 @@ pub(super) fn root() -> impl TypedValueParser<Value = PathBuf> {
     })
 }
 
+/// A host of a site; whether it is valid is checked with those of the other sites.
+pub(super) fn host() -> impl TypedValueParser<Value = String> {
+    text(|text| Ok(text.to_owned()))
+}
+
 /// The path of a file outside the site.
 pub(super) fn path() -> impl TypedValueParser<Value = PathBuf> {
     word(|word| match word.is_empty() {
