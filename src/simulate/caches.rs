@@ -1,9 +1,10 @@
 //! The caches of the server, asked for the requests of a trace; no other file here knows them.
 //!
-//! What is looked up, kept and released is decided by `store::holdings` and `store::paths`, as in the server. The disk
-//! answers at once. Not replayed: changes of files, files
-//! too young for an entity tag, page reclaim, requests that share one look-up.
+//! `store::caches` decides in which order they are asked, and `store::holdings` what is kept and released, as in the
+//! server. The steps beside the caches are here: a disk that answers at once with what the log says. Not replayed:
+//! changes of files, files too young for an entity tag, page reclaim, requests that share one look-up.
 
+use std::convert::Infallible;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,8 +12,9 @@ use std::time::Duration;
 use super::row::Row;
 use crate::cache::entry::{Entry, Resolution, Seen, Trust};
 use crate::cache::key::PathKey;
-use crate::cache::path::{Known, PathCache};
+use crate::cache::path::PathCache;
 use crate::clock::Now;
+use crate::conn::CacheResult;
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
 use crate::settings::CacheBudget;
@@ -20,8 +22,8 @@ use crate::site::rendered::RenderedHead;
 use crate::site::representation::{Representation, Variants, Vary};
 use crate::site::sites::SiteId;
 use crate::site::validators::Sighting;
-use crate::store::holdings::{self, Demand, Holdings, Look, Opened};
-use crate::store::paths;
+use crate::store::caches::{self, ContentSteps, PathSteps, Supplied};
+use crate::store::holdings::{Demand, Holdings, Look, Opened};
 use crate::sys::file::{FileTime, FileVersion};
 
 /// What a request is answered from.
@@ -58,8 +60,8 @@ struct HitCounts {
 pub(super) struct PathDecision {
     /// Whether the file was opened after a miss of the path cache.
     opened: Opened,
-    /// Whether it has had enough requests to be mapped.
-    is_asked_again: bool,
+    /// Requests for its entry so far, at most 255.
+    request_count: u8,
 }
 
 /// The caches of content: mapped files and open files.
@@ -90,33 +92,28 @@ impl ContentCaches {
         }
     }
 
-    /// Finds the bytes as `Store::supply` does. Returns whether the file had to be opened.
+    /// Finds the bytes of a file. Returns whether it had to be opened for them.
     fn supply(&mut self, version: &FileVersion, bytes: u64, decision: PathDecision) -> Opened {
         if version.length == 0 {
             return Opened::No;
         }
-        let is_mappable = self.held.is_mappable(version);
-        if is_mappable {
-            self.counts.requests += 1;
-            self.counts.bytes += bytes;
-            if Look::First.at(&mut self.held.maps, version).is_some() {
-                self.counts.hits += 1;
-                self.counts.hit_bytes += bytes;
-                return Opened::No;
-            }
-        }
-        let kept = self.held.descriptor(version, decision.opened, Look::First);
-        let reopened = match (decision.opened, kept) {
-            (Opened::No, None) => {
-                self.keep_open(version);
+        let mut supplying = Supplying {
+            caches: self,
+            bytes,
+            decision,
+            look: Look::First,
+        };
+        match caches::supply(&mut supplying, version) {
+            Supplied::Mapping(()) | Supplied::File(()) => Opened::No,
+            Supplied::Waiting(never) => match never {},
+            Supplied::Missing => {
+                supplying.caches.keep_open(version);
+                supplying.decision.opened = Opened::Yes;
+                supplying.look = Look::Again;
+                caches::supply(&mut supplying, version);
                 Opened::Yes
             }
-            _ => Opened::No,
-        };
-        if is_mappable && decision.is_asked_again && self.held.may_be_mapped(version) {
-            self.held.keep_mapped(*version, (), Demand::Requested);
         }
-        reopened
     }
 
     fn keep_open(&mut self, version: &FileVersion) {
@@ -136,6 +133,63 @@ impl ContentCaches {
             bytes: counts.bytes,
             hit_bytes: counts.hit_bytes,
             stats: self.held.maps.stats(),
+        }
+    }
+}
+
+/// A request of the trace for the bytes of a file. All files are resident.
+struct Supplying<'a> {
+    caches: &'a mut ContentCaches,
+    bytes: u64,
+    decision: PathDecision,
+    look: Look,
+}
+
+impl ContentSteps for Supplying<'_> {
+    type Mapping = ();
+    type File = ();
+    type Wait = Infallible;
+
+    fn is_mappable(&self, version: &FileVersion) -> bool {
+        self.caches.held.is_mappable(version)
+    }
+
+    fn mapping(&mut self, version: &FileVersion) -> Option<()> {
+        let is_hit = self.look.at(&mut self.caches.held.maps, version).is_some();
+        if self.look == Look::First {
+            let counts = &mut self.caches.counts;
+            counts.requests += 1;
+            counts.bytes += self.bytes;
+            if is_hit {
+                counts.hits += 1;
+                counts.hit_bytes += self.bytes;
+            }
+        }
+        is_hit.then_some(())
+    }
+
+    fn descriptor(&mut self, version: &FileVersion) -> Option<()> {
+        let opened = self.decision.opened;
+        let kept = self.caches.held.descriptor(version, opened, self.look);
+        (kept.is_some() || opened == Opened::Yes).then_some(())
+    }
+
+    fn wait(&mut self, _: &FileVersion, (): &()) -> Option<Infallible> {
+        None
+    }
+
+    fn request_count(&self) -> u32 {
+        self.decision.request_count.into()
+    }
+
+    fn is_mapped_at_once(&self, (): &()) -> bool {
+        false
+    }
+
+    fn map(&mut self, version: &FileVersion, (): &()) {
+        let held = &mut self.caches.held;
+        if held.may_be_mapped(version) {
+            held.keep_mapped(*version, (), Demand::Requested);
         }
     }
 }
@@ -170,57 +224,16 @@ impl Caches {
         }
     }
 
-    /// One request, as `Store::find` handles it.
+    /// One request.
     pub(super) fn request(&mut self, raw_path: &[u8], outcome: Outcome, now: &Now) -> PathDecision {
-        let content = match outcome {
-            Outcome::File(_, Some(bytes)) => bytes,
-            _ => 0,
+        let key = PathKey::new(SiteId::FIRST, raw_path);
+        let mut resolving = Resolving {
+            caches: self,
+            key,
+            outcome,
+            now,
         };
-        self.counts.requests += 1;
-        self.counts.bytes += content;
-        let (known, is_fresh) = match paths::look_up(&mut self.paths, key(raw_path), now) {
-            Known::Fresh(entry) => (Some(entry), true),
-            // The server revalidates it in the background.
-            Known::Due(entry) => {
-                entry.trust(self.trust(), None, now);
-                (Some(entry), true)
-            }
-            Known::Expired(entry) => {
-                self.counts.checks += 1;
-                (Some(entry), false)
-            }
-            Known::Unknown => (None, false),
-        };
-        if known.is_some() {
-            self.counts.hits += 1;
-            self.counts.hit_bytes += content;
-        }
-        let (entry, opened) = match known {
-            Some(entry) if is_of(&entry, outcome) && (is_fresh || paths::is_comparable(&entry)) => {
-                if !is_fresh {
-                    entry.trust(self.trust(), None, now);
-                }
-                (Some(entry), Opened::No)
-            }
-            _ => {
-                if let (Outcome::File(version, _), Some(store)) = (outcome, &mut self.store) {
-                    store.keep_open(&version);
-                }
-                (self.remember(raw_path, outcome, now), Opened::Yes)
-            }
-        };
-        let requests = entry.map_or(0, |entry| entry.request_count());
-        let decision = PathDecision {
-            opened,
-            is_asked_again: holdings::is_asked_again(requests),
-        };
-        if let Outcome::File(version, Some(bytes)) = outcome
-            && let Some(store) = &mut self.store
-            && store.supply(&version, bytes, decision) == Opened::Yes
-        {
-            self.remember(raw_path, outcome, now);
-        }
-        decision
+        caches::find(&mut resolving, key, Look::First, now)
     }
 
     fn trust(&self) -> Trust {
@@ -228,37 +241,6 @@ impl Caches {
             lifetime: self.lifetime,
             generation: self.paths.generation(),
         }
-    }
-
-    /// Inserts the result of a look-up as `Store::remember` does.
-    fn remember(&mut self, raw_path: &[u8], outcome: Outcome, now: &Now) -> Option<Rc<Entry>> {
-        let resolution = match outcome {
-            Outcome::Invalid => return None,
-            Outcome::NotFound => Resolution::Refused(Status::NotFound),
-            Outcome::Redirect => Resolution::Moved(String::new()),
-            Outcome::File(version, _) => Resolution::File {
-                variants: Variants {
-                    identity: Representation {
-                        version,
-                        ..self.blank.clone()
-                    },
-                    coded: Box::default(),
-                },
-                seen: Seen::default(),
-            },
-        };
-        let entry = Rc::new(Entry::new(resolution));
-        entry.trust(self.trust(), None, now);
-        entry.count_request();
-        let store = &mut self.store;
-        let mut gone = |gone: Rc<Entry>, why| {
-            if let Some(store) = &mut *store {
-                store.held.departed(&gone, why, &entry);
-            }
-        };
-        self.paths
-            .insert(key(raw_path), Rc::clone(&entry), &mut gone);
-        Some(entry)
     }
 
     /// The row of a path cache of this size.
@@ -278,9 +260,118 @@ impl Caches {
     }
 }
 
-/// A path of the one site: logs do not name another.
-fn key(raw_path: &[u8]) -> PathKey<'_> {
-    PathKey::new(SiteId::FIRST, raw_path)
+/// A request of the trace at the path cache. Its path is one of the first site: logs name no other.
+struct Resolving<'a> {
+    caches: &'a mut Caches,
+    key: PathKey<'a>,
+    outcome: Outcome,
+    now: &'a Now,
+}
+
+impl PathSteps for Resolving<'_> {
+    type Answer = PathDecision;
+
+    fn cache(&mut self) -> &mut PathCache {
+        &mut self.caches.paths
+    }
+
+    fn note(&mut self, result: CacheResult) {
+        let bytes = match self.outcome {
+            Outcome::File(_, Some(bytes)) => bytes,
+            _ => 0,
+        };
+        let counts = &mut self.caches.counts;
+        counts.requests += 1;
+        counts.bytes += bytes;
+        if result != CacheResult::Miss {
+            counts.hits += 1;
+            counts.hit_bytes += bytes;
+        }
+        if result == CacheResult::Expired {
+            counts.checks += 1;
+        }
+    }
+
+    fn answer(&mut self, entry: &Rc<Entry>) -> PathDecision {
+        match is_of(entry, self.outcome) {
+            true => self.supply(entry, Opened::No),
+            false => self.look_up(),
+        }
+    }
+
+    fn revalidate_ahead(&mut self, entry: &Rc<Entry>) {
+        self.trust(entry);
+    }
+
+    fn revalidate(&mut self, entry: &Rc<Entry>) -> PathDecision {
+        if !is_of(entry, self.outcome) || !caches::is_comparable(entry) {
+            return self.look_up();
+        }
+        self.trust(entry);
+        self.supply(entry, Opened::No)
+    }
+
+    fn look_up(&mut self) -> PathDecision {
+        if let (Outcome::File(version, _), Some(store)) = (self.outcome, &mut self.caches.store) {
+            store.keep_open(&version);
+        }
+        match self.remember() {
+            Some(entry) => self.supply(&entry, Opened::Yes),
+            None => PathDecision {
+                opened: Opened::Yes,
+                request_count: 0,
+            },
+        }
+    }
+}
+
+impl Resolving<'_> {
+    fn supply(&mut self, entry: &Entry, opened: Opened) -> PathDecision {
+        let decision = PathDecision {
+            opened,
+            request_count: u8::try_from(entry.request_count()).unwrap_or(u8::MAX),
+        };
+        if let Outcome::File(version, Some(bytes)) = self.outcome
+            && let Some(store) = &mut self.caches.store
+            && store.supply(&version, bytes, decision) == Opened::Yes
+        {
+            self.remember();
+        }
+        decision
+    }
+
+    /// Caches the result that the log has for the path; `None`: it has no entry.
+    fn remember(&mut self) -> Option<Rc<Entry>> {
+        let resolution = match self.outcome {
+            Outcome::Invalid => return None,
+            Outcome::NotFound => Resolution::Refused(Status::NotFound),
+            Outcome::Redirect => Resolution::Moved(String::new()),
+            Outcome::File(version, _) => Resolution::File {
+                variants: Variants {
+                    identity: Representation {
+                        version,
+                        ..self.caches.blank.clone()
+                    },
+                    coded: Box::default(),
+                },
+                seen: Seen::default(),
+            },
+        };
+        let entry = Rc::new(Entry::new(resolution));
+        self.trust(&entry);
+        let Caches { paths, store, .. } = &mut *self.caches;
+        let mut gone = |gone: Rc<Entry>, why| {
+            if let Some(store) = &mut *store {
+                store.held.departed(&gone, why, &entry);
+            }
+        };
+        caches::remember(paths, self.key, &entry, &mut gone);
+        Some(entry)
+    }
+
+    fn trust(&self, entry: &Entry) {
+        entry.trust(self.caches.trust(), None, self.now);
+    }
 }
 
 /// Whether the entry agrees with the log.

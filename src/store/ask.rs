@@ -2,14 +2,14 @@
 
 use std::rc::Rc;
 
-use super::holdings::Look;
+use super::caches::{self, PathSteps};
 use super::inquiry::{Inquiry, LookupTarget};
 use super::jobs::{NewJob, Promise, Purpose};
 use super::lookups::{Aim, LookUp};
-use super::{Asked, ContentSource, LookupMode, Store, paths};
+use super::{Asked, ContentSource, LookupMode, Store};
 use crate::cache::entry::{Entry, Resolution};
 use crate::cache::key::PathKey;
-use crate::cache::path::Known;
+use crate::cache::path::PathCache;
 use crate::clock::Now;
 use crate::conn::CacheResult;
 use crate::http::content_coding::{self, Coding};
@@ -20,39 +20,53 @@ use crate::site::resolve::{self, LookupPlan};
 use crate::site::response::{self, Content, Fixed};
 use crate::site::sites::Site;
 
+/// A request of the server at the path cache.
+struct Resolving<'s, 'i, 'f> {
+    store: &'s mut Store,
+    inquiry: &'i Inquiry<'f>,
+}
+
+impl PathSteps for Resolving<'_, '_, '_> {
+    type Answer = Asked;
+
+    fn cache(&mut self) -> &mut PathCache {
+        &mut self.store.paths.cache
+    }
+
+    fn note(&mut self, result: CacheResult) {
+        self.store.cache_report.path = Some(result);
+    }
+
+    fn answer(&mut self, entry: &Rc<Entry>) -> Asked {
+        self.store.answer_from(entry, &[], self.inquiry)
+    }
+
+    fn revalidate_ahead(&mut self, entry: &Rc<Entry>) {
+        let Inquiry { facts, now, .. } = *self.inquiry;
+        let known = self.inquiry.known(facts.path(), entry);
+        self.store.check_ahead(known, now);
+    }
+
+    fn revalidate(&mut self, entry: &Rc<Entry>) -> Asked {
+        let known = self.inquiry.known(self.inquiry.raw_path(), entry);
+        self.store.answer_expired(known, None, self.inquiry)
+    }
+
+    fn look_up(&mut self) -> Asked {
+        self.store.find_unknown(self.inquiry)
+    }
+}
+
 impl Store {
     /// What a request leads to, by the caches first.
     pub(super) fn find(&mut self, inquiry: &Inquiry<'_>) -> Asked {
-        let (raw_path, now) = (inquiry.raw_path(), inquiry.now);
-        let looked = inquiry.requester.looked;
         if let Some(waiting) = self.wait_for_root(inquiry) {
             return waiting;
         }
-        let known = match looked.path {
-            Look::First => {
-                let key = inquiry.key(raw_path);
-                paths::look_up(&mut self.paths.cache, key, now)
-            }
-            Look::Again => self.paths.cache.look_up_again(inquiry.key(raw_path), now),
-        };
-        if looked.path == Look::First {
-            self.cache_report.path = Some(match &known {
-                Known::Fresh(_) | Known::Due(_) => CacheResult::Hit,
-                Known::Expired(_) => CacheResult::Expired,
-                Known::Unknown => CacheResult::Miss,
-            });
-        }
-        match known {
-            Known::Fresh(entry) => self.answer_from(&entry, &[], inquiry),
-            Known::Due(entry) => {
-                self.check_ahead(inquiry.known(raw_path, &entry), now);
-                self.answer_from(&entry, &[], inquiry)
-            }
-            Known::Expired(entry) => {
-                self.answer_expired(inquiry.known(raw_path, &entry), None, inquiry)
-            }
-            Known::Unknown => self.find_unknown(inquiry),
-        }
+        let key = inquiry.key(inquiry.raw_path());
+        let look = inquiry.requester.looked.path;
+        let store = self;
+        caches::find(&mut Resolving { store, inquiry }, key, look, inquiry.now)
     }
 
     /// Answers from an entry, or asks the disk for its bytes.
@@ -174,7 +188,7 @@ impl Store {
             (Some(Resolution::File { variants, seen }), LookupMode::Revalidate)
                 if target
                     .entry
-                    .is_some_and(|entry| paths::is_comparable(entry)) =>
+                    .is_some_and(|entry| caches::is_comparable(entry)) =>
             {
                 expected = seen.expectations(&plan, variants);
             }

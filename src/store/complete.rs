@@ -356,11 +356,7 @@ impl Store {
     fn remember(&mut self, ended: &EndedLookUp, found: Resolution, keeping: Keeping) -> Rc<Entry> {
         let key = ended.look_up.key();
         let entry = self.paths.cache.share(key, found);
-        let demand = ended.demand();
-        if demand == Demand::Requested {
-            entry.count_request();
-        }
-        match (keeping, demand) {
+        match (keeping, ended.demand()) {
             (Keeping::Forgotten, _) => {}
             (Keeping::Remembered, Demand::Requested) => self.put(key, &entry),
             (Keeping::Remembered, Demand::Prefetch) => {

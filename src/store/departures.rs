@@ -14,7 +14,7 @@ use crate::clock::Now;
 use crate::site::representation::Variants;
 
 impl Store {
-    /// Puts an entry into the path cache, and lets go of what the others held that went for it.
+    /// Caches the entry that a look-up found for a request, and releases the files of the entries that leave for it.
     pub(super) fn put(&mut self, key: PathKey<'_>, entry: &Rc<Entry>) {
         for (previous, why) in self.paths.put(key, entry) {
             for version in self.contents.held.departed(&previous, why, entry) {

@@ -12,6 +12,7 @@
 
 mod ask;
 mod asked;
+pub(crate) mod caches;
 mod complete;
 mod contents;
 pub(crate) mod deliveries;
@@ -31,7 +32,7 @@ mod memory;
 mod mounts;
 pub(crate) mod numbers;
 mod outdated;
-pub(crate) mod paths;
+mod paths;
 pub(crate) mod probe;
 pub(crate) mod queue;
 mod recheck;

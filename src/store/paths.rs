@@ -3,16 +3,15 @@
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 
+use super::caches;
 use super::listings::Pages;
 use super::outdated::Outdated;
 use crate::cache::entry::Entry;
 use crate::cache::key::PathKey;
 use crate::cache::past::PastDates;
-use crate::cache::path::{Known, PathCache, PathRemoval};
+use crate::cache::path::{PathCache, PathRemoval};
 use crate::cache::top::Top;
-use crate::clock::Now;
 use crate::settings::Settings;
-use crate::site::representation::Variants;
 
 /// What is known of paths.
 #[derive(Debug)]
@@ -42,7 +41,7 @@ impl Paths {
         }
     }
 
-    /// Puts an entry into the cache. Gives those that went for it, and why.
+    /// Caches the entry that a look-up found for a request. Returns the replaced and evicted entries.
     pub(super) fn put(
         &mut self,
         key: PathKey<'_>,
@@ -50,7 +49,7 @@ impl Paths {
     ) -> Vec<(Rc<Entry>, PathRemoval)> {
         let mut gone = Vec::new();
         let mut note = |previous, why| gone.push((previous, why));
-        self.cache.insert(key, Rc::clone(entry), &mut note);
+        caches::remember(&mut self.cache, key, entry, &mut note);
         for (previous, why) in &gone {
             self.top.left(previous);
             if *why == PathRemoval::Replaced && entry.variants().is_none() {
@@ -99,19 +98,4 @@ impl Paths {
         self.outdated.clear();
         self.top.all_left();
     }
-}
-
-/// Looks a path up for a new request, which is counted at its entry.
-pub(crate) fn look_up(cache: &mut PathCache, key: PathKey<'_>, now: &Now) -> Known {
-    let known = cache.look_up(key, now);
-    if let Known::Fresh(entry) | Known::Due(entry) | Known::Expired(entry) = &known {
-        entry.count_request();
-    }
-    known
-}
-
-/// Whether what was seen of an entry can be compared with the disk, so that nothing is opened if it is the same.
-/// Anything else is looked up anew.
-pub(crate) fn is_comparable(entry: &Entry) -> bool {
-    entry.variants().is_some_and(Variants::is_settled)
 }

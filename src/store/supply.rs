@@ -3,8 +3,9 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::caches::{self, ContentSteps, Supplied};
 use super::contents::{Conditions, DescriptorState, MappingState};
-use super::holdings::{self, Demand, Look};
+use super::holdings::{Demand, Look};
 use super::inquiry::{Inquiry, Requester};
 use super::jobs::{Mapping, NewJob, Promise, Purpose, Waiter, WindowRead};
 use super::{ContentSource, Store};
@@ -21,6 +22,71 @@ use crate::store::residency::{Residency, Window, WindowUse};
 use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::memory::Memory;
 
+/// A request of the server for the bytes of a file from byte `first` on.
+struct Supplying<'s, 'i, 'f> {
+    store: &'s mut Store,
+    entry: &'i Rc<Entry>,
+    first: u64,
+    opened: &'i [Opened],
+    inquiry: &'i Inquiry<'f>,
+}
+
+impl ContentSteps for Supplying<'_, '_, '_> {
+    type Mapping = Rc<Memory>;
+    type File = Arc<OpenFile>;
+    type Wait = ContentSource;
+
+    fn is_mappable(&self, version: &FileVersion) -> bool {
+        self.store.contents.held.is_mappable(version)
+    }
+
+    fn mapping(&mut self, version: &FileVersion) -> Option<Rc<Memory>> {
+        let Inquiry { requester, now, .. } = *self.inquiry;
+        self.store.mapping(self.entry, version, requester, now)
+    }
+
+    fn descriptor(&mut self, version: &FileVersion) -> Option<Arc<OpenFile>> {
+        let requester = self.inquiry.requester;
+        self.store.descriptor(version, self.opened, requester)
+    }
+
+    fn wait(&mut self, version: &FileVersion, file: &Arc<OpenFile>) -> Option<ContentSource> {
+        let Inquiry { requester, now, .. } = *self.inquiry;
+        let store = &mut *self.store;
+        let window = Window::at(*version, self.first);
+        if store.engine.residency_policy == ResidencyPolicy::Any
+            || store.residency.is_resident(
+                window,
+                file,
+                WindowUse::Start,
+                &*store.probe,
+                now.monotonic,
+            )
+        {
+            return None;
+        }
+        let waiter = (requester.by.id, Promise::Answer(Rc::clone(self.entry)));
+        let job = store.read(file, window, waiter, requester.by.owner);
+        Some(job.map_or(ContentSource::Never, ContentSource::Later))
+    }
+
+    fn request_count(&self) -> u32 {
+        self.entry.request_count()
+    }
+
+    /// Where the kernel does not tell which of its pages are resident: a second request would wait for a job that
+    /// reads it again.
+    fn is_mapped_at_once(&self, file: &Arc<OpenFile>) -> bool {
+        self.store.engine.residency_policy == ResidencyPolicy::ResidentOnly
+            && !Residency::is_told_of(file, &*self.store.probe)
+    }
+
+    fn map(&mut self, version: &FileVersion, file: &Arc<OpenFile>) {
+        let now = self.inquiry.now;
+        self.store.map(file, *version, Demand::Requested, now);
+    }
+}
+
 impl Store {
     /// The bytes of a representation from byte `first` on: a mapping, a descriptor just opened, or a
     /// kept one that is still of that version. `statx` of a descriptor costs 0.2 µs and never waits.
@@ -32,7 +98,6 @@ impl Store {
         opened: &[Opened],
         inquiry: &Inquiry<'_>,
     ) -> ContentSource {
-        let Inquiry { requester, now, .. } = *inquiry;
         let version = representation.version;
         if let Identity::Copy(_) = representation.identity {
             let read = opened.iter().find(|opened| opened.version == version);
@@ -44,42 +109,19 @@ impl Store {
                 None => ContentSource::Nothing,
             };
         }
-        let mappable = self.contents.held.is_mappable(&version);
-        if mappable && let Some(mapping) = self.mapping(entry, &version, requester, now) {
-            return ContentSource::Source(Source::Mapped(mapping));
-        }
-        let Some(file) = self.descriptor(&version, opened, requester) else {
-            return ContentSource::Nothing;
+        let mut supplying = Supplying {
+            store: self,
+            entry,
+            first,
+            opened,
+            inquiry,
         };
-        let window = Window::at(version, first);
-        if self.engine.residency_policy == ResidencyPolicy::ResidentOnly
-            && !self.residency.is_resident(
-                window,
-                &file,
-                WindowUse::Start,
-                &*self.probe,
-                now.monotonic,
-            )
-        {
-            let waiter = (requester.by.id, Promise::Answer(Rc::clone(entry)));
-            return match self.read(&file, window, waiter, requester.by.owner) {
-                Some(job) => ContentSource::Later(job),
-                None => ContentSource::Never,
-            };
+        match caches::supply(&mut supplying, &version) {
+            Supplied::Mapping(memory) => ContentSource::Source(Source::Mapped(memory)),
+            Supplied::File(file) => ContentSource::Source(Source::File(file)),
+            Supplied::Waiting(source) => source,
+            Supplied::Missing => ContentSource::Nothing,
         }
-        if mappable && self.is_to_be_mapped(entry, &file) {
-            self.map(&file, version, Demand::Requested, now);
-        }
-        ContentSource::Source(Source::File(file))
-    }
-
-    /// Whether a short file is to be mapped for those who come after: once it was asked for again. At
-    /// once where the kernel does not tell what of it is in memory, or its second request would wait for a
-    /// job that reads it anew.
-    fn is_to_be_mapped(&self, entry: &Entry, file: &OpenFile) -> bool {
-        holdings::is_asked_again(entry.request_count())
-            || (self.engine.residency_policy == ResidencyPolicy::ResidentOnly
-                && !Residency::is_told_of(file, &*self.probe))
     }
 
     /// A descriptor of a version.
