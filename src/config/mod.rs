@@ -205,8 +205,8 @@ impl Origins<'_> {
             args.listen.clear();
         }
         if is_default("target_max") {
-            let room = args.head_max.saturating_sub(BESIDE_TARGET_LENGTH_MIN);
-            args.target_max = args.target_max.min(room);
+            let room = args.peers.head_max.saturating_sub(BESIDE_TARGET_LENGTH_MIN);
+            args.peers.target_max = args.peers.target_max.min(room);
         }
         let mut settings = settings(args, asked, inherited_socket_count);
         settings.sites[0].root_fallback = is_default("root").then(|| PathBuf::from(ROOT_FALLBACK));
@@ -263,17 +263,17 @@ fn settings(args: Args, asked: ConfiguredSizes, inherited_socket_count: usize) -
         warm: args.warm,
         cache_state: args.cache_state,
         limits: Limits {
-            connections_max: args.connections,
-            address_share_percent: args.address_share,
-            target_length_max: args.target_max,
-            head_length_max: args.head_max,
-            field_count_max: args.fields_max,
-            body_length_max: args.body_max,
-            send_rate_min: args.send_rate_min,
+            connections_max: args.peers.connections,
+            address_share_percent: args.peers.address_share,
+            target_length_max: args.peers.target_max,
+            head_length_max: args.peers.head_max,
+            field_count_max: args.peers.fields_max,
+            body_length_max: args.peers.body_max,
+            send_rate_min: args.peers.send_rate_min,
         },
-        trusted_proxies: args.trusted_proxy.into_iter().flatten().collect(),
+        trusted_proxies: args.peers.trusted_proxy.into_iter().flatten().collect(),
         timeouts,
-        grace: args.grace,
+        grace: args.peers.grace,
         access_log: args.access_log,
         log_format: args.access_log_format,
         server_timing: args.server_timing,
@@ -295,13 +295,13 @@ fn cache_budget(args: &Args) -> CacheBudget {
 
 fn timeouts(args: &Args) -> Timeouts {
     Timeouts {
-        head: args.head_timeout,
-        body: args.body_timeout,
-        idle: args.idle_timeout,
+        head: args.peers.head_timeout,
+        body: args.peers.body_timeout,
+        idle: args.peers.idle_timeout,
         disk: args.disk_timeout,
-        send: args.send_timeout,
-        linger: args.linger_timeout,
-        linger_total: args.linger_time,
+        send: args.peers.send_timeout,
+        linger: args.peers.linger_timeout,
+        linger_total: args.peers.linger_time,
     }
 }
 

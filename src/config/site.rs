@@ -42,7 +42,7 @@ pub(super) fn of_options(args: &Args) -> SiteSettings {
             },
             entity_tags: args.entity_tags,
             ranges: RangeLimits {
-                count_max: args.ranges_max,
+                count_max: args.peers.ranges_max,
             },
             revalidate: args.revalidate,
         },
