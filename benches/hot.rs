@@ -130,7 +130,7 @@ fn two_sites() -> Sites {
             },
         })
     };
-    let mut sites = Sites::new(site(SiteId::FIRST));
+    let mut sites = Sites::new(Some(site(SiteId::FIRST)));
     sites.add("a", site(SITE)).expect("a host");
     sites
 }
@@ -235,7 +235,9 @@ impl Hot {
         let Want::Resolve(request) = self.connection.want() else {
             return;
         };
-        let site = self.last_site.find(&self.sites, request.host());
+        let Some(site) = self.last_site.find(&self.sites, request.host()) else {
+            panic!("there is a default site");
+        };
         let Known::Fresh(entry) = self
             .paths
             .look_up(PathKey::new(site.id, request.path()), &self.now)

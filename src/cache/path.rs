@@ -16,13 +16,14 @@ use foldhash::fast::SeedableRandomState;
 use super::TableBytes;
 use super::curve::{Curve, CurvePart, Holding, Key, Sampler, Space, TakenIn, Unit};
 use super::entry::{Entry, Resolution, Validity};
-use super::key::PathKey;
+use super::key::{PathKey, PathKeyBuf};
 use super::meter::Meter;
 use super::ranked::Ranked;
 use super::recency::Recency;
 use super::stats::{CacheStats, MinuteStats, MissReason};
 use super::weight::CountedKey;
 use crate::clock::Now;
+use crate::site::sites::SiteId;
 
 mod insertion;
 mod negative;
@@ -181,6 +182,16 @@ impl PathCache {
     /// The paths that lead to files, and where they lead; those used last come first.
     pub(crate) fn files(&self) -> impl Iterator<Item = (PathKey<'_>, &Rc<Entry>)> {
         self.files.iter().map(|(key, entry)| (key.as_key(), entry))
+    }
+
+    /// The paths of a site. O(all paths).
+    pub(crate) fn keys_of(&self, site: SiteId) -> Vec<PathKeyBuf> {
+        let files = self.files.iter().map(|(key, _)| key.as_key());
+        let negatives = self.negatives.newest_first(0);
+        let all = files.chain(negatives.map(|(key, _)| key.as_key()));
+        all.filter(|key| key.site == site)
+            .map(PathKey::to_buf)
+            .collect()
     }
 
     /// Removes a path. Returns its entry if no other spelling of the path is cached.

@@ -203,7 +203,7 @@ struct Hosts {
 impl Hosts {
     fn new(policy: &Policy) -> Hosts {
         Hosts {
-            sites: Sites::new(site(SiteId::FIRST, policy)),
+            sites: Sites::new(Some(site(SiteId::FIRST, policy))),
             policy: policy.clone(),
             taken: Vec::new(),
             default_line: None,
@@ -246,7 +246,7 @@ impl Hosts {
     /// The line of the table that has this host, in whatever spelling.
     fn line_of(&self, name: &str) -> usize {
         let is_same = |other: &str| {
-            let mut both = Sites::new(site(SiteId::FIRST, &self.policy));
+            let mut both = Sites::new(Some(site(SiteId::FIRST, &self.policy)));
             let first = both.add(other, site(SiteId::new(1), &self.policy));
             let second = both.add(name, site(SiteId::new(2), &self.policy));
             first.is_ok() && second.is_err()

@@ -26,8 +26,8 @@ pub(crate) use run::{find_root, mounts};
 pub(crate) trait Disk: std::fmt::Debug {
     /// Takes a job. Never waits and never calls back: [`reap`](Disk::reap) returns the result.
     ///
-    /// The caller keeps to [`depth_max`](Disk::depth_max), and to one job of each kind of
-    /// [`InternalJob`](crate::job::InternalJob), counted until they are reaped.
+    /// The caller keeps to [`depth_max`](Disk::depth_max), and to the maximum of each kind of
+    /// [`InternalJob`](crate::job::InternalJob::count_max), counted until they are reaped.
     fn submit(&mut self, id: JobId, job: Job);
 
     /// Takes deferred drops, starts the jobs submitted since the last call, and returns their number where

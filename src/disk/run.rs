@@ -121,7 +121,7 @@ fn once(what: &OneShot) -> Done {
         OneShot::Save(what) => Done::Saved(save(what)),
         OneShot::Recheck(recheck) => Done::Rechecked(recheck.compare()),
         OneShot::Names(root, directory) => Done::Named(names(root, directory)),
-        OneShot::Mounts(root) => Done::Mounts(mounts(root)),
+        OneShot::Mounts(roots) => Done::Mounts(mounts(roots.iter().map(|root| &**root))),
         OneShot::OpenAgain(place, version) => {
             let opened = place.open_again(version).map(Arc::new);
             Done::OpenedAgain(opened.map_err(JobError::of_reopening))
@@ -150,13 +150,16 @@ fn save(what: &Save) -> Result<(), OutputError> {
     }
 }
 
-/// Reads the mount table.
+/// Reads the mount table, with the paths of these roots.
 ///
 /// # Blocking
 /// Waits for the disk, and for mounts in progress.
-pub(crate) fn mounts(root: &Root) -> Option<Table> {
-    let roots = root.absolute_paths().ok()?;
-    let table = Table::parse(&mount_table::table().ok()?, roots)?;
+pub(crate) fn mounts<'a>(roots: impl IntoIterator<Item = &'a Root>) -> Option<Table> {
+    let mut paths = Vec::new();
+    for root in roots {
+        paths.extend(root.absolute_paths().ok()?);
+    }
+    let table = Table::parse(&mount_table::table().ok()?, paths)?;
     Some(table.identify(mount_table::unique_id))
 }
 

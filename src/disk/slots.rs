@@ -12,8 +12,8 @@ use crate::job::{Done, InternalJob, Job};
 pub(super) enum Kind {
     /// Jobs that requests wait for, and mappings for later requests.
     Request,
-    /// Internal jobs. There is never more than one of each, and each has a slot: lines to a pipe without a
-    /// reader must not keep the root from being followed.
+    /// Internal jobs. Each kind has slots of its own, [`InternalJob::count_max`]: lines to a pipe without a reader must
+    /// not keep a root from being followed.
     InternalJob(InternalJob),
     /// Closing and unmapping of deferred drops.
     Discard,
@@ -71,7 +71,8 @@ impl Slots {
 
     /// Number of slots.
     pub(super) fn count(&self) -> usize {
-        self.depth_max + InternalJob::COUNT + self.discards_max()
+        let internal = InternalJob::ALL.map(InternalJob::count_max);
+        self.depth_max + internal.iter().sum::<usize>() + self.discards_max()
     }
 
     fn discards_max(&self) -> usize {
@@ -82,7 +83,9 @@ impl Slots {
     pub(super) fn has_room(&self, kind: Kind) -> bool {
         match kind {
             Kind::Request => self.requests < self.depth_max,
-            Kind::InternalJob(internal_job) => self.internal_jobs[internal_job as usize] == 0,
+            Kind::InternalJob(internal_job) => {
+                self.internal_jobs[internal_job as usize] < internal_job.count_max()
+            }
             Kind::Discard => self.discards < self.discards_max(),
         }
     }
@@ -118,19 +121,22 @@ mod tests {
     /// An internal job that hangs blocks none of the others.
     #[test]
     fn each_internal_job_has_a_slot_of_its_own() {
-        use InternalJob::{Follow, Log, Measure, Mounts, Notices, Reopen, Save};
-        let all = [Follow, Log, Reopen, Notices, Save, Measure, Mounts];
-        assert_eq!(all.len(), InternalJob::COUNT);
+        use InternalJob::{Follow, Log};
+        for (index, internal_job) in InternalJob::ALL.into_iter().enumerate() {
+            assert_eq!(internal_job as usize, index);
+        }
         let mut slots = Slots::new(1);
         slots.take(Kind::Request);
-        for (count, internal_job) in all.into_iter().enumerate() {
+        for internal_job in InternalJob::ALL {
             let kind = Kind::InternalJob(internal_job);
-            assert!(
-                slots.has_room(kind),
-                "{internal_job:?} after {count} others"
-            );
-            slots.take(kind);
-            assert!(!slots.has_room(kind), "a second {internal_job:?}");
+            for count in 0..internal_job.count_max() {
+                assert!(
+                    slots.has_room(kind),
+                    "{internal_job:?} after {count} others"
+                );
+                slots.take(kind);
+            }
+            assert!(!slots.has_room(kind), "one more {internal_job:?}");
         }
         assert!(slots.has_room(Kind::Discard) && !slots.has_room(Kind::Request));
         slots.give_back(Kind::InternalJob(Follow));

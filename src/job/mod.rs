@@ -106,8 +106,28 @@ pub(crate) enum InternalJob {
 }
 
 impl InternalJob {
+    /// All of them, in their order.
+    pub(crate) const ALL: [InternalJob; 7] = [
+        InternalJob::Follow,
+        InternalJob::Log,
+        InternalJob::Reopen,
+        InternalJob::Notices,
+        InternalJob::Save,
+        InternalJob::Measure,
+        InternalJob::Mounts,
+    ];
+
     /// The number of them.
-    pub(crate) const COUNT: usize = 7;
+    pub(crate) const COUNT: usize = InternalJob::ALL.len();
+
+    /// Maximum number of jobs of this kind in flight. Roots may lie on several file systems: one that does not answer
+    /// leaves places for the others.
+    pub(crate) fn count_max(self) -> usize {
+        match self {
+            InternalJob::Follow => 4,
+            _ => 1,
+        }
+    }
 }
 
 /// Result of a job.

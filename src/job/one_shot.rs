@@ -30,8 +30,8 @@ pub(crate) enum OneShot {
     Recheck(Recheck),
     /// Read the names in a directory below the root.
     Names(Arc<Root>, CString),
-    /// Read the table of mounts, for the site below this root.
-    Mounts(Arc<Root>),
+    /// Read the table of mounts, as far as it concerns these roots.
+    Mounts(Vec<Arc<Root>>),
     /// Open a file again, if it is still of this version.
     OpenAgain(Arc<FilePlace>, FileVersion),
 }

@@ -24,6 +24,8 @@ pub(crate) fn digest(content: &[u8]) -> NonZeroU64 {
 /// The cached state of one path.
 #[derive(Debug)]
 pub(crate) struct Remembered {
+    /// The root of its site.
+    pub root: Arc<Root>,
     /// The version at each name.
     pub expectations: Vec<Expectation>,
     /// The digests of contents held in memory, by version.
@@ -44,14 +46,13 @@ pub(crate) enum Compared {
 /// The comparison of several paths.
 #[derive(Debug)]
 pub(crate) struct Recheck {
-    root: Arc<Root>,
     remembered: Vec<Remembered>,
 }
 
 impl Recheck {
-    /// Compares these beneath a root.
-    pub(crate) fn new(root: Arc<Root>, remembered: Vec<Remembered>) -> Recheck {
-        Recheck { root, remembered }
+    /// Compares these.
+    pub(crate) fn new(remembered: Vec<Remembered>) -> Recheck {
+        Recheck { remembered }
     }
 
     /// Compares them, in order.
@@ -59,12 +60,14 @@ impl Recheck {
     /// # Blocking
     /// Waits for the disk.
     pub(crate) fn compare(&self) -> Vec<Compared> {
-        let compare = |one| self.compare_one(one).unwrap_or(Compared::Differs);
+        let compare = |one: &Remembered| one.compare().unwrap_or(Compared::Differs);
         self.remembered.iter().map(compare).collect()
     }
+}
 
-    fn compare_one(&self, remembered: &Remembered) -> io::Result<Compared> {
-        for expectation in &remembered.expectations {
+impl Remembered {
+    fn compare(&self) -> io::Result<Compared> {
+        for expectation in &self.expectations {
             let described = self.root.describe(&expectation.path, Links::Followed).ok();
             let version = described
                 .filter(|described| described.kind == FileKind::Regular)
@@ -73,7 +76,7 @@ impl Recheck {
                 return Ok(Compared::Differs);
             }
             let held = |(held, _): &&(FileVersion, NonZeroU64)| Some(*held) == version;
-            if let Some((version, digest)) = remembered.contents.iter().find(held) {
+            if let Some((version, digest)) = self.contents.iter().find(held) {
                 let compared = self.compare_content(expectation, *version, *digest)?;
                 if compared != Compared::Same {
                     return Ok(compared);

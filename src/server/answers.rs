@@ -101,11 +101,13 @@ impl Answers for ServerAnswers<'_> {
             match self.access.decide(&request, *role, peer, ask_user, user) {
                 Decision::Page => Reply::Status,
                 Decision::Missing => Reply::Asked(Asked::Fixed(Fixed::Error(Status::NotFound))),
-                Decision::Site => {
-                    let site = last_site.find(self.sites, request.host());
-                    let requester = Requester::new(id, peer, site);
-                    Reply::Asked(self.store.ask(&request, requester, event_sync, state, now))
-                }
+                Decision::Site => Reply::Asked(match last_site.find(self.sites, request.host()) {
+                    Some(site) => {
+                        let requester = Requester::new(id, peer, site);
+                        self.store.ask(&request, requester, event_sync, state, now)
+                    }
+                    None => Asked::Fixed(Fixed::Error(Status::MisdirectedRequest)),
+                }),
             },
         )
     }

@@ -31,7 +31,7 @@ const RESERVED_MAX: usize = 1 << 16;
 pub(super) struct Descriptors {
     /// All.
     limit: usize,
-    /// Those that are neither of files of the site nor of connections.
+    /// Those that are neither of files of the sites nor of connections; those of the roots are among them.
     apart: usize,
     /// Most files that are kept open.
     pub files: usize,
@@ -84,17 +84,11 @@ impl Descriptors {
         }
     }
 
-    /// Takes in how many there are already, `files` of them of the site: whoever has started the process may have left
-    /// it some.
+    /// Takes in how many there are already, those of the roots among them: the process may have been started with some
+    /// besides.
     #[must_use]
-    pub(super) fn counted(
-        self,
-        files: usize,
-        settings: &Settings,
-        memory: &MemoryControl,
-    ) -> Descriptors {
-        let count = descriptor_count().unwrap_or(0);
-        let apart = count.saturating_sub(files) + APART_LATER;
+    pub(super) fn counted(self, settings: &Settings, memory: &MemoryControl) -> Descriptors {
+        let apart = descriptor_count().unwrap_or(0) + APART_LATER;
         Descriptors::beside(self.apart.max(apart), self.limit, settings, memory)
     }
 

@@ -3,14 +3,15 @@
 
 mod error;
 mod preflight;
+mod sites;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::sync::Arc;
 
 pub use error::StartError;
 pub use preflight::preflight;
+use sites::{OpenedSites, open_sites};
 
 use super::accept::Acceptor;
 use super::descriptors::Descriptors;
@@ -40,21 +41,21 @@ use crate::settings::{
     AccessLog, EngineChoice, ListenAddress, LogFormat, MapLock, Settings, SiteSettings,
     StatusAccess,
 };
-use crate::site::resolve::Directories;
-use crate::site::sites::{Site, SiteId, Sites};
+use crate::site::sites::Sites;
 use crate::store::warming::Origin;
 use crate::store::{EngineProfile, FoundRoot, Store, Surroundings};
 use crate::sys::access::{FileAccess, Walking};
 use crate::sys::beneath::Root;
-use crate::sys::deferred_drops::DeferredDrops;
 use crate::sys::inherited;
-use crate::sys::limits::{raise_lock_limit, reserve_descriptors};
+use crate::sys::limits::{raise_descriptor_limit, raise_lock_limit, reserve_descriptors};
 use crate::sys::needed;
 use crate::sys::sock_diag::SocketOwners;
 use crate::text::{bytes, exact_bytes};
 
 /// Bytes that an inbox has beyond the longest head, so that it is never full with less than one.
 const INBOX_SLACK: usize = 1_024;
+/// Sites that the first lines name: a screen of them.
+const SHOWN_SITE_COUNT_MAX: usize = 16;
 
 /// Serves until a signal ends it.
 ///
@@ -67,10 +68,11 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     needed::try_out()?;
     let signals = Signals::keep()?;
     let settings = &with_found_root(settings);
-    let root = Arc::new(open_root(settings)?);
-    if settings.sites[0].policy.naming.directories == Directories::Listed {
-        needed::try_listing(&root)?;
-    }
+    // Each root takes one.
+    raise_descriptor_limit();
+    let opened = open_sites(settings)?;
+    check_access(opened.first_root().access())?;
+    opened.try_listings()?;
     let mut log = open_log(&settings.access_log)?;
     let log_notices: Vec<String> = log.notices().collect();
     let origins = origins::origins(settings)?;
@@ -79,17 +81,14 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     let descriptors = Descriptors::share(settings, listeners.len(), &memory);
     reserve_descriptors(descriptors.expected());
     prepare_lock(settings);
-    let (engine, profile) = choose_engine(settings, &root)?;
-    let files = root.deferred_drops().open_count();
-    let descriptors = descriptors.counted(files, settings, &memory);
+    let (engine, profile) = choose_engine(settings, opened.first_root())?;
+    let descriptors = descriptors.counted(settings, &memory);
     let start_lines = start_lines(settings, &listeners, &profile, &descriptors, &memory);
     memory.warn_of_sizes(settings);
-    let sites = sites(settings);
-    let root = (root, Rc::clone(sites.default()));
-    let storage = storage(
+    let (sites, storage) = storage(
         settings,
         descriptors.files,
-        root,
+        opened,
         (engine, profile),
         origins,
     );
@@ -118,14 +117,19 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     Ok(event_loop.run()?)
 }
 
-/// The store and its engine, following a root from now on.
+/// The store and its engine, following the roots from now on.
 fn storage(
     settings: &Settings,
     open_file_count_max: usize,
-    (root, site): (Arc<Root>, Rc<Site>),
+    opened: OpenedSites,
     (engine, profile): (Box<dyn Disk>, EngineProfile),
     origins: Vec<Origin>,
-) -> Storage {
+) -> (Sites, Storage) {
+    let OpenedSites {
+        sites,
+        roots,
+        deferred_drops,
+    } = opened;
     let probe = KernelProbe::new(profile.residency_policy);
     if let Some(cause) = probe.missing()
         && settings.cache.watched_directory_count_max > 0
@@ -136,11 +140,11 @@ fn storage(
     }
     let (watch, mount_events) = (probe.descriptor(), probe.mount_events());
     let surroundings = Surroundings {
-        mounts: mount_events.and_then(|_| disk::mounts(&root)),
-        watches: probe.watches(root.deferred_drops()),
+        mounts: mount_events.and_then(|_| disk::mounts(roots.iter().map(|(_, root)| &**root))),
+        watches: probe.watches(&deferred_drops),
         probe: Box::new(probe),
-        root: Arc::clone(&root),
-        site,
+        sites: roots.clone(),
+        deferred_drops,
     };
     let mut store = Store::new(
         settings,
@@ -149,30 +153,25 @@ fn storage(
         surroundings,
         origins,
     );
-    let found = match store.root_watches() {
-        Some(watches) => {
-            let (walk, root) = disk::find_root(&root, Some(watches));
-            FoundRoot::Watched(walk, root)
-        }
-        None => FoundRoot::Unwatched {
-            since: root.linked_since(),
-        },
-    };
-    store.begin_following(found);
-    Storage {
+    for (site, root) in roots {
+        let found = match store.root_watches() {
+            Some(watches) => {
+                let (walk, root) = disk::find_root(&root, Some(watches));
+                FoundRoot::Watched(walk, root)
+            }
+            None => FoundRoot::Unwatched {
+                since: root.linked_since(),
+            },
+        };
+        store.begin_following(site.id, found);
+    }
+    let storage = Storage {
         store,
         engine,
         watch,
         mount_events,
-    }
-}
-
-/// The one site that the flags describe, for all hosts.
-fn sites(settings: &Settings) -> Sites {
-    Sites::new(Rc::new(Site {
-        id: SiteId::FIRST,
-        policy: settings.sites[0].policy.clone(),
-    }))
+    };
+    (sites, storage)
 }
 
 /// Says how files are found and opened, where that is not as usual.
@@ -342,14 +341,7 @@ fn start_lines(
     descriptors: &Descriptors,
     memory: &MemoryControl,
 ) -> String {
-    let mut text = format!(
-        "spede {} serves {}\n",
-        env!("CARGO_PKG_VERSION"),
-        absolute(&settings.sites[0].root).display()
-    );
-    if is_empty(&settings.sites[0].root) {
-        text.push_str("the directory is empty: put an index.html there; it is served at once\n");
-    }
+    let mut text = site_lines(&settings.sites);
     for listener in listeners {
         let what = match listener.role {
             Role::Site => "listening on",
@@ -378,6 +370,38 @@ fn start_lines(
         bytes(memory.limit().bytes),
         memory.limit().source.name(),
     ));
+    text
+}
+
+/// What is served: the root of a single site, else hosts and root of each, as far as they fit a screen.
+fn site_lines(sites: &[SiteSettings]) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    let mut text = match sites {
+        [site] => format!(
+            "spede {version} serves {}\n",
+            absolute(&site.root).display()
+        ),
+        _ => format!("spede {version} serves {} sites\n", sites.len()),
+    };
+    if let [site] = sites {
+        if is_empty(&site.root) {
+            text.push_str(
+                "the directory is empty: put an index.html there; it is served at once\n",
+            );
+        }
+        return text;
+    }
+    for site in sites.iter().take(SHOWN_SITE_COUNT_MAX) {
+        let hosts = match &*site.hosts {
+            [] => String::from("all other hosts"),
+            hosts => hosts.join(", "),
+        };
+        text.push_str(&format!("{hosts}: {}\n", absolute(&site.root).display()));
+    }
+    if sites.len() > SHOWN_SITE_COUNT_MAX {
+        let more = sites.len() - SHOWN_SITE_COUNT_MAX;
+        text.push_str(&format!("{more} more: see spede check\n"));
+    }
     text
 }
 
@@ -410,21 +434,6 @@ fn with_found_root(settings: &Settings) -> Settings {
         site.root = found_root(site).into();
     }
     settings
-}
-
-fn open_root(settings: &Settings) -> Result<Root, StartError> {
-    let root = open_root_quietly(settings)?;
-    check_access(root.access())?;
-    Ok(root)
-}
-
-fn open_root_quietly(settings: &Settings) -> Result<Root, StartError> {
-    let directory = &settings.sites[0].root;
-    let root = Root::open(&absolute(directory), DeferredDrops::default());
-    root.map_err(|cause| StartError::Root {
-        root: directory.clone(),
-        cause,
-    })
 }
 
 fn open_log(log: &AccessLog) -> Result<LogWriter, StartError> {

@@ -7,8 +7,8 @@
 //! | `192.0.2.1`     | this address                                                           |
 //! | `[2001:db8::1]` | this address, however its text is abbreviated                          |
 //!
-//! An exact name takes precedence over a wildcard; a host that matches neither gets the default site. A
-//! wildcard covers one label, as in certificates (RFC 9525 §6.3): a site answers no name that its certificate
+//! An exact name takes precedence over a wildcard; a host that matches neither gets the default site, or none
+//! where there is no default site: its requests are refused with 421. A wildcard covers one label, as in certificates (RFC 9525 §6.3): a site answers no name that its certificate
 //! could not cover. nginx accepts any number of labels there. Names are compared as bytes: an
 //! internationalised name is configured as clients send it, in its `xn--` form, and an escape (`%61`) is no
 //! letter.
@@ -53,6 +53,11 @@ impl SiteId {
     /// Its number.
     pub(crate) const fn number(self) -> u32 {
         self.0
+    }
+
+    /// Its place in a table by number.
+    pub(crate) const fn index(self) -> usize {
+        self.0 as usize
     }
 }
 
@@ -100,12 +105,12 @@ pub struct Sites {
     /// By the part after `*.`, in the same form.
     wildcards: HashMap<Box<[u8]>, Rc<Site>, RandomState>,
     addresses: HashMap<Ipv6Addr, Rc<Site>, RandomState>,
-    default: Rc<Site>,
+    default: Option<Rc<Site>>,
 }
 
 impl Sites {
-    /// One site for all hosts.
-    pub fn new(default: Rc<Site>) -> Sites {
+    /// No site but the one for hosts that are assigned to no other, if there is one.
+    pub fn new(default: Option<Rc<Site>>) -> Sites {
         Sites {
             exact: HashMap::default(),
             wildcards: HashMap::default(),
@@ -145,16 +150,16 @@ impl Sites {
     }
 
     /// The site of a request's host, from its Host field or its target, with or without a port. An empty host
-    /// (the request names none) gets the default site.
+    /// (the request names none) gets the default site. `None`: the host is not served.
     ///
     /// Costs O(host); never allocates and never panics, whatever the bytes.
-    pub(crate) fn of(&self, host: &[u8]) -> &Rc<Site> {
+    pub(crate) fn of(&self, host: &[u8]) -> Option<&Rc<Site>> {
         let found = match HostName::of(host) {
             HostName::Address(address) => self.addresses.get(&address),
             HostName::Name(name) => self.named(name),
             HostName::Nothing => None,
         };
-        found.unwrap_or(&self.default)
+        found.or(self.default.as_ref())
     }
 
     fn named(&self, name: &[u8]) -> Option<&Rc<Site>> {
@@ -170,11 +175,6 @@ impl Sites {
             let dot = memchr::memchr(b'.', lower).filter(|dot| *dot > 0)?;
             self.wildcards.get(&lower[dot + 1..])
         })
-    }
-
-    /// The site of hosts that are assigned to no other.
-    pub(crate) fn default(&self) -> &Rc<Site> {
-        &self.default
     }
 }
 
@@ -237,14 +237,13 @@ impl Default for RememberedHost {
 }
 
 impl LastSite {
-    /// The site of a request for this host, remembered for the next one. Allocates nothing.
-    pub fn find(&mut self, sites: &Sites, host: &[u8]) -> &Rc<Site> {
-        if !self.host.is(host) {
-            self.site = None;
+    /// The site of a request for this host, remembered for the next one. `None`: the host is not served. Allocates
+    /// nothing.
+    pub fn find(&mut self, sites: &Sites, host: &[u8]) -> Option<&Rc<Site>> {
+        if self.site.is_none() || !self.host.is(host) {
+            self.site = self.host.look_up(sites, host);
         }
-        let remembered = &mut self.host;
-        self.site
-            .get_or_insert_with(|| remembered.look_up(sites, host))
+        self.site.as_ref()
     }
 
     /// The site of the last request, if there was one.
@@ -260,13 +259,13 @@ impl RememberedHost {
     }
 
     #[cold]
-    fn look_up(&mut self, sites: &Sites, host: &[u8]) -> Rc<Site> {
+    fn look_up(&mut self, sites: &Sites, host: &[u8]) -> Option<Rc<Site>> {
         self.length = NOTHING_REMEMBERED;
         if let Some(bytes) = self.bytes.get_mut(..host.len()) {
             bytes.copy_from_slice(host);
             self.length = u8::try_from(host.len()).unwrap_or(NOTHING_REMEMBERED);
         }
-        Rc::clone(sites.of(host))
+        sites.of(host).cloned()
     }
 }
 

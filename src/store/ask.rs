@@ -143,7 +143,7 @@ impl Store {
     ) -> Asked {
         let Inquiry { requester, now, .. } = *inquiry;
         let (key, id) = (inquiry.key(target.raw_path), requester.by.id);
-        let since = self.since();
+        let since = self.since(requester.site.id);
         if let Some(job) = self.jobs.join_look_up(key, id, since) {
             return Asked::Waiting(job);
         }
@@ -200,7 +200,7 @@ impl Store {
             }
             _ => {}
         }
-        let since = self.since();
+        let since = self.since(site.id);
         let (place, watched_path) = self.freshness.lookup_site(&plan, site, now);
         let resolve = Resolve::checking(plan, expected, place).expecting_page(page);
         let look_up = LookUp {

@@ -136,7 +136,7 @@ impl Store {
             return self.deliveries.again(ended.job, ended.waiters);
         }
         let keeping =
-            match ended.standing == Standing::Current && self.freshness.is_current(look_up.since) {
+            match ended.standing == Standing::Current && self.freshness.is_current(look_up) {
                 true => Keeping::Remembered,
                 false => Keeping::Forgotten,
             };
@@ -229,8 +229,8 @@ impl Store {
             }
             Outcome::Failed(error) => Err(LookupResult::Failed(error.into())),
             Outcome::Elsewhere(root) => {
-                if self.freshness.is_current(look_up.since) {
-                    self.serve(root, now);
+                if self.freshness.is_current(look_up) {
+                    self.serve(look_up.site.id, root, now);
                 }
                 Err(LookupResult::Again)
             }
@@ -393,8 +393,7 @@ impl Store {
             .map(|(coding, _)| *coding)
             .collect();
         let seen = Seen::of(&found.expectations, &found.path, &used);
-        let watched_path = look_up.watched_path.as_deref();
-        let since = self.freshness.since_when(dependencies, watched_path);
+        let since = self.freshness.since_when(look_up, dependencies);
         let variants = self.describe(look_up, &found, since, now);
         let precompressed = found.precompressed.into_iter();
         let opened = std::iter::once(found.identity)

@@ -3,6 +3,7 @@
 //! Knows which of them may still be used; not what is done with them, and which events drop them.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::num::NonZeroU64;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -282,7 +283,11 @@ impl Contents {
 
     /// Closes files that nobody has asked for in a while, and unmaps those of other devices than that of the root,
     /// which cannot be unmounted anyway while it is served. Gives the versions that are mapped no more.
-    pub(super) fn drop_idle(&mut self, root_device: u64, now: Instant) -> Vec<FileVersion> {
+    pub(super) fn drop_idle(
+        &mut self,
+        root_devices: impl FnOnce() -> HashSet<u64>,
+        now: Instant,
+    ) -> Vec<FileVersion> {
         let at = *self.idle_sweep_at.get_or_insert(now + IDLE_SWEEP);
         if now < at {
             return Vec::new();
@@ -292,7 +297,10 @@ impl Contents {
             self.held.descriptors.release(&version);
         }
         let mut idle = self.held.maps.idle_for(IDLE_SWEEP_COUNT);
-        idle.retain(|version| version.device != root_device);
+        if !idle.is_empty() {
+            let root_devices = root_devices();
+            idle.retain(|version| !root_devices.contains(&version.device));
+        }
         for version in &idle {
             self.held.maps.release(version);
         }

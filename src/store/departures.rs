@@ -12,6 +12,7 @@ use crate::cache::entry::Entry;
 use crate::cache::key::PathKey;
 use crate::clock::Now;
 use crate::site::representation::Variants;
+use crate::site::sites::SiteId;
 
 impl Store {
     /// Caches the entry that a look-up found for a request, and releases the files of the entries that leave for it.
@@ -55,15 +56,27 @@ impl Store {
 
     /// Lets go of files that nobody has asked for in a while.
     pub(crate) fn drop_idle(&mut self, now: &Now) {
-        let device = self.freshness.served_root.root.device();
-        for version in self.contents.drop_idle(device, now.monotonic) {
+        let roots = &self.freshness.roots;
+        for version in self.contents.drop_idle(|| roots.devices(), now.monotonic) {
             self.freshness.watch.remove(&version);
         }
     }
 
-    /// Drops all of a root that is served no more.
-    pub(super) fn drop_all(&mut self) {
-        self.paths.clear();
-        self.drop_held();
+    /// Drops all that is known of a site: another root is served, or the site is removed. O(paths that are known).
+    pub(super) fn drop_site(&mut self, site: SiteId) {
+        if self.freshness.roots.is_single() {
+            self.paths.clear();
+            self.drop_held();
+        } else {
+            for entry in self.paths.clear_site(site) {
+                self.contents.held.release_descriptors(&entry);
+                for version in entry.variants().into_iter().flat_map(Variants::versions) {
+                    self.contents.held.maps.remove(&version);
+                    self.freshness.watch.remove(&version);
+                    self.residency.forget(&version);
+                }
+            }
+        }
+        self.freshness.watch.directories.leave_root(site);
     }
 }

@@ -6,22 +6,22 @@ use super::Store;
 use crate::sys::file::OpenFile;
 
 impl Store {
-    /// Files of the site that are not closed.
+    /// Files of the sites that are not closed, besides the roots.
     pub(crate) fn open_file_count(&self) -> usize {
-        self.freshness
-            .served_root
-            .root
+        let roots = &self.freshness.roots;
+        roots
             .deferred_drops()
             .open_count()
+            .saturating_sub(roots.count())
     }
 
     /// Those of them that are kept or in use: the others are about to be closed.
     pub(crate) fn used_file_count(&self) -> usize {
-        self.freshness
-            .served_root
-            .root
+        let roots = &self.freshness.roots;
+        roots
             .deferred_drops()
             .used_count()
+            .saturating_sub(roots.count())
     }
 
     /// Whether jobs or answers wait for descriptors.

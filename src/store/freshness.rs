@@ -12,7 +12,7 @@ use super::Store;
 use super::contents::was_written_to;
 use super::lookups::{Epoch, LookUp};
 use super::recheck::Rechecks;
-use super::root::ServedRoot;
+use super::roots::Roots;
 use super::stale::Staleness;
 use super::watch::directories::{WatchState, WatchedPath};
 use super::watch::{Change, Watch};
@@ -23,7 +23,7 @@ use crate::clock::Now;
 use crate::job::{Dependencies, LookupSite, Opened, WatchCoverage};
 use crate::settings::Settings;
 use crate::site::resolve::LookupPlan;
-use crate::site::sites::Site;
+use crate::site::sites::{Site, SiteId};
 use crate::sys::file::FileVersion;
 use crate::sys::watches::{Unwatched, Watches};
 
@@ -39,14 +39,12 @@ pub(super) struct Freshness {
     pub(super) staleness: Staleness,
     /// What is compared though nothing told of a change.
     pub(super) rechecks: Rechecks,
-    /// Below which directory everything lies.
-    pub(super) served_root: ServedRoot,
+    /// The directories of the sites.
+    pub(super) roots: Roots,
     /// Versions that were mapped and then written to: entries that still lead to them are out of date.
     rewritten: LruCache<FileVersion, (), RandomState>,
     /// Times that the kernel lost events.
     pub(super) overflows: u64,
-    /// Times that another directory became the root.
-    pub(super) roots_served: u64,
     /// Empty, with room for the changes of one iteration.
     changes: Vec<Change>,
 }
@@ -66,32 +64,31 @@ impl Freshness {
     pub(super) fn new(
         settings: &Settings,
         watches: Option<Arc<Watches>>,
-        served_root: ServedRoot,
+        roots: Roots,
     ) -> Freshness {
         Freshness {
             watch: Watch::new(settings.cache.watched_directory_count_max, watches),
             staleness: Staleness::new(settings),
             rechecks: Rechecks::new(settings.recheck),
-            served_root,
+            roots,
             rewritten: LruCache::with_hasher(REWRITTEN_COUNT_MAX, RandomState::default()),
             overflows: 0,
-            roots_served: 0,
             changes: Vec::new(),
         }
     }
 
-    /// What holds now for a look-up that is submitted in this generation of entries.
-    pub(super) fn since(&self, generation: u32) -> Epoch {
+    /// What holds now for a look-up of a site that is submitted in this generation of entries.
+    pub(super) fn since(&self, site: SiteId, generation: u32) -> Epoch {
         Epoch {
             sequence: self.watch.directories.sequence(),
             generation,
-            root: self.served_root.number,
+            root: self.roots.of(site).number,
         }
     }
 
-    /// Whether a look-up was made beneath what is the root by now.
-    pub(super) fn is_current(&self, since: Epoch) -> bool {
-        since.root == self.served_root.number
+    /// Whether a look-up was made beneath the present root of its site.
+    pub(super) fn is_current(&self, look_up: &LookUp) -> bool {
+        look_up.since.root == self.roots.of(look_up.site.id).number
     }
 
     /// Where a look-up is made, and the way there if it is watched already.
@@ -101,10 +98,11 @@ impl Freshness {
         site: &Site,
         now: &Now,
     ) -> (LookupSite, Option<Rc<WatchedPath>>) {
-        let directories = &mut self.watch.directories;
+        let Freshness { watch, roots, .. } = self;
+        let (directories, root) = (&mut watch.directories, roots.of(site.id));
         let mut watched_path = None;
         let coverage = match directories.watches().map(Arc::clone) {
-            Some(watches) if !self.served_root.is_untelling => {
+            Some(watches) if !root.has_no_events => {
                 watched_path = directories.watched_path(PathKey::new(site.id, plan.directory()));
                 match watched_path {
                     Some(_) => WatchCoverage::Watched(watches),
@@ -114,8 +112,8 @@ impl Freshness {
             _ => WatchCoverage::Unwatched,
         };
         let place = LookupSite {
-            root: Arc::clone(&self.served_root.root),
-            is_root_compared: !directories.is_root_watched(),
+            root: Arc::clone(&root.root),
+            is_root_compared: !root.is_watched(),
             coverage,
             tags: site.policy.entity_tags,
             asked: now.wall,
@@ -185,6 +183,7 @@ impl Freshness {
         site: &Site,
     ) -> Watching {
         let directory = PathKey::new(site.id, dependencies.plan.directory());
+        let is_root_watched = self.roots.of(site.id).is_watched();
         let directories = &mut self.watch.directories;
         let polled = |ticket, notice| Watching {
             lifetime: site.policy.revalidate,
@@ -204,7 +203,7 @@ impl Freshness {
                     let notice = directories.refuse(None);
                     return polled(directories.poll(entry, directory, Vec::new()), notice);
                 };
-                let lifetime = match directories.is_root_watched() {
+                let lifetime = match is_root_watched {
                     true => Trust::FOR_EVER,
                     false => site.policy.revalidate,
                 };
@@ -222,7 +221,7 @@ impl Freshness {
             },
             WatchState::Unwatched(why, keys) => {
                 // The root itself, where nothing was watched before it.
-                self.served_root.is_untelling |=
+                self.roots.of_mut(site.id).has_no_events |=
                     why == Unwatched::FileSystem && keys.is_empty() && dependencies.walk.is_some();
                 let notice = match why {
                     Unwatched::Refused(error) => directories.refuse(Some(error)),
@@ -242,29 +241,27 @@ impl Freshness {
     }
 
     /// When the way that a look-up has gone was last made to lead there, in seconds since 1970.
-    pub(super) fn since_when(
-        &self,
-        dependencies: &Dependencies,
-        watched_path: Option<&WatchedPath>,
-    ) -> i64 {
+    pub(super) fn since_when(&self, look_up: &LookUp, dependencies: &Dependencies) -> i64 {
+        let watched_path = look_up.watched_path.as_deref();
         let since = match (&dependencies.walk, watched_path) {
             (Some(walk), _) => walk.since,
             (None, Some(watched_path)) => watched_path.named_at(),
             (None, None) => i64::MIN,
         };
-        since.max(self.served_root.since)
+        since.max(self.roots.of(look_up.site.id).since)
     }
 
     /// The bound on staleness of what is not watched, in milliseconds.
     pub(super) fn revalidate_ms(&self) -> u64 {
-        let revalidate = self.served_root.site.policy.revalidate;
+        let all = self.roots.iter().map(|root| root.site.policy.revalidate);
+        let revalidate = all.max().unwrap_or_default();
         u64::try_from(revalidate.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// The longest that a change may go unnoticed now, in milliseconds.
     pub(super) fn worst_staleness_ms(&self) -> u64 {
         let directories = &self.watch.directories;
-        let all_watched = directories.is_root_watched() && directories.polled().1 == 0;
+        let all_watched = self.roots.are_watched() && directories.polled().1 == 0;
         if all_watched { 0 } else { self.revalidate_ms() }
     }
 }
@@ -276,6 +273,9 @@ impl Store {
         let mut changes = std::mem::take(&mut self.freshness.changes);
         self.freshness.watch.drain(&mut *self.probe, &mut changes);
         self.drop_renamed();
+        for site in self.freshness.watch.directories.take_touched_roots() {
+            self.freshness.roots.touch(site);
+        }
         for number in self.freshness.watch.directories.take_missing() {
             self.paths.cache.distrust(number);
         }
@@ -318,10 +318,11 @@ impl Store {
     pub(crate) fn distrust_all(&mut self) {
         self.paths.cache.distrust_all();
         self.freshness.watch.directories.overflowed();
+        self.freshness.roots.touch_all();
     }
 
     /// What holds now for a look-up that is submitted.
-    pub(super) fn since(&self) -> Epoch {
-        self.freshness.since(self.paths.cache.generation())
+    pub(super) fn since(&self, site: SiteId) -> Epoch {
+        self.freshness.since(site, self.paths.cache.generation())
     }
 }

@@ -1,7 +1,7 @@
 //! The registry of jobs: one record for each, from its submission until its result is taken in.
 //!
-//! A record owns what its job is for, which requests wait for it, and what becomes of it when the last of them has
-//! left. Later requests join a job by what it is about: a thousand clients that ask for one cold file cost one open.
+//! A record owns what its job is for, which requests wait for it, and what becomes of it when the last of them leaves.
+//! Later requests join a job by its subject: a thousand clients that request one cold file cost one open.
 //!
 //! ```text
 //!              submit                 take
@@ -12,6 +12,7 @@
 //!                      withdrawn ────────────┘ nobody joins it meanwhile; nothing is remembered of it
 //! ```
 
+use std::mem;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -30,6 +31,7 @@ use crate::cache::key::{PathKey, PathKeyBuf};
 use crate::conn::RequestId;
 use crate::job::{Done, Job, JobId};
 use crate::memory::table_bytes;
+use crate::site::sites::SiteId;
 use crate::store::holdings::Demand;
 use crate::store::watch::directories::EventSequence;
 use crate::sys::allocator::block_length;
@@ -50,7 +52,7 @@ pub(super) enum Purpose {
     Compare(Comparison),
     /// To compare entries that are in use.
     CompareBatch(ChangeNotice, Vec<Rc<Entry>>),
-    /// To see whether the path of the root leads elsewhere.
+    /// To see whether the path of a root leads elsewhere.
     FollowRoot(RootCheck),
     /// To open a file again for answers that go on.
     Reopen(Reopen),
@@ -92,9 +94,11 @@ pub(super) struct Comparison {
     pub begun: Instant,
 }
 
-/// The path of the root is being followed.
+/// The path of a root is being followed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RootCheck {
+    /// Its site.
+    pub site: SiteId,
     /// Which events had been taken in when its job was submitted.
     pub since: EventSequence,
     pub begun: Instant,
@@ -189,7 +193,7 @@ struct Index {
     reads: HashMap<Window, JobId, RandomState>,
     mappings: HashMap<FileVersion, JobId, RandomState>,
     reopens: HashMap<FileVersion, JobId, RandomState>,
-    root: Option<JobId>,
+    root_checks: HashMap<SiteId, JobId, RandomState>,
 }
 
 impl Index {
@@ -201,7 +205,7 @@ impl Index {
             Purpose::Read(read) => self.reads.insert(read.window, job),
             Purpose::Map(mapping) => self.mappings.insert(mapping.version, job),
             Purpose::Reopen(reopen) => self.reopens.insert(reopen.version, job),
-            Purpose::FollowRoot(_) => self.root.replace(job),
+            Purpose::FollowRoot(check) => self.root_checks.insert(check.site, job),
             _ => None,
         }
     }
@@ -214,7 +218,7 @@ impl Index {
             Purpose::Read(read) => drop(self.reads.remove(&read.window)),
             Purpose::Map(mapping) => drop(self.mappings.remove(&mapping.version)),
             Purpose::Reopen(reopen) => drop(self.reopens.remove(&reopen.version)),
-            Purpose::FollowRoot(_) => self.root = None,
+            Purpose::FollowRoot(check) => drop(self.root_checks.remove(&check.site)),
             _ => {}
         }
     }
@@ -228,6 +232,7 @@ impl Index {
             + table_bytes(self.reads.capacity(), size_of::<(Window, JobId)>())
             + table_bytes(self.mappings.capacity(), size_of::<(FileVersion, JobId)>())
             + table_bytes(self.reopens.capacity(), size_of::<(FileVersion, JobId)>())
+            + table_bytes(self.root_checks.capacity(), size_of::<(SiteId, JobId)>())
     }
 }
 
@@ -372,14 +377,12 @@ impl Jobs {
     /// Takes those out who wait for a job, which goes on without them.
     pub(super) fn take_waiters(&mut self, job: JobId) -> Waiters<Promise> {
         let record = self.records.get_mut(&job);
-        record.map_or_else(Waiters::default, |record| {
-            std::mem::take(&mut record.waiters)
-        })
+        record.map_or_else(Waiters::default, |record| mem::take(&mut record.waiters))
     }
 
     /// What a job is for whose result was not taken in yet.
     pub(super) fn purpose(&self, job: JobId) -> Option<&Purpose> {
-        self.records.get(&job).map(|record| &record.purpose)
+        Some(&self.records.get(&job)?.purpose)
     }
 
     /// Joins the look-up of a path, if one is under way beneath the same root and in the same generation.
@@ -401,8 +404,8 @@ impl Jobs {
 
     /// The current look-up of a path.
     pub(super) fn look_up(&self, key: PathKey<'_>) -> Option<&LookUp> {
-        match self.purpose(*self.index.look_ups.get(&key)?)? {
-            Purpose::LookUp(look_up) => Some(look_up),
+        match self.purpose(*self.index.look_ups.get(&key)?) {
+            Some(Purpose::LookUp(look_up)) => Some(look_up),
             _ => None,
         }
     }
@@ -452,14 +455,21 @@ impl Jobs {
         }
     }
 
-    /// The job that follows the path of the root, if there is one, and whether a request waits for it.
-    pub(super) fn root_check(&self) -> Option<(JobId, RootCheck, bool)> {
-        let job = self.index.root?;
+    /// What a job that follows the path of a root is about, and whether a request waits for it.
+    pub(super) fn root_check(&self, job: JobId) -> Option<(RootCheck, bool)> {
         let record = self.records.get(&job)?;
         match record.purpose {
-            Purpose::FollowRoot(check) => Some((job, check, !record.waiters.is_empty())),
+            Purpose::FollowRoot(check) => Some((check, !record.waiters.is_empty())),
             _ => None,
         }
+    }
+
+    /// All jobs that follow the path of a root.
+    pub(super) fn root_checks(&self) -> impl Iterator<Item = (JobId, RootCheck, bool)> {
+        self.index.root_checks.values().filter_map(|job| {
+            let (check, is_awaited) = self.root_check(*job)?;
+            Some((*job, check, is_awaited))
+        })
     }
 
     /// Look-ups under way.

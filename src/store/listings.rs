@@ -23,6 +23,7 @@ use crate::job::{Dependencies, Listing};
 use crate::site::listing;
 use crate::site::resolve::{self, LookupPlan};
 use crate::site::response::Fixed;
+use crate::site::sites::SiteId;
 use crate::sys::memory::{Copied, Memory};
 
 /// Directories whose pages are known.
@@ -110,6 +111,18 @@ impl Pages {
     fn remove(&mut self, directory: PathKey<'_>) {
         if let Some(page) = self.known.pop(&directory.to_buf()) {
             self.count_out(page.kept);
+        }
+    }
+
+    /// Forgets the pages of a site.
+    pub(super) fn clear_site(&mut self, site: SiteId) {
+        let directories = self.known.iter().map(|(directory, _)| directory);
+        let own: Vec<PathKeyBuf> = directories
+            .filter(|directory| directory.as_key().site == site)
+            .cloned()
+            .collect();
+        for directory in own {
+            self.remove(directory.as_key());
         }
     }
 

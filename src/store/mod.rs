@@ -40,6 +40,7 @@ pub(crate) mod reopen;
 pub(crate) mod request;
 mod residency;
 mod root;
+mod roots;
 mod sending;
 mod stale;
 mod status;
@@ -66,6 +67,7 @@ use crate::site::mounts::Table;
 use crate::site::response::{Fixed, Selected};
 use crate::site::sites::Site;
 use crate::sys::beneath::Root;
+use crate::sys::deferred_drops::DeferredDrops;
 use crate::sys::watches::Watches;
 use contents::Contents;
 use deliveries::{Deliveries, Delivery};
@@ -73,13 +75,14 @@ use freshness::Freshness;
 use inquiry::Counted;
 pub(crate) use inquiry::{RequestOwner, Requester};
 use jobs::{Jobs, Purpose};
+use mounts::Mounts;
 use paths::Paths;
 use probe::Probe;
 use queue::JobQueue;
 use reopen::Reopening;
 use residency::Residency;
 pub(crate) use root::FoundRoot;
-use root::ServedRoot;
+use roots::Roots;
 pub(crate) use sending::Ready;
 use warm_up::Prefetch;
 use warming::Origin;
@@ -220,10 +223,10 @@ pub(crate) struct EngineProfile {
 /// What the store works on.
 #[derive(Debug)]
 pub(crate) struct Surroundings {
-    /// Whose root it is.
-    pub site: Rc<Site>,
-    /// The directory that is served.
-    pub root: Arc<Root>,
+    /// The sites and their roots. The caches are filled for the first one.
+    pub sites: Vec<(Rc<Site>, Arc<Root>)>,
+    /// Closes what is opened beneath the roots.
+    pub deferred_drops: DeferredDrops,
     /// What is mounted where. `None`: that is not known, so any change may concern the site.
     pub mounts: Option<Table>,
     /// What jobs add watches through; `None`: the kernel gives no events.
@@ -233,8 +236,7 @@ pub(crate) struct Surroundings {
 }
 
 impl Store {
-    /// A store with empty caches, at most `descriptor_count_max` files kept open. The root that was opened is that
-    /// of `site`.
+    /// A store with empty caches, at most `descriptor_count_max` files kept open.
     pub(crate) fn new(
         settings: &Settings,
         descriptor_count_max: usize,
@@ -243,15 +245,21 @@ impl Store {
         origins: Vec<Origin>,
     ) -> Store {
         let Surroundings {
-            root,
-            site,
+            sites,
+            deferred_drops,
             mounts,
             watches,
             probe,
         } = surroundings;
         let policy = engine.residency_policy;
-        let prefetch = Prefetch::new(settings, origins, &site.policy.naming, policy);
-        let served_root = ServedRoot::new(root, site, mounts);
+        let Some((first, _)) = sites.first() else {
+            unreachable!("there is a site");
+        };
+        let prefetch = Prefetch::new(settings, origins, Rc::clone(first), policy);
+        let mut roots = Roots::new(Mounts::new(mounts), deferred_drops);
+        for (site, root) in sites {
+            roots.add(site, root);
+        }
         Store {
             jobs: Jobs::new(JobQueue::new(engine.depth_max, settings.disk_queue)),
             deliveries: Deliveries::default(),
@@ -260,7 +268,7 @@ impl Store {
             contents: Contents::new(&settings.cache, settings.map_lock, descriptor_count_max),
             residency: Residency::new(),
             reopening: Reopening::default(),
-            freshness: Freshness::new(settings, watches, served_root),
+            freshness: Freshness::new(settings, watches, roots),
             prefetch,
             probe,
             cache_report: CacheReport::default(),

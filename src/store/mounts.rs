@@ -40,19 +40,20 @@ impl Mounts {
 impl Freshness {
     /// Has a job find out what is mounted where.
     fn read_mounts(&mut self, jobs: &mut Jobs) {
-        let mounts = &mut self.served_root.mounts;
+        let mounts = &mut self.roots.mounts;
         if mounts.reading != Reading::No {
             mounts.reading = Reading::Outdated;
             return;
         }
         mounts.reading = Reading::UnderWay;
-        let once = OneShot::Mounts(Arc::clone(&self.served_root.root));
+        let roots = self.roots.iter().map(|root| Arc::clone(&root.root));
+        let once = OneShot::Mounts(roots.collect());
         jobs.submit_own(Job::OneShot(once, None), Purpose::ReadMounts);
     }
 
-    /// Times that mounts at, below or above the root have changed.
+    /// Times that mounts at, below or above a root have changed.
     pub(super) fn mount_changes(&self) -> u64 {
-        self.served_root.mounts.changes
+        self.roots.mounts.changes
     }
 }
 
@@ -64,7 +65,7 @@ impl Store {
 
     /// Takes the table in. Changes that concern the site are rare, so everything is looked up again then.
     pub(super) fn mounts_seen(&mut self, table: Option<Table>) {
-        let mounts = &mut self.freshness.served_root.mounts;
+        let mounts = &mut self.freshness.roots.mounts;
         let has_changed = match (&table, &mounts.table) {
             (Some(table), Some(earlier)) => table.has_changed_near_root(earlier),
             _ => true,

@@ -48,6 +48,17 @@ impl Outdated {
         }
     }
 
+    /// Forgets those of a site.
+    pub(super) fn clear_site(&mut self, site: SiteId) {
+        let all = std::mem::replace(&mut self.0, Outdated::default().0);
+        // From the one seen longest ago on, so that the order stays.
+        for (name, ()) in all.iter().rev() {
+            if name.as_key().site != site {
+                self.0.put(name.clone(), ());
+            }
+        }
+    }
+
     /// Forgets all.
     pub(super) fn clear(&mut self) {
         self.0.clear();

@@ -12,6 +12,7 @@ use crate::cache::past::PastDates;
 use crate::cache::path::{PathCache, PathRemoval};
 use crate::cache::top::Top;
 use crate::settings::Settings;
+use crate::site::sites::SiteId;
 
 /// What is known of paths.
 #[derive(Debug)]
@@ -82,6 +83,16 @@ impl Paths {
         if let Some(variants) = entry.variants() {
             self.past.note(key, &variants.identity.as_predecessor());
         }
+    }
+
+    /// Forgets all but the dates of one site. Gives the entries of its paths.
+    pub(super) fn clear_site(&mut self, site: SiteId) -> Vec<Rc<Entry>> {
+        let own = self.cache.keys_of(site);
+        let gone = own.iter().filter_map(|key| self.remove(key.as_key()));
+        let gone = gone.collect();
+        self.pages.clear_site(site);
+        self.outdated.clear_site(site);
+        gone
     }
 
     /// Forgets all but the dates: another directory is served.

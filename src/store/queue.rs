@@ -174,8 +174,8 @@ pub(crate) struct JobQueue {
     short_of_descriptors: FairQueue,
     /// Jobs of the server whose place is taken. They wait for it and for nothing else.
     internal_waiting: VecDeque<(JobId, Job)>,
-    /// Whether one of the kind is in flight.
-    internal_in_flight: [bool; InternalJob::COUNT],
+    /// Those in flight, by kind.
+    internal_in_flight: [usize; InternalJob::COUNT],
     /// All others that are.
     places: Places,
     waiting_max: usize,
@@ -195,7 +195,7 @@ impl JobQueue {
             line: FairQueue::default(),
             short_of_descriptors: FairQueue::default(),
             internal_waiting: VecDeque::new(),
-            internal_in_flight: [false; InternalJob::COUNT],
+            internal_in_flight: [0; InternalJob::COUNT],
             places: Places {
                 taken: 0,
                 count_max: in_flight_max,
@@ -260,11 +260,11 @@ impl JobQueue {
 
     fn enter(&mut self, id: JobId, owner: Owner, job: Job, claim: Claim) {
         match job.internal_job() {
-            Some(kind) if self.internal_in_flight[kind as usize] => {
+            Some(kind) if self.internal_in_flight[kind as usize] >= kind.count_max() => {
                 self.internal_waiting.push_back((id, job));
             }
             Some(kind) => {
-                self.internal_in_flight[kind as usize] = true;
+                self.internal_in_flight[kind as usize] += 1;
                 self.ready.push_back((id, job));
             }
             None if self.is_next(&job) => self.admit(id, job),
@@ -354,7 +354,7 @@ impl JobQueue {
         let of_kind = |(_, job): &(JobId, Job)| job.internal_job() == Some(kind);
         let next = self.internal_waiting.iter().position(of_kind);
         let next = next.and_then(|index| self.internal_waiting.remove(index));
-        self.internal_in_flight[kind as usize] = next.is_some();
+        self.internal_in_flight[kind as usize] -= usize::from(next.is_none());
         self.ready.extend(next);
     }
 
@@ -376,10 +376,9 @@ impl JobQueue {
     /// Jobs in flight, save lines to standard error: these wait for its reader and not for the disk, and say
     /// nothing about how busy that is.
     pub(crate) fn depth(&self) -> usize {
-        let kinds = self.internal_in_flight.iter().enumerate();
-        let of_disk =
-            |&(kind, is_taken): &(usize, &bool)| *is_taken && kind != InternalJob::Notices as usize;
-        self.places.taken + kinds.filter(of_disk).count()
+        let internal = self.internal_in_flight.iter().sum::<usize>();
+        let notices = self.internal_in_flight[InternalJob::Notices as usize];
+        self.places.taken + internal - notices
     }
 
     /// Jobs in the queue.

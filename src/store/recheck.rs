@@ -246,8 +246,7 @@ impl Store {
             return Some(Asked::Waiting(job));
         }
         let remembered = self.remembered(known)?;
-        let root = Arc::clone(&self.freshness.served_root.root);
-        let recheck = Recheck::new(root, vec![remembered]);
+        let recheck = Recheck::new(vec![remembered]);
         let comparison = Comparison {
             key: known.key().to_buf(),
             entry: Rc::clone(known.entry),
@@ -277,8 +276,7 @@ impl Store {
                     entries.push(due.entry);
                 }
             }
-            let root = Arc::clone(&self.freshness.served_root.root);
-            let job = Job::OneShot(OneShot::Recheck(Recheck::new(root, remembered)), None);
+            let job = Job::OneShot(OneShot::Recheck(Recheck::new(remembered)), None);
             self.jobs
                 .submit_own(job, Purpose::CompareBatch(told, entries));
         }
@@ -293,6 +291,7 @@ impl Store {
         let content =
             |version: FileVersion| Some((version, self.contents.held.maps.get(&version)?.digest?));
         Some(Remembered {
+            root: Arc::clone(&self.freshness.roots.of(known.site.id).root),
             expectations: seen.expectations(&plan, variants),
             contents: variants.versions().filter_map(content).collect(),
         })

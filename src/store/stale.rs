@@ -326,7 +326,7 @@ impl Store {
         else {
             return StaleDecision::Check;
         };
-        let since = self.since();
+        let since = self.since(key.site);
         let pending = self
             .jobs
             .look_up(key)

@@ -17,7 +17,8 @@ use crate::cache::key::PathKey;
 use crate::clock::Now;
 use crate::job::{Job, OneShot, Opened, ResidencyPolicy, Save};
 use crate::settings::Settings;
-use crate::site::resolve::{self, Naming};
+use crate::site::resolve;
+use crate::site::sites::Site;
 use crate::store::warming::{self, Next, Origin, Warming};
 use crate::sys::output::OutputError;
 
@@ -36,6 +37,8 @@ enum Saving {
 /// What the caches are filled with before anybody asks.
 #[derive(Debug)]
 pub(super) struct Prefetch {
+    /// The site whose paths they are filled with.
+    pub(super) site: Rc<Site>,
     /// What is looked up next.
     pub(super) warming: Warming,
     /// Jobs of that under way at once.
@@ -49,9 +52,10 @@ impl Prefetch {
     pub(super) fn new(
         settings: &Settings,
         origins: Vec<Origin>,
-        naming: &Naming,
+        site: Rc<Site>,
         policy: ResidencyPolicy,
     ) -> Prefetch {
+        let naming = &site.policy.naming;
         Prefetch {
             warming: Warming::new(origins, naming.index.clone(), naming.dot_files),
             depth_max: match policy {
@@ -60,6 +64,7 @@ impl Prefetch {
             },
             state_path: settings.cache_state.clone(),
             saving: Saving::No,
+            site,
         }
     }
 
@@ -98,7 +103,7 @@ impl Store {
         self.prefetch.warming.is_wanting()
             && queue.waiting_count() == 0
             && queue.depth() < self.prefetch.depth_max
-            && !self.freshness.watch.directories.is_root_stale()
+            && self.freshness.roots.of(self.prefetch.site.id).is_settled()
     }
 
     /// Goes on, as far as nobody who asks would wait for it.
@@ -108,7 +113,8 @@ impl Store {
                 Next::Path(path) => self.warm_path(&path, now),
                 Next::Load(path) => self.once(OneShot::Load(path), Purpose::LoadPaths),
                 Next::Names(directory) => {
-                    let root = Arc::clone(&self.freshness.served_root.root);
+                    let site = self.prefetch.site.id;
+                    let root = Arc::clone(&self.freshness.roots.of(site).root);
                     self.once(OneShot::Names(root, directory), Purpose::ReadNames);
                 }
                 Next::Say(line) => self.notices.push(line),
@@ -125,7 +131,7 @@ impl Store {
         if self.paths.cache.entry_count() >= self.paths.cache.entry_count_max() {
             return self.prefetch.warming.end();
         }
-        let site = Rc::clone(&self.freshness.served_root.site);
+        let site = Rc::clone(&self.prefetch.site);
         let key = PathKey::new(site.id, raw_path);
         let is_known = self.paths.cache.holds(key) || self.jobs.is_looked_up(key);
         if is_known {
@@ -157,7 +163,7 @@ impl Store {
 
     /// Has the paths written down that are asked for most.
     pub(crate) fn save_state(&mut self) {
-        let site = self.freshness.served_root.site.id;
+        let site = self.prefetch.site.id;
         let mut hottest = self.paths.cache.hottest();
         hottest.retain(|key| key.site == site);
         if let Some(save) = self.prefetch.save(&hottest) {
@@ -176,6 +182,7 @@ mod tests {
     use super::*;
     use crate::site::resolve::DotFiles;
     use crate::site::sites::SiteId;
+    use crate::store::jobs::tests::site;
 
     fn prefetch(origins: Vec<Origin>) -> Prefetch {
         Prefetch {
@@ -183,6 +190,7 @@ mod tests {
             depth_max: 1,
             state_path: Some("/state".into()),
             saving: Saving::No,
+            site: site(),
         }
     }
 

@@ -110,10 +110,7 @@ pub(super) struct Entrance<'a> {
 
 impl Root {
     /// Opens the directory. Later calls are relative to this descriptor: renaming the directory
-    /// does not change what is served.
-    ///
-    /// # Errors
-    /// Those of `open(2)`: ENOENT, ENOTDIR, EACCES.
+    /// does not change what is served. Errors: those of `open(2)`.
     pub(crate) fn open(path: &Path, deferred_drops: DeferredDrops) -> io::Result<Root> {
         Root::open_by(path, deferred_drops, FileAccess::here())
     }
@@ -132,12 +129,13 @@ impl Root {
         })
     }
 
-    /// Opens the directory that the path of this one leads to by now.
-    ///
-    /// # Errors
-    /// Those of `open(2)`: ENOENT, ENOTDIR, EACCES.
+    /// Opens the directory that the path of this one leads to by now. Errors: those of `open(2)`.
     pub(crate) fn open_again(&self) -> io::Result<Root> {
-        let path = Path::new(OsStr::from_bytes(self.path.to_bytes()));
+        self.open_beside(Path::new(OsStr::from_bytes(self.path.to_bytes())))
+    }
+
+    /// Opens another directory, with the same access to files and the same deferred drops. Errors: those of `open(2)`.
+    pub(crate) fn open_beside(&self, path: &Path) -> io::Result<Root> {
         Root::open_by(path, self.deferred_drops().clone(), self.access.clone())
     }
 

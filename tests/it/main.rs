@@ -48,6 +48,7 @@ mod sending;
 mod signals;
 mod simulate;
 mod simulate_program;
+mod sites;
 mod slow_disk;
 mod slow_tree;
 mod sources;

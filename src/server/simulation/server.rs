@@ -65,7 +65,7 @@ impl Server {
         };
         Server {
             store: store(&settings, profile, disk, &site, probe),
-            sites: Sites::new(site),
+            sites: Sites::new(Some(site)),
             driver: driver(&settings),
             access: Access::new(StatusAccess::Off, None),
             connections: Connections::default(),
@@ -317,17 +317,18 @@ fn store(
         residency_policy: profile.residency_policy,
     };
     let surroundings = Surroundings {
-        site: Rc::clone(site),
-        root: Arc::clone(disk.root()),
+        sites: vec![(Rc::clone(site), Arc::clone(disk.root()))],
+        deferred_drops: disk.root().deferred_drops().clone(),
         mounts: None,
         watches: disk.watches().map(Arc::clone),
         probe: Box::new(probe),
     };
     let count_max = profile.descriptor_count_max;
     let mut store = Store::new(settings, count_max, engine, surroundings, Vec::new());
-    store.begin_following(match disk.watches() {
+    let found = match disk.watches() {
         Some(_) => FoundRoot::Watched(disk.walk_to_root(), disk.root().open_again()),
         None => FoundRoot::Unwatched { since: 0 },
-    });
+    };
+    store.begin_following(site.id, found);
     store
 }

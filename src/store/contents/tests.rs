@@ -237,7 +237,7 @@ fn what_nobody_uses_is_closed_and_unmapped_where_that_lets_a_file_system_go() {
             "nobody has looked yet"
         );
         for _ in 0..=IDLE_SWEEP_COUNT + 1 {
-            unmapped.extend(contents.drop_idle(device, now));
+            unmapped.extend(contents.drop_idle(|| HashSet::from([device]), now));
             now += contents.idle_timeout(now).unwrap_or(IDLE_SWEEP);
         }
         assert!(!contents.held.descriptors.holds(&version));

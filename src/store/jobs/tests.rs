@@ -285,6 +285,6 @@ impl Jobs {
         let index = &self.index;
         let by_path = index.look_ups.len() + index.comparisons.len();
         let by_file = index.reads.len() + index.mappings.len() + index.reopens.len();
-        by_path + by_file + usize::from(index.root.is_some())
+        by_path + by_file + index.root_checks.len()
     }
 }

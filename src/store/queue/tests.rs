@@ -115,7 +115,7 @@ fn an_internal_job_waits_for_its_own_kind_only() {
     let now = Instant::now();
     let mut queue = JobQueue::new(0, 0);
     let mounts = |queue: &mut JobQueue, root: &Arc<Root>| {
-        let job = Job::OneShot(OneShot::Mounts(Arc::clone(root)), None);
+        let job = Job::OneShot(OneShot::Mounts(vec![Arc::clone(root)]), None);
         queue.submit_unbounded(Owner::Server, job)
     };
     let notices = |queue: &mut JobQueue| {

@@ -33,6 +33,7 @@ use crate::cache::key::{PathKey, PathKeyBuf};
 use crate::cache::key_hasher;
 use crate::memory::table_bytes;
 use crate::site::resolve::{self, LookupPlan};
+use crate::site::sites::SiteId;
 use crate::sys::watches::{ANY, ITSELF, Unwatched, Walk, Watches};
 
 /// The way to a directory: all the names on it, and no link among them.
@@ -62,7 +63,19 @@ enum Target {
     /// An entry that leads to no file, by its number in the path cache, while nobody answers from it.
     Missing(u32, Option<NonZeroU32>),
     WatchedPath(Weak<WatchedPath>),
-    Root,
+    /// The path of the root of a site.
+    Root(SiteId),
+}
+
+/// How the path of a root is watched.
+#[derive(Debug)]
+pub(crate) enum RootWatch {
+    /// It is, and no event was about it.
+    Stable(Ticket),
+    /// It is, and has changed meanwhile.
+    Changed(Ticket),
+    /// It cannot be.
+    Unwatched,
 }
 
 /// What a look-up turned out to depend on.
@@ -96,8 +109,8 @@ pub(crate) struct Directories {
     hasher: SeedableRandomState,
     /// The hash that stands for all names in a directory.
     any: u32,
-    root: Option<Ticket>,
-    root_is_stale: bool,
+    /// Sites whose roots have paths that events were about, until the store takes them.
+    touched_roots: Vec<SiteId>,
     /// Entries that are checked after a time, by directory.
     polled: HashMap<NonZeroU32, usize, RandomState>,
     polled_count: usize,
@@ -122,8 +135,7 @@ impl Directories {
             missing: Vec::new(),
             hasher: key_hasher(),
             any: 0,
-            root: None,
-            root_is_stale: false,
+            touched_roots: Vec::new(),
             polled: HashMap::default(),
             polled_count: 0,
             refused: 0,
@@ -176,10 +188,10 @@ impl Directories {
             is_last,
         });
         let mut broken = Vec::new();
-        let mut root_is_stale = self.root_is_stale;
         let renames = EventMask::DELETE | EventMask::MOVED_FROM | EventMask::MOVED_TO;
         let is_rename = mask.intersects(renames);
         let (renamed, missing) = (&mut self.renamed, &mut self.missing);
+        let touched_roots = &mut self.touched_roots;
         let mut touch = |target: &Target| match target {
             Target::Entry(entry, _) => {
                 if let Some(entry) = entry.upgrade() {
@@ -195,7 +207,7 @@ impl Directories {
                     .upgrade()
                     .map(|watched_path| watched_path.path.clone()),
             ),
-            Target::Root => root_is_stale = true,
+            Target::Root(site) => touched_roots.push(*site),
         };
         match name {
             Some(name) => {
@@ -206,7 +218,6 @@ impl Directories {
             }
             None => self.dependents.of_directory(directory, &mut touch),
         }
-        self.root_is_stale = root_is_stale;
         for path in broken {
             self.watched_paths.pop(&path);
         }
@@ -235,17 +246,16 @@ impl Directories {
         });
     }
 
-    /// Events were lost: ways are walked again, one by one when they are asked for, and the root is
-    /// followed again. What was looked up is for the caller to distrust. O(1).
+    /// Sites whose roots have paths that events were about since the last time.
+    pub(crate) fn take_touched_roots(&mut self) -> Vec<SiteId> {
+        std::mem::take(&mut self.touched_roots)
+    }
+
+    /// Events were lost: ways are walked again, one by one when they are asked for. What was looked up, and the roots,
+    /// are for the caller to distrust. O(1).
     pub(crate) fn overflowed(&mut self) {
         self.recent.overflowed();
         self.closing.clear();
-        self.check_root();
-    }
-
-    /// Has the way to the root followed again before anything is answered.
-    pub(crate) fn check_root(&mut self) {
-        self.root_is_stale = self.root.is_some();
     }
 
     /// Whether an event since then was about one of these names.
@@ -387,47 +397,41 @@ impl Directories {
         }
     }
 
-    /// Has changes of the way to the root told, where that can be done. It is stale at once if
-    /// something has changed since.
-    pub(crate) fn watch_root(&mut self, walk: &Walk, since: EventSequence) {
-        self.root = match self.walked(walk, since) {
-            WatchState::Stable(keys) => Some(self.dependents.add(Target::Root, keys)),
+    /// Watches the path of the root of a site, along the walk of a job that was submitted at `since`.
+    pub(crate) fn watch_root(
+        &mut self,
+        site: SiteId,
+        walk: &Walk,
+        since: EventSequence,
+    ) -> RootWatch {
+        let target = Target::Root(site);
+        let watch = match self.walked(walk, since) {
+            WatchState::Stable(keys) => RootWatch::Stable(self.dependents.add(target, keys)),
             WatchState::Invalidated => {
                 let keys = self.keys(walk).collect();
-                self.root_is_stale = true;
-                Some(self.dependents.add(Target::Root, keys))
+                RootWatch::Changed(self.dependents.add(target, keys))
             }
-            WatchState::Unwatched(..) => {
-                self.root_is_stale = false;
-                None
-            }
+            WatchState::Unwatched(..) => RootWatch::Unwatched,
         };
         self.make_room();
-        if self.known.len() > self.count_max {
-            self.root = None;
-            self.root_is_stale = false;
-        }
+        let watch = match self.known.len() > self.count_max {
+            true => RootWatch::Unwatched,
+            false => watch,
+        };
         self.release(walk);
+        watch
     }
 
-    /// Whether changes of the way to the root are told.
-    pub(crate) fn is_root_watched(&self) -> bool {
-        self.root.is_some()
-    }
-
-    /// Whether the way to the root has changed since it was followed.
-    pub(crate) fn is_root_stale(&self) -> bool {
-        self.root_is_stale
-    }
-
-    /// The way to the root is being followed: what changes from now on makes it stale again.
-    pub(crate) fn follow_root(&mut self) {
-        self.root_is_stale = false;
-    }
-
-    /// Another root is served: the ways below the old one lead nowhere now.
-    pub(crate) fn leave_root(&mut self) {
-        self.watched_paths.clear();
+    /// Another root of a site is served: its watched paths led below the old one.
+    pub(crate) fn leave_root(&mut self, site: SiteId) {
+        let own = self.watched_paths.iter().map(|(path, _)| path);
+        let own: Vec<PathKeyBuf> = own
+            .filter(|path| path.as_key().site == site)
+            .cloned()
+            .collect();
+        for path in own {
+            self.watched_paths.pop(&path);
+        }
         self.collect();
     }
 
