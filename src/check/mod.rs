@@ -1,23 +1,33 @@
 //! `spede check`: what a configuration leads to on this machine, looked at without serving anything.
 
+mod hosts;
 mod tree;
 
+use std::collections::HashSet;
 use std::fmt;
-use std::path::Path;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Access;
 
 use crate::server::{self, StartError};
-use crate::settings::Settings;
+use crate::settings::{Settings, SiteSettings};
 
-/// Examples shown of each kind of finding below the root; the rest is counted.
+/// Examples shown of each kind of finding; the rest is counted.
 const EXAMPLE_COUNT_MAX: usize = 5;
 
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// Why the server would not start.
-    pub fatal: Option<StartError>,
+    /// Each site with its directory, a line each.
+    pub sites: Vec<String>,
+    /// What is as it was asked for, and worth knowing, a line each.
+    pub notes: Vec<String>,
     /// What would be served otherwise than somebody may expect, a line each.
     pub warnings: Vec<String>,
+    /// Why the server would not start.
+    pub errors: Vec<StartError>,
 }
 
 /// How it went, as an exit code tells it.
@@ -34,59 +44,119 @@ pub enum Verdict {
 impl Report {
     /// How it went.
     pub fn verdict(&self) -> Verdict {
-        match (&self.fatal, &self.warnings[..]) {
-            (Some(_), _) => Verdict::Fatal,
-            (None, []) => Verdict::Fine,
-            (None, _) => Verdict::Warned,
+        match (&self.errors[..], &self.warnings[..]) {
+            ([], []) => Verdict::Fine,
+            ([], _) => Verdict::Warned,
+            _ => Verdict::Fatal,
         }
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.sites {
+            writeln!(formatter, "{line}")?;
+        }
+        for line in &self.notes {
+            writeln!(formatter, "note: {line}")?;
+        }
         for line in &self.warnings {
             writeln!(formatter, "warning: {line}")?;
         }
-        match (&self.fatal, self.warnings.len()) {
-            (Some(cause), _) => writeln!(formatter, "error: {cause}"),
-            (None, 0) => writeln!(formatter, "no problem found"),
-            (None, 1) => writeln!(formatter, "1 warning"),
-            (None, count) => writeln!(formatter, "{count} warnings"),
+        for cause in &self.errors {
+            writeln!(formatter, "error: {cause}")?;
+        }
+        match (self.verdict(), self.warnings.len()) {
+            (Verdict::Fatal, _) => Ok(()),
+            (_, 0) => writeln!(formatter, "no problem found"),
+            (_, 1) => writeln!(formatter, "1 warning"),
+            (_, count) => writeln!(formatter, "{count} warnings"),
         }
     }
 }
 
-/// Looks at everything that the server would use: root, lists of paths, sizes, and all files below the root. Binds
+/// Looks at everything that the server would use: roots, lists of paths, sizes, and all files below the roots. Binds
 /// nothing, so that it can be run beside a server.
 pub fn run(settings: &Settings) -> Report {
-    let mut report = Report::default();
-    match server::preflight(settings) {
-        Ok(warnings) => report.warnings = warnings,
-        Err(cause) => {
-            report.fatal = Some(cause);
-            return report;
+    let sites = &settings.sites;
+    let mut report = Report {
+        sites: sites.iter().map(|site| site_line(site, sites)).collect(),
+        notes: hosts::notes(sites),
+        errors: sites.iter().filter_map(root_error).collect(),
+        ..Report::default()
+    };
+    if report.errors.is_empty() {
+        match server::preflight(settings) {
+            Ok(warnings) => report.warnings = warnings,
+            Err(cause) => report.errors.push(cause),
         }
     }
-    let site = &settings.sites[0];
-    let findings = tree::walk(server::found_root(site), site.policy.naming.dot_files);
-    for (kind, found) in findings.kinds() {
-        if found.count == 0 {
-            continue;
-        }
-        let names: Vec<String> = found.examples.iter().map(|path| shown(path)).collect();
-        let more = match found.count - names.len() as u64 {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        let line = format!(
-            "{}: {}{more}; {}",
-            kind.name(),
-            names.join(", "),
-            kind.advice()
-        );
-        report.warnings.push(line);
+    if report.errors.is_empty() {
+        report.warnings.extend(tree_warnings(sites));
     }
     report
+}
+
+/// A site and the directory that it serves.
+fn site_line(site: &SiteSettings, sites: &[SiteSettings]) -> String {
+    let hosts = match sites {
+        [_] if site.hosts.is_empty() => String::from("all hosts"),
+        _ => hosts::names(site),
+    };
+    format!("site for {hosts}: {}", shown(&resolved_root(site)))
+}
+
+/// The directory of a site without symbolic links, as far as it can be found.
+fn resolved_root(site: &SiteSettings) -> PathBuf {
+    let root = server::found_root(site);
+    let absolute = || std::path::absolute(root).unwrap_or_else(|_| root.into());
+    fs::canonicalize(root).unwrap_or_else(|_| absolute())
+}
+
+/// Why a directory cannot be served.
+fn root_error(site: &SiteSettings) -> Option<StartError> {
+    let root = server::found_root(site);
+    let usable = || match fs::metadata(root)?.is_dir() {
+        true => Ok(rustix::fs::access(root, Access::EXEC_OK)?),
+        false => Err(io::Error::from(io::ErrorKind::NotADirectory)),
+    };
+    let cause = usable().err()?;
+    let root = root.into();
+    Some(StartError::Root { root, cause })
+}
+
+/// What is wrong below the roots. A directory that several sites serve alike is looked at once.
+fn tree_warnings(sites: &[SiteSettings]) -> Vec<String> {
+    let mut seen = HashSet::new();
+    let mut warnings = Vec::new();
+    for site in sites {
+        let dot_files = site.policy.naming.dot_files;
+        if !seen.insert((resolved_root(site), dot_files)) {
+            continue;
+        }
+        let place = match sites {
+            [_] => String::new(),
+            _ => format!("{}: ", shown(server::found_root(site))),
+        };
+        let findings = tree::walk(server::found_root(site), dot_files);
+        let found = findings.kinds().filter(|(_, found)| found.count > 0);
+        warnings.extend(found.map(|(kind, found)| {
+            let (name, advice) = (kind.name(), kind.advice());
+            let names = found.examples.iter().map(|path| shown(path));
+            let names = examples(names.collect(), found.count);
+            format!("{place}{name}: {names}; {advice}")
+        }));
+    }
+    warnings
+}
+
+/// Examples, and how many there are beyond.
+fn examples(names: Vec<String>, count: u64) -> String {
+    let more = match count - names.len() as u64 {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{}{more}", names.join(", "))
 }
 
 /// A path on one line.

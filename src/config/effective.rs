@@ -219,8 +219,27 @@ pub(super) fn default_file(command: &Command) -> String {
         lines.push(format!("#{}", default_line(argument)));
     }
     lines.push(String::new());
+    lines.push(String::from(SITE_EXAMPLE));
     lines.join("\n")
 }
+
+/// How sites are written, all of it in comments.
+const SITE_EXAMPLE: &str = "\
+#### Sites
+
+# A table for each site, below everything else, in place of root. It takes hosts, root, and those
+# options of What to serve that are about files and answers, as well as ranges-max and revalidate;
+# what stands above is the default of each table. A host is a name, *.NAME for one more label,
+# or an address. The site without hosts takes all hosts that no other has.
+#
+#   [[site]]
+#   hosts = [\"example.org\", \"*.example.org\"]
+#   root = \"/srv/example/current\"
+#   index = [\"index.html\", \"index.htm\"]
+#
+#   [[site]]
+#   root = \"/srv/other\"
+";
 
 fn default_line(argument: &Arg) -> String {
     let key = file::key_of(argument);

@@ -19,7 +19,7 @@ pub(crate) const VARIANT_CODINGS: [Coding; 3] = [Coding::Brotli, Coding::Zstd, C
 const VARIANT_OLDER_SECONDS_MAX: i64 = 2;
 
 /// Whether names that start with a dot are served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DotFiles {
     /// Answered with 404, except below `/.well-known/` (RFC 8615).
     Refused,

@@ -21,6 +21,24 @@ fn out(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// Checks an example from elsewhere: its directories are empty ones.
+fn check_example(site: &Site, example: &str) -> Output {
+    fs::create_dir_all(site.path("empty")).unwrap();
+    let mut words = vec!["check", "--config", "example.toml"];
+    let mut text = String::new();
+    for line in example.lines() {
+        match line.trim_start().strip_prefix("root = ") {
+            Some(_) => text.push_str("root = \"empty\"\n"),
+            None => text.push_str(&format!("{line}\n")),
+        }
+    }
+    if !text.contains("[[site]]") {
+        words.push("empty");
+    }
+    site.file("example.toml", &text);
+    spede(&site.root(), &words)
+}
+
 /// The code blocks of a document that are marked as TOML.
 fn examples(name: &str) -> Vec<String> {
     let text = document(name);
@@ -38,12 +56,7 @@ fn every_example_of_the_documentation_is_taken() {
         .collect();
     assert!(examples.len() >= 3);
     for example in examples {
-        site.file("example.toml", &example);
-        fs::create_dir_all(site.path("empty")).unwrap();
-        let checked = spede(
-            &site.root(),
-            &["check", "--config", "example.toml", "empty"],
-        );
+        let checked = check_example(&site, &example);
         let text = out(&checked);
         assert_eq!(checked.status.code(), Some(0), "{example}\n{text}");
         assert!(text.contains("# example.toml:"), "{text}");
@@ -171,6 +184,64 @@ fn a_check_tells_by_its_exit_code_what_it_found() {
     let (fatal, text) = code(&["check", "missing"]);
     assert_eq!(fatal, Some(2), "{text}");
     assert!(text.contains("error: cannot serve missing: "), "{text}");
+}
+
+#[test]
+fn the_example_in_the_default_file_is_taken() {
+    let site = Site::new();
+    let printed = out(&spede(&site.root(), &["config", "--default"]));
+    let (_, sites) = printed.split_once("#### Sites").unwrap();
+    let example = sites.lines().filter_map(|line| line.strip_prefix("#   "));
+    let example: String = example.map(|line| format!("{line}\n")).collect();
+    let checked = check_example(&site, &example);
+    let text = out(&checked);
+    assert_eq!(checked.status.code(), Some(0), "{example}\n{text}");
+    assert_eq!(text.matches("\n[[site]]  # ").count(), 2, "{text}");
+}
+
+#[test]
+fn a_check_names_each_site_and_what_its_hosts_lead_to() {
+    let site = Site::new();
+    site.file("a/fine.html", "fine");
+    site.file("b/fine.html", "fine");
+    std::os::unix::fs::symlink("nowhere", site.path("b/dangling")).unwrap();
+    let first = "[[site]]\nhosts = [\"example.org\", \"*.example.org\"]\nroot = \"a\"\n";
+    let second = "[[site]]\nhosts = \"Www.Example.org.\"\nroot = \"b\"\n";
+    let rest = "[[site]]\nroot = \"a\"\n";
+    let lines = |text: &str| {
+        site.file("s.toml", text);
+        let checked = spede(&site.root(), &["check", "-c", "s.toml"]);
+        assert!(checked.stderr.is_empty(), "{checked:?}");
+        let text = out(&checked);
+        let from = text.find("\nsite for ").unwrap();
+        (checked.status.code(), text[from + 1..].to_owned())
+    };
+    let root = fs::canonicalize(site.root()).unwrap();
+    let root = root.display();
+    let want = format!(
+        "site for example.org, *.example.org: {root}/a\n\
+         site for Www.Example.org.: {root}/b\n\
+         note: *.example.org does not cover www.example.org, which another site has\n\
+         note: requests for other hosts are answered with 421; a [[site]] without hosts would take them\n\
+         warning: b: links that lead nowhere, so 404: dangling; remove the link or restore its target\n\
+         1 warning\n"
+    );
+    assert_eq!(lines(&format!("{first}{second}")), (Some(1), want));
+    let want = format!(
+        "site for example.org, *.example.org: {root}/a\n\
+         site for all other hosts: {root}/a\n\
+         no problem found\n"
+    );
+    assert_eq!(lines(&format!("{first}{rest}")), (Some(0), want));
+    let missing = second.replace("\"b\"", "\"missing\"");
+    let file = rest.replace("\"a\"", "\"a/fine.html\"");
+    let want = format!(
+        "site for Www.Example.org.: {root}/missing\n\
+         site for all other hosts: {root}/a/fine.html\n\
+         error: cannot serve missing: No such file or directory (os error 2); name a directory that exists: spede DIR\n\
+         error: cannot serve a/fine.html: not a directory; name a directory, not a file: spede DIR\n"
+    );
+    assert_eq!(lines(&format!("{missing}{file}")), (Some(2), want));
 }
 
 #[test]
