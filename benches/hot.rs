@@ -24,6 +24,7 @@ use spede::http::request::HeadLimits;
 use spede::http::status::Status;
 use spede::job::Opened;
 use spede::site::media_type::MediaTypes;
+use spede::site::path_rules::PathRules;
 use spede::site::representation::{Representation, Variants, Vary};
 use spede::site::resolve::{self, Directories, DotFiles, LookupPlan, Naming};
 use spede::site::response::{self, Fixed};
@@ -124,6 +125,7 @@ fn two_sites() -> Sites {
             id,
             policy: sites::Policy {
                 naming: naming(),
+                paths: PathRules::default(),
                 entity_tags: EntityTags::File,
                 ranges: RangeLimits { count_max: 16 },
                 revalidate: Duration::from_secs(5),

@@ -10,6 +10,7 @@ use crate::conn::ServerTiming;
 pub use crate::conn::Timeouts;
 pub use crate::http::range::RangeLimits;
 pub use crate::site::media_type::{Charset, MediaTypes, TypeOverride};
+pub use crate::site::path_rules::{ErrorPage, InnerPath, InnerPathError, PathRules};
 pub use crate::site::resolve::{Directories, DotFiles, Naming};
 pub use crate::site::sites::Policy;
 pub use crate::site::validators::EntityTags;

@@ -71,19 +71,15 @@ fn is_whole(bytes: &[u8], is_head: bool) -> bool {
     bytes.len() >= end + 4 + length
 }
 
-/// The arguments of a server: the given ones, and its socket. Its log is a file beside the root.
-fn words(directory: &Path, log_format: Option<&str>) -> (PathBuf, Vec<String>) {
+/// The arguments of a server: its socket, and the given ones.
+fn words(directory: &Path, options: &[String]) -> (PathBuf, Vec<String>) {
     let socket = directory.join("socket");
     let mut words = vec![
         format!("--listen=unix:{}", socket.display()),
         String::from("--disk=threads"),
         directory.join("root").display().to_string(),
     ];
-    if let Some(format) = log_format {
-        let log = directory.join("log");
-        words.push(format!("--access-log={}", log.display()));
-        words.push(format!("--access-log-format={format}"));
-    }
+    words.extend_from_slice(options);
     (socket, words)
 }
 
@@ -102,11 +98,11 @@ fn load(socket: &Path, request: &str, count: usize) {
 /// Allocations of the loop thread, from start to exit.
 pub(crate) fn allocations(
     request: &str,
-    log_format: Option<&str>,
+    options: &[String],
     count: usize,
     directory: &Path,
 ) -> u64 {
-    let (socket, words) = words(directory, log_format);
+    let (socket, words) = words(directory, options);
     let words = std::iter::once(String::from("spede")).chain(words);
     let Ok(Task::Serve(settings)) = config::parse(words.map(Into::into)) else {
         panic!("these words are no settings");
@@ -123,11 +119,11 @@ pub(crate) fn allocations(
 /// System calls of the program without its waits, from start to exit.
 pub(crate) fn system_calls(
     request: &str,
-    log_format: Option<&str>,
+    options: &[String],
     count: usize,
     directory: &Path,
 ) -> u64 {
-    let (socket, words) = words(directory, log_format);
+    let (socket, words) = words(directory, options);
     let out = directory.join("strace");
     let mut strace = Command::new("strace")
         .args(["-f", "-c", "-U", "calls,name", "-o"])

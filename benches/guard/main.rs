@@ -9,7 +9,8 @@
 //! - Allocations are those of the loop thread, with the whole server in this process.
 //! - System calls are those of the program under strace, without waits.
 //!
-//! Allocations are counted with an access log too, for a copy and for a mapped file. `tests/it/counts.rs`
+//! Allocations are counted with an access log too, for a copy and for a mapped file, and of requests that are answered
+//! from another path than their own. `tests/it/counts.rs`
 //! checks that each such hit is exactly two calls.
 //!
 //! Each is counted for few and for many requests: the difference excludes the fixed cost.
@@ -75,10 +76,10 @@ fn main() -> ExitCode {
         let cost = Cost {
             instructions: per_request(|count| instructions(place, count, directory.path())),
             allocations: per_request(|count| {
-                client::allocations(request, None, count, directory.path())
+                client::allocations(request, &[], count, directory.path())
             }),
             system_calls: per_request(|count| {
-                client::system_calls(request, None, count, directory.path())
+                client::system_calls(request, &[], count, directory.path())
             }),
         };
         println!(
@@ -91,32 +92,40 @@ fn main() -> ExitCode {
         fs::write(BOUNDS, record(&counted)).expect("the bounds are written");
         return ExitCode::SUCCESS;
     }
-    let logged = count_logged(directory.path());
+    let logged = count_allocations(directory.path());
     match compare(&counted) {
         ExitCode::SUCCESS => logged,
         failure => failure,
     }
 }
 
-/// Counts hits of a copy and of a mapped file with each log format: zero is promised, so nothing is recorded.
-/// The periodic work that remains, including that of the log, is less than one in a hundred requests.
-fn count_logged(directory: &Path) -> ExitCode {
+/// Counts allocations of hits where zero is promised, so nothing is recorded: of a copy and of a mapped file, with each
+/// log format, and of paths that lead to nothing, answered with the page of the error or from the fallback. The periodic
+/// work that remains, including that of the log, is less than one in a hundred requests.
+fn count_allocations(directory: &Path) -> ExitCode {
+    let log = format!("--access-log={}", directory.join("log").display());
+    let formats = [None, Some("combined"), Some("json")].map(|format| {
+        let format = format.map(|format| format!("--access-log-format={format}"));
+        let both = |format| vec![log.clone(), format];
+        format.map_or_else(Vec::new, both)
+    });
+    let logged = ["/file", "/mapped"]
+        .into_iter()
+        .flat_map(|path| formats.iter().map(move |options| (path, options.clone())));
+    let page = vec![String::from("--error-page=404=/mapped")];
+    let fallback = vec![String::from("--fallback=/file")];
     let mut outcome = ExitCode::SUCCESS;
-    for path in ["/file", "/mapped"] {
-        for format in [None, Some("combined"), Some("json")] {
-            let request = format!(
-                "GET {path} HTTP/1.1\r\nHost: a\r\nReferer: https://example.org/\r\nUser-Agent: guard/1\r\n\r\n"
-            );
-            let allocations =
-                per_request(|count| client::allocations(&request, format, count, directory));
-            println!(
-                "GET {path}, log {}: {allocations:.3} allocations",
-                format.unwrap_or("off")
-            );
-            if allocations > 0.01 {
-                println!("that is more than none");
-                outcome = ExitCode::FAILURE;
-            }
+    for (path, options) in logged.chain([("/none.js", page), ("/route", fallback)]) {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: a\r\nReferer: https://example.org/\r\nUser-Agent: guard/1\r\n\r\n"
+        );
+        let allocations =
+            per_request(|count| client::allocations(&request, &options, count, directory));
+        let option = options.last().map_or("", String::as_str);
+        println!("GET {path} {option}: {allocations:.3} allocations");
+        if allocations > 0.01 {
+            println!("that is more than none");
+            outcome = ExitCode::FAILURE;
         }
     }
     outcome

@@ -36,6 +36,8 @@ pub enum Resolution {
     Moved(String),
     /// Nothing, or nothing that is served: 404 or 403.
     Refused(Status),
+    /// Nothing, at a path of the site's application: the fallback answers.
+    Fallback,
     /// A directory without an index, which is listed. Its page is not here, and its entry in no cache of paths.
     Listed,
 }
@@ -48,7 +50,25 @@ impl Resolution {
                 block_length(size_of_val(&*variants.coded)) + seen.bytes()
             }
             Resolution::Moved(path) => block_length(path.capacity()),
-            Resolution::Refused(_) | Resolution::Listed => 0,
+            Resolution::Refused(_) | Resolution::Fallback | Resolution::Listed => 0,
+        }
+    }
+}
+
+/// A resolution that is all said in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Plain {
+    /// [`Resolution::Refused`].
+    Refused(Status),
+    /// [`Resolution::Fallback`].
+    Fallback,
+}
+
+impl From<Plain> for Resolution {
+    fn from(plain: Plain) -> Resolution {
+        match plain {
+            Plain::Refused(status) => Resolution::Refused(status),
+            Plain::Fallback => Resolution::Fallback,
         }
     }
 }
@@ -84,10 +104,10 @@ impl Entry {
         self.ticket.0.take()
     }
 
-    /// Becomes the entry for what leads to this status, with nothing counted.
-    pub(super) fn restore(&mut self, status: Status, times: Times, ticket: Option<Ticket>) {
-        // A status takes nothing besides.
-        self.resolution = Resolution::Refused(status);
+    /// Becomes the entry for what leads to no file, with nothing counted.
+    pub(super) fn restore(&mut self, plain: Plain, times: Times, ticket: Option<Ticket>) {
+        // It takes nothing besides.
+        self.resolution = plain.into();
         self.freshness = Freshness::from(times);
         self.counts = Counts::default();
         self.ticket = Held(Cell::new(ticket));
@@ -118,7 +138,10 @@ impl Entry {
     pub(crate) fn variants(&self) -> Option<&Variants> {
         match &self.resolution {
             Resolution::File { variants, .. } => Some(variants),
-            Resolution::Moved(_) | Resolution::Refused(_) | Resolution::Listed => None,
+            Resolution::Moved(_)
+            | Resolution::Refused(_)
+            | Resolution::Fallback
+            | Resolution::Listed => None,
         }
     }
 

@@ -300,7 +300,10 @@ fn known(meter: &mut Meter, entry: &Rc<Entry>, bytes: u64, validity: Validity) -
 fn content_length(entry: &Entry) -> u64 {
     match &entry.resolution {
         Resolution::File { variants, .. } => variants.identity.version.length,
-        Resolution::Moved(_) | Resolution::Refused(_) | Resolution::Listed => 0,
+        Resolution::Moved(_)
+        | Resolution::Refused(_)
+        | Resolution::Fallback
+        | Resolution::Listed => 0,
     }
 }
 

@@ -3,6 +3,7 @@
 //! The doc comments on the fields of [`Args`] *are* the help: the first paragraph is `-h`, all of it is
 //! `--help`. Each flag can also be set in the environment: `--map-cache` by `SPEDE_MAP_CACHE`.
 
+mod paths;
 mod peers;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
+pub(super) use self::paths::{PathArgs, Spa};
 pub(super) use self::peers::{PeerArgs, RANGE_COUNT_MAX};
 use super::listen::parse_listen;
 use super::value::{
@@ -185,6 +187,9 @@ pub(super) struct Args {
     #[arg(long = "type", value_name = "EXT=TYPE", env = "SPEDE_TYPE", help_heading = SERVE)]
     #[arg(value_parser = own_type(), value_delimiter = ',')]
     pub(super) own_types: Vec<TypeOverride>,
+
+    #[command(flatten)]
+    pub(super) paths: PathArgs,
 
     /// Source of entity tags: file or mirror.
     ///

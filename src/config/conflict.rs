@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use super::error::quote;
 use super::listen::{Written, is_overlap};
 use crate::settings::{
-    CacheBudget, Limits, ListenAddress, MediaTypes, Policy, Settings, SocketAccess, StatusAccess,
+    CacheBudget, ErrorPage, Limits, ListenAddress, MediaTypes, Policy, Settings, SocketAccess,
+    StatusAccess,
 };
 use crate::text::exact_bytes;
 
@@ -47,7 +48,24 @@ pub(super) fn first(settings: &Settings) -> Option<String> {
 
 /// The first conflict within a site.
 pub(super) fn site(policy: &Policy) -> Option<SiteConflict> {
-    index(&policy.naming.index).or_else(|| types(&policy.naming.media_types))
+    index(&policy.naming.index)
+        .or_else(|| types(&policy.naming.media_types))
+        .or_else(|| error_pages(&policy.paths.error_pages))
+}
+
+/// Two pages for one status.
+fn error_pages(pages: &[ErrorPage]) -> Option<SiteConflict> {
+    let status = |page: &ErrorPage| page.status.code();
+    let is_second = |(place, page): &(usize, &ErrorPage)| {
+        let mut before = pages[..*place].iter();
+        before.any(|other| status(other) == status(page))
+    };
+    let (_, twice) = pages.iter().enumerate().find(is_second)?;
+    let twice = quote(&status(twice).to_string());
+    Some(SiteConflict {
+        key: "error-page",
+        message: format!("{twice} is given twice"),
+    })
 }
 
 /// A conflict between index names.

@@ -11,6 +11,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::names;
 use super::units::render_duration;
+use crate::settings::InnerPathError;
 use crate::text::exact_bytes;
 
 /// Maximum length of a value in a message, in characters, so that it stays one line.
@@ -119,6 +120,17 @@ pub enum ValueError {
         "is not the name of a visible file; write one such as index.html, without / or first ."
     )]
     NotIndexName,
+    /// Not a page of an error.
+    #[error(
+        "is not STATUS=PATH; write 403, 404, 500, 503 or 504 and a path of the site, such as 404=/404.html"
+    )]
+    NotErrorPage,
+    /// Not a path of the site.
+    #[error("{0}")]
+    NotInnerPath(InnerPathError),
+    /// Neither of two words.
+    #[error("is not on or off; a path is for --fallback")]
+    NotSpa,
     /// Not a path.
     #[error("is not a path")]
     NotPath,

@@ -4,7 +4,7 @@
 const LIKENESS_MIN: f64 = 0.7;
 
 /// Names that other servers use, and the option that does the same here.
-const ELSEWHERE: [(&str, &str); 26] = [
+const ELSEWHERE: [(&str, &str); 33] = [
     ("addr", "listen"),
     ("address", "listen"),
     ("autoindex", "directories"),
@@ -16,7 +16,10 @@ const ELSEWHERE: [(&str, &str); 26] = [
     ("directory-listing", "directories"),
     ("document-root", "root"),
     ("dot-files", "dotfiles"),
+    ("error-document", "error-page"),
+    ("error-pages", "error-page"),
     ("hidden", "dotfiles"),
+    ("history-api-fallback", "spa"),
     ("host", "listen"),
     ("interface", "listen"),
     ("interfaces", "listen"),
@@ -25,10 +28,14 @@ const ELSEWHERE: [(&str, &str); 26] = [
     ("log-format", "access-log-format"),
     ("metrics", "status"),
     ("mime", "type"),
+    ("page404", "error-page"),
+    ("page-fallback", "fallback"),
     ("port", "listen"),
     ("root", "root"),
     ("server-alias", "hosts"),
     ("server-name", "hosts"),
+    ("single", "spa"),
+    ("try-files", "fallback"),
     ("types", "type"),
     ("vhost", "hosts"),
 ];

@@ -1,5 +1,7 @@
 //! Sites: the one that the options describe, and those of `[[site]]` tables, which begin with its policy.
 
+mod path_rules;
+
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -40,6 +42,7 @@ pub(super) fn of_options(args: &Args) -> SiteSettings {
                     own: args.own_types.clone(),
                 },
             },
+            paths: path_rules::of_options(&args.paths),
             entity_tags: args.entity_tags,
             ranges: RangeLimits {
                 count_max: args.peers.ranges_max,
@@ -132,6 +135,7 @@ impl<'a> SiteTable<'a> {
 fn policy(table: &mut Table<'_>, defaults: &Policy) -> Result<Policy, Usage> {
     let Policy {
         naming,
+        paths,
         entity_tags: tags,
         ranges,
         revalidate,
@@ -147,6 +151,7 @@ fn policy(table: &mut Table<'_>, defaults: &Policy) -> Result<Policy, Usage> {
                 own: list(table, "type", own_type(), &types.own)?,
             },
         },
+        paths: path_rules::of_table(table, paths)?,
         entity_tags: value(table, "entity-tags", entity_tags(), tags)?,
         ranges: RangeLimits {
             count_max: value(

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod environment;
+mod path_rules;
 mod refusals;
 mod sites;
 
@@ -17,7 +18,7 @@ use super::*;
 use crate::conn::ServerTiming;
 use crate::settings::{
     AccessLog, Charset, Directories, DotFiles, EngineChoice, EntityTags, LogFormat, MapLock,
-    MediaTypes, Naming, Network, Policy, RangeLimits, SiteSettings, TypeOverride,
+    MediaTypes, Naming, Network, PathRules, Policy, RangeLimits, SiteSettings, TypeOverride,
 };
 use crate::simulate::LogSource;
 
@@ -83,6 +84,7 @@ fn default_site() -> SiteSettings {
                 directories: Directories::Hidden,
                 media_types: MediaTypes::default(),
             },
+            paths: PathRules::default(),
             entity_tags: EntityTags::File,
             ranges: RangeLimits { count_max: 256 },
             revalidate: Duration::from_secs(1),
@@ -170,6 +172,7 @@ fn site_of_each_flag() -> SiteSettings {
                     }],
                 },
             },
+            paths: PathRules::default(),
             entity_tags: EntityTags::Mirror,
             ranges: RangeLimits { count_max: 0 },
             revalidate: Duration::ZERO,

@@ -11,17 +11,21 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use super::ValueError;
+use super::args::Spa;
 use super::listen::parse_tcp;
 use super::units::{parse_duration, parse_size};
 use crate::conn::ServerTiming;
 use crate::http::framing::is_token_byte;
 use crate::settings::{
-    AccessLog, Charset, Directories, DotFiles, EngineChoice, EntityTags, LogFormat, MapLock,
-    Network, StatusAccess, TypeOverride,
+    AccessLog, Charset, Directories, DotFiles, EngineChoice, EntityTags, ErrorPage, InnerPath,
+    LogFormat, MapLock, Network, StatusAccess, TypeOverride,
 };
 
 /// Longest name in a directory, `NAME_MAX` of limits.h.
 const FILE_NAME_LENGTH_MAX: usize = 255;
+
+/// The page of a single-page application.
+const SPA_PAGE: &str = "/index.html";
 
 /// Longest media type, 255 bytes: twice the longest name that may be registered (RFC 6838 §4.2).
 const MEDIA_TYPE_LENGTH_MAX: usize = 255;
@@ -198,6 +202,32 @@ fn is_media_type(text: &str) -> bool {
     text.len() <= MEDIA_TYPE_LENGTH_MAX
         && are_tokens(parts.next().and_then(|name| name.split_once('/')))
         && parts.all(|parameter| are_tokens(parameter.split_once('=')))
+}
+
+/// A path of the site that the server itself asks for.
+pub(super) fn inner_path() -> impl TypedValueParser<Value = InnerPath> {
+    text(|text| InnerPath::new(text).map_err(ValueError::NotInnerPath))
+}
+
+/// The page of an error: `STATUS=PATH`.
+pub(super) fn error_page() -> impl TypedValueParser<Value = ErrorPage> {
+    text(|text| {
+        let (code, path) = text.split_once('=').ok_or(ValueError::NotErrorPage)?;
+        let code = code.trim_ascii().parse().unwrap_or_default();
+        let path = InnerPath::new(path.trim_ascii()).map_err(|_| ValueError::NotErrorPage)?;
+        ErrorPage::new(code, path).ok_or(ValueError::NotErrorPage)
+    })
+}
+
+/// Whether the site is a single-page application.
+pub(super) fn spa() -> impl TypedValueParser<Value = Spa> {
+    text(|text| match text {
+        "on" => InnerPath::new(SPA_PAGE)
+            .map(Spa::On)
+            .map_err(ValueError::NotInnerPath),
+        "off" => Ok(Spa::Off),
+        _ => Err(ValueError::NotSpa),
+    })
 }
 
 /// The source of entity tags.

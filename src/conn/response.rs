@@ -34,6 +34,9 @@ pub struct Document {
     choice: Choice,
 }
 
+/// The value of Retry-After, in seconds: room for disk jobs and descriptors comes back within one.
+const RETRY_AFTER: &[u8] = b"1";
+
 /// Whether a document was chosen by what its client accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Choice {
@@ -101,6 +104,8 @@ pub(super) enum Fields<'a> {
     Version(&'a Representation),
     /// 416: how long it is.
     Unsatisfied(&'a Representation),
+    /// An error whose page it is.
+    ErrorPage(Status, &'a Representation),
     /// 200 for OPTIONS, and 405.
     Allow(Allow),
     /// 301.
@@ -120,6 +125,8 @@ pub(super) enum Content<'a> {
     Page(Page<'a>),
     /// A document.
     Document(&'a Document),
+    /// All of a file, with a status of an error.
+    ErrorPage(Part<'a>),
     /// A range of a file.
     Part(Part<'a>),
     /// Several ranges of a file.
@@ -156,26 +163,31 @@ impl<'a> Response<'a> {
         source: Option<&'a Source>,
         now: &Now,
     ) -> Response<'a> {
-        let part = |range| {
-            Content::Part(Part {
-                representation,
-                range,
-                source,
-            })
+        let part = |range| Part {
+            representation,
+            range,
+            source,
+        };
+        let whole = || {
+            let last = representation.version.length.checked_sub(1)?;
+            Some(part(ByteRange { first: 0, last }))
         };
         let status = selected.status();
         let page = Content::Page(Page::new(status, ""));
         let rendered = Head::Rendered(&representation.head);
         let (head, content) = match selected {
-            Selected::Whole => {
-                let last = representation.version.length.checked_sub(1);
-                let content = last.map(|last| part(ByteRange { first: 0, last }));
-                (rendered, content.unwrap_or(Content::None))
+            Selected::Whole => (rendered, whole().map_or(Content::None, Content::Part)),
+            Selected::ErrorPage(status) => {
+                let fields = Fields::ErrorPage(*status, representation);
+                (
+                    Head::Fields(fields),
+                    whole().map_or(Content::None, Content::ErrorPage),
+                )
             }
             Selected::NotModified => (rendered, Content::None),
             Selected::Part(range) => (
                 Head::Fields(Fields::Representation(representation)),
-                part(*range),
+                Content::Part(part(*range)),
             ),
             Selected::Parts(ranges) => {
                 let parts = Multipart::new(representation, ranges, source, now);
@@ -242,9 +254,15 @@ impl<'a> Response<'a> {
                 head.field("Content-Range", length.value());
                 representation.add_vary(head);
             }
+            Fields::ErrorPage(status, representation) => {
+                representation.add_error_page_fields(head);
+                if status == Status::ServiceUnavailable {
+                    head.field("Retry-After", RETRY_AFTER);
+                }
+            }
             Fields::Allow(allow) => head.field("Allow", allow.field()),
             Fields::Location(location) => head.field("Location", location.as_bytes()),
-            Fields::RetryLater => head.field("Retry-After", b"1"),
+            Fields::RetryLater => head.field("Retry-After", RETRY_AFTER),
             Fields::Document(document) => {
                 head.field("Cache-Control", b"no-store");
                 if let Some(policy) = document.content_security_policy {
@@ -270,6 +288,10 @@ impl Content<'_> {
             Content::Document(document) => {
                 head.field("Content-Type", document.media_type.as_bytes());
                 head.number("Content-Length", document.length as u64);
+            }
+            Content::ErrorPage(page) => {
+                head.field("Content-Type", page.representation.head.media_type());
+                head.number("Content-Length", page.range.length());
             }
             Content::Part(part) => {
                 let complete_length = part.representation.version.length;
@@ -297,7 +319,7 @@ impl Content<'_> {
                 outbox.memory(&document.bytes, 0..document.length);
                 document.length as u64
             }
-            Content::Part(part) => part.put_into(outbox),
+            Content::Part(part) | Content::ErrorPage(part) => part.put_into(outbox),
             Content::Parts(parts) => parts.put_into(outbox),
         }
     }

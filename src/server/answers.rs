@@ -140,7 +140,16 @@ impl Answers for ServerAnswers<'_> {
         timeout: Duration,
         now: &Now,
     ) -> Option<Asked> {
-        self.store.expire(id, &mut connected.request, timeout, now)
+        let Connected {
+            connection,
+            client,
+            request: state,
+            ..
+        } = connected;
+        let request = connection.resolving()?;
+        let site = client.last_site.site()?;
+        let requester = Requester::new(id, connection.peer(), site);
+        self.store.expire(&request, requester, state, timeout, now)
     }
 
     fn prepare_mapped(

@@ -87,8 +87,7 @@ impl MediaTypes {
     /// for `text/xml` the parameter would override that (RFC 7303 §3). Runs in `O(path.len())` and does not
     /// allocate.
     pub fn of(&self, path: &[u8]) -> MediaType<'_> {
-        let of_extension = |extension| self.own(extension).or_else(|| of_extension(extension));
-        let essence = extension(path).and_then(of_extension).unwrap_or(UNKNOWN);
+        let essence = self.by_extension(path).unwrap_or(UNKNOWN);
         let bare = essence.split(';').next().unwrap_or_default().trim_end();
         let is_text = bare.starts_with("text/") && bare != "text/xml";
         let charset = match &self.charset {
@@ -100,6 +99,27 @@ impl MediaTypes {
             charset,
             compressible: compressible(bare),
         }
+    }
+
+    /// Whether the last name of a path has the extension of something that pages are made of, or that is downloaded
+    /// from them, other than HTML: a script, a style sheet, text, data, a picture, a font, sound, video, PDF, an archive.
+    /// Others mean nothing, since the ends of host names and of addresses are extensions too (`.com`, `.org`, `.me`).
+    pub(crate) fn is_asset(&self, path: &[u8]) -> bool {
+        let essence = self.by_extension(path).unwrap_or_default();
+        let bare = essence.split(';').next().unwrap_or_default().trim_end();
+        let kind = bare.split('/').next().unwrap_or_default();
+        let is_media = matches!(kind, "audio" | "font" | "image" | "video");
+        let is_listed = matches!(
+            bare,
+            "application/gzip" | "application/pdf" | "application/zip"
+        );
+        let is_html = matches!(bare, "text/html" | "application/xhtml+xml");
+        !is_html && (is_media || is_listed || compressible(bare) == Compressible::Yes)
+    }
+
+    fn by_extension(&self, path: &[u8]) -> Option<&str> {
+        let extension = extension(path)?;
+        self.own(extension).or_else(|| of_extension(extension))
     }
 
     fn own(&self, extension: &str) -> Option<&str> {

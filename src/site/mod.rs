@@ -5,6 +5,7 @@ pub(crate) mod fixed;
 pub(crate) mod listing;
 pub mod media_type;
 pub(crate) mod mounts;
+pub mod path_rules;
 pub mod pattern;
 pub(crate) mod rendered;
 pub mod representation;

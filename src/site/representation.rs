@@ -96,6 +96,17 @@ impl Representation {
         }
     }
 
+    /// Adds the fields that describe it as the page of an error, except its type and length. Validators and ranges are
+    /// about what the request asks for, which is not this file; so is its date, from which caches would guess how long
+    /// the error lasts (RFC 9111 §4.2.2).
+    pub(crate) fn add_error_page_fields(&self, head: &mut impl FieldWriter) {
+        head.field("Cache-Control", b"no-cache");
+        self.add_vary(head);
+        if self.coding != Coding::Identity {
+            head.field("Content-Encoding", self.coding.token().as_bytes());
+        }
+    }
+
     fn add_last_modified(&self, head: &mut impl FieldWriter) {
         head.field("Last-Modified", &self.validators.last_modified.render());
     }

@@ -50,6 +50,8 @@ pub enum Selected {
     PreconditionFailed,
     /// 416.
     Unsatisfiable,
+    /// Everything, as the page of an error with this status.
+    ErrorPage(Status),
 }
 
 impl Selected {
@@ -61,6 +63,7 @@ impl Selected {
             Selected::NotModified => Status::NotModified,
             Selected::PreconditionFailed => Status::PreconditionFailed,
             Selected::Unsatisfiable => Status::RangeNotSatisfiable,
+            Selected::ErrorPage(status) => *status,
         }
     }
 
@@ -70,7 +73,7 @@ impl Selected {
             return None;
         }
         match self {
-            Selected::Whole => Some(0),
+            Selected::Whole | Selected::ErrorPage(_) => Some(0),
             Selected::Part(range) => Some(range.first),
             Selected::Parts(ranges) => ranges.first().map(|range| range.first),
             Selected::NotModified | Selected::PreconditionFailed | Selected::Unsatisfiable => None,
@@ -81,7 +84,7 @@ impl Selected {
     pub(crate) fn length(&self, content: Content, length: u64) -> u64 {
         match self {
             _ if content == Content::Omitted => 0,
-            Selected::Whole => length,
+            Selected::Whole | Selected::ErrorPage(_) => length,
             Selected::Part(range) => range.length(),
             Selected::Parts(ranges) => ranges.iter().map(ByteRange::length).sum(),
             Selected::NotModified | Selected::PreconditionFailed | Selected::Unsatisfiable => 0,

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 
+use super::path_rules::PathRules;
 use super::resolve::Naming;
 use super::validators::EntityTags;
 use crate::http::range::RangeLimits;
@@ -75,6 +76,8 @@ pub struct Site {
 pub struct Policy {
     /// Mapping of paths to files.
     pub naming: Naming,
+    /// What answers paths that lead to nothing that is served.
+    pub paths: PathRules,
     /// Source of entity tags.
     pub entity_tags: EntityTags,
     /// Limits on the ranges of one request.

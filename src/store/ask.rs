@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::caches::{self, PathSteps};
-use super::inquiry::{Inquiry, LookupTarget};
+use super::inquiry::{Inquiry, LookupTarget, Usage};
 use super::jobs::{NewJob, Promise, Purpose};
 use super::lookups::{Aim, LookUp};
 use super::{Asked, ContentSource, LookupMode, Store};
@@ -17,7 +17,7 @@ use crate::http::facts::Field;
 use crate::http::status::Status;
 use crate::job::{Job, Opened, Resolve};
 use crate::site::resolve::{self, LookupPlan};
-use crate::site::response::{self, Content, Fixed};
+use crate::site::response::{self, Content, Fixed, Selected};
 use crate::site::sites::Site;
 
 /// A request of the server at the path cache.
@@ -42,9 +42,8 @@ impl PathSteps for Resolving<'_, '_, '_> {
     }
 
     fn revalidate_ahead(&mut self, entry: &Rc<Entry>) {
-        let Inquiry { facts, now, .. } = *self.inquiry;
-        let known = self.inquiry.known(facts.path(), entry);
-        self.store.check_ahead(known, now);
+        let known = self.inquiry.known(self.inquiry.raw_path(), entry);
+        self.store.check_ahead(known, self.inquiry.now);
     }
 
     fn revalidate(&mut self, entry: &Rc<Entry>) -> Asked {
@@ -84,6 +83,7 @@ impl Store {
                 return Asked::Fixed(Fixed::Moved(location));
             }
             Resolution::Refused(status) => return Asked::Fixed(Fixed::Error(*status)),
+            Resolution::Fallback => return Asked::Fallback,
             // Pages are found by their directory, and are no entries of the cache of paths.
             Resolution::Listed => return Asked::Fixed(Fixed::Error(Status::InternalServerError)),
         };
@@ -96,7 +96,10 @@ impl Store {
             return self.fetch_again(entry, inquiry);
         }
         let ranges = inquiry.requester.site.policy.ranges;
-        let selected = response::select(facts, representation, ranges, now);
+        let selected = match inquiry.usage {
+            Usage::Requested => response::select(facts, representation, ranges, now),
+            Usage::ErrorPage(status) => Selected::ErrorPage(status),
+        };
         let content = Content::of(facts.method());
         let source = match selected.first_byte(content, representation.version.length) {
             None if self.is_rewritten(&representation.version, opened) => {

@@ -10,6 +10,7 @@ impl Asked {
         Some(match self {
             Asked::Waiting(_) => return None,
             Asked::Fixed(fixed) => Response::fixed(fixed),
+            Asked::Fallback => unreachable!("the store goes on from there"),
             Asked::Document(document) => Response::document(document),
             Asked::Selected {
                 entry,

@@ -16,7 +16,7 @@ use crate::clock::Now;
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
 use crate::job::JobId;
-use crate::job::{Dependencies, Done, FoundFile, JobError, Mapped, Opened, Outcome};
+use crate::job::{Dependencies, Done, FoundFile, JobError, Mapped, Opened, Outcome, Refusal};
 use crate::site::representation::{Representation, Variants, Vary};
 use crate::site::validators::{Identity, Sighting};
 use crate::store::watch::directories::EventSequence;
@@ -241,7 +241,7 @@ impl Store {
                 Ok(resolution)
             }
             Outcome::Moved(path) => Ok(Resolution::Moved(path)),
-            Outcome::Refused(why) => Ok(Resolution::Refused(why.into())),
+            Outcome::Refused(why) => Ok(refused(look_up, why)),
         };
         self.not_listed(look_up, dependencies);
         let result = match found {
@@ -440,5 +440,16 @@ impl Store {
                 .map(|(coding, variant)| describe(variant, *coding))
                 .collect(),
         }
+    }
+}
+
+/// What a path leads to at which no file is served.
+fn refused(look_up: &LookUp, why: Refusal) -> Resolution {
+    let policy = &look_up.site.policy;
+    match why {
+        Refusal::Missing if policy.paths.falls_back(&look_up.raw_path, &policy.naming) => {
+            Resolution::Fallback
+        }
+        why => Resolution::Refused(why.into()),
     }
 }

@@ -10,6 +10,7 @@ use crate::cache::key::PathKey;
 use crate::clock::Now;
 use crate::conn::{Peer, RequestId};
 use crate::http::facts::Facts;
+use crate::http::status::Status;
 use crate::site::sites::Site;
 
 /// Whose request it is.
@@ -69,13 +70,37 @@ pub(super) struct Counted {
 pub(super) struct Inquiry<'a> {
     pub facts: &'a Facts<'a>,
     pub requester: Requester<'a>,
+    /// The path that it is answered from.
+    pub path: &'a [u8],
+    /// What its content is sent as.
+    pub usage: Usage,
     pub now: &'a Now,
 }
 
+/// What the content of a path is sent as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Usage {
+    /// What the request asks for: its preconditions and ranges are about it.
+    Requested,
+    /// The page of an error with this status.
+    ErrorPage(Status),
+}
+
 impl<'a> Inquiry<'a> {
-    /// The path that it asks for.
+    /// A request that is answered from the path that it asks for.
+    pub(super) fn new(facts: &'a Facts<'a>, requester: Requester<'a>, now: &'a Now) -> Inquiry<'a> {
+        Inquiry {
+            facts,
+            requester,
+            path: facts.path(),
+            usage: Usage::Requested,
+            now,
+        }
+    }
+
+    /// The path that it is answered from.
     pub(super) fn raw_path(&self) -> &'a [u8] {
-        self.facts.path()
+        self.path
     }
 
     /// The key of a path of its site.

@@ -42,6 +42,7 @@ mod residency;
 mod root;
 mod roots;
 mod sending;
+mod source_path;
 mod stale;
 mod status;
 mod supply;
@@ -103,6 +104,8 @@ pub(crate) enum Asked {
     },
     /// An answer without a file.
     Fixed(Fixed),
+    /// The path leads to nothing, and the fallback of its site answers. Only within the store.
+    Fallback,
     /// A page made for this answer.
     Document(Rc<Document>),
     /// The disk was asked; the answer comes with the completion of this job.

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use super::holdings::Look;
 use super::inquiry::Inquiry;
+use super::source_path::SourcePath;
 use super::{Asked, CacheReport, CompletedJob, Counted, LookupResult, Requester, Store};
 use crate::clock::Now;
 use crate::conn::outbox::Source;
-use crate::conn::{CacheResult, Explanation, RequestId};
+use crate::conn::{CacheResult, Explanation};
 use crate::http::facts::Facts;
-use crate::http::status::Status;
 use crate::job::JobId;
 use crate::site::response::{Fixed, Selected};
 use crate::store::event_sync::EventSync;
@@ -28,6 +28,8 @@ pub(crate) struct RequestState {
     waits_for: Option<JobId>,
     /// When it began to wait for the disk.
     waits_since: Option<Instant>,
+    /// The path that it is answered from.
+    pub(super) path: SourcePath,
     /// Which caches were asked, and what they said.
     explanation: Explanation,
 }
@@ -61,15 +63,20 @@ impl RequestState {
         }
     }
 
-    /// Takes in what the caches said. A mapping that was looked for and did not answer was missed.
-    fn note(&mut self, report: CacheReport) {
+    /// Takes in what the caches said. A mapping that was looked for and did not answer was missed. Of paths the first
+    /// counts, which is the one that was asked for; of its two look-ups the later, if the caches were asked again.
+    pub(super) fn note(&mut self, report: CacheReport) {
         let explanation = &mut self.explanation;
-        explanation.path = report.path.or(explanation.path);
+        if self.path == SourcePath::Requested {
+            explanation.path = report.path.or(explanation.path);
+            explanation.stale = report.stale;
+        } else {
+            explanation.stale = report.stale.or(explanation.stale);
+        }
         if report.mapping {
             explanation.map = Some(CacheResult::Miss);
         }
         explanation.descriptor = report.descriptor.or(explanation.descriptor);
-        explanation.stale = report.stale;
     }
 
     /// Takes in what it has led to.
@@ -170,12 +177,13 @@ impl Store {
             self.drop_changed();
         }
         *state = RequestState::default();
-        let asked = self.find(&Inquiry {
-            facts: request,
-            requester,
-            now,
-        });
+        let inquiry = Inquiry::new(request, requester, now);
+        let asked = self.find(&inquiry);
         state.note(mem::take(&mut self.cache_report));
+        let asked = match asked {
+            Asked::Fallback | Asked::Fixed(_) => self.go_on(asked, &inquiry, state),
+            asked => asked,
+        };
         state.settle(&asked, now);
         asked
     }
@@ -192,14 +200,11 @@ impl Store {
         if state.job() != Some(completed.job) {
             return None;
         }
-        let inquiry = &Inquiry {
-            facts: request,
-            requester: Requester {
-                looked: state.counted(),
-                ..requester
-            },
-            now,
+        let requester = Requester {
+            looked: state.counted(),
+            ..requester
         };
+        let inquiry = &state.path.inquiry(request, requester, now);
         let asked = match &completed.result {
             LookupResult::Failed(status) => Asked::Fixed(Fixed::Error(*status)),
             LookupResult::Document(document) => Asked::Document(Rc::clone(document)),
@@ -207,14 +212,17 @@ impl Store {
             LookupResult::Entry(entry) => self.answer_from(entry, &completed.opened, inquiry),
         };
         state.note(mem::take(&mut self.cache_report));
+        let asked = self.go_on(asked, inquiry, state);
         state.settle(&asked, now);
         Some(asked)
     }
 
-    /// Answers a request with 504 that has waited for the disk for longer than `timeout`; nothing if it has not.
+    /// Answers a request with 504 that has waited for the disk for longer than `timeout`; nothing if it has not. With
+    /// the error that it has led to before, if the page of that is what it has waited for.
     pub(crate) fn expire(
         &mut self,
-        id: RequestId,
+        request: &Facts<'_>,
+        requester: Requester<'_>,
         state: &mut RequestState,
         timeout: Duration,
         now: &Now,
@@ -224,9 +232,9 @@ impl Store {
             return None;
         }
         if let Some(job) = state.job() {
-            self.leave(job, id);
+            self.leave(job, requester.by.id);
         }
-        let asked = Asked::Fixed(Fixed::Error(Status::GatewayTimeout));
+        let asked = self.give_up(&Inquiry::new(request, requester, now), state);
         state.settle(&asked, now);
         Some(asked)
     }
@@ -236,6 +244,7 @@ impl Store {
 mod tests {
     use super::*;
     use crate::clock::sample_now as now;
+    use crate::http::status::Status;
 
     #[test]
     fn a_request_explains_all_that_was_asked_for_it_and_is_counted_once() {

@@ -53,6 +53,7 @@ mod slow_disk;
 mod slow_tree;
 mod sources;
 mod stale;
+mod stand_ins;
 mod status;
 mod status_access;
 mod tidy;

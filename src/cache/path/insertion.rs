@@ -31,7 +31,10 @@ impl PathCache {
         }
         match &entry.resolution {
             Resolution::File { .. } => self.insert_file(key, entry, gone),
-            Resolution::Moved(_) | Resolution::Refused(_) | Resolution::Listed => {
+            Resolution::Moved(_)
+            | Resolution::Refused(_)
+            | Resolution::Fallback
+            | Resolution::Listed => {
                 self.insert_negative(key, entry, gone);
             }
         }
@@ -216,6 +219,7 @@ fn leads_elsewhere(entry: &Entry, previous: &Entry) -> bool {
         ) => !one.versions().eq(other.versions()),
         (Resolution::Moved(one), Resolution::Moved(other)) => one != other,
         (Resolution::Refused(one), Resolution::Refused(other)) => one != other,
+        (Resolution::Fallback, Resolution::Fallback) => false,
         _ => true,
     }
 }

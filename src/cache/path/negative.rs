@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::{PathCache, curve_key};
 use crate::cache::curve::{CurvePart, Holding, NEVER, Sampler};
 use crate::cache::dependents::{Released, Ticket};
-use crate::cache::entry::{Entry, Resolution, Times, Validity};
+use crate::cache::entry::{Entry, Plain, Resolution, Times, Validity};
 use crate::cache::key::PathKey;
 use crate::cache::recency::Member;
 use crate::cache::stats::MissReason;
@@ -40,18 +40,19 @@ pub(super) struct Negative {
 
 #[derive(Debug)]
 enum What {
-    /// It is being looked up or checked, or it says more than a status.
+    /// It is being looked up or checked, or it says more than one word.
     Entry(Rc<Entry>),
     /// It is not.
     Resting(Resting),
 }
 
-/// What is kept of an entry that says a status.
+/// What is kept of an entry that says one word.
 #[derive(Clone, Copy, Debug)]
 struct Resting {
     /// When it was confirmed; 0: it was not, or something that it depends on has changed since.
     confirmed: u32,
-    /// For how long that holds, in milliseconds; with [`FORBIDDEN`] if it says 403 instead of 404.
+    /// For how long that holds, in milliseconds; with [`FORBIDDEN`] if it says 403 instead of 404, with
+    /// [`TO_FALLBACK`] if the fallback answers.
     lifetime: u32,
     generation: u32,
     /// One more than the number of its registration for change events; [`NO_LINK`]: it has none. Never zero, so
@@ -61,8 +62,10 @@ struct Resting {
 
 /// Says that an entry is for 403.
 const FORBIDDEN: u32 = 1 << 31;
-/// A lifetime without end.
-const FOR_EVER: u32 = FORBIDDEN - 1;
+/// Says that an entry is for a path that the fallback answers.
+const TO_FALLBACK: u32 = 1 << 30;
+/// A lifetime without end: others are a day at most, as durations of the configuration.
+const FOR_EVER: u32 = TO_FALLBACK - 1;
 const NO_LINK: NonZeroU32 = NonZeroU32::MAX;
 
 /// What resting entries have in common.
@@ -142,7 +145,7 @@ impl Negative {
         };
         let times = resting.times(common.origin, self.check_after_ms);
         match Rc::get_mut(&mut common.scratch) {
-            Some(entry) => entry.restore(resting.status(), times, None),
+            Some(entry) => entry.restore(resting.plain(), times, None),
             None => common.scratch = Rc::new(resting.restored(times, None)),
         }
         let validity = common.scratch.validity(now, generation);
@@ -182,7 +185,7 @@ impl Resting {
         let confirmed = origin.map(|origin| origin + Duration::from_millis(since));
         Times {
             confirmed: confirmed.filter(|_| self.confirmed > 0),
-            lifetime_ms: match self.lifetime & !FORBIDDEN {
+            lifetime_ms: match self.lifetime & !(FORBIDDEN | TO_FALLBACK) {
                 FOR_EVER => u32::MAX,
                 ms => ms,
             },
@@ -198,28 +201,30 @@ impl Resting {
         Some(Ticket::of(self.link.get() - 1, released))
     }
 
-    fn status(&self) -> Status {
-        match self.lifetime & FORBIDDEN {
-            0 => Status::NotFound,
-            _ => Status::Forbidden,
+    fn plain(&self) -> Plain {
+        match self.lifetime & (FORBIDDEN | TO_FALLBACK) {
+            0 => Plain::Refused(Status::NotFound),
+            TO_FALLBACK => Plain::Fallback,
+            _ => Plain::Refused(Status::Forbidden),
         }
     }
 
     fn restored(&self, times: Times, ticket: Option<Ticket>) -> Entry {
-        let mut entry = Entry::new(Resolution::Refused(self.status()));
-        entry.restore(self.status(), times, ticket);
+        let mut entry = Entry::new(self.plain().into());
+        entry.restore(self.plain(), times, ticket);
         entry
     }
 }
 
 impl PathCache {
-    /// Keeps what is needed of an entry that was looked up for a path and says a status, and no more. Gives its
+    /// Keeps what is needed of an entry that was looked up for a path and says one word, and no more. Gives its
     /// place among those that are told of changes, and the number to tell them in its stead: see
     /// `distrust`.
     pub fn rest(&mut self, key: PathKey<'_>, entry: &Rc<Entry>) -> Option<(u32, u32)> {
-        let status = match entry.resolution {
+        let what = match entry.resolution {
             Resolution::Refused(Status::NotFound) => 0,
             Resolution::Refused(Status::Forbidden) => FORBIDDEN,
+            Resolution::Fallback => TO_FALLBACK,
             _ => return None,
         };
         let hash = table_hash(self.hash(key));
@@ -249,7 +254,7 @@ impl PathCache {
         });
         negative.what = What::Resting(Resting {
             confirmed,
-            lifetime: lifetime | status,
+            lifetime: lifetime | what,
             generation: times.generation,
             link: link.map_or(NO_LINK, |link| NonZeroU32::MIN.saturating_add(link)),
         });

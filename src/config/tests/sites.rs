@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::Instant;
 
 use super::*;
+use crate::settings::{ErrorPage, InnerPath};
 
 /// What a file and further words lead to; in messages the file is `s.toml`.
 fn configured(text: &str, words: &[&str]) -> Result<Configured, String> {
@@ -32,6 +33,15 @@ fn sites(text: &str, words: &[&str]) -> Vec<SiteSettings> {
     configured.settings.sites
 }
 
+/// A page for 404, and the fallback of `spa`.
+fn paths() -> PathRules {
+    let page = ErrorPage::new(404, InnerPath::new("/404.html").unwrap());
+    PathRules {
+        error_pages: page.into_iter().collect(),
+        fallback: InnerPath::new("/index.html").ok(),
+    }
+}
+
 #[test]
 fn a_table_is_a_site_with_the_options_as_its_defaults() {
     let text = "
@@ -45,6 +55,8 @@ fn a_table_is_a_site_with_the_options_as_its_defaults() {
         directories = \"list\"
         charset = \"latin1\"
         type = \"ts=text/plain\"
+        error-page = \"404=/404.html\"
+        spa = true
         entity-tags = \"mirror\"
         ranges-max = 3
         revalidate = \"2s\"
@@ -58,10 +70,8 @@ fn a_table_is_a_site_with_the_options_as_its_defaults() {
         first.hosts,
         ["Example.org.", "*.example.org", "[2001:db8::1]"]
     );
-    assert_eq!(
-        (first.root.to_str(), &first.root_fallback),
-        (Some("/srv/a"), &None)
-    );
+    let root = (first.root.to_str(), &first.root_fallback);
+    assert_eq!(root, (Some("/srv/a"), &None));
     let policy = Policy {
         naming: Naming {
             index: vec!["b.htm".to_owned(), "c.htm".to_owned()],
@@ -75,6 +85,7 @@ fn a_table_is_a_site_with_the_options_as_its_defaults() {
                 }],
             },
         },
+        paths: paths(),
         entity_tags: EntityTags::Mirror,
         ranges: RangeLimits { count_max: 3 },
         revalidate: Duration::from_secs(2),

@@ -8,8 +8,8 @@ use crate::conn::ServerTiming;
 use crate::job::ResidencyPolicy;
 use crate::settings::{
     AccessLog, CacheBudget, ConfiguredSizes, Directories, DotFiles, EngineChoice, EntityTags,
-    Limits, LogFormat, MapLock, MediaTypes, Naming, Policy, RangeLimits, Settings, SiteSettings,
-    SocketAccess, StatusAccess, Timeouts,
+    Limits, LogFormat, MapLock, MediaTypes, Naming, PathRules, Policy, RangeLimits, Settings,
+    SiteSettings, SocketAccess, StatusAccess, Timeouts,
 };
 
 /// How well the storage is.
@@ -110,6 +110,7 @@ impl Profile {
                     directories: Directories::Hidden,
                     media_types: MediaTypes::default(),
                 },
+                paths: PathRules::default(),
                 entity_tags: EntityTags::File,
                 ranges: RangeLimits { count_max: 16 },
                 revalidate: self.revalidate,

@@ -16,6 +16,7 @@ fn site(number: u32) -> Rc<Site> {
                 directories: Directories::Hidden,
                 media_types: MediaTypes::default(),
             },
+            paths: PathRules::default(),
             entity_tags: EntityTags::File,
             ranges: RangeLimits { count_max: 1 },
             revalidate: Duration::ZERO,

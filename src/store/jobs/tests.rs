@@ -8,6 +8,7 @@ use crate::conn::ConnectionId;
 use crate::http::range::RangeLimits;
 use crate::job::{JobError, Warm};
 use crate::site::media_type::MediaTypes;
+use crate::site::path_rules::PathRules;
 use crate::site::resolve::{Directories, DotFiles, Naming};
 use crate::site::sites::{Policy, Site, SiteId};
 use crate::site::validators::EntityTags;
@@ -26,6 +27,7 @@ pub(in crate::store) fn site() -> Rc<Site> {
         id: SiteId::FIRST,
         policy: Policy {
             naming,
+            paths: PathRules::default(),
             entity_tags: EntityTags::File,
             ranges: RangeLimits { count_max: 1 },
             revalidate: Duration::from_secs(1),
