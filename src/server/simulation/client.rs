@@ -47,6 +47,8 @@ struct Link {
     /// What there was no room for yet.
     outgoing: Vec<u8>,
     received: Vec<u8>,
+    /// The next response is not complete before so many bytes are received.
+    needed: usize,
     paused_until: Moment,
     /// The server has said that it answers nothing more.
     is_last: bool,
@@ -99,6 +101,7 @@ impl Client {
             unanswered: VecDeque::new(),
             outgoing: Vec::new(),
             received: Vec::new(),
+            needed: 0,
             paused_until: 0,
             is_last: false,
         });
@@ -230,10 +233,20 @@ impl Client {
             assert!(link.received.is_empty(), "bytes that nobody asked for");
             return None;
         };
-        let response = Response::take(&mut link.received, sent.body)?;
-        link.is_last |= response.field("connection") == Some("close");
-        let sent = link.unanswered.pop_front()?;
-        Some((sent, response))
+        if link.received.len() < link.needed {
+            return None;
+        }
+        match Response::take(&mut link.received, sent.body) {
+            Err(needed) => {
+                link.needed = needed;
+                None
+            }
+            Ok(response) => {
+                link.needed = 0;
+                link.is_last |= response.field("connection") == Some("close");
+                Some((link.unanswered.pop_front()?, response))
+            }
+        }
     }
 
     /// Remembers what it was answered.

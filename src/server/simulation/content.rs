@@ -38,10 +38,10 @@ fn begin_line(line: &mut [u8], number: u32, place: usize) {
 
 impl Content {
     /// One of a node that begins with these bytes and is so long; the others are its own.
-    pub(super) fn new(number: u32, node: usize, start: Vec<u8>, length: usize) -> Content {
-        let mut bytes = start;
-        let first = bytes.len().min(length);
-        bytes.resize(length, b'.');
+    pub(super) fn new(number: u32, node: usize, start: &[u8], length: usize) -> Content {
+        let mut bytes = vec![b'.'; length];
+        let first = start.len().min(length);
+        bytes[..first].copy_from_slice(&start[..first]);
         let mut blocks = bytes[first..].chunks_mut(BLOCK_LENGTH);
         if let Some(block) = blocks.next() {
             for (place, line) in block.chunks_mut(LINE_LENGTH).enumerate() {

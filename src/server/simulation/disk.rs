@@ -116,7 +116,12 @@ impl FakeDisk {
 
     /// Whether jobs are under way or were not yet taken.
     pub(super) fn is_busy(&self) -> bool {
-        !self.running.is_empty() || !self.finished.is_empty()
+        !self.running.is_empty() || self.has_results()
+    }
+
+    /// Whether results were not yet taken.
+    pub(super) fn has_results(&self) -> bool {
+        !self.finished.is_empty()
     }
 
     /// Descriptors that somebody holds.

@@ -21,13 +21,16 @@ pub(super) enum Body {
 }
 
 impl Response {
-    /// Takes the first response out of what was received, once it is whole.
-    pub(super) fn take(received: &mut Vec<u8>, body: Body) -> Option<Response> {
+    /// Takes the first response out of the received bytes.
+    ///
+    /// # Errors
+    /// It is not complete: how many bytes have to be received at least.
+    pub(super) fn take(received: &mut Vec<u8>, body: Body) -> Result<Response, usize> {
         let mut fields = [httparse::EMPTY_HEADER; 64];
         let mut head = httparse::Response::new(&mut fields);
         let parsed = head.parse(received).expect("a response that can be parsed");
         let httparse::Status::Complete(length) = parsed else {
-            return None;
+            return Err(received.len() + 1);
         };
         let mut response = Response {
             status: head.code.expect("a status"),
@@ -44,11 +47,11 @@ impl Response {
         let has_body = body == Body::AsSaid && response.status != 304;
         let end = length + if has_body { response.length() } else { 0 };
         if received.len() < end {
-            return None;
+            return Err(end);
         }
         response.body = received[length..end].to_vec();
         received.drain(..end);
-        Some(response)
+        Ok(response)
     }
 
     /// A field.

@@ -98,7 +98,7 @@ impl Tree {
 
     /// Makes a node without a name.
     fn add(&mut self, kind: FileKind, length: usize, now: Moment) -> usize {
-        let content = self.new_content(self.nodes.len(), Vec::new(), length);
+        let content = self.new_content(self.nodes.len(), &[], length);
         let descriptor = rustix::fs::memfd_create("simulated", MemfdFlags::CLOEXEC);
         let file = File::from(descriptor.expect("a memfd"));
         let inode = file.metadata().expect("a memfd is described").ino();
@@ -129,7 +129,7 @@ impl Tree {
         index
     }
 
-    fn new_content(&mut self, node: usize, start: Vec<u8>, length: usize) -> Content {
+    fn new_content(&mut self, node: usize, start: &[u8], length: usize) -> Content {
         self.contents += 1;
         Content::new(self.contents, node, start, length)
     }
@@ -288,8 +288,8 @@ impl Tree {
             return;
         };
         let time = self.next_time(now);
-        let start = self.nodes[node].content.bytes();
-        let start = start[..kept.min(start.len())].to_vec();
+        let before = self.nodes[node].content.clone();
+        let start = &before.bytes()[..kept.min(before.length())];
         let content = self.new_content(node, start, length);
         let written = &mut self.nodes[node];
         let (file, bytes) = (&written.file, content.bytes());

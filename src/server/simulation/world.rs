@@ -29,8 +29,8 @@ use crate::transport::wire::WireMaker;
 const CLIENT_COUNT: usize = 10;
 /// An iteration of the loop that has more to do takes so long.
 const ITERATION: Moment = 20_000;
-/// Iterations of a run; more would mean that it never comes to rest.
-const ITERATION_COUNT_MAX: u32 = 3_000_000;
+/// Moments of a run at which something happens; more would mean that it never comes to rest.
+const STEP_COUNT_MAX: u32 = 3_000_000;
 /// Iterations after which nothing is left to be done.
 const LAST_ITERATION_COUNT: u32 = 100;
 
@@ -51,6 +51,14 @@ enum Actor {
     Writer,
     /// The kernel takes pages, and an engine closes what was let go of.
     Kernel,
+}
+
+/// What the poll of the loop does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Poll {
+    /// It has events, or its timeout has passed.
+    Returns,
+    Waits,
 }
 
 /// What happens, in order.
@@ -137,10 +145,11 @@ impl World {
         }
         self.agenda.plan(1_000, Actor::Writer);
         self.agenda.plan(1_000, Actor::Kernel);
-        for _ in 0..ITERATION_COUNT_MAX {
-            self.advance();
-            self.iterate();
-            self.server.check_sizes(&self.profile);
+        for _ in 0..STEP_COUNT_MAX {
+            if self.advance() == Poll::Returns {
+                self.iterate();
+                self.server.check_sizes(&self.profile);
+            }
             if self.is_over() {
                 self.check_leftovers();
                 return self.checker;
@@ -167,8 +176,8 @@ impl World {
         !self.may_ask() && is_answered && is_at_rest
     }
 
-    /// Goes to the next moment at which something happens, and has it happen.
-    fn advance(&mut self) {
+    /// Goes to the next moment at which something happens, and has it happen. Returns what the poll of the loop does.
+    fn advance(&mut self) -> Poll {
         let soon = self.server.is_busy().then_some(ITERATION);
         let by_itself = soon.into_iter().chain(self.server.timeout(&self.now)).min();
         let by_itself = by_itself.map(|wait| self.moment + wait);
@@ -180,6 +189,12 @@ impl World {
             if let Some(delay) = self.act(actor) {
                 self.agenda.plan(self.moment + delay, actor);
             }
+        }
+        let is_due = by_itself.is_some_and(|due| due <= self.moment);
+        let has_events = self.disk.has_results() || self.disk.has_events();
+        match is_due || has_events || self.server.is_busy() {
+            true => Poll::Returns,
+            false => Poll::Waits,
         }
     }
 
