@@ -54,6 +54,8 @@ pub enum StatusAccess {
 pub enum AccessLog {
     /// None.
     Off,
+    /// Standard output in a format for people if it is a terminal, else none.
+    Terminal,
     /// Standard output.
     StandardOutput,
     /// The end of a file.

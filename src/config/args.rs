@@ -352,7 +352,8 @@ pub(super) struct Args {
     /// Access log: off, - or PATH.
     ///
     /// A file is appended to, and reopened at SIGUSR1; a FIFO need not have a reader yet. - is
-    /// standard output, as is /dev/stdout.
+    /// standard output, as is /dev/stdout. Unless the option is set, a terminal gets short lines,
+    /// in colour unless NO_COLOR is set.
     #[arg(long, value_name = "WHERE", env = "SPEDE_ACCESS_LOG", help_heading = OBSERVATION)]
     #[arg(value_parser = access_log(), default_value = "off")]
     pub(super) access_log: AccessLog,

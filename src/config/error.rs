@@ -181,7 +181,13 @@ fn advice_for_newcomers(flag: &str, program: &str) -> Option<String> {
         // The options that other servers have one letter for.
         "-p" | "-b" | "-a" | "-i" => "listen",
         "-d" | "-r" => "root",
-        _ => names::elsewhere(flag.strip_prefix("--")?)?,
+        _ => {
+            let name = flag.strip_prefix("--")?;
+            if let Some(advice) = names::without_option(name) {
+                return Some(advice.to_owned());
+            }
+            names::elsewhere(name)?
+        }
     };
     Some(match name {
         "listen" => String::from("write -l PORT for this machine, -l :PORT for all addresses"),

@@ -40,8 +40,8 @@ use self::args::Args;
 use self::conflict::BESIDE_TARGET_LENGTH_MIN;
 use self::file::{ConfigFile, Source};
 use crate::settings::{
-    CacheBudget, ConfiguredSizes, Limits, ListenAddress, Settings, SocketAccess, StatusAccess,
-    Timeouts,
+    AccessLog, CacheBudget, ConfiguredSizes, Limits, ListenAddress, Settings, SocketAccess,
+    StatusAccess, Timeouts,
 };
 
 /// Default address of the status page, unless all listeners of the site are local.
@@ -207,6 +207,9 @@ impl Origins<'_> {
         if is_default("target_max") {
             let room = args.peers.head_max.saturating_sub(BESIDE_TARGET_LENGTH_MIN);
             args.peers.target_max = args.peers.target_max.min(room);
+        }
+        if is_default("access_log") {
+            args.access_log = AccessLog::Terminal;
         }
         let mut settings = settings(args, asked, inherited_socket_count);
         settings.sites[0].root_fallback = is_default("root").then(|| PathBuf::from(ROOT_FALLBACK));

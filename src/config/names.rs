@@ -40,6 +40,36 @@ const ELSEWHERE: [(&str, &str); 33] = [
     ("vhost", "hosts"),
 ];
 
+/// Names that other servers use for what has no option here, and what to do.
+const WITHOUT_OPTION: [(&str, &str); 16] = [
+    ("auto-tls", TLS),
+    ("brotli", COMPRESSION),
+    ("cert", TLS),
+    ("certificate", TLS),
+    ("compress", COMPRESSION),
+    ("compression", COMPRESSION),
+    ("gzip", COMPRESSION),
+    ("https", TLS),
+    ("key", TLS),
+    ("ssl", TLS),
+    ("threads", ONE_THREAD),
+    ("tls", TLS),
+    ("tls-cert", TLS),
+    ("tls-key", TLS),
+    ("workers", ONE_THREAD),
+    ("zstd", COMPRESSION),
+];
+const TLS: &str = "spede speaks plain HTTP; put a proxy for TLS before it, over -l unix:PATH";
+const COMPRESSION: &str =
+    "put a file.br, file.zst or file.gz beside the file, and it is sent to who takes it";
+const ONE_THREAD: &str = "one thread serves all; disk access in parallel is --disk-depth";
+
+/// What to do instead of an option of another server that has no counterpart.
+pub(super) fn without_option(name: &str) -> Option<&'static str> {
+    let found = WITHOUT_OPTION.iter().find(|(other, _)| *other == name);
+    found.map(|(_, advice)| *advice)
+}
+
 /// The option that a name of another server stands for.
 pub(super) fn elsewhere(name: &str) -> Option<&'static str> {
     let name = name.to_ascii_lowercase().replace('_', "-");

@@ -140,7 +140,7 @@ fn without_words_the_defaults_are_the_documented_ones() {
             linger_total: Duration::from_secs(30),
         },
         grace: Duration::from_secs(30),
-        access_log: AccessLog::Off,
+        access_log: AccessLog::Terminal,
         log_format: LogFormat::Combined,
         server_timing: ServerTiming::Hidden,
         status: StatusAccess::Loopback,

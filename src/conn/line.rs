@@ -45,6 +45,17 @@ pub enum Logging {
     Combined,
     /// Each becomes a JSON object on a line of its own.
     Json,
+    /// Each becomes a short line for whoever looks on.
+    Terminal(Colours),
+}
+
+/// Whether lines for a terminal have colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colours {
+    /// The status is coloured by its class.
+    On,
+    /// Plain text.
+    Off,
 }
 
 /// Writes lines, all in one format.
@@ -75,6 +86,7 @@ impl Lines {
             Logging::Off => {}
             Logging::Combined => self.combined(lines, line),
             Logging::Json => json(lines, line),
+            Logging::Terminal(colours) => terminal(lines, line, colours),
         }
     }
 
@@ -101,6 +113,33 @@ impl Lines {
         quote(lines, user_agent);
         lines.push(b'\n');
     }
+}
+
+/// `200 GET /index.html 12345 192.0.2.17`.
+fn terminal(lines: &mut Vec<u8>, line: &Line<'_>, colours: Colours) {
+    let request = line.texts[0].unwrap_or(b"-");
+    // The version is of no interest to people.
+    let end = memchr::memrchr(b' ', request).filter(|end| request[*end..].starts_with(b" HTTP/"));
+    if colours == Colours::On {
+        lines.extend_from_slice(match line.status.class() {
+            2 => b"\x1b[32m",
+            3 => b"\x1b[36m",
+            4 => b"\x1b[33m",
+            _ => b"\x1b[31m",
+        });
+    }
+    number(lines, u64::from(line.status.code()));
+    if colours == Colours::On {
+        lines.extend_from_slice(b"\x1b[0m");
+    }
+    lines.push(b' ');
+    escape(lines, &request[..end.unwrap_or(request.len())]);
+    lines.push(b' ');
+    number(lines, line.length);
+    if let Some(address) = line.peer {
+        write(lines, format_args!(" {address}"));
+    }
+    lines.push(b'\n');
 }
 
 /// A JSON object. Writing to a Vec cannot fail, and nothing in a line can.
@@ -195,7 +234,13 @@ const HEXADECIMAL: &[u8; 16] = b"0123456789abcdef";
 /// Quotes bytes that a peer chose, so that they can neither end their quotes nor their line.
 fn quote(lines: &mut Vec<u8>, bytes: Option<&[u8]>) {
     lines.push(b'"');
-    for byte in bytes.unwrap_or(b"-") {
+    escape(lines, bytes.unwrap_or(b"-"));
+    lines.push(b'"');
+}
+
+/// Writes bytes that a peer chose as visible ones, none of which is a quote.
+fn escape(lines: &mut Vec<u8>, bytes: &[u8]) {
+    for byte in bytes {
         match byte {
             b'"' | b'\\' => lines.extend_from_slice(&[b'\\', *byte]),
             b' '..=b'~' => lines.push(*byte),
@@ -205,7 +250,6 @@ fn quote(lines: &mut Vec<u8>, bytes: Option<&[u8]>) {
             }
         }
     }
-    lines.push(b'"');
 }
 
 #[cfg(test)]
@@ -238,6 +282,32 @@ mod tests {
             length: 12_345,
             texts: [Some(text), None, Some(b"curl")],
             explanation,
+        }
+    }
+
+    #[test]
+    fn a_terminal_gets_a_short_line_with_the_status_in_colour() {
+        let explanation = Explanation::default();
+        let written = |text: &[u8], status, colours| {
+            let mut lines = Vec::with_capacity(4_096);
+            let line = Line {
+                status,
+                ..line(text, &explanation)
+            };
+            let measured = allocation_counter::measure(|| terminal(&mut lines, &line, colours));
+            assert_eq!(measured.count_total, 0);
+            String::from_utf8(lines).expect("visible bytes")
+        };
+        #[rustfmt::skip]
+        let cases = [
+            (&b"GET /a.html HTTP/1.1"[..], Status::Ok,             Colours::Off, "200 GET /a.html 12345 192.0.2.17\n"),
+            (b"GET /a.html HTTP/1.1",      Status::Ok,             Colours::On,  "\x1b[32m200\x1b[0m GET /a.html 12345 192.0.2.17\n"),
+            (b"GET /",                     Status::NotFound,       Colours::On,  "\x1b[33m404\x1b[0m GET / 12345 192.0.2.17\n"),
+            (b"GET /\x1b[2J HTTP/1.1",     Status::NotFound,       Colours::Off, "404 GET /\\x1b[2J 12345 192.0.2.17\n"),
+            (b" HTTP/1.1",                 Status::BadRequest,     Colours::Off, "400  12345 192.0.2.17\n"),
+        ];
+        for (text, status, colours, want) in cases {
+            assert_eq!(written(text, status, colours), want);
         }
     }
 

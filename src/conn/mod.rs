@@ -24,7 +24,7 @@ pub use id::{ConnectionId, RequestId, StreamId};
 pub use interface::{
     Activity, BlockedOn, CloseReason, Context, Input, Peer, Policy, Stage, Timeouts, Unread, Want,
 };
-pub use line::Logging;
+pub use line::{Colours, Logging};
 pub use response::{Document, Response};
 pub use state::Connection;
 

@@ -126,7 +126,7 @@ impl LogWriter {
     pub(crate) fn open(log: &AccessLog) -> Result<LogWriter, OutputError> {
         let opened = match log {
             AccessLog::Off => None,
-            AccessLog::StandardOutput => Some(Output {
+            AccessLog::Terminal | AccessLog::StandardOutput => Some(Output {
                 file: File::from(io::stdout().as_fd().try_clone_to_owned()?),
                 kind: OutputKind::Given,
             }),
@@ -379,7 +379,9 @@ impl LogWriter {
     fn name(&self) -> Cow<'static, str> {
         match &self.log {
             AccessLog::File(path) => path.display().to_string().into(),
-            AccessLog::Off | AccessLog::StandardOutput => "on standard output".into(),
+            AccessLog::Off | AccessLog::Terminal | AccessLog::StandardOutput => {
+                "on standard output".into()
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 mod error;
 mod preflight;
 mod sites;
+mod terminal;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -67,7 +68,7 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     let mut listeners = inherit(settings)?;
     needed::try_out()?;
     let signals = Signals::keep()?;
-    let settings = &with_found_root(settings);
+    let settings = &terminal::with_log(with_found_root(settings));
     // Each root takes one.
     raise_descriptor_limit();
     let opened = open_sites(settings)?;
@@ -248,6 +249,7 @@ pub(super) fn driver(settings: &Settings) -> Driver {
     let limits = &settings.limits;
     let logging = match settings.access_log {
         AccessLog::Off => Logging::Off,
+        AccessLog::Terminal => Logging::Terminal(terminal::colours()),
         AccessLog::StandardOutput | AccessLog::File(_) => match settings.log_format {
             LogFormat::Combined => Logging::Combined,
             LogFormat::Json => Logging::Json,
@@ -410,7 +412,7 @@ fn announce(settings: &Settings, start_lines: &str) {
     // A closed standard output does not stop a server.
     let _ = match settings.access_log {
         AccessLog::StandardOutput => io::stderr().write_all(start_lines.as_bytes()),
-        AccessLog::Off | AccessLog::File(_) => {
+        AccessLog::Off | AccessLog::Terminal | AccessLog::File(_) => {
             let mut output = io::stdout().lock();
             output
                 .write_all(start_lines.as_bytes())
@@ -440,7 +442,7 @@ fn open_log(log: &AccessLog) -> Result<LogWriter, StartError> {
     LogWriter::open(log).map_err(|cause| {
         let path = match log {
             AccessLog::File(path) => path.clone(),
-            AccessLog::Off | AccessLog::StandardOutput => PathBuf::from("-"),
+            AccessLog::Off | AccessLog::Terminal | AccessLog::StandardOutput => PathBuf::from("-"),
         };
         StartError::AccessLog { path, cause }
     })

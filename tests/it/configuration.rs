@@ -267,6 +267,22 @@ fn names_of_other_servers_are_answered_with_ours() {
         ("--root", "write the directory alone: spede DIR"),
         ("--list", "write --directories list"),
         ("--log", "did you mean --access-log?"),
+        (
+            "--server-name",
+            "hosts are set in a file: see --config and spede config --default",
+        ),
+        (
+            "--tls",
+            "spede speaks plain HTTP; put a proxy for TLS before it, over -l unix:PATH",
+        ),
+        (
+            "--gzip",
+            "put a file.br, file.zst or file.gz beside the file, and it is sent to who takes it",
+        ),
+        (
+            "--workers",
+            "one thread serves all; disk access in parallel is --disk-depth",
+        ),
     ];
     for (option, advice) in cases {
         let refused = spede(&site.root(), &[option, "3000"]);

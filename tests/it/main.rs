@@ -56,6 +56,7 @@ mod stale;
 mod stand_ins;
 mod status;
 mod status_access;
+mod terminal;
 mod tidy;
 mod traversal;
 mod unix_socket;
