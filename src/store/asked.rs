@@ -1,11 +1,11 @@
-//! What the store has found for a request, as a response that any protocol can write.
+//! Turns the result of the store into a response that any protocol can write.
 
 use super::Asked;
 use crate::clock::Now;
 use crate::conn::Response;
 
 impl Asked {
-    /// The answer; `None` while a job looks for it.
+    /// The response; `None` while the request waits for a job.
     pub(crate) fn response(&self, now: &Now) -> Option<Response<'_>> {
         Some(match self {
             Asked::Waiting(_) => return None,

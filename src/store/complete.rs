@@ -1,4 +1,4 @@
-//! Taking in what came of jobs: the caches learn it, and those who waited are told.
+//! Processes the results of jobs: updates the caches, and informs the waiting requests.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,15 +21,15 @@ use crate::site::representation::{Representation, Variants, Vary};
 use crate::site::validators::{Identity, Sighting};
 use crate::store::watch::directories::EventSequence;
 
-/// Whether the result of a look-up goes into the caches.
+/// Whether the result of a lookup is cached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Keeping {
     Remembered,
-    /// It answers those who wait: another look-up has begun since, or another root is served.
+    /// It only answers the waiting requests: a newer lookup has begun, or another root is served.
     Forgotten,
 }
 
-/// A look-up that is over.
+/// A completed lookup.
 struct EndedLookUp {
     job: JobId,
     look_up: LookUp,
@@ -38,7 +38,7 @@ struct EndedLookUp {
 }
 
 impl EndedLookUp {
-    /// Whether somebody has asked for its path.
+    /// Whether a request needed the lookup.
     fn demand(&self) -> Demand {
         match self.look_up.aim == Aim::Prefetch && self.waiters.is_empty() {
             true => Demand::Prefetch,
@@ -48,8 +48,8 @@ impl EndedLookUp {
 }
 
 impl Store {
-    /// Takes the result of a job in; those who waited for it are to be told afterwards. Gives the result back if the
-    /// job was submitted for the loop, or by the engine for itself.
+    /// Processes the result of a job. The waiting requests get it later, by [`Store::next_delivery`]. Returns the
+    /// result if the job was submitted for the loop, or by the engine for itself.
     pub(crate) fn complete(&mut self, job: JobId, done: Done, now: &Now) -> Option<Done> {
         let Some(record) = self.jobs.take(job) else {
             return Some(done);
@@ -165,8 +165,8 @@ impl Store {
         let opened = Opened::new(Arc::clone(&read.file), read.window.version());
         for (id, promise) in waiters.in_order() {
             let Promise::Answer(entry) = promise else {
-                // A job that was given up says nothing of the disk: the answer asks for another, which
-                // nobody gives up.
+                // A job that was given up says nothing about the disk. The response submits another one, which is not
+                // given up.
                 let result = match result {
                     Err(JobError::Busy) => Ok(()),
                     result => result,
@@ -208,7 +208,7 @@ impl Store {
         }
     }
 
-    /// Takes in what a path leads to. Gives what those are told who waited, and the files that were opened.
+    /// Caches the result of a lookup. Returns the result for the waiting requests, and the files that were opened.
     fn resolved(
         &mut self,
         ended: &EndedLookUp,
@@ -267,7 +267,7 @@ impl Store {
         (result, opened)
     }
 
-    /// All that was expected of an entry still holds.
+    /// A revalidation found no change.
     fn unchanged(
         &mut self,
         look_up: &LookUp,
@@ -276,7 +276,7 @@ impl Store {
         now: &Now,
     ) -> LookupResult {
         let Some(entry) = &look_up.entry else {
-            // Nothing is compared where nothing was known.
+            // Without an entry there was nothing to compare.
             self.forget_path(look_up, dependencies, keeping);
             return LookupResult::Failed(Status::InternalServerError);
         };
@@ -294,7 +294,7 @@ impl Store {
         }
     }
 
-    /// Trusts an entry as far as what it rests on allows.
+    /// Sets how long an entry is trusted.
     pub(super) fn trust(
         &mut self,
         entry: &Rc<Entry>,
@@ -306,7 +306,7 @@ impl Store {
         self.notices.extend(notice);
     }
 
-    /// Nothing is known of a path now.
+    /// Removes the entry of a path.
     fn forget_path(&mut self, look_up: &LookUp, dependencies: &Dependencies, keeping: Keeping) {
         if keeping == Keeping::Remembered {
             self.drop_path(look_up.key());
@@ -314,8 +314,8 @@ impl Store {
         self.freshness.forget(dependencies, look_up.since);
     }
 
-    /// Answers those who waited for a look-up. Where something that it rests on has changed after it was begun, those
-    /// who came later ask once more.
+    /// Answers the requests that waited for a lookup. If one of its dependencies changed after it began, requests that
+    /// came later ask again.
     fn tell(
         &mut self,
         ended: EndedLookUp,
@@ -339,7 +339,7 @@ impl Store {
             .answer(again, late.into_iter().map(|(id, _)| id));
     }
 
-    /// Counts those who waited for a file and are answered now.
+    /// Counts the requests that waited for a file.
     fn count_waiting(&mut self, look_up: &LookUp, result: &LookupResult, requests: u64) {
         if let LookupResult::Entry(entry) = result
             && let Resolution::File { .. } = entry.resolution
@@ -352,7 +352,7 @@ impl Store {
         }
     }
 
-    /// Puts what was found into the cache of paths.
+    /// Makes an entry of the result of a lookup, and caches it.
     fn remember(&mut self, ended: &EndedLookUp, found: Resolution, keeping: Keeping) -> Rc<Entry> {
         let key = ended.look_up.key();
         let entry = self.paths.cache.share(key, found);
@@ -368,14 +368,14 @@ impl Store {
         entry
     }
 
-    /// Keeps little of an entry for a path that leads to nothing.
+    /// Replaces the entry of a path without a file by a smaller form.
     fn rest(&mut self, key: PathKey<'_>, entry: &Rc<Entry>) {
         if let Some((link, number)) = self.paths.cache.rest(key, entry) {
             self.freshness.watch.directories.rest(link, number);
         }
     }
 
-    /// Takes a file in that was found. Gives what is to be remembered of it, and the files that were opened.
+    /// Returns the resolution of a file that was found, and the files that were opened.
     fn found(
         &mut self,
         look_up: &LookUp,
@@ -402,7 +402,7 @@ impl Store {
         (Resolution::File { variants, seen }, opened)
     }
 
-    /// Describes a file that was found and its variants. The way there has led there since `since`.
+    /// Describes a file and its variants. Its path has led to it since `since`.
     fn describe(&self, look_up: &LookUp, found: &FoundFile, since: i64, now: &Now) -> Variants {
         let policy = &look_up.site.policy;
         let media_type = policy.naming.media_types.of(found.path.as_bytes());

@@ -1,6 +1,6 @@
-//! Files that are held: mappings and copies, and open descriptors, by the version of the file.
+//! Cached files: mappings, copies and open descriptors, by the version of the file.
 //!
-//! Knows which of them may still be used; not what is done with them, and which events drop them.
+//! Knows which of them are still usable. Does not know what they are used for, nor which events invalidate them.
 
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -23,27 +23,27 @@ use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::memory::Memory;
 use crate::sys::pagemap::Presence;
 
-/// After so many looks without use, a minute, a file is closed: long enough to serve what is asked for now and then
-/// from it, short enough for who waits to unmount what it is on.
+/// A file is closed after so many sweeps without use, which is a minute: long enough for files that are requested now
+/// and then, short enough for an operator who waits to unmount their file system.
 const IDLE_SWEEP_COUNT: u8 = 4;
-/// How often what nobody uses is looked for.
+/// Interval between two sweeps for unused files.
 const IDLE_SWEEP: Duration = Duration::from_secs(15);
 
-/// A mapping, and when it was last sent: after a while its pages may have gone.
+/// A mapping, and the time of its last use: the kernel may reclaim its pages after a while.
 #[derive(Debug)]
 pub(crate) struct CachedFile {
     memory: Rc<Memory>,
     used: Cell<Instant>,
-    /// The generation in which it was last known to be watched without a gap.
+    /// The last generation in which it was watched without a gap.
     generation: Cell<u32>,
-    /// The digest of its content, where that is compared.
+    /// The digest of its content, if `--recheck` compares it.
     pub(super) digest: Option<NonZeroU64>,
-    /// When it was last compared.
+    /// The time of the last comparison.
     compared: Cell<Instant>,
 }
 
 impl CachedFile {
-    /// A file that was mapped in this generation.
+    /// A file that was mapped in this generation of entries.
     pub(super) fn new(
         memory: Memory,
         digest: Option<NonZeroU64>,
@@ -60,55 +60,55 @@ impl CachedFile {
     }
 }
 
-/// What it depends on whether a file that is held may be used.
+/// What decides whether a cached file is usable.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Conditions<'a> {
     pub(super) probe: &'a dyn Probe,
     pub(super) policy: ResidencyPolicy,
-    /// The generation of entries.
+    /// The current generation of entries.
     pub(super) generation: u32,
     pub(super) now: &'a Now,
 }
 
-/// What is known of the mapping of a version.
+/// The state of the mapping of a version.
 #[derive(Debug)]
 pub(super) enum MappingState {
-    /// Its pages are there.
+    /// Its pages are resident.
     Usable(Rc<Memory>),
-    /// There is none, or it cannot be told whether its pages are there.
+    /// There is no mapping, or it is unknown whether its pages are resident.
     Missing,
-    /// Events were lost that may have been about it, so it was dropped.
+    /// It was dropped, because lost events may have concerned it.
     Outdated,
-    /// Its pages had been taken away, so it was dropped.
+    /// It was dropped, because the kernel had reclaimed its pages.
     Reclaimed,
 }
 
-/// What is known of the descriptor of a version.
+/// The state of the descriptor of a version.
 #[derive(Debug)]
 pub(super) enum DescriptorState {
-    /// It was kept, and the file is still of that version.
+    /// It was cached, and the file still has that version.
     Kept(Arc<OpenFile>),
-    /// The look-up has just opened it.
+    /// The lookup has just opened it.
     Opened(Arc<OpenFile>),
-    /// There is none of that version.
+    /// There is no descriptor of that version.
     Missing,
 }
 
-/// The files that are held.
+/// The cached files.
 #[derive(Debug)]
 pub(super) struct Contents {
-    /// Their caches.
+    /// The file cache and the open-file cache.
     pub(super) held: Holdings<CachedFile, Arc<OpenFile>>,
-    /// Whether mappings are kept in memory.
+    /// Whether mappings are locked in memory.
     pub(super) locking: Locking,
-    /// Mappings dropped because their pages had been taken away.
+    /// Number of mappings that were dropped because the kernel had reclaimed their pages.
     pub(super) mappings_gone: u64,
-    /// When what nobody uses is let go of next.
+    /// Time of the next sweep for unused files.
     idle_sweep_at: Option<Instant>,
 }
 
 impl Contents {
-    /// Nothing is held, and at most `descriptor_count_max` files are kept open.
+    /// Empty caches with at most `descriptor_count_max` open files.
     pub(super) fn new(cache: &CacheBudget, lock: MapLock, descriptor_count_max: usize) -> Contents {
         let mut held = Holdings::new(cache, descriptor_count_max);
         held.maps = held.maps.with_curve(TakenIn::Second);
@@ -123,17 +123,17 @@ impl Contents {
         }
     }
 
-    /// Tells the caches that time has passed.
+    /// Advances the clocks of the caches.
     pub(super) fn tick(&mut self, now: Instant) {
         self.held.maps.tick(now);
         self.held.descriptors.tick(now);
     }
 
-    /// The mapping of a version. One whose pages were taken away goes the way of a cold file: it is dropped, read
-    /// again, and mapped again.
+    /// The mapping of a version. If the kernel has reclaimed its pages, the file is treated as a cold one: its mapping
+    /// is dropped, the file is read, and mapped again.
     ///
-    /// After events were lost, a mapping is used again once its version was compared anew, as it was for an entry of
-    /// this generation.
+    /// After a loss of events, a mapping is usable again once its version was compared, which an entry of this
+    /// generation proves.
     pub(super) fn mapping(
         &mut self,
         version: &FileVersion,
@@ -170,11 +170,11 @@ impl Contents {
         };
         match presence {
             Presence::Present => return MappingState::Usable(Rc::clone(&held.memory)),
-            // Opening the file again may take longer than its pages stay, and storage may not answer.
+            // Opening the file may take longer than its pages stay resident, and storage may not respond.
             Presence::Unknown if idle <= TRUST && !self.held.descriptors.holds(version) => {
                 return MappingState::Usable(Rc::clone(&held.memory));
             }
-            // The file is sent like one that is not mapped, this once.
+            // This response is sent from the descriptor.
             Presence::Unknown => {
                 held.used.set(used);
                 return MappingState::Missing;
@@ -189,7 +189,7 @@ impl Contents {
         MappingState::Reclaimed
     }
 
-    /// A descriptor of a version: one just opened, or a kept one that is still of that version.
+    /// A descriptor of a version: one that was just opened, or a cached one whose file still has that version.
     pub(super) fn descriptor(
         &mut self,
         version: &FileVersion,
@@ -199,7 +199,7 @@ impl Contents {
     ) -> DescriptorState {
         if let Some(fresh) = opened.iter().find(|opened| opened.version == *version) {
             self.held.descriptor(version, WasOpened::Yes, look);
-            // It may have been opened long ago: its job waited for others, and its bytes for the disk.
+            // It may have been opened long ago: the request waited for other jobs, or for its bytes.
             return match was_written_to(fresh, probe) {
                 true => DescriptorState::Missing,
                 false => DescriptorState::Opened(Arc::clone(&fresh.file)),
@@ -220,7 +220,7 @@ impl Contents {
         DescriptorState::Missing
     }
 
-    /// Whether a kept file is still of its version; if it is known not to be, it is kept no longer.
+    /// Whether a cached file still has its version. If not, it is removed from the cache.
     pub(super) fn is_still(
         &mut self,
         file: &OpenFile,
@@ -237,20 +237,20 @@ impl Contents {
         is_still
     }
 
-    /// Whether a file that is kept open is of another version by now.
+    /// Whether an open file of this version is cached whose version has changed.
     pub(super) fn is_replaced(&mut self, version: &FileVersion, probe: &dyn Probe) -> bool {
         let kept = self.held.descriptors.get(version).map(Arc::clone);
         kept.is_some_and(|file| !self.is_still(&file, version, probe))
     }
 
-    /// Keeps descriptors of files that were opened.
+    /// Caches the descriptors of files that were opened.
     pub(super) fn keep_open(&mut self, opened: &[Opened], demand: Demand) {
         for Opened { file, version, .. } in opened {
             self.held.keep_open(*version, Arc::clone(file), demand);
         }
     }
 
-    /// Whether there is room for the mapping of a file for which nobody has asked.
+    /// Whether a prefetched file can be mapped without an eviction.
     pub(super) fn has_room_ahead(&self, version: &FileVersion) -> bool {
         let budget = self.held.maps.budget();
         version.length > 0
@@ -260,8 +260,8 @@ impl Contents {
             && !self.held.maps.holds(version)
     }
 
-    /// Whether a file is mapped and was not compared for so long, or one of its variants. Then all of them count as
-    /// compared now.
+    /// Whether the mapping of a file or of one of its variants was not compared for this time. Then all of them count
+    /// as compared now.
     pub(super) fn begin_comparison(&self, variants: &Variants, every: Duration, now: &Now) -> bool {
         let held = || {
             let versions = variants.versions();
@@ -274,15 +274,15 @@ impl Contents {
         is_due
     }
 
-    /// When the next look for what nobody uses is due.
+    /// Time until the next sweep for unused files.
     pub(super) fn idle_timeout(&self, now: Instant) -> Option<Duration> {
         let is_any = self.held.descriptors.entry_count() + self.held.maps.entry_count() > 0;
         let at = self.idle_sweep_at.filter(|_| is_any)?;
         Some(at.saturating_duration_since(now))
     }
 
-    /// Closes files that nobody has asked for in a while, and unmaps those of other devices than that of the root,
-    /// which cannot be unmounted anyway while it is served. Gives the versions that are mapped no more.
+    /// Closes files that were not requested for a while, and unmaps those on other devices than that of the root,
+    /// which cannot be unmounted while it is served. Returns the versions that were unmapped.
     pub(super) fn drop_idle(
         &mut self,
         root_devices: impl FnOnce() -> HashSet<u64>,
@@ -308,8 +308,8 @@ impl Contents {
     }
 }
 
-/// Whether the content of a file was written over since it was opened. What can no longer be described counts as
-/// written over.
+/// Whether the content of a file was overwritten since it was opened. A file that cannot be described counts as
+/// overwritten.
 pub(super) fn was_written_to(opened: &Opened, probe: &dyn Probe) -> bool {
     let now = probe.describe(&opened.file);
     now.map_or(true, |now| opened.version.was_rewritten(&now.version))

@@ -1,8 +1,7 @@
-//! What goes with an entry of the path cache: descriptors that only its path leads to, and whatever holds
-//! bytes of a version that has given way to another.
+//! Releases the files of entries that leave the path cache: descriptors that only their path needs, and everything
+//! that holds bytes of a replaced version.
 //!
-//! A file that was replaced or deleted is let go of, so that its room goes to others and its blocks go back
-//! to the file system.
+//! A replaced or deleted file is released, so that its memory serves others and the file system gets its blocks back.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -25,15 +24,15 @@ impl Store {
         }
     }
 
-    /// Forgets a path: what it leads to is not known now.
+    /// Removes the entry of a path.
     pub(super) fn drop_path(&mut self, key: PathKey<'_>) {
         if let Some(previous) = self.paths.remove(key) {
             self.contents.held.release_descriptors(&previous);
         }
     }
 
-    /// Names were taken from files, or given to others: what holds them without being told of it is let go of
-    /// before anybody asks, so that the blocks of a deleted file are free.
+    /// Releases files whose names were removed or given to other files. Their descriptors get no event, and would keep
+    /// the blocks of deleted files in use.
     pub(super) fn drop_renamed(&mut self) {
         for entry in self.freshness.watch.directories.take_renamed() {
             for version in entry.variants().into_iter().flat_map(Variants::versions) {
@@ -42,19 +41,19 @@ impl Store {
         }
     }
 
-    /// Closes and unmaps all files that nobody is being sent now, so that nothing keeps a file system mounted.
+    /// Closes and unmaps all files that are not being sent, so that they keep no file system mounted.
     pub(crate) fn drop_held(&mut self) {
         self.contents.held.clear();
         self.jobs.withdraw_mappings();
         self.freshness.watch.clear();
     }
 
-    /// When the next look for what nobody uses is due.
+    /// Time until the next sweep for unused files.
     pub(crate) fn idle_timeout(&self, now: Instant) -> Option<Duration> {
         self.contents.idle_timeout(now)
     }
 
-    /// Lets go of files that nobody has asked for in a while.
+    /// Releases files that were not requested for a while.
     pub(crate) fn drop_idle(&mut self, now: &Now) {
         let roots = &self.freshness.roots;
         for version in self.contents.drop_idle(|| roots.devices(), now.monotonic) {

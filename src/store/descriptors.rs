@@ -1,4 +1,4 @@
-//! How many files the store has open, and closing some of them where descriptors are short.
+//! Counts the open files of the store, and closes some of them when descriptors are short.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::Store;
 use crate::sys::file::OpenFile;
 
 impl Store {
-    /// Files of the sites that are not closed, besides the roots.
+    /// Number of open files of the sites, without the roots.
     pub(crate) fn open_file_count(&self) -> usize {
         let roots = &self.freshness.roots;
         roots
@@ -15,7 +15,7 @@ impl Store {
             .saturating_sub(roots.count())
     }
 
-    /// Those of them that are kept or in use: the others are about to be closed.
+    /// Number of open files that are cached or in use. The others are about to be closed.
     pub(crate) fn used_file_count(&self) -> usize {
         let roots = &self.freshness.roots;
         roots
@@ -24,23 +24,23 @@ impl Store {
             .saturating_sub(roots.count())
     }
 
-    /// Whether jobs or answers wait for descriptors.
+    /// Whether jobs or responses wait for descriptors.
     pub(crate) fn awaits_descriptors(&self) -> bool {
         self.reopening.is_waiting() || self.jobs.queue().lacks_descriptors()
     }
 
-    /// Jobs in flight, and those that wait.
+    /// Number of jobs in flight, and of queued jobs.
     pub(crate) fn job_count(&self) -> usize {
         let queue = self.jobs.queue();
         queue.depth() + queue.waiting_count()
     }
 
-    /// Lets no more jobs that open files be in flight than so many.
+    /// Limits the number of jobs in flight that open files.
     pub(crate) fn set_opening_max(&mut self, count: usize) {
         self.jobs.queue_mut().set_opening_max(count);
     }
 
-    /// Closes up to `count` kept files that nobody uses, those that are worth least first. Gives how many.
+    /// Closes up to `count` cached files that are not in use, the least valuable first. Returns how many.
     pub(crate) fn shed_descriptors(&mut self, count: usize) -> usize {
         let is_unused = |file: &Arc<OpenFile>| Arc::strong_count(file) == 1;
         self.contents.held.descriptors.shed(count, is_unused)

@@ -1,4 +1,4 @@
-//! What an entry of the path cache makes the server allocate, all that goes with it included.
+//! Tests of the memory that the server allocates for an entry of the path cache, with everything that belongs to it.
 
 #![cfg(test)]
 
@@ -61,13 +61,12 @@ fn file(path: &[u8], inode: u64) -> Resolution {
     }
 }
 
-/// An entry that leads to a file.
+/// The entry of a file.
 pub(super) fn file_entry(inode: u64) -> Entry {
     Entry::new(file(b"/a", inode))
 }
 
-/// A path cache and those who are told of changes, with entries for so many paths; and the bytes that were
-/// allocated for it.
+/// A path cache with this number of entries and their dependents, and the bytes that were allocated for both.
 fn filled(
     count: usize,
     path: impl Fn(usize) -> String,
@@ -122,7 +121,7 @@ fn an_entry_for_a_missing_path_takes_at_most_150_bytes() {
     let bytes = bytes_each(path, missing);
     assert!(bytes <= 150, "{bytes} bytes each");
     let (mut paths, mut directories, _) = filled(COUNT, path, missing);
-    // It is answered from without another allocation, and knows what was told.
+    // A hit allocates nothing, and the entry knows the reported changes.
     let asked = path(77);
     let now = now();
     let measured = measure(|| {
@@ -182,7 +181,7 @@ fn a_missing_path_keeps_its_check_and_its_place_though_little_is_kept_of_it() {
             panic!("it is due when it was to be");
         };
         assert!(matches!(entry.resolution, Resolution::Refused(one) if one == status));
-        // What is noted at a check is known to those who ask next.
+        // The result of a check is known to later requests.
         entry.begin_check();
         assert!(matches!(
             paths.look_up_again(path, &after(21)),
@@ -193,7 +192,7 @@ fn a_missing_path_keeps_its_check_and_its_place_though_little_is_kept_of_it() {
             Known::Expired(_)
         ));
         assert!(matches!(paths.look_up(path, &after(21)), Known::Fresh(_)));
-        // It is told of changes by the same number.
+        // Changes are reported to it under the same number.
         directories.happened(3, EventMask::CREATE, Some(b"none.png"));
         assert_eq!(directories.take_missing(), [number]);
         paths.distrust(number);
@@ -202,7 +201,7 @@ fn a_missing_path_keeps_its_check_and_its_place_though_little_is_kept_of_it() {
     }
 }
 
-/// Where something else is found, and where it goes, its place among those that are told goes with it.
+/// When the entry is replaced or removed, its registration for changes is removed too.
 #[test]
 fn a_missing_path_that_is_forgotten_is_polled_no_more() {
     let (now, path) = (now(), key_of(b"/none.png"));
@@ -231,7 +230,7 @@ fn a_missing_path_that_is_forgotten_is_polled_no_more() {
 #[test]
 fn spellings_of_one_path_share_what_is_known_of_the_file() {
     const SPELLINGS: usize = 65_536;
-    // Each bit is a letter that is escaped or not.
+    // Each bit decides whether a letter is escaped.
     let path = |index: usize| {
         let letters = b"abcdefghijklmnop".iter().enumerate();
         let letters = letters.map(|(bit, letter)| match index >> bit & 1 {
@@ -250,7 +249,7 @@ fn spellings_of_one_path_share_what_is_known_of_the_file() {
     };
     let first = look_up(&path(0));
     assert!(Rc::ptr_eq(&first, &look_up(&path(SPELLINGS - 1))));
-    // What one of them learns all of them know.
+    // A change that one spelling reports is known to all.
     first.distrust();
     let known = paths.look_up(key_of(path(12_345).as_bytes()), &now());
     assert!(matches!(known, Known::Expired(_)));

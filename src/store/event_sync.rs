@@ -1,31 +1,31 @@
-//! Whether the changes are known that were made before a request was sent.
+//! Whether all changes that were made before a request was sent are known.
 //!
-//! Whoever has seen `rename()` return must get the new file with the next request. So the events that were queued
-//! before its bytes came have to be taken in before it is answered. The loop does that once, when it wakes; for
-//! bytes that came later it is done again, once for all requests among them.
+//! After `rename()` returns, the next request must get the new file. So the events that were queued before the bytes
+//! of a request arrived are read before it is answered. The loop reads them once in each iteration, when it wakes. For
+//! bytes that arrived later they are read again, once for all requests in these bytes.
 
-/// What the bytes begin with that are received next.
+/// What the next received bytes begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Position {
     /// A new request.
     BetweenRequests,
-    /// The rest of one, or more than that.
+    /// The rest of a request, and perhaps more.
     WithinRequest,
 }
 
-/// What is known of the changes that were made before the bytes of a connection were sent.
+/// Which changes are known of those that were made before the bytes of a connection were sent.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct EventSync {
-    /// The iteration of the loop in which the kernel reported bytes, until they are received.
+    /// The iteration in which the kernel reported that bytes can be received, until they are.
     reported_in: Option<u64>,
     taken_in: TakenIn,
 }
 
-/// Which of these changes were taken in.
+/// Which of these changes are known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum TakenIn {
-    /// All of those before one whole request: it was there before events were taken in. Others among the same bytes
-    /// may have come after that.
+    /// All that precede one complete request, which arrived before the events were read. Later requests in the same
+    /// bytes may have arrived after that.
     BeforeOne,
     /// Perhaps not all.
     #[default]
@@ -35,13 +35,13 @@ enum TakenIn {
 }
 
 impl EventSync {
-    /// The kernel reports in this iteration that there are bytes.
+    /// Notes that the kernel reports received bytes in this iteration.
     pub(crate) fn reported(&mut self, iteration: u64) {
         self.reported_in = Some(iteration);
     }
 
-    /// Bytes are received in this iteration. Those that the kernel reported in it were there when the loop woke, before
-    /// events were taken in; that goes for the first that are received only.
+    /// Notes that bytes are received in this iteration. If the kernel reported them in the same one, the first of them
+    /// arrived before the loop read the events.
     pub(crate) fn received(&mut self, iteration: u64, position: Position) {
         let was_there = self.reported_in.take() == Some(iteration);
         self.taken_in = match position {
@@ -50,7 +50,7 @@ impl EventSync {
         };
     }
 
-    /// A request is to be answered: whether events have to be taken in before.
+    /// Whether events have to be read before the next request is answered.
     pub(super) fn is_drain_due(&mut self) -> bool {
         let (next, is_due) = match self.taken_in {
             TakenIn::BeforeOne => (TakenIn::Unknown, false),

@@ -1,7 +1,7 @@
-//! The caches of content, mappings before descriptors: which is asked for what, what is kept and what is let go of.
+//! The file cache and the open-file cache: which files they take, keep and release.
 //!
-//! Knows neither what they hold nor whether that may still be used. The server holds mappings and files, `spede
-//! simulate` nothing: both decide by this.
+//! Does not know what the caches hold, nor whether it is still usable. The server holds mappings and descriptors,
+//! `spede simulate` holds nothing.
 
 use crate::cache::MAP_AFTER_REQUEST_COUNT;
 use crate::cache::content::{Budget, ContentCache};
@@ -11,7 +11,7 @@ use crate::settings::CacheBudget;
 use crate::site::representation::Variants;
 use crate::sys::file::FileVersion;
 
-/// Whether a cache was asked for a request before: it counts one look-up a request.
+/// Whether a cache was already asked for a request: it counts each request once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Look {
     #[default]
@@ -20,7 +20,7 @@ pub(crate) enum Look {
 }
 
 impl Look {
-    /// What a cache holds of a version.
+    /// Asks a cache for a version.
     pub(crate) fn at<'a, T>(
         self,
         cache: &'a mut ContentCache<T>,
@@ -33,26 +33,25 @@ impl Look {
     }
 }
 
-/// Whether a request waited for a job when it was submitted.
+/// Why a job was submitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Demand {
-    /// One did.
+    /// A request waits for it.
     Requested,
-    /// It was expected that one would.
+    /// A request is expected.
     Prefetch,
 }
 
-/// Whether the file of a version was opened for the request that asks.
+/// Whether a file was opened for the current request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Opened {
-    /// It was: a miss of the cache of descriptors.
+    /// It was: a miss of the open-file cache.
     Yes,
     /// It was not.
     No,
 }
 
-/// The caches of content, by the version of the file. A request asks for the mapping first, if the file is short
-/// enough for one, and else for the descriptor.
+/// The caches of content, by the version of the file. Their order is that of [`super::caches::supply`].
 #[derive(Debug)]
 pub(crate) struct Holdings<M, D> {
     /// Mapped files.
@@ -64,7 +63,7 @@ pub(crate) struct Holdings<M, D> {
 }
 
 impl<M, D> Holdings<M, D> {
-    /// Nothing is held, and at most `descriptor_count_max` files are kept open.
+    /// Empty caches with at most `descriptor_count_max` open files.
     pub(crate) fn new(cache: &CacheBudget, descriptor_count_max: usize) -> Holdings<M, D> {
         let maps = Budget {
             bytes_max: cache.map_bytes_max,
@@ -81,13 +80,13 @@ impl<M, D> Holdings<M, D> {
         }
     }
 
-    /// Whether a file is short enough to be mapped.
+    /// Whether the file cache takes files of this length.
     pub(crate) fn is_mappable(&self, version: &FileVersion) -> bool {
         version.length <= self.map_file_length_max
     }
 
-    /// The descriptor of a version, for a request that has no mapping of it. What was opened for the request is not
-    /// looked for.
+    /// Asks the open-file cache for a version. A file that was opened for the request counts as a miss and is not
+    /// looked up.
     pub(crate) fn descriptor(
         &mut self,
         version: &FileVersion,
@@ -104,7 +103,7 @@ impl<M, D> Holdings<M, D> {
         }
     }
 
-    /// Keeps a file open that was opened.
+    /// Caches a descriptor, unless the file is mapped.
     pub(crate) fn keep_open(&mut self, version: FileVersion, file: D, demand: Demand) {
         if version.length > 0 && !self.maps.holds(&version) {
             match demand {
@@ -114,13 +113,12 @@ impl<M, D> Holdings<M, D> {
         }
     }
 
-    /// Whether a mapping of a version would be kept for now.
+    /// Whether the file cache would admit this version now.
     pub(crate) fn may_be_mapped(&self, version: &FileVersion) -> bool {
         !self.maps.holds(version) && self.maps.has_room_for(version.length)
     }
 
-    /// Takes a mapping in. Gives the versions that are mapped no more; `version` itself is one of them where there is
-    /// no room for it.
+    /// Caches a mapping. Returns the evicted versions; `version` is one of them if it was not admitted.
     pub(crate) fn keep_mapped(
         &mut self,
         version: FileVersion,
@@ -134,14 +132,14 @@ impl<M, D> Holdings<M, D> {
             },
             Demand::Requested => self.maps.insert(version, mapped),
         };
-        // Where a newcomer may have to go soon, its file stays open: the next request needs it then.
+        // The file stays open if its mapping may be evicted soon: the next request would need the descriptor.
         if self.maps.has_room_for_all() {
             self.descriptors.release(&version);
         }
         evicted.into_iter().map(|(version, _)| version).collect()
     }
 
-    /// An entry of the path cache has gone for another. Gives the versions that nobody will ask for.
+    /// An entry has left the path cache for another one. Returns the versions that are no longer requested.
     pub(crate) fn departed(
         &mut self,
         previous: &Entry,
@@ -157,15 +155,14 @@ impl<M, D> Holdings<M, D> {
         }
     }
 
-    /// An entry is remembered no more. Whoever asks for its path again has its file opened again, so nobody will
-    /// ask for its descriptor.
+    /// An entry was evicted. The next request for its path opens its file again, so the descriptor is not needed.
     pub(crate) fn release_descriptors(&mut self, entry: &Entry) {
         for version in entry.variants().into_iter().flat_map(Variants::versions) {
             self.descriptors.release(&version);
         }
     }
 
-    /// A path leads elsewhere now. Nobody will ask for the version that it led to.
+    /// A path has another result now. The previous version is no longer requested.
     fn replaced(&mut self, previous: &Entry, by: &Entry) -> Vec<FileVersion> {
         let mut gone = Vec::new();
         let news = by.variants();
@@ -188,14 +185,14 @@ impl<M, D> Holdings<M, D> {
         gone
     }
 
-    /// Holds nothing any more.
+    /// Removes everything.
     pub(crate) fn clear(&mut self) {
         self.maps.clear();
         self.descriptors.clear();
     }
 }
 
-/// Whether an entry was asked for often enough that its file is mapped for those who come after.
+/// Whether an entry has had enough requests for its file to be mapped.
 pub(crate) fn is_asked_again(request_count: u32) -> bool {
     request_count >= MAP_AFTER_REQUEST_COUNT
 }

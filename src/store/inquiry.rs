@@ -1,4 +1,4 @@
-//! Who asks what of the store: values that go together through all that an answer takes.
+//! A request as the store passes it around: values that belong together until it is answered.
 
 use std::rc::Rc;
 
@@ -13,12 +13,12 @@ use crate::http::facts::Facts;
 use crate::http::status::Status;
 use crate::site::sites::Site;
 
-/// Whose request it is.
+/// The request, and the peer that sent it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RequestOwner {
     /// The request.
     pub(super) id: RequestId,
-    /// Who has to wait in line for the disk.
+    /// The owner of its jobs, for fair scheduling.
     pub(super) owner: Owner,
 }
 
@@ -32,14 +32,14 @@ impl RequestOwner {
     }
 }
 
-/// For which request bytes are looked for.
+/// A request at the store.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Requester<'a> {
-    /// Whose it is.
+    /// The request and its owner.
     pub(super) by: RequestOwner,
-    /// The site that it is for.
+    /// Its site.
     pub(super) site: &'a Rc<Site>,
-    /// What was looked for before, for the same request: that was counted.
+    /// The caches that have already counted it.
     pub(super) looked: Counted,
 }
 
@@ -54,14 +54,14 @@ impl Requester<'_> {
     }
 }
 
-/// Which caches were asked for a request.
+/// Which caches were already asked for a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counted {
-    /// An entry of the path cache.
+    /// The path cache.
     pub path: Look,
-    /// A mapping.
+    /// The file cache.
     pub mapping: Look,
-    /// A descriptor.
+    /// The open-file cache.
     pub descriptor: Look,
 }
 
@@ -108,7 +108,7 @@ impl<'a> Inquiry<'a> {
         PathKey::new(self.requester.site.id, raw_path)
     }
 
-    /// A path of its site, and what it leads to.
+    /// A path of its site, with its entry.
     pub(super) fn known<'p>(&self, raw_path: &'p [u8], entry: &'p Rc<Entry>) -> KnownPath<'p>
     where
         'a: 'p,
@@ -121,7 +121,7 @@ impl<'a> Inquiry<'a> {
     }
 }
 
-/// A path, and what it leads to as far as is known.
+/// A path with its entry.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct KnownPath<'a> {
     pub site: &'a Rc<Site>,
@@ -134,7 +134,7 @@ impl<'a> KnownPath<'a> {
         PathKey::new(self.site.id, self.raw_path)
     }
 
-    /// It is to be compared with the disk.
+    /// A lookup that revalidates the entry.
     pub(super) fn to_check(self) -> LookupTarget<'a> {
         LookupTarget {
             raw_path: self.raw_path,
@@ -144,17 +144,17 @@ impl<'a> KnownPath<'a> {
     }
 }
 
-/// What is to be looked up at the disk, and how.
+/// A path to look up, and how.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LookupTarget<'a> {
     pub raw_path: &'a [u8],
-    /// What is known of it.
+    /// Its entry, if there is one.
     pub entry: Option<&'a Rc<Entry>>,
     pub mode: LookupMode,
 }
 
 impl<'a> LookupTarget<'a> {
-    /// A path of which nothing is known.
+    /// A path without an entry.
     pub(super) fn full(raw_path: &'a [u8]) -> LookupTarget<'a> {
         LookupTarget {
             raw_path,

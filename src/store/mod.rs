@@ -1,4 +1,4 @@
-//! What a request leads to: the caches, and the disk behind them.
+//! Answers requests from the caches, and submits jobs to the disk for what they lack.
 //!
 //! ```text
 //!   ask ──► freshness: has something changed? ──► paths ──► contents, residency ──► an answer
@@ -7,8 +7,8 @@
 //!   complete ──► jobs: what it was for ──► paths, contents, residency, freshness ──► deliveries
 //! ```
 //!
-//! Each part has its own state and can be used without the others. Touches no socket and no file: what is asked of the
-//! kernel at once is passed in as a [`Probe`], everything else is a job.
+//! Each part has its own state and can be used without the others. The store touches no socket and no file: calls that
+//! never wait are passed in as a [`Probe`], everything else is a job.
 
 mod ask;
 mod asked;
@@ -88,78 +88,79 @@ pub(crate) use sending::Ready;
 use warm_up::Prefetch;
 use warming::Origin;
 
-/// What a request leads to.
+/// The result of a request.
 #[derive(Debug)]
 pub(crate) enum Asked {
-    /// A file; the entry holds its facts.
+    /// A file, described by its entry.
     Selected {
-        /// The variants.
+        /// The entry, with all variants.
         entry: Rc<Entry>,
-        /// Which of them.
+        /// The coding of the selected variant.
         coding: Coding,
-        /// What of it.
+        /// The selected status and range.
         selected: Selected,
-        /// Its bytes, if they are needed.
+        /// The source of the content, if any is sent.
         source: Option<Source>,
     },
-    /// An answer without a file.
+    /// A response without a file.
     Fixed(Fixed),
     /// The path leads to nothing, and the fallback of its site answers. Only within the store.
     Fallback,
-    /// A page made for this answer.
+    /// A generated page.
     Document(Rc<Document>),
-    /// The disk was asked; the answer comes with the completion of this job.
+    /// The request waits for this job.
     Waiting(JobId),
 }
 
-/// What a look-up came to.
+/// The result of a lookup.
 #[derive(Clone, Debug)]
 pub(crate) enum LookupResult {
-    /// Facts to answer from.
+    /// An entry to answer from.
     Entry(Rc<Entry>),
-    /// A page.
+    /// A directory page.
     Document(Rc<Document>),
-    /// Nothing; the status to say it with.
+    /// The lookup failed; the response has this status.
     Failed(Status),
-    /// Nothing yet: the request is to be looked up once more.
+    /// The request has to be asked again.
     Again,
 }
 
 /// How a path is looked up at the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LookupMode {
-    /// Its files are opened.
+    /// The files are opened.
     Full,
-    /// What was seen is compared with what is there; only where it differs, files are opened.
+    /// The versions of the files are compared with those of the entry. Files are opened only if they differ.
     Revalidate,
 }
 
-/// Where bytes come from.
+/// The source of the content of a response.
 #[derive(Debug)]
 enum ContentSource {
-    /// From here, at once.
+    /// Available now.
     Source(Source),
-    /// They are being made resident by a job.
+    /// A job makes the bytes resident.
     Later(JobId),
-    /// They have to be, and there is no room for the job.
+    /// The bytes are not resident, and the queue has no room for the job that would read them.
     Never,
-    /// Nothing holds them: the file has to be opened.
+    /// No cache holds the file: it has to be opened.
     Nothing,
 }
 
-/// A finished job, for those who waited for it. Some may have left, or wait for something else by now.
+/// The result of a job, for the requests that waited for it. Some of them may have ended, or wait for another job by
+/// now.
 #[derive(Debug)]
 pub(crate) struct CompletedJob {
-    /// The job that they waited for.
+    /// The job.
     pub job: JobId,
-    /// What they get.
+    /// Its result.
     pub result: LookupResult,
-    /// The files that were opened, for those who wait: the caches may have no room for them.
+    /// The files that it opened. The caches may have no room for them, so they travel with the result.
     pub opened: Vec<Opened>,
 }
 
 impl CompletedJob {
-    /// Whoever waited for this job is to ask once more.
+    /// A result that has all waiting requests ask again.
     fn again(job: JobId) -> CompletedJob {
         CompletedJob {
             job,
@@ -169,77 +170,77 @@ impl CompletedJob {
     }
 }
 
-/// What the caches were asked for a request.
+/// The results of the caches for one request.
 #[derive(Clone, Copy, Debug, Default)]
 struct CacheReport {
-    /// What the path cache said, if it was asked.
+    /// The result of the path cache, if it was asked.
     pub path: Option<CacheResult>,
-    /// Whether a mapping was looked for.
+    /// Whether the file cache was asked.
     pub mapping: bool,
-    /// What the cache of descriptors said, if it was asked first now.
+    /// The result of the open-file cache, if it was asked for the first time.
     pub descriptor: Option<CacheResult>,
-    /// How long ago the answer was confirmed, where that is longer than it may be without a look at the disk.
+    /// The age of the entry, if it had expired and was used without revalidation.
     pub stale: Option<Duration>,
 }
 
-/// Caches and disk of all sites, each part with its own state.
+/// The caches and jobs of all sites, each part with its own state.
 #[derive(Debug)]
 pub(crate) struct Store {
-    /// What the disk was asked, and who waits.
+    /// Jobs, and the requests that wait for them.
     jobs: Jobs,
-    /// What jobs found out that nobody was told yet.
+    /// Results that were not yet delivered to their requests.
     deliveries: Deliveries,
     engine: EngineProfile,
-    /// What paths lead to.
+    /// The data of paths.
     paths: Paths,
-    /// The files that are held.
+    /// The cached files.
     contents: Contents,
-    /// Which windows of long files are in memory.
+    /// Which windows of long files are resident.
     residency: Residency,
-    /// Files that are opened again.
+    /// Files that are being reopened.
     reopening: Reopening,
-    /// What is known of changes at the disk.
+    /// Changes at the disk, and trust in entries.
     freshness: Freshness,
-    /// What the caches are filled with before anybody asks.
+    /// Prefetching.
     prefetch: Prefetch,
-    /// What the kernel is asked at once.
+    /// Calls to the kernel that never wait.
     probe: Box<dyn Probe>,
-    /// What the caches were asked for the request that is being looked up.
+    /// The results of the caches for the current request.
     cache_report: CacheReport,
-    /// Lines for standard error, taken by the loop in each iteration. A result of a job leads to one at most.
+    /// Lines for standard error, taken by the loop in each iteration. The result of a job adds one at most.
     notices: Vec<String>,
 }
 
-/// What is known of the engine that carries the jobs out.
+/// Properties of the engine that runs the jobs.
 #[derive(Clone, Debug)]
 pub(crate) struct EngineProfile {
-    /// Its name.
+    /// The name of the engine.
     pub name: &'static str,
-    /// Why it is this one.
+    /// Why it was selected.
     pub reason: String,
-    /// Jobs that it carries out at once, of those that requests wait for.
+    /// Maximum number of jobs in flight for which requests wait.
     pub depth_max: usize,
-    /// What may be handed to a socket.
+    /// Which content may be passed to a socket.
     pub residency_policy: ResidencyPolicy,
 }
 
-/// What the store works on.
+/// The environment of a store.
 #[derive(Debug)]
 pub(crate) struct Surroundings {
     /// The sites and their roots. The caches are filled for the first one.
     pub sites: Vec<(Rc<Site>, Arc<Root>)>,
     /// Closes what is opened beneath the roots.
     pub deferred_drops: DeferredDrops,
-    /// What is mounted where. `None`: that is not known, so any change may concern the site.
+    /// The mount table. `None`: unknown, so any change of mounts may concern the site.
     pub mounts: Option<Table>,
-    /// What jobs add watches through; `None`: the kernel gives no events.
+    /// The inotify instance to which jobs add watches. `None`: the kernel reports no events.
     pub watches: Option<Arc<Watches>>,
-    /// What can be asked at once.
+    /// Calls to the kernel that never wait.
     pub probe: Box<dyn Probe>,
 }
 
 impl Store {
-    /// A store with empty caches, at most `descriptor_count_max` files kept open.
+    /// A store with empty caches that keeps at most `descriptor_count_max` files open.
     pub(crate) fn new(
         settings: &Settings,
         descriptor_count_max: usize,
@@ -279,59 +280,58 @@ impl Store {
         }
     }
 
-    /// The next job to hand to the engine, which has room for it. [`Store::complete`] is told what came of it.
+    /// The next job for the engine, if the engine has room for one. Its result goes to [`Store::complete`].
     pub(crate) fn next_job(&mut self, now: &Now) -> Option<(JobId, Job)> {
         self.jobs.next(now.monotonic)
     }
 
-    /// Takes note of jobs that the engine has carried out, so that others get their places, and appends those that
-    /// are given up.
+    /// Frees the slots of jobs that the engine has completed, and appends the jobs that are given up.
     pub(crate) fn ended(&mut self, done: &mut Vec<(JobId, Done)>, now: &Now) {
         self.jobs.ended(done, now.monotonic);
     }
 
-    /// Whether results of jobs that were given up wait for [`Store::ended`].
+    /// Whether [`Store::ended`] has jobs to append that were given up.
     pub(crate) fn has_given_up(&self) -> bool {
         self.jobs.has_given_up()
     }
 
-    /// Submits a job of the loop's own. [`Store::complete`] gives its result back.
+    /// Submits a job for the loop itself. [`Store::complete`] returns its result.
     pub(crate) fn submit_for_loop(&mut self, job: Job) {
         self.jobs.submit_own(job, Purpose::Loop);
     }
 
-    /// One who waited, and what became of it. The caller tells a few in each iteration, so that hits that came
-    /// meanwhile go first.
+    /// The next result to deliver, with its request. The caller delivers a limited number in each iteration, so that
+    /// hits that arrive meanwhile are answered first.
     pub(crate) fn next_delivery(&mut self) -> Option<Delivery> {
         self.deliveries.pop()
     }
 
-    /// Whether somebody is to be told.
+    /// Whether results are to be delivered.
     pub(crate) fn has_deliveries(&self) -> bool {
         self.delivery_count() > 0
     }
 
-    /// How many are to be told.
+    /// Number of results to be delivered.
     pub(crate) fn delivery_count(&self) -> usize {
         self.deliveries.count()
     }
 
-    /// A request no longer waits for a job: its time is over, or its connection.
+    /// Removes a request from a job: it timed out, or its connection was closed.
     pub(crate) fn leave(&mut self, job: JobId, id: RequestId) {
         self.jobs.leave(job, id);
     }
 
-    /// What is to be said on standard error.
+    /// Takes the lines for standard error.
     pub(crate) fn notices(&mut self) -> std::vec::Drain<'_, String> {
         self.notices.drain(..)
     }
 
-    /// Remembers no more windows of long files than fit into so many bytes.
+    /// Limits the memory for the windows of long files, in bytes.
     pub(crate) fn set_window_bytes_max(&mut self, bytes_max: u64) {
         self.residency.set_bytes_max(bytes_max);
     }
 
-    /// Tells the caches that time has passed.
+    /// Advances the clocks of the caches.
     pub(crate) fn tick(&mut self, now: &Now) {
         self.paths.cache.tick(now.monotonic);
         self.contents.tick(now.monotonic);
