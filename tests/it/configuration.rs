@@ -50,16 +50,35 @@ fn examples(name: &str) -> Vec<String> {
 #[test]
 fn every_example_of_the_documentation_is_taken() {
     let site = Site::new();
-    let examples: Vec<String> = ["docs/configuration.md", "docs/operations.md", "README.md"]
-        .into_iter()
-        .flat_map(examples)
-        .collect();
+    let documents = [
+        "docs/configuration.md",
+        "docs/migrating.md",
+        "docs/operations.md",
+        "README.md",
+    ];
+    let examples: Vec<String> = documents.into_iter().flat_map(examples).collect();
     assert!(examples.len() >= 3);
     for example in examples {
         let checked = check_example(&site, &example);
         let text = out(&checked);
         assert_eq!(checked.status.code(), Some(0), "{example}\n{text}");
         assert!(text.contains("# example.toml:"), "{text}");
+    }
+}
+
+/// Each section has a configuration of another server, where it is from, and what it is here.
+#[test]
+fn each_configuration_of_another_server_has_its_counterpart() {
+    let text = document("docs/migrating.md");
+    let sections: Vec<&str> = text.split("\n## ").skip(1).collect();
+    assert!(sections.len() >= 10);
+    for section in sections {
+        let position = |part: &str| section.find(part).unwrap_or_else(|| panic!("{section}"));
+        let theirs = ["```nginx\n", "```caddy\n"];
+        let theirs = theirs.into_iter().find(|start| section.contains(start));
+        let theirs = position(theirs.unwrap_or("a configuration"));
+        assert!(position("](https://") < theirs && theirs < position("```toml\n"));
+        assert_eq!(section.matches("```toml\n").count(), 1, "{section}");
     }
 }
 
