@@ -2,9 +2,11 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use spede::check::{self, Verdict};
 use spede::config::{self, Task, Usage};
+use spede::server::ReadSettings;
 use spede::sys::allocator::Counting;
 use spede::{defect, server, simulate};
 
@@ -25,7 +27,9 @@ fn main() -> ExitCode {
         say(&line);
     }
     let done = match task {
-        Task::Serve(settings) => server::run(&settings).map_err(|error| error.to_string()),
+        Task::Serve(settings) => {
+            server::run(&settings, reader()).map_err(|error| error.to_string())
+        }
         Task::Check(configured) => {
             for value in &configured.values {
                 print(&format!("{value}\n"));
@@ -49,6 +53,17 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(line) => complain(&line, 1),
     }
+}
+
+/// Reads the configuration again.
+fn reader() -> ReadSettings {
+    Arc::new(|| match config::parse(std::env::args_os()) {
+        Ok(Task::Serve(settings)) => Ok(*settings),
+        Err(Usage::Wrong(line)) => Err(line),
+        _ => Err(String::from(
+            "the words of the command line have another meaning now",
+        )),
+    })
 }
 
 /// Text on standard output. A closed pipe is the reader's choice.

@@ -192,6 +192,8 @@ pub struct SiteSettings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     // One field per flag of the process, in its parsed form.
+    /// The configuration file; `None`: there is none.
+    pub configuration: Option<PathBuf>,
     /// The sites, at least one. No host belongs to two, and at most one has no hosts.
     pub sites: Vec<SiteSettings>,
     /// Sockets to listen on that a service manager has opened, from descriptor 3 on (`LISTEN_FDS`).

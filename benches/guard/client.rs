@@ -5,6 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -108,7 +109,8 @@ pub(crate) fn allocations(
         panic!("these words are no settings");
     };
     let server = std::thread::spawn(move || {
-        allocation_counter::measure(|| spede::server::run(&settings).expect("it serves"))
+        let read = Arc::new(|| Err(String::from("there is no file")));
+        allocation_counter::measure(|| spede::server::run(&settings, read).expect("it serves"))
             .count_total
     });
     load(&socket, request, count);

@@ -184,12 +184,12 @@ impl PathCache {
         self.files.iter().map(|(key, entry)| (key.as_key(), entry))
     }
 
-    /// The paths of a site. O(all paths).
-    pub(crate) fn keys_of(&self, site: SiteId) -> Vec<PathKeyBuf> {
+    /// The paths of some sites. O(all paths).
+    pub(crate) fn keys_of(&self, is_meant: &dyn Fn(SiteId) -> bool) -> Vec<PathKeyBuf> {
         let files = self.files.iter().map(|(key, _)| key.as_key());
         let negatives = self.negatives.newest_first(0);
         let all = files.chain(negatives.map(|(key, _)| key.as_key()));
-        all.filter(|key| key.site == site)
+        all.filter(|key| is_meant(key.site))
             .map(PathKey::to_buf)
             .collect()
     }

@@ -140,8 +140,8 @@ fn parse_with(
     let unparsed = command.clone();
     let matches = command.try_get_matches_from_mut(words);
     let mut matches = matches.map_err(|error| usage(&error, &command, words))?;
-    let path = matches.get_one::<PathBuf>(file::OPTION);
-    let source = path.map(|path| Source::read(path)).transpose()?;
+    let path = matches.get_one::<PathBuf>(file::OPTION).cloned();
+    let source = path.as_deref().map(Source::read).transpose()?;
     let mut file = None;
     if let Some(source) = &source {
         let read = ConfigFile::parse(source, &command)?;
@@ -159,6 +159,7 @@ fn parse_with(
     if let Some(file) = &file {
         site::add_tables(&mut settings.sites, file, &origins)?;
     }
+    settings.configuration = path;
     let values = effective::of(&origins, &unparsed);
     let tables = file.as_ref().map(effective::tables).unwrap_or_default();
     Ok(Configured {
@@ -248,6 +249,7 @@ fn settings(args: Args, asked: ConfiguredSizes, inherited_socket_count: usize) -
     let (cache, timeouts) = (cache_budget(&args), timeouts(&args));
     let site = site::of_options(&args);
     Settings {
+        configuration: None,
         sites: vec![site],
         inherited_socket_count,
         listen: args.listen,

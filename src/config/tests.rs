@@ -95,6 +95,7 @@ fn default_site() -> SiteSettings {
 #[test]
 fn without_words_the_defaults_are_the_documented_ones() {
     let want = Settings {
+        configuration: None,
         sites: vec![default_site()],
         inherited_socket_count: 0,
         listen: vec![tcp("127.0.0.1:8080")],
@@ -194,6 +195,7 @@ fn each_flag_sets_what_it_names() {
         "--grace", "1.5", "--access-log", "-", "--access-log-format", "json", "--server-timing", "--status", "9000", "/srv/www",
     ]);
     let want = Settings {
+        configuration: None,
         sites: vec![site_of_each_flag()],
         inherited_socket_count: 0,
         listen: vec![tcp("[::1]:81"), tcp("127.0.0.1:82"), unix("a")],

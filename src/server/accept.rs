@@ -6,6 +6,7 @@
 //! first.
 
 use std::io;
+use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
 use mio::Registry;
@@ -16,6 +17,7 @@ use super::listeners::{Listener, Origin};
 use super::places::Shares;
 use crate::clock::Now;
 use crate::conn::Connection;
+use crate::settings::{ListenAddress, Role};
 use crate::transport::{Flow, Transport};
 
 /// How long a pause lasts if no connection is closed.
@@ -45,6 +47,7 @@ pub(super) enum Accepted {
 pub(super) struct Acceptor {
     /// The listeners.
     pub listeners: Vec<Listener>,
+    next_index: usize,
     /// Connections at most, now.
     pub connection_count_max: usize,
     /// However much memory there is.
@@ -68,6 +71,7 @@ impl Acceptor {
             listener.index = index;
         }
         Acceptor {
+            next_index: listeners.len(),
             listeners,
             connection_count_max,
             configured_count_max: connection_count_max,
@@ -75,6 +79,40 @@ impl Acceptor {
             turn: 0,
             paused_until: None,
             pauses: 0,
+        }
+    }
+
+    /// Adds a listener for an address. Gives the index that names it in events.
+    pub(super) fn add(&mut self, mut listener: Listener) -> usize {
+        let index = self.next_index;
+        self.next_index += 1;
+        listener.index = index;
+        self.listeners.push(listener);
+        index
+    }
+
+    /// The descriptor of a listener.
+    pub(super) fn descriptor(&self, index: usize) -> Option<RawFd> {
+        let mut listeners = self.listeners.iter();
+        let found = listeners.find(|listener| listener.index == index)?;
+        Some(found.descriptor())
+    }
+
+    /// Leaves the addresses of the site that are not among these, once no connection waits there.
+    pub(super) fn keep_only(&mut self, addresses: &[ListenAddress]) {
+        for listener in &mut self.listeners {
+            if let (Some(address), Role::Site) = (&listener.address, listener.role) {
+                listener.is_leaving = !addresses.contains(address);
+                listener.input = Flow::Ready;
+            }
+        }
+    }
+
+    /// Closes listeners that are left where no connection waits.
+    pub(super) fn close_left(&mut self, registry: &Registry) {
+        let is_left = |listener: &Listener| listener.is_leaving && listener.input == Flow::Blocked;
+        if self.listeners.iter().any(is_left) {
+            self.retain(registry, |listener| !is_left(listener));
         }
     }
 
@@ -145,8 +183,17 @@ impl Acceptor {
     /// Closes the listeners of an origin, or all. One that another process holds too would go on to wake the
     /// loop if it were only closed.
     pub(super) fn close(&mut self, origin: Option<Origin>, registry: &Registry) {
+        self.retain(registry, |listener| {
+            origin.is_some_and(|origin| listener.origin != origin)
+        });
+        if self.listeners.is_empty() {
+            self.paused_until = None;
+        }
+    }
+
+    fn retain(&mut self, registry: &Registry, is_kept: impl Fn(&Listener) -> bool) {
         self.listeners.retain(|listener| {
-            let is_kept = origin.is_some_and(|origin| listener.origin != origin);
+            let is_kept = is_kept(listener);
             if !is_kept {
                 // It was registered for as long as it was there.
                 let _ = registry.deregister(&mut SourceFd(&listener.descriptor()));
@@ -154,9 +201,6 @@ impl Acceptor {
             is_kept
         });
         self.turn = 0;
-        if self.listeners.is_empty() {
-            self.paused_until = None;
-        }
     }
 
     /// A connection was closed: there is room again.

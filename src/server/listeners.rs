@@ -39,6 +39,10 @@ pub(super) struct Listener {
     pub origin: Origin,
     /// Names it in events.
     pub index: usize,
+    /// As it was configured; `None`: it was inherited.
+    pub address: Option<ListenAddress>,
+    /// Whether it is closed as soon as no connection waits there.
+    pub is_leaving: bool,
     names: Vec<String>,
     /// Where it was made, if it has a path.
     own_path: Option<OwnPath>,
@@ -93,6 +97,8 @@ impl Listener {
             family,
             origin: Origin::Inherited,
             index: 0,
+            address: None,
+            is_leaving: false,
             names,
             own_path: None,
             role: Role::Site,
@@ -109,10 +115,12 @@ impl Listener {
         access: &SocketAccess,
         role: Role,
     ) -> Result<Listener, ListenError> {
-        match address {
-            ListenAddress::Tcp(address) => Ok(Listener::bind_tcp(*address, role)?),
-            ListenAddress::Unix(path) => Listener::bind_unix(path, access, role),
-        }
+        let mut listener = match address {
+            ListenAddress::Tcp(address) => Listener::bind_tcp(*address, role)?,
+            ListenAddress::Unix(path) => Listener::bind_unix(path, access, role)?,
+        };
+        listener.address = Some(address.clone());
+        Ok(listener)
     }
 
     /// Where this machine has no IPv6, `[::]`, which takes IPv4 too, takes what there is.
@@ -136,6 +144,8 @@ impl Listener {
             family: Family::Tcp,
             origin: Origin::Bound,
             index: 0,
+            address: None,
+            is_leaving: false,
             names,
             own_path: None,
             role,
@@ -153,6 +163,8 @@ impl Listener {
             family: Family::Unix,
             origin: Origin::Bound,
             index: 0,
+            address: None,
+            is_leaving: false,
             names,
             own_path: Some(own_path),
             role,

@@ -16,6 +16,7 @@ mod origins;
 mod places;
 mod probe;
 mod ready;
+mod reload;
 mod signals;
 #[cfg(test)]
 mod simulation;
@@ -24,5 +25,6 @@ mod start;
 mod unix_socket;
 mod warning;
 
+pub use reload::ReadSettings;
 pub use start::{StartError, found_root, preflight, run};
 pub use unix_socket::ListenError;

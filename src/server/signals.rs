@@ -50,7 +50,7 @@ pub(super) enum Order {
     End,
     /// Finish what is under way and end. Comes every second, so it is no hurry.
     EndOfTime,
-    /// Open the log again and check everything before it is used again.
+    /// Open the log again, and read the configuration file again or check everything before it is used again.
     Reload,
     /// Open the log again.
     ReopenLog,

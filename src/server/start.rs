@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 pub use error::StartError;
 pub use preflight::preflight;
+pub(super) use sites::by_host;
 use sites::{OpenedSites, open_sites};
 
 use super::accept::Acceptor;
@@ -24,6 +25,7 @@ use super::origins;
 use super::places::Shares;
 use super::probe::KernelProbe;
 use super::ready::SendBudget;
+use super::reload::{Configuration, ReadSettings};
 use super::signals::{self, Signals};
 use super::warning::warn;
 use crate::conn::Logging;
@@ -58,17 +60,17 @@ const INBOX_SLACK: usize = 1_024;
 /// Sites that the first lines name: a screen of them.
 const SHOWN_SITE_COUNT_MAX: usize = 16;
 
-/// Serves until a signal ends it.
+/// Serves until a signal ends it. SIGHUP has the settings read again by `read` where there is a configuration file.
 ///
 /// # Errors
 /// When something that was asked for cannot be had; see [`StartError`].
-pub fn run(settings: &Settings) -> Result<(), StartError> {
+pub fn run(settings: &Settings, read: ReadSettings) -> Result<(), StartError> {
     signals::take_over();
     // Before anything else is opened.
     let mut listeners = inherit(settings)?;
     needed::try_out()?;
     let signals = Signals::keep()?;
-    let settings = &terminal::with_log(with_found_root(settings));
+    let settings = &Arc::new(completed(settings));
     // Each root takes one.
     raise_descriptor_limit();
     let opened = open_sites(settings)?;
@@ -86,6 +88,7 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
     let descriptors = descriptors.counted(settings, &memory);
     let start_lines = start_lines(settings, &listeners, &profile, &descriptors, &memory);
     memory.warn_of_sizes(settings);
+    let site_list = opened.in_order();
     let (sites, storage) = storage(
         settings,
         descriptors.files,
@@ -110,7 +113,12 @@ pub fn run(settings: &Settings) -> Result<(), StartError> {
         log,
         memory,
         descriptors,
-        grace: settings.grace,
+        configuration: Configuration {
+            started_with: Arc::clone(settings),
+            settings: Arc::clone(settings),
+            sites: site_list,
+            read: settings.configuration.as_ref().map(|_| read),
+        },
     })?;
     log_notices.iter().for_each(|line| warn(line));
     // Whoever reads these may send a signal at once.
@@ -255,7 +263,23 @@ pub(super) fn driver(settings: &Settings) -> Driver {
             LogFormat::Json => Logging::Json,
         },
     };
-    let policy = Policy {
+    let pool = Pool::new(limits.head_length_max + INBOX_SLACK);
+    Driver {
+        turn: 0,
+        policy: connection_policy(settings),
+        stage: Stage::Serving,
+        response_stats: ResponseStats::new(logging),
+        pool,
+        gathered_bytes: 0,
+        sendfile_bytes: 0,
+        budget: SendBudget::default(),
+    }
+}
+
+/// The rules that connections follow.
+pub(super) fn connection_policy(settings: &Settings) -> Policy {
+    let limits = &settings.limits;
+    Policy {
         head: HeadLimits {
             target_length_max: limits.target_length_max,
             head_length_max: limits.head_length_max,
@@ -265,17 +289,6 @@ pub(super) fn driver(settings: &Settings) -> Driver {
         timeouts: settings.timeouts,
         send_rate_min: limits.send_rate_min,
         server_timing: settings.server_timing,
-    };
-    let pool = Pool::new(limits.head_length_max + INBOX_SLACK);
-    Driver {
-        turn: 0,
-        policy,
-        stage: Stage::Serving,
-        response_stats: ResponseStats::new(logging),
-        pool,
-        gathered_bytes: 0,
-        sendfile_bytes: 0,
-        budget: SendBudget::default(),
     }
 }
 
@@ -296,13 +309,8 @@ fn bind_all(settings: &Settings) -> Result<Vec<Listener>, StartError> {
         _ => None,
     };
     let asked_for = site.chain(status).map(|(address, role)| {
-        Listener::bind(&address, &settings.socket_access, role).map_err(|cause| {
-            let address = match &address {
-                ListenAddress::Tcp(address) => address.to_string(),
-                ListenAddress::Unix(path) => format!("unix:{}", path.display()),
-            };
-            StartError::Listen { address, cause }
-        })
+        Listener::bind(&address, &settings.socket_access, role)
+            .map_err(|cause| StartError::listen(&address, cause))
     });
     let mut listeners: Vec<Listener> = asked_for.collect::<Result<_, _>>()?;
     if let StatusAccess::DefaultListener(address) = settings.status {
@@ -427,6 +435,11 @@ pub fn found_root(site: &SiteSettings) -> &Path {
         Some(fallback) if !site.root.exists() => fallback,
         _ => &site.root,
     }
+}
+
+/// The settings, with what depends on the surroundings.
+pub(super) fn completed(settings: &Settings) -> Settings {
+    terminal::with_log(with_found_root(settings))
 }
 
 /// The settings with those directories as their roots.

@@ -109,6 +109,8 @@ pub struct Sites {
     wildcards: HashMap<Box<[u8]>, Rc<Site>, RandomState>,
     addresses: HashMap<Ipv6Addr, Rc<Site>, RandomState>,
     default: Option<Rc<Site>>,
+    /// Tells these tables from those of another configuration.
+    generation: u32,
 }
 
 impl Sites {
@@ -119,7 +121,14 @@ impl Sites {
             wildcards: HashMap::default(),
             addresses: HashMap::default(),
             default,
+            generation: 0,
         }
+    }
+
+    /// Replaces all tables. Connections look their sites up again for their next requests.
+    pub(crate) fn replace(&mut self, by: Sites) {
+        let generation = self.generation.wrapping_add(1);
+        *self = Sites { generation, ..by };
     }
 
     /// Assigns a host to a site.
@@ -221,6 +230,7 @@ fn is_name(name: &[u8]) -> bool {
 #[derive(Debug, Default)]
 pub struct LastSite {
     host: RememberedHost,
+    generation: u32,
     site: Option<Rc<Site>>,
 }
 
@@ -243,8 +253,10 @@ impl LastSite {
     /// The site of a request for this host, remembered for the next one. `None`: the host is not served. Allocates
     /// nothing.
     pub fn find(&mut self, sites: &Sites, host: &[u8]) -> Option<&Rc<Site>> {
-        if self.site.is_none() || !self.host.is(host) {
+        let is_current = self.generation == sites.generation && self.site.is_some();
+        if !is_current || !self.host.is(host) {
             self.site = self.host.look_up(sites, host);
+            self.generation = sites.generation;
         }
         self.site.as_ref()
     }

@@ -50,11 +50,16 @@ impl Store {
 
     /// Time until the next sweep for unused files.
     pub(crate) fn idle_timeout(&self, now: Instant) -> Option<Duration> {
-        self.contents.idle_timeout(now)
+        let idle = self.contents.idle_timeout(now);
+        let retired = self.freshness.roots.sweep_timeout(now);
+        idle.into_iter().chain(retired).min()
     }
 
     /// Releases files that were not requested for a while.
     pub(crate) fn drop_idle(&mut self, now: &Now) {
+        if self.freshness.roots.is_sweep_due(now.monotonic) {
+            self.drop_retired();
+        }
         let roots = &self.freshness.roots;
         for version in self.contents.drop_idle(|| roots.devices(), now.monotonic) {
             self.freshness.watch.remove(&version);
@@ -67,15 +72,30 @@ impl Store {
             self.paths.clear();
             self.drop_held();
         } else {
-            for entry in self.paths.clear_site(site) {
-                self.contents.held.release_descriptors(&entry);
-                for version in entry.variants().into_iter().flat_map(Variants::versions) {
-                    self.contents.held.maps.remove(&version);
-                    self.freshness.watch.remove(&version);
-                    self.residency.forget(&version);
-                }
+            self.drop_paths(&|one| one == site);
+        }
+        self.freshness.watch.directories.leave(&|one| one == site);
+    }
+
+    /// Drops all that is known of the paths of some sites.
+    fn drop_paths(&mut self, is_meant: &dyn Fn(SiteId) -> bool) {
+        for entry in self.paths.clear_sites(is_meant) {
+            self.contents.held.release_descriptors(&entry);
+            for version in entry.variants().into_iter().flat_map(Variants::versions) {
+                self.contents.held.maps.remove(&version);
+                self.freshness.watch.remove(&version);
+                self.residency.forget(&version);
             }
         }
-        self.freshness.watch.directories.leave_root(site);
+    }
+
+    /// Drops the roots of removed sites that no request uses, and all that is known of their paths.
+    fn drop_retired(&mut self) {
+        let removed = self.freshness.roots.remove_unused();
+        if !removed.is_empty() {
+            let is_meant = |site| removed.contains(&site);
+            self.drop_paths(&is_meant);
+            self.freshness.watch.directories.leave(&is_meant);
+        }
     }
 }

@@ -114,11 +114,11 @@ impl Pages {
         }
     }
 
-    /// Forgets the pages of a site.
-    pub(super) fn clear_site(&mut self, site: SiteId) {
+    /// Forgets the pages of some sites.
+    pub(super) fn clear_sites(&mut self, is_meant: &dyn Fn(SiteId) -> bool) {
         let directories = self.known.iter().map(|(directory, _)| directory);
         let own: Vec<PathKeyBuf> = directories
-            .filter(|directory| directory.as_key().site == site)
+            .filter(|directory| is_meant(directory.as_key().site))
             .cloned()
             .collect();
         for directory in own {

@@ -48,12 +48,12 @@ impl Outdated {
         }
     }
 
-    /// Forgets those of a site.
-    pub(super) fn clear_site(&mut self, site: SiteId) {
+    /// Forgets those of some sites.
+    pub(super) fn clear_sites(&mut self, is_meant: &dyn Fn(SiteId) -> bool) {
         let all = std::mem::replace(&mut self.0, Outdated::default().0);
         // From the one seen longest ago on, so that the order stays.
         for (name, ()) in all.iter().rev() {
-            if name.as_key().site != site {
+            if !is_meant(name.as_key().site) {
                 self.0.put(name.clone(), ());
             }
         }

@@ -85,13 +85,13 @@ impl Paths {
         }
     }
 
-    /// Forgets all but the dates of one site. Gives the entries of its paths.
-    pub(super) fn clear_site(&mut self, site: SiteId) -> Vec<Rc<Entry>> {
-        let own = self.cache.keys_of(site);
+    /// Forgets all but the dates of some sites. Gives the entries of their paths.
+    pub(super) fn clear_sites(&mut self, is_meant: &dyn Fn(SiteId) -> bool) -> Vec<Rc<Entry>> {
+        let own = self.cache.keys_of(is_meant);
         let gone = own.iter().filter_map(|key| self.remove(key.as_key()));
         let gone = gone.collect();
-        self.pages.clear_site(site);
-        self.outdated.clear_site(site);
+        self.pages.clear_sites(is_meant);
+        self.outdated.clear_sites(is_meant);
         gone
     }
 

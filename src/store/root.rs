@@ -1,6 +1,7 @@
 //! Following the paths of roots: where one leads to another directory by now, that one is served.
 
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,7 +12,7 @@ use super::stale::ROOT_PATIENCE;
 use super::{Asked, Store};
 use crate::clock::Now;
 use crate::job::{Follow, Job, JobId};
-use crate::site::sites::SiteId;
+use crate::site::sites::{Site, SiteId};
 use crate::sys::beneath::Root;
 use crate::sys::watches::{Walk, Watches};
 
@@ -65,6 +66,30 @@ impl Freshness {
 }
 
 impl Store {
+    /// The id of the next site.
+    pub(crate) fn next_site(&self) -> SiteId {
+        self.freshness.roots.next_site()
+    }
+
+    /// A root in use.
+    pub(crate) fn any_root(&self) -> Arc<Root> {
+        Arc::clone(&self.freshness.roots.of(self.prefetch.site.id).root)
+    }
+
+    /// Adds a site that was configured while the server runs.
+    pub(crate) fn add_site(&mut self, site: Rc<Site>, root: Arc<Root>, found: FoundRoot) {
+        let id = site.id;
+        self.freshness.roots.add(site, root);
+        self.freshness.begin_following(id, found);
+    }
+
+    /// Sites were removed from the configuration. Requests that have begun finish on theirs; then the roots are closed.
+    /// The caches are filled for `first` from now on.
+    pub(crate) fn retire_sites(&mut self, sites: &[SiteId], first: &Rc<Site>) {
+        self.prefetch.site = Rc::clone(first);
+        self.freshness.roots.retire(sites);
+    }
+
     /// Through what the paths of roots are watched, if they are.
     pub(crate) fn root_watches(&self) -> Option<&Arc<Watches>> {
         self.freshness.watch.directories.watches()
@@ -145,6 +170,11 @@ impl Store {
     ) {
         let site = check.site;
         let Freshness { watch, roots, .. } = &mut self.freshness;
+        if roots.get(site).is_none() {
+            // The site was removed meanwhile.
+            watch.directories.walked(walk, check.since);
+            return watch.directories.release(walk);
+        }
         let served = roots.of_mut(site);
         served.follow_ended();
         let watch = watch.directories.watch_root(site, walk, check.since);

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::mounts::Mounts;
 use crate::cache::dependents::Ticket;
@@ -12,6 +13,9 @@ use crate::site::sites::{Site, SiteId};
 use crate::store::watch::directories::RootWatch;
 use crate::sys::beneath::Root;
 use crate::sys::deferred_drops::DeferredDrops;
+
+/// How often retired sites are looked through: connections at rest keep theirs until their next request or end.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// The directory of a site.
 #[derive(Debug)]
@@ -33,6 +37,8 @@ pub(super) struct ServedRoot {
     is_stale: bool,
     /// The job that follows its path.
     follow: Option<JobId>,
+    /// Whether its site was removed from the configuration. It stays as long as requests use it.
+    is_retired: bool,
 }
 
 impl ServedRoot {
@@ -46,6 +52,7 @@ impl ServedRoot {
             watch: None,
             is_stale: false,
             follow: None,
+            is_retired: false,
         }
     }
 
@@ -112,6 +119,9 @@ pub(super) struct Roots {
     /// By the number of the site. The place of a site that was removed stays empty: numbers are not reused.
     by_site: Vec<Option<Box<ServedRoot>>>,
     count: usize,
+    retired_count: usize,
+    /// When retired sites are looked through next.
+    sweep_at: Option<Instant>,
     /// What is mounted.
     pub(super) mounts: Mounts,
     deferred_drops: DeferredDrops,
@@ -125,6 +135,8 @@ impl Roots {
         Roots {
             by_site: Vec::new(),
             count: 0,
+            retired_count: 0,
+            sweep_at: None,
             mounts,
             deferred_drops,
             switches: 0,
@@ -141,6 +153,11 @@ impl Roots {
         self.count += usize::from(previous.is_none());
     }
 
+    /// The id of the next site.
+    pub(super) fn next_site(&self) -> SiteId {
+        SiteId::new(u32::try_from(self.by_site.len()).unwrap_or(u32::MAX))
+    }
+
     /// The root of a site.
     pub(super) fn of(&self, site: SiteId) -> &ServedRoot {
         match self.by_site.get(site.index()) {
@@ -155,6 +172,55 @@ impl Roots {
             Some(Some(root)) => root,
             _ => unreachable!("{site:?} has no root"),
         }
+    }
+
+    /// The root of a site, if it was not removed.
+    pub(super) fn get(&self, site: SiteId) -> Option<&ServedRoot> {
+        self.by_site.get(site.index())?.as_deref()
+    }
+
+    /// Sites were removed from the configuration: their roots are closed once no request uses them.
+    pub(super) fn retire(&mut self, sites: &[SiteId]) {
+        for site in sites {
+            self.of_mut(*site).is_retired = true;
+        }
+        self.retired_count += sites.len();
+    }
+
+    /// Whether it is time to look for retired sites that no request uses.
+    pub(super) fn is_sweep_due(&mut self, now: Instant) -> bool {
+        if self.retired_count == 0 {
+            self.sweep_at = None;
+            return false;
+        }
+        let is_due = self.sweep_at.is_none_or(|at| at <= now);
+        if is_due {
+            self.sweep_at = Some(now + SWEEP);
+        }
+        is_due
+    }
+
+    /// When that is.
+    pub(super) fn sweep_timeout(&self, now: Instant) -> Option<Duration> {
+        Some(self.sweep_at?.saturating_duration_since(now))
+    }
+
+    /// Removes the roots of retired sites that no request uses. O(sites).
+    pub(super) fn remove_unused(&mut self) -> HashSet<SiteId> {
+        let mut removed = HashSet::new();
+        for place in &mut self.by_site {
+            // One reference is that of the root itself.
+            if let Some(root) = place
+                && root.is_retired
+                && Rc::strong_count(&root.site) == 1
+            {
+                removed.insert(root.site.id);
+                *place = None;
+            }
+        }
+        self.retired_count -= removed.len();
+        self.count -= removed.len();
+        removed
     }
 
     /// All of them, in the order of their sites.

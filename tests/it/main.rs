@@ -43,6 +43,7 @@ mod places;
 mod promises;
 mod recheck;
 mod refused;
+mod reloading;
 mod same_answers;
 mod sending;
 mod signals;

@@ -9,7 +9,7 @@ use super::harness::{Client, Content, Server, Site, engines, skip, wait_until};
 use super::slow_tree::SlowTree;
 
 /// A `[[site]]` table.
-pub fn table(hosts: &[&str], root: &Path, more: &str) -> String {
+pub(crate) fn table(hosts: &[&str], root: &Path, more: &str) -> String {
     format!("[[site]]\nhosts = {hosts:?}\nroot = {root:?}\n{more}\n")
 }
 

@@ -62,6 +62,7 @@ impl EventLoop {
                 }
             }
         }
+        self.acceptor.close_left(self.poll.registry());
         if self.connections.accepted() != before {
             self.keep_descriptors_free();
             self.iterations.mark(Work::Accepting);

@@ -26,6 +26,10 @@ impl EventLoop {
         let orders: Vec<Order> = self.signals.orders().collect();
         for order in orders {
             match (order, self.phase) {
+                (Order::Reload, Phase::Serving) if self.configuration.read.is_some() => {
+                    self.reopen_log();
+                    self.reload();
+                }
                 (Order::Reload, _) => {
                     self.reopen_log();
                     self.store.distrust_all();

@@ -10,16 +10,18 @@ mod descriptors;
 mod driving;
 mod ending;
 mod memory;
+mod reloading;
 mod results;
 mod status;
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
 
 use super::accept::Acceptor;
 use super::connections::Connections;
@@ -29,6 +31,7 @@ use super::draining::Draining;
 use super::driver::Driver;
 use super::memory::MemoryControl;
 use super::ready::{INPUT_SHARE_MIN, ReadyConnections};
+use super::reload::{Configuration, Reload};
 use super::signals::Signals;
 use crate::clock::Now;
 use crate::conn::{ConnectionId, RequestId};
@@ -53,6 +56,7 @@ const TOKEN_WATCH: Token = Token(usize::MAX - 2);
 const TOKEN_DISK: Token = Token(usize::MAX - 3);
 const TOKEN_PRESSURE: Token = Token(usize::MAX - 4);
 const TOKEN_MOUNTS: Token = Token(usize::MAX - 5);
+const TOKEN_RELOAD: Token = Token(usize::MAX - 6);
 /// Listeners count down from here.
 const TOKEN_LISTENER_LAST: usize = usize::MAX - 16;
 /// Connections count up to here.
@@ -70,6 +74,7 @@ enum EventSource {
     Mounts,
     Disk,
     Pressure,
+    Reload,
     Listener(usize),
     Connection(usize),
 }
@@ -82,6 +87,7 @@ impl From<Token> for EventSource {
             TOKEN_DISK => EventSource::Disk,
             TOKEN_PRESSURE => EventSource::Pressure,
             TOKEN_MOUNTS => EventSource::Mounts,
+            TOKEN_RELOAD => EventSource::Reload,
             Token(index) if index <= TOKEN_CONNECTION_LAST => EventSource::Connection(index),
             Token(index) => EventSource::Listener(TOKEN_LISTENER_LAST - index),
         }
@@ -120,8 +126,7 @@ pub(super) struct LoopParts {
     pub(super) log: LogWriter,
     pub(super) memory: MemoryControl,
     pub(super) descriptors: Descriptors,
-    /// How long answers under way may take when the server stops.
-    pub(super) grace: Duration,
+    pub(super) configuration: Configuration,
 }
 
 /// Everything that the loop owns.
@@ -146,7 +151,10 @@ pub(super) struct EventLoop {
     started: Instant,
     iterations: Iterations,
     phase: Phase,
+    /// How long answers under way may take when the server stops.
     grace: Duration,
+    configuration: Configuration,
+    reload: Reload,
     /// Connections taken before the server began to stop.
     accepted_before_end: u64,
     /// Connections with something to do.
@@ -181,28 +189,13 @@ impl EventLoop {
             log,
             memory,
             descriptors,
-            grace,
+            configuration,
         } = parts;
         let poll = Poll::new()?;
         let registry = poll.registry();
         signals.register(registry, TOKEN_SIGNALS)?;
-        for (index, listener) in acceptor.listeners.iter().enumerate() {
-            let token = Token(TOKEN_LISTENER_LAST - index);
-            let descriptor = listener.descriptor();
-            registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
-        }
-        let watch = storage.watch.map(|watch| (watch, TOKEN_WATCH));
-        let disk = storage.engine.wake_sources().into_iter();
-        let disk = disk.map(|source| (source.as_raw_fd(), TOKEN_DISK));
-        for (descriptor, token) in watch.into_iter().chain(disk) {
-            registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
-        }
-        let pressure = memory.pressure_descriptor();
-        let pressure = pressure.map(|it| (it, TOKEN_PRESSURE));
-        let mounts = storage.mount_events.map(|it| (it, TOKEN_MOUNTS));
-        for (descriptor, token) in pressure.into_iter().chain(mounts) {
-            registry.register(&mut SourceFd(&descriptor), token, Interest::PRIORITY)?;
-        }
+        register_sources(registry, &acceptor, &storage, &memory)?;
+        let waker = Arc::new(Waker::new(registry, TOKEN_RELOAD)?);
         let started = Instant::now();
         Ok(EventLoop {
             poll,
@@ -223,7 +216,9 @@ impl EventLoop {
             started,
             iterations: Iterations::new(started),
             phase: Phase::Serving,
-            grace,
+            grace: configuration.settings.grace,
+            configuration,
+            reload: Reload::new(waker),
             accepted_before_end: 0,
             ready: ReadyConnections::default(),
             due: VecDeque::new(),
@@ -305,6 +300,7 @@ impl EventLoop {
                 EventSource::Watch => watch = true,
                 EventSource::Mounts => self.store.mounts_changed(),
                 EventSource::Disk => {}
+                EventSource::Reload => self.end_reading(),
                 EventSource::Pressure => self.memory.pressed(),
                 EventSource::Listener(index) => self.acceptor.note(index),
                 EventSource::Connection(index) => {
@@ -429,6 +425,33 @@ impl EventLoop {
             store.submit_for_loop(job);
         }
     }
+}
+
+/// Registers what wakes the loop besides signals and connections.
+fn register_sources(
+    registry: &Registry,
+    acceptor: &Acceptor,
+    storage: &Storage,
+    memory: &MemoryControl,
+) -> io::Result<()> {
+    for (index, listener) in acceptor.listeners.iter().enumerate() {
+        let token = Token(TOKEN_LISTENER_LAST - index);
+        let descriptor = listener.descriptor();
+        registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
+    }
+    let watch = storage.watch.map(|watch| (watch, TOKEN_WATCH));
+    let disk = storage.engine.wake_sources().into_iter();
+    let disk = disk.map(|source| (source.as_raw_fd(), TOKEN_DISK));
+    for (descriptor, token) in watch.into_iter().chain(disk) {
+        registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
+    }
+    let pressure = memory.pressure_descriptor();
+    let pressure = pressure.map(|it| (it, TOKEN_PRESSURE));
+    let mounts = storage.mount_events.map(|it| (it, TOKEN_MOUNTS));
+    for (descriptor, token) in pressure.into_iter().chain(mounts) {
+        registry.register(&mut SourceFd(&descriptor), token, Interest::PRIORITY)?;
+    }
+    Ok(())
 }
 
 fn wall_time() -> FileTime {

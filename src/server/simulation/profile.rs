@@ -122,6 +122,7 @@ impl Profile {
     pub(super) fn settings(&self, root: &Path) -> Settings {
         let second = Duration::from_secs(1);
         Settings {
+            configuration: None,
             sites: vec![self.site(root)],
             inherited_socket_count: 0,
             listen: Vec::new(),

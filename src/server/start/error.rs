@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::server::origins::OriginError;
 use crate::server::unix_socket::ListenError;
+use crate::settings::ListenAddress;
 use crate::sys::needed::Refused;
 use crate::sys::output::OutputError;
 use crate::sys::ring::RingError;
@@ -77,6 +78,17 @@ pub enum StartError {
     /// The kernel refused something that every server needs.
     #[error("the event loop failed: {0}")]
     Loop(#[from] io::Error),
+}
+
+impl StartError {
+    /// An address cannot be listened on.
+    pub(in crate::server) fn listen(address: &ListenAddress, cause: ListenError) -> StartError {
+        let address = match address {
+            ListenAddress::Tcp(address) => address.to_string(),
+            ListenAddress::Unix(path) => format!("unix:{}", path.display()),
+        };
+        StartError::Listen { address, cause }
+    }
 }
 
 fn root_advice(cause: &io::Error) -> &'static str {

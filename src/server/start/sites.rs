@@ -37,6 +37,12 @@ impl OpenedSites {
         }
     }
 
+    /// The sites, in the order of the settings.
+    pub(super) fn in_order(&self) -> Vec<Rc<Site>> {
+        let sites = self.roots.iter().map(|(site, _)| Rc::clone(site));
+        sites.collect()
+    }
+
     /// The root of the first site.
     pub(super) fn first_root(&self) -> &Arc<Root> {
         match self.roots.first() {
@@ -74,7 +80,9 @@ pub(super) fn open_sites(settings: &Settings) -> Result<OpenedSites, StartError>
 }
 
 /// Assigns hosts to their sites. One without hosts is the default site.
-fn by_host<'a>(all: impl Iterator<Item = (&'a [String], &'a Rc<Site>)> + Clone) -> Sites {
+pub(in crate::server) fn by_host<'a>(
+    all: impl Iterator<Item = (&'a [String], &'a Rc<Site>)> + Clone,
+) -> Sites {
     let mut default = all.clone().filter(|(hosts, _)| hosts.is_empty());
     let mut sites = Sites::new(default.next().map(|(_, site)| Rc::clone(site)));
     for (hosts, site) in all {

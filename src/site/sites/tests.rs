@@ -57,6 +57,24 @@ fn without_a_default_site_other_hosts_have_none() {
 }
 
 #[test]
+fn a_connection_looks_its_site_up_again_once_the_sites_are_replaced() {
+    let mut tables = sites(&[("a.example", 1)]);
+    let mut last = LastSite::default();
+    let mut find = |tables: &Sites| {
+        let found = last.find(tables, b"a.example");
+        found.map(|site| site.id.number())
+    };
+    assert_eq!(find(&tables), Some(1));
+    for number in [2, 3] {
+        tables.replace(sites(&[("a.example", number)]));
+        assert_eq!(find(&tables), Some(number));
+        assert_eq!(find(&tables), Some(number));
+    }
+    tables.replace(Sites::new(None));
+    assert_eq!(find(&tables), None);
+}
+
+#[test]
 fn a_host_leads_to_its_site_however_it_is_written() {
     let sites = sites(&[
         ("example.org", 1),

@@ -422,11 +422,11 @@ impl Directories {
         watch
     }
 
-    /// Another root of a site is served: its watched paths led below the old one.
-    pub(crate) fn leave_root(&mut self, site: SiteId) {
+    /// The roots of some sites are served no more: forgets their watched paths.
+    pub(crate) fn leave(&mut self, is_meant: &dyn Fn(SiteId) -> bool) {
         let own = self.watched_paths.iter().map(|(path, _)| path);
         let own: Vec<PathKeyBuf> = own
-            .filter(|path| path.as_key().site == site)
+            .filter(|path| is_meant(path.as_key().site))
             .cloned()
             .collect();
         for path in own {
