@@ -1,21 +1,19 @@
-//! What another size would give: a miss-ratio curve, kept live.
+//! Estimated hit ratios at other sizes: a live miss-ratio curve.
 //!
-//! Miniature simulations (Waldspurger and others, *Cache Modeling and Optimization using Miniature
-//! Simulations*, USENIX ATC 2017): for each size a small copy of the real cache, of that size times
-//! the sampling rate, that is shown only the keys whose hash is below the rate. It runs the code of
-//! the real one (`ranked.rs`) with nothing in it, so it holds for any policy.
+//! Miniature simulations (Waldspurger and others, *Cache Modeling and Optimization using Miniature Simulations*,
+//! USENIX ATC 2017): each size has a small copy of the real cache, of that size times the sampling rate, which sees
+//! only the keys whose hash is below the rate. It runs the code of the real cache (`ranked.rs`) without values, so it
+//! is exact for any policy.
 //!
-//! Only misses are counted, and set against all look-ups (the adjustment of SHARDS, Waldspurger and
-//! others, FAST 2015): whether a hot key happens to be sampled then matters little, since it hardly
-//! ever misses. For the same reason most requests for a hot key need not be shown to the
-//! miniatures: a key that was asked for a moment ago is in each of them. An entry carries the look-up
-//! from which on it is to be shown again, so a hit that is not shown costs one comparison.
+//! Only misses are counted, and divided by all lookups (the adjustment of SHARDS, Waldspurger and others, FAST 2015).
+//! So it matters little whether a hot key is sampled, since it hardly ever misses. For the same reason most requests
+//! for a hot key need not be shown to the miniatures: a key that was requested a moment ago is in each of them. An
+//! entry stores the next lookup that has to be shown, so a hit that is not shown costs one comparison.
 //!
-//! At the size that the cache has, the truth is known, also for the keys that a miniature samples. So
-//! a point is not what its miniature missed, but what the cache missed, and how much further its
-//! miniature is from the cache, for the same keys, than the miniature of today's size is. That takes out
-//! most of what hangs on which keys were drawn, and what the cache misses at any size: files that could not
-//! be mapped, pages that the kernel took.
+//! At the current size the real misses are known, also those of the sampled keys. So a point is the misses of the real
+//! cache, plus the difference between the misses of its miniature and those of the miniature of the current size, for
+//! the same keys. That removes most of the error of sampling, and misses that do not depend on the size: files that
+//! could not be mapped, reclaimed pages.
 
 mod miniature;
 
@@ -25,23 +23,23 @@ use super::ghost::{Ghost, Ghosts};
 use super::ranked::Room;
 use super::stats::MissReason;
 
-/// Miniatures: today's size in the middle, each twice the size of the one before.
+/// Number of miniatures: the current size is in the middle, and each is twice the size of the previous one.
 const LEVELS: usize = 9;
-/// The one of today's size.
+/// The miniature of the current size.
 const TODAY: usize = LEVELS / 2;
-/// Keys remembered as asked for once, where the second request counts.
+/// Maximum number of keys with one request, in a cache that admits a key at its second request.
 const SEEN_COUNT: usize = 1 << 14;
-/// Entries of the smallest cache that is worth a curve: smaller ones leave no room to sample.
+/// Entries of the smallest cache with a curve: smaller ones cannot be sampled.
 const COUNT_MIN: u64 = 512;
-/// The mean length that is assumed of files before any is known, in bytes.
+/// The assumed mean length of files before any is known, in bytes.
 const LENGTH_ASSUMED: u64 = 4_096;
-/// Look-ups before there is a curve.
+/// Lookups before the first curve.
 const LOOK_UPS_MIN: u64 = 4_096;
-/// Look-ups after which all that was counted is halved, so that the curve follows the workload.
+/// Lookups after which all counts are halved, so that the curve follows the workload.
 const HALVE_EVERY: u64 = 1 << 20;
-/// When a key is shown again that is not sampled.
+/// The next lookup to show of a key that is not sampled.
 pub(super) const NEVER: u64 = u64::MAX;
-/// A key is in every miniature for certain for this part of the entries that a full cache holds, in look-ups.
+/// A key is certainly in every miniature for this share of the entries of a full cache, counted in lookups.
 const CERTAIN_SHARE: u64 = 64;
 /// The same for negative entries, whose quota is an eighth of the room.
 const CERTAIN_SHARE_APART: u64 = 8 * CERTAIN_SHARE;
@@ -59,15 +57,15 @@ pub(crate) enum Unit {
 /// One size.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub(crate) struct CurvePoint {
-    /// The size; one point has that of the cache as it is.
+    /// The size; one point has the current size.
     pub(crate) capacity: u64,
-    /// Hits in all look-ups.
+    /// Hit ratio.
     pub(crate) hit_ratio: f64,
-    /// The same in bytes of content.
+    /// Byte hit ratio.
     pub(crate) hit_ratio_bytes: f64,
 }
 
-/// Hit ratios by size, from a sixteenth to sixteen times the size of the cache as it is.
+/// Hit ratios by size, from a sixteenth to sixteen times the current size.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub(crate) struct Curve {
     /// From the smallest size to the largest.
@@ -76,47 +74,47 @@ pub(crate) struct Curve {
     pub(crate) unit: Unit,
 }
 
-/// From which request on a cache takes a key in.
+/// At which request a cache admits a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TakenIn {
-    /// At once.
+    /// At the first.
     First,
-    /// A file that is asked for once is not mapped.
+    /// At the second: a file with one request is not mapped.
     Second,
 }
 
-/// Where an entry stands.
+/// The part of the cache that holds an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CurvePart {
-    /// Among the files, which may take all of the room.
+    /// The files, which may take all of the capacity.
     Main,
-    /// Among negative entries, which have a quota.
+    /// The negative entries, which have a quota.
     Apart,
 }
 
-/// A key that was asked for.
+/// A requested key.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Key {
-    /// By which it is sampled.
+    /// The hash by which it is sampled.
     pub(super) hash: u64,
-    /// Where its entry stands.
+    /// The part of its entry.
     pub(super) place: CurvePart,
     /// The weight of its entry.
     pub(super) weight: u64,
-    /// The bytes that it is about.
+    /// The length of its content in bytes.
     pub(super) bytes: u64,
 }
 
-/// How much a cache may hold in all.
+/// The capacity of a cache.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Space {
-    /// All of it.
+    /// The whole capacity.
     pub(super) room: Room,
-    /// Entries that may stand apart, which take room from the others.
+    /// The quota of negative entries, which is a part of it.
     pub(super) apart_count_max: usize,
 }
 
-/// What a cache holds.
+/// The content of a cache.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Holding {
     /// Entries.
@@ -125,7 +123,7 @@ pub(super) struct Holding {
     pub(super) weight: u64,
 }
 
-/// Look-ups or misses, and the bytes that they were about.
+/// Lookups or misses, and the bytes of their content.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
     count: u64,
@@ -144,13 +142,13 @@ impl Tally {
     }
 }
 
-/// What is kept beside a cache to draw its curve.
+/// The miniatures and counts for the curve of a cache.
 #[derive(Debug)]
 pub(super) struct Sampler {
     miniatures: [Miniature; LEVELS],
     seen: Option<Ghosts>,
     unit: Unit,
-    /// Today's size in it.
+    /// The current size.
     capacity: u64,
     all: Tally,
     missed: Tally,
@@ -158,8 +156,7 @@ pub(super) struct Sampler {
 }
 
 impl Sampler {
-    /// For a cache of entries, or of files up to so many bytes and so many of them. `None`: it is too
-    /// small.
+    /// For a cache with this capacity. `None`: it is too small.
     pub(super) fn new(unit: Unit, space: Space, taken_in: TakenIn) -> Option<Sampler> {
         let Space {
             room,
@@ -207,16 +204,14 @@ impl Sampler {
         self.look_ups += 1;
     }
 
-    /// Counts a miss. Its bytes may be known later only: see
-    /// [`show_missed`](Sampler::show_missed).
+    /// Counts a miss. Its bytes may be unknown until later: see [`show_missed`](Sampler::show_missed).
     pub(super) fn count_miss(&mut self) {
         self.all.add(1, 0);
         self.missed.add(1, 0);
         self.look_ups += 1;
     }
 
-    /// Shows a key whose look-up was counted as a miss. Gives the look-up from which on it is to be shown
-    /// again.
+    /// Shows a key whose lookup was counted as a miss. Returns the next lookup that is to be shown.
     pub(super) fn show_missed(&mut self, key: Key, holding: Holding) -> u64 {
         self.all.bytes += key.bytes;
         self.missed.bytes += key.bytes;
@@ -226,8 +221,7 @@ impl Sampler {
         self.show(key, holding)
     }
 
-    /// Shows a key to the miniatures that sample it. Gives the look-up from which on it is to be
-    /// shown again.
+    /// Shows a key to the miniatures that sample it. Returns the next lookup that is to be shown.
     pub(super) fn show(&mut self, key: Key, holding: Holding) -> u64 {
         if self.all.count >= HALVE_EVERY {
             self.halve();
@@ -263,7 +257,7 @@ impl Sampler {
         }
     }
 
-    /// Entries that the cache would hold if it were full of such as it holds.
+    /// Number of entries of a full cache, with the current mean weight.
     fn count_when_full(&self, holding: Holding) -> u64 {
         match self.unit {
             Unit::Entries => self.capacity,
@@ -274,7 +268,7 @@ impl Sampler {
         }
     }
 
-    /// Look-ups so far: what [`Slot::due`](super::ranked::Slot::due) is compared with.
+    /// Lookups so far, for the comparison with [`Slot::due`](super::ranked::Slot::due).
     pub(super) fn look_ups(&self) -> u64 {
         self.look_ups
     }
@@ -287,13 +281,13 @@ impl Sampler {
         }
     }
 
-    /// Bytes that it takes.
+    /// Its memory in bytes.
     pub(super) fn bytes(&self) -> usize {
         let miniatures: usize = self.miniatures.iter().map(Miniature::bytes).sum();
         size_of::<Sampler>() + miniatures + self.seen.as_ref().map_or(0, Ghosts::bytes)
     }
 
-    /// The curve; `None` until enough was seen.
+    /// The curve; `None` until there were enough lookups.
     pub(super) fn curve(&self) -> Option<Curve> {
         if self.all.count < LOOK_UPS_MIN {
             return None;

@@ -1,17 +1,17 @@
-//! The policy of every cache: who stays when there is not room for all.
+//! The admission and eviction policy of all caches.
 //!
-//! Newcomers stand in a *window*, a tenth of what is held, in order of use. Who leaves it at its far end
-//! goes to the *main part*, which takes all other room, in order of use as well. Where there is no
-//! room left, the newcomer stays only if it was asked for more often than each of those that would
-//! have to go for it, the least recently used first. If it loses, it goes, and the one that it lost
-//! to moves to the front, so that the next newcomer has another opponent.
+//! New entries are in the *window*, a tenth of the cache, in order of use. An entry that leaves the window at its end
+//! goes to the *main part*, which has the other nine tenths, in order of use as well. If the cache is full, the entry
+//! is admitted only if it was requested more often than each of the entries that would be evicted for it, the least
+//! recently used first. If it loses, it is evicted, and the entry that it lost to moves to the front, so that the next
+//! candidate is compared with another one.
 //!
-//! So what is asked for once cannot push out what is asked for often, and what is asked for several
-//! times within a short while is found in the window. How often a key is asked for is counted in its
-//! entry, and while it is not held among the [ghosts](super::ghost); counts are halved once an epoch,
-//! ten look-ups for each entry held. A hit moves nothing between lists and allocates nothing.
+//! So entries with one request cannot evict entries with many, and entries with several requests within a short time
+//! are found in the window. The requests of a key are counted in its entry, and while it is not cached among the
+//! [ghosts](super::ghost). Counts are halved once an epoch, which is ten lookups for each cached entry. A hit moves
+//! nothing between lists and allocates nothing.
 //!
-//! docs/design.md has this compared with others.
+//! docs/design.md compares this with other policies.
 
 use hashbrown::Equivalent;
 
@@ -19,19 +19,19 @@ use super::ghost::{Ghost, Ghosts, aged};
 use super::recency::{Member, Recency};
 use super::stats::{EvictionCause, MissReason};
 
-/// The share of the window: one part in so many.
+/// The window is one part in so many of the cache.
 const WINDOW_SHARE: u32 = 10;
-/// Look-ups in an epoch for each entry held.
+/// Lookups in an epoch for each cached entry.
 const EPOCH_LOOK_UPS: u64 = 10;
-/// Entries held at least, for the length of an epoch.
+/// Minimum number of entries for the length of an epoch.
 const EPOCH_ENTRIES_MIN: u64 = 16;
-/// Entries that a newcomer is compared with at most; it is judged by those.
+/// Maximum number of entries with which a candidate is compared.
 const OPPONENT_COUNT_MAX: usize = 64;
 
-/// How much may be held.
+/// Capacity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Room {
-    /// The sum of all weights.
+    /// Maximum sum of all weights.
     pub(super) weight_max: u64,
     /// Entries.
     pub(super) count_max: usize,
@@ -44,16 +44,16 @@ pub(super) struct Slot<V> {
     pub(super) value: V,
     /// Its share of the capacity.
     pub(super) weight: u64,
-    /// By which it is found, and remembered when it has gone.
+    /// The hash of its key, which is kept after its eviction.
     pub(super) hash: u64,
-    /// The look-up from which on it is to be shown to the sampler.
+    /// The next lookup that is shown to the sampler.
     pub(super) due: u64,
     /// Time of its insertion, in seconds of the cache.
     pub(super) since_s: u32,
     count: u8,
     epoch: u8,
     part: u8,
-    /// That of the time in which it was last looked up.
+    /// The interval in which it was last looked up.
     mark: u8,
 }
 
@@ -71,12 +71,12 @@ impl<V> Member for Slot<V> {
 const MAIN: u8 = 0;
 const WINDOW: u8 = 1;
 
-/// Why an entry left.
+/// Why an entry was evicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EvictionOutcome {
-    /// To make room.
+    /// For other entries.
     Evicted(EvictionCause),
-    /// It left the window, and the main part had no room for it.
+    /// It left the window and was not admitted to the main part.
     Rejected,
 }
 
@@ -91,12 +91,12 @@ pub(super) struct Ranked<K, V> {
     look_ups: u64,
     epoch: u8,
     epoch_ends: u64,
-    /// Counts times between two looks for what is not used, and begins anew after the last.
+    /// The number of the current interval of [`idle_for`](Ranked::idle_for), modulo 256.
     mark: u8,
 }
 
 impl<K: Eq, V> Ranked<K, V> {
-    /// Nothing yet, and `ghost_count` keys to be remembered when they have gone.
+    /// An empty cache that counts the requests of `ghost_count` evicted keys.
     pub(super) fn new(room: Room, ghost_count: usize) -> Ranked<K, V> {
         Ranked {
             parts: Recency::default(),
@@ -124,10 +124,10 @@ impl<K: Eq, V> Ranked<K, V> {
         Some(slot)
     }
 
-    /// The same; a key that is not held is counted as asked for.
+    /// The same; counts the request of a key that is not cached.
     ///
     /// # Errors
-    /// When it is not held: what is known of it.
+    /// The key is not cached: the reason of the miss.
     pub(super) fn look_up_or_note(
         &mut self,
         key: &K,
@@ -146,7 +146,7 @@ impl<K: Eq, V> Ranked<K, V> {
         }
     }
 
-    /// Moves the count of look-ups on; epochs follow it.
+    /// Counts a lookup; epochs follow this count.
     pub(super) fn advance_to(&mut self, look_ups: u64) {
         self.look_ups = look_ups;
         if look_ups >= self.epoch_ends {
@@ -156,12 +156,12 @@ impl<K: Eq, V> Ranked<K, V> {
         }
     }
 
-    /// Lets the present epoch begin again, because look-ups are counted otherwise from now on.
+    /// Restarts the current epoch, because lookups are counted differently from now on.
     pub(super) fn restart_clock(&mut self) {
         self.epoch_ends = 0;
     }
 
-    /// Counts a request for a key that is not held, and gives what is known of it.
+    /// Counts a request for a key that is not cached. Returns the reason of the miss.
     pub(super) fn note_miss(&mut self, hash: u64) -> MissReason {
         note_miss(&mut self.ghosts, hash, self.epoch)
     }
@@ -204,7 +204,7 @@ impl<K: Eq, V> Ranked<K, V> {
             self.window_weight -= slot.weight;
             self.contend(key, slot, gone);
         }
-        // The main part may have grown into room that the window now needs.
+        // The main part may occupy capacity that the window needs now.
         while let Some(cause) = lacks(self.weight, self.len(), self.room) {
             match self.evict() {
                 Some((key, slot)) => gone(key, slot, EvictionOutcome::Evicted(cause)),
@@ -213,11 +213,10 @@ impl<K: Eq, V> Ranked<K, V> {
         }
     }
 
-    /// Takes an entry in that nobody has asked for, where it takes no room from others: in the main
-    /// part, behind all that is there. Its key must not be held.
+    /// Inserts a prefetched entry if that needs no eviction: at the end of the main part. Its key must not be cached.
     ///
     /// # Errors
-    /// Gives it back where there is none.
+    /// There is no room; the value is returned.
     pub(super) fn fill(
         &mut self,
         key: K,
@@ -246,8 +245,8 @@ impl<K: Eq, V> Ranked<K, V> {
         Ok(())
     }
 
-    /// All keys, the one asked for most first; of those asked for equally often the one
-    /// used last, in the main part before the window.
+    /// All keys in descending order of requests; among equals the most recently used first, and the main part before
+    /// the window.
     pub(super) fn hottest(&self) -> Vec<&K> {
         let main = self.parts.newest_first(MAIN);
         let entries = main.chain(self.parts.newest_first(WINDOW));
@@ -258,27 +257,26 @@ impl<K: Eq, V> Ranked<K, V> {
         counted.into_iter().map(|(_, key)| key).collect()
     }
 
-    /// All that is held: of the main part, then of the window, the most recently used of each first.
+    /// All entries of the main part, then of the window, the most recently used of each first.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         let main = self.parts.newest_first(MAIN);
         let entries = main.chain(self.parts.newest_first(WINDOW));
         entries.map(|(key, slot)| (key, &slot.value))
     }
 
-    /// All that is held, what is worth least first.
+    /// All entries, the least valuable first.
     pub(super) fn oldest_first(&self) -> impl Iterator<Item = (&K, &V)> {
         let main = self.parts.oldest_first(MAIN);
         let entries = main.chain(self.parts.oldest_first(WINDOW));
         entries.map(|(key, slot)| (key, &slot.value))
     }
 
-    /// Begins another time for [`idle_for`](Ranked::idle_for).
+    /// Begins another interval for [`idle_for`](Ranked::idle_for).
     pub(super) fn advance_mark(&mut self) {
         self.mark = self.mark.wrapping_add(1);
     }
 
-    /// Keys that were not looked up for so many whole times: those that stay though they are not used seem used
-    /// once in 256 of them.
+    /// Keys without a lookup for this number of whole intervals. An unused entry seems used once in 256 intervals.
     pub(super) fn idle_for(&self, times: u8) -> impl Iterator<Item = &K> {
         let main = self.parts.newest_first(MAIN);
         let all = main.chain(self.parts.newest_first(WINDOW));
@@ -287,8 +285,8 @@ impl<K: Eq, V> Ranked<K, V> {
             .map(|(key, _)| key)
     }
 
-    /// Takes an entry that has left the window into the main part, or not. It is counted in
-    /// `weight` already, but in no part.
+    /// Admits an entry that has left the window to the main part, or rejects it. It is counted in `weight` already,
+    /// but in no part.
     fn contend(
         &mut self,
         key: K,
@@ -337,7 +335,7 @@ impl<K: Eq, V> Ranked<K, V> {
         true
     }
 
-    /// A tenth of what is held: while there is room for all, hits are found in the main part.
+    /// A tenth of the entries: while the cache is not full, most hits are in the main part.
     fn window_room(&self) -> Room {
         Room {
             weight_max: self.weight / u64::from(WINDOW_SHARE),
@@ -345,8 +343,8 @@ impl<K: Eq, V> Ranked<K, V> {
         }
     }
 
-    /// What the main part may take with another entry in it: the window's tenth is left alone, even
-    /// where it is not used, unless the entry is too long for the rest.
+    /// Capacity of the main part with another entry in it. The tenth of the window is reserved, even if it is not
+    /// used, unless the entry is too long for the rest.
     fn main_room(&self, weight: u64) -> Room {
         let Room {
             weight_max,
@@ -363,7 +361,7 @@ impl<K: Eq, V> Ranked<K, V> {
         }
     }
 
-    /// Takes an entry out to make room: of the main part, then of the window.
+    /// Evicts an entry: of the main part, then of the window.
     pub(super) fn evict(&mut self) -> Option<(K, Slot<V>)> {
         let oldest = self.parts.remove_oldest(MAIN);
         let (key, slot) = oldest.or_else(|| self.parts.remove_oldest(WINDOW))?;
@@ -375,7 +373,7 @@ impl<K: Eq, V> Ranked<K, V> {
         Some((key, slot))
     }
 
-    /// Takes an entry out and remembers why.
+    /// Removes an entry and notes the reason.
     pub(super) fn remove<Q>(&mut self, key: &Q, hash: u64, fate: MissReason) -> Option<Slot<V>>
     where
         Q: Equivalent<K> + ?Sized,
@@ -389,7 +387,7 @@ impl<K: Eq, V> Ranked<K, V> {
         Some(slot)
     }
 
-    /// What is remembered of one key is remembered of another from now on.
+    /// Moves the count of one evicted key to another key.
     pub(super) fn bequeath(&mut self, from: u64, to: u64) {
         if let Some(ghost) = self.ghosts.recall(from, self.epoch) {
             self.ghosts.forget(from);
@@ -397,7 +395,7 @@ impl<K: Eq, V> Ranked<K, V> {
         }
     }
 
-    /// Remembers a key that was held elsewhere.
+    /// Counts a key that another table held.
     pub(super) fn note_departure(&mut self, hash: u64, fate: MissReason) {
         self.ghosts.note(hash, Ghost { fate, count: 1 }, self.epoch);
     }
@@ -408,7 +406,7 @@ impl<K: Eq, V> Ranked<K, V> {
             .note(slot.hash, Ghost { fate, count }, self.epoch);
     }
 
-    /// Gives an entry another value and keeps its rank. Gives the value that it had.
+    /// Replaces the value of an entry and keeps its rank. Returns the previous value.
     pub(super) fn replace<Q>(&mut self, key: &Q, hash: u64, value: V) -> Option<V>
     where
         Q: Equivalent<K> + ?Sized,
@@ -417,14 +415,14 @@ impl<K: Eq, V> Ranked<K, V> {
         Some(std::mem::replace(&mut slot.value, value))
     }
 
-    /// Drops everything, and remembers why.
+    /// Removes everything and notes the reason.
     pub(super) fn clear(&mut self, fate: MissReason) {
         while let Some((_, slot)) = self.evict() {
             self.note_gone(&slot, fate);
         }
     }
 
-    /// Drops all that `keep` does not want, and remembers nothing of it.
+    /// Removes all entries that `keep` rejects, without counts.
     pub(super) fn retain(&mut self, room: Room, mut keep: impl FnMut(&K) -> bool) {
         self.parts.retain(|key, _| keep(key));
         let [main, window] = [MAIN, WINDOW].map(|part| {
@@ -435,7 +433,7 @@ impl<K: Eq, V> Ranked<K, V> {
         self.set_room(room);
     }
 
-    /// Another bound, from the next insertion on.
+    /// Sets the capacity, from the next insertion on.
     pub(super) fn set_room(&mut self, room: Room) {
         self.room = room;
     }
@@ -461,8 +459,7 @@ impl<K: Eq, V> Ranked<K, V> {
         self.parts.count(WINDOW)
     }
 
-    /// Bytes that the table takes, without those of keys and values; and those of what is remembered of
-    /// keys that are not held.
+    /// Memory of the table without keys and values, and memory of the counts of evicted keys, in bytes.
     pub(super) fn bytes(&self) -> (usize, usize) {
         (self.parts.bytes(), self.ghosts.bytes())
     }
@@ -473,7 +470,7 @@ impl<K: Eq, V> Ranked<K, V> {
     }
 }
 
-/// What there is not room of.
+/// What exceeds the capacity.
 fn lacks(weight: u64, entries: usize, room: Room) -> Option<EvictionCause> {
     if weight > room.weight_max {
         Some(EvictionCause::Bytes)
@@ -484,7 +481,7 @@ fn lacks(weight: u64, entries: usize, room: Room) -> Option<EvictionCause> {
     }
 }
 
-/// Counts a request for a key that is not held.
+/// Counts a request for a key that is not cached.
 fn note_miss(ghosts: &mut Ghosts, hash: u64, epoch: u8) -> MissReason {
     let known = ghosts.recall(hash, epoch);
     let (fate, count) = known.map_or((MissReason::Unknown, 0), |ghost| (ghost.fate, ghost.count));

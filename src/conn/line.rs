@@ -1,6 +1,6 @@
 //! A line of the access log: the combined format of Apache httpd, or a JSON object.
 //!
-//! Lines are appended to a buffer that is kept, so that writing one allocates nothing.
+//! Lines are appended to a reused buffer, so that writing one allocates nothing.
 
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
@@ -12,27 +12,27 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use super::explanation::Explanation;
 use crate::http::status::Status;
 
-/// Bytes of a request line or field that a log line keeps, before they are escaped.
+/// Maximum number of bytes of a request line or field in a log line, before they are escaped.
 pub(super) const LOGGED_LENGTH_MAX: usize = 1_024;
-/// Texts of a line: the request line, Referer and User-Agent.
+/// Number of texts in a line: the request line, Referer and User-Agent.
 pub(super) const TEXT_COUNT: usize = 3;
 
-/// What a line says.
+/// The content of a line.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line<'a> {
-    /// Who asked; `None` over a Unix socket.
+    /// The address of the peer; `None` over a Unix socket.
     pub(super) peer: Option<IpAddr>,
-    /// When it was answered, since 1970.
+    /// The time of the response, in seconds since 1970.
     pub(super) seconds: i64,
     /// Milliseconds of that second.
     pub(super) milliseconds: u16,
     /// The status.
     pub(super) status: Status,
-    /// Bytes of content that were sent.
+    /// Number of bytes of content that were sent.
     pub(super) length: u64,
-    /// As they were received.
+    /// The request line, Referer and User-Agent as received.
     pub(super) texts: [Option<&'a [u8]>; TEXT_COUNT],
-    /// Where the answer came from.
+    /// The results of the caches.
     pub(super) explanation: &'a Explanation,
 }
 
@@ -45,7 +45,7 @@ pub enum Logging {
     Combined,
     /// Each becomes a JSON object on a line of its own.
     Json,
-    /// Each becomes a short line for whoever looks on.
+    /// Each becomes a short line for a terminal.
     Terminal(Colours),
 }
 
@@ -62,12 +62,12 @@ pub enum Colours {
 #[derive(Debug)]
 pub(super) struct Lines {
     logging: Logging,
-    /// The second that was written last, and how it is written.
+    /// The last second, and its text.
     second: (i64, [u8; 26]),
 }
 
 impl Lines {
-    /// In a format.
+    /// A writer of this format.
     pub(super) fn new(logging: Logging) -> Lines {
         Lines {
             logging,
@@ -75,7 +75,7 @@ impl Lines {
         }
     }
 
-    /// In which format.
+    /// The format.
     pub(super) fn logging(&self) -> Logging {
         self.logging
     }
@@ -118,7 +118,7 @@ impl Lines {
 /// `200 GET /index.html 12345 192.0.2.17`.
 fn terminal(lines: &mut Vec<u8>, line: &Line<'_>, colours: Colours) {
     let request = line.texts[0].unwrap_or(b"-");
-    // The version is of no interest to people.
+    // The version is omitted.
     let end = memchr::memrchr(b' ', request).filter(|end| request[*end..].starts_with(b" HTTP/"));
     if colours == Colours::On {
         lines.extend_from_slice(match line.status.class() {
@@ -148,7 +148,7 @@ fn json(lines: &mut Vec<u8>, line: &Line<'_>) {
     lines.push(b'\n');
 }
 
-/// The members of a JSON object. What is not there is left out; bytes that are not UTF-8 become U+FFFD.
+/// The members of a JSON object. Missing values are omitted; bytes that are not UTF-8 become U+FFFD.
 impl Serialize for Line<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let [request, referer, user_agent] = self.texts.map(|bytes| bytes.map(Text));
@@ -187,7 +187,7 @@ impl Serialize for Line<'_> {
     }
 }
 
-/// Bytes that a peer chose, as a text.
+/// Untrusted bytes as text.
 struct Text<'a>(&'a [u8]);
 
 impl Serialize for Text<'_> {
@@ -231,14 +231,14 @@ fn common_log_time(seconds: i64) -> [u8; 26] {
 
 const HEXADECIMAL: &[u8; 16] = b"0123456789abcdef";
 
-/// Quotes bytes that a peer chose, so that they can neither end their quotes nor their line.
+/// Quotes untrusted bytes, so that they end neither their quotes nor their line.
 fn quote(lines: &mut Vec<u8>, bytes: Option<&[u8]>) {
     lines.push(b'"');
     escape(lines, bytes.unwrap_or(b"-"));
     lines.push(b'"');
 }
 
-/// Writes bytes that a peer chose as visible ones, none of which is a quote.
+/// Writes untrusted bytes as visible characters without quotes.
 fn escape(lines: &mut Vec<u8>, bytes: &[u8]) {
     for byte in bytes {
         match byte {

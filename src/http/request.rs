@@ -1,11 +1,10 @@
 //! The head of a request: RFC 9112 §3 and §5, in one pass.
 //!
-//! httparse finds the lines; what follows here is what it leaves to its caller: line ends that are
-//! really CRLF, Host, the framing of the body, persistence, limits. A lone LF is refused as a line
-//! end: RFC 9112 §2.2 lets a recipient take it, and two readers who differ there can be made to
-//! disagree about everything after it.
+//! httparse finds the lines. This file does what it leaves to its caller: line ends that are exactly CRLF, Host, the
+//! framing of the body, persistence, limits. A lone LF is refused as a line end. RFC 9112 §2.2 lets a recipient accept
+//! it, but two recipients that differ in this can be made to disagree about everything after it.
 //!
-//! A [`Head`] holds no bytes, only places in them, so that it can wait beside its buffer.
+//! A [`Head`] holds offsets instead of bytes, so that it can be kept beside its buffer.
 
 mod fields;
 
@@ -19,51 +18,50 @@ use super::status::Refusal;
 use super::target::{Form, MethodShape, Target, is_https};
 use super::version::Version;
 
-/// Most field lines that the parser has room for; `HeadLimits::field_count_max` may be lower.
+/// Maximum number of field lines of the parser; `HeadLimits::field_count_max` may be lower.
 pub const FIELD_COUNT_MAX: usize = 256;
-/// Empty lines before a request line that are passed over (RFC 9112 §2.2 asks for one at least).
+/// Maximum number of empty lines before a request line that are ignored (RFC 9112 §2.2 requires one at least).
 const EMPTY_LINE_COUNT_MAX: usize = 4;
 
-/// Whether the connection goes on after the answer. RFC 9112 §9.3.
+/// Whether the connection persists after the response. RFC 9112 §9.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Persistence {
     /// Another request may follow.
     KeepAlive,
-    /// The answer is the last.
+    /// The response is the last one.
     Close,
 }
 
-/// What an Expect field asks for. RFC 9110 §10.1.1.
+/// The expectation of a request. RFC 9110 §10.1.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expectation {
-    /// Nothing (or HTTP/1.0, where the field means nothing).
+    /// None, or HTTP/1.0, where the field is ignored.
     None,
     /// `100-continue`.
     Continue,
 }
 
-/// How much of a head is read.
+/// Limits of a head.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadLimits {
-    /// Longest target, in bytes; past it 414.
+    /// Maximum length of the target in bytes; a longer one gets 414.
     pub target_length_max: usize,
-    /// Longest head including its empty line, in bytes; past it 431.
+    /// Maximum length of the head with its empty line, in bytes; a longer one gets 431.
     pub head_length_max: usize,
-    /// Most field lines, at most [`FIELD_COUNT_MAX`]; past it 431.
+    /// Maximum number of field lines, at most [`FIELD_COUNT_MAX`]; more get 431.
     pub field_count_max: usize,
 }
 
-/// What matters of one complete, valid head. Small and without lifetimes; the bytes stay where
-/// they were received.
+/// The relevant parts of a complete, valid head. Small and without lifetimes; the bytes stay in the receive buffer.
 #[derive(Clone, Copy, Debug)]
 pub struct Head {
     /// The version.
     pub version: Version,
-    /// Whether the peer wants to go on.
+    /// Whether the peer wants a persistent connection.
     pub persistence: Persistence,
     /// How its body is delimited.
     pub body: BodyFraming,
-    /// Whether it waits for 100.
+    /// Whether the peer waits for 100 (Continue).
     pub expectation: Expectation,
     facts: FactIndex,
 }
@@ -74,18 +72,18 @@ impl Head {
         self.facts.end as usize
     }
 
-    /// What the answer depends on; `bytes` are those that it was parsed from.
+    /// The facts that decide about the response; `bytes` are those that the head was parsed from.
     pub fn facts<'a>(&'a self, bytes: &'a [u8]) -> Facts<'a> {
         Facts::new(bytes, &self.facts)
     }
 }
 
-/// Reads the head at the start of `bytes`. `None`: it is not complete yet.
+/// Parses the head at the start of `bytes`. `None`: it is not complete yet.
 ///
 /// Runs in `O(bytes)` at every call; never allocates and never panics.
 ///
 /// # Errors
-/// Why the message cannot be answered as a request. The connection cannot go on after it.
+/// Why the message is not a valid request. The connection ends after the response.
 pub fn parse(bytes: &[u8], limits: &HeadLimits) -> Result<Option<Head>, Refusal> {
     let skipped = empty_lines(bytes)?;
     let rest = &bytes[skipped..];
@@ -132,7 +130,7 @@ fn still_fits(rest: &[u8], limits: &HeadLimits) -> Result<(), Refusal> {
     }
     match line_end {
         Some(_) => Err(Refusal::HeadTooLarge),
-        // One line fills the head: a target within its own limit, so the method is endless.
+        // One line fills the head. Its target is within its limit, so the method is too long.
         None => Err(Refusal::RequestLine),
     }
 }
@@ -150,7 +148,7 @@ fn target_fits(line: &[u8], limits: &HeadLimits) -> Result<(), Refusal> {
     }
 }
 
-/// What a parse error means; `None` while the line that decides it is not complete.
+/// The refusal for a parse error; `None` while the line that decides about it is not complete.
 fn refusal(error: httparse::Error, rest: &[u8], limits: &HeadLimits) -> Option<Refusal> {
     use httparse::Error;
     match error {
@@ -165,7 +163,7 @@ fn refusal(error: httparse::Error, rest: &[u8], limits: &HeadLimits) -> Option<R
     }
 }
 
-/// A line that does not end as lines do: the request line, unless that is whole.
+/// The refusal for a line with a wrong end: it is the request line, unless that is complete.
 fn line_end_refusal(rest: &[u8]) -> Refusal {
     let whole = memchr::memchr(b'\n', rest).and_then(|end| version_word(&rest[..end]));
     match whole {
@@ -174,7 +172,7 @@ fn line_end_refusal(rest: &[u8]) -> Refusal {
     }
 }
 
-/// Tells a version that is not spoken from one that is not a version.
+/// Distinguishes an unsupported version from an invalid one.
 fn version_refusal(line: &[u8]) -> Refusal {
     match version_word(line) {
         Some(_) => Refusal::Version,
@@ -260,8 +258,8 @@ impl Whole<'_> {
         })
     }
 
-    /// Every line must end in CRLF; httparse takes a lone LF as well. Its field names tell where
-    /// lines start, so this costs two bytes a line.
+    /// Every line must end in CRLF; httparse accepts a lone LF as well. The field names tell where lines start, so
+    /// this check reads two bytes for each line.
     fn line_ends(&self, fields: &[httparse::Header]) -> Result<(), Refusal> {
         for (index, field) in fields.iter().enumerate() {
             let start = Span::of(field.name.as_bytes(), self.bytes).start as usize;

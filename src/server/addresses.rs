@@ -1,17 +1,17 @@
-//! What people may type or click to reach a listener.
+//! The URLs of a listener, for people to type or click.
 //!
-//! `[::]` and `0.0.0.0` are no addresses of anything. Who listens there is reached as localhost, and at each
-//! address of this machine.
+//! `[::]` and `0.0.0.0` are not addresses of a machine. A listener there is reached as localhost, and at each address
+//! of this machine.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 
-/// Addresses of this machine that are named; a machine of containers has dozens.
+/// Maximum number of addresses; a machine with containers has dozens.
 const NAMED_COUNT_MAX: usize = 8;
 
-/// What a listener that is bound to any address takes.
+/// Which addresses a listener accepts that is bound to all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Families {
     Ipv4,
@@ -19,7 +19,7 @@ pub(super) enum Families {
     Both,
 }
 
-/// Names of a listener that is bound to this address, the shortest way for a person at the machine first.
+/// Names of a listener that is bound to this address, the shortest one for a user of this machine first.
 pub(super) fn names(bound: SocketAddr, families: Families) -> Vec<String> {
     match bound.ip().is_unspecified() {
         true => names_of_all(bound.port(), families, &own_addresses()),
@@ -44,8 +44,8 @@ fn names_of_all(port: u16, families: Families, own: &[IpAddr]) -> Vec<String> {
     names
 }
 
-/// The addresses of this machine that others can use, IPv4 first. Where the kernel does not say (a sandbox
-/// without netlink), none.
+/// The addresses of this machine that other machines can use, IPv4 first. None if the kernel does not tell (a sandbox
+/// without netlink).
 fn own_addresses() -> Vec<IpAddr> {
     let Ok(interfaces) = getifaddrs() else {
         return Vec::new();
@@ -65,8 +65,8 @@ fn own_addresses() -> Vec<IpAddr> {
     own
 }
 
-/// Whether others reach an address by it alone; those of one link need the name of the interface as well, which
-/// no URL can hold.
+/// Whether an address is usable without more data. Link-local ones need the name of the interface, which no URL can
+/// hold.
 fn is_for_others(address: &IpAddr) -> bool {
     let is_of_link = match address {
         IpAddr::V4(address) => address.is_link_local(),

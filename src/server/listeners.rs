@@ -1,4 +1,4 @@
-//! Listening sockets: binding them, and taking connections from them.
+//! Listening sockets: binding, and accepting connections.
 
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -17,51 +17,50 @@ use crate::settings::{ListenAddress, SocketAccess};
 use crate::sys::socket::{defer_accept, limit_unsent};
 use crate::transport::Flow;
 
-/// Connections that the kernel completes while the loop is busy; `net.core.somaxconn` may be less.
+/// Backlog: connections that the kernel completes while the loop is busy; `net.core.somaxconn` may be less.
 const BACKLOG: i32 = 4_096;
 
 /// Who opened a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// This process: with it the connections are gone that wait there.
+    /// This process: connections in its backlog are lost with it.
     Bound,
-    /// A service manager, which may hold it as well (`sd_listen_fds(3)`).
+    /// A service manager, which may hold it open as well (`sd_listen_fds(3)`).
     Inherited,
 }
 
-/// A socket that takes connections.
+/// A listening socket.
 #[derive(Debug)]
 pub(super) struct Listener {
     socket: Socket,
-    /// Where its connections come from: `AF_UNIX` ones have no address.
+    /// The kind of its peers: those of a Unix socket have no address.
     family: Family,
     /// Who opened it.
     pub origin: Origin,
-    /// Names it in events.
+    /// Its index, which identifies it in events.
     pub index: usize,
     /// As it was configured; `None`: it was inherited.
     pub address: Option<ListenAddress>,
     /// Whether it is closed as soon as no connection waits there.
     pub is_leaving: bool,
     names: Vec<String>,
-    /// Where it was made, if it has a path.
+    /// The path of a Unix socket that was made here.
     own_path: Option<OwnPath>,
-    /// What its connections may ask for.
+    /// What its connections may request.
     pub role: Role,
-    /// Whether connections may be waiting.
+    /// Whether its backlog may have connections.
     pub input: Flow,
 }
 
-/// How long a connection without a byte is left to the kernel. Browsers connect in advance, and nothing is
-/// to be done for such a connection; of those with a request the loop hears once instead of twice.
+/// How long the kernel keeps a connection without a byte (`TCP_DEFER_ACCEPT`). Browsers connect in advance, and such
+/// connections need no work. Connections with a request cause one event instead of two.
 pub(super) const ACCEPT_DEFERRED_SECONDS: i32 = 1;
 
-/// Bytes that a connection may have in the kernel without being under way. More would only lie there, and be
-/// out of the processor's caches by the time it goes: docs/design.md has what that costs. Fewer, and an answer of 128 KiB
-/// would no longer go out at once.
+/// Maximum number of unsent bytes of a connection in the kernel. More would be out of the processor's caches when they
+/// are sent: docs/design.md has the cost. With less, a response of 128 KiB would not be passed on at once.
 const UNSENT_LENGTH_MAX: i32 = 64 * 1024;
 
-/// What kind of peers a listener has.
+/// The kind of peers of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Family {
     Tcp,
@@ -69,7 +68,7 @@ enum Family {
 }
 
 impl Listener {
-    /// Takes over a socket that listens already.
+    /// Takes over a listening socket.
     ///
     /// # Errors
     /// Those of `fcntl(2)`, `setsockopt(2)` and `getsockname(2)`.
@@ -123,7 +122,7 @@ impl Listener {
         Ok(listener)
     }
 
-    /// Where this machine has no IPv6, `[::]`, which takes IPv4 too, takes what there is.
+    /// Without IPv6 on this machine, `[::]`, which accepts IPv4 too, accepts IPv4 alone.
     fn bind_tcp(address: SocketAddr, role: Role) -> io::Result<Listener> {
         let socket = match tcp_socket(address) {
             Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && is_without_ipv6(&error) => {
@@ -172,10 +171,10 @@ impl Listener {
         })
     }
 
-    /// Takes one connection that waits.
+    /// Accepts one connection.
     ///
     /// # Errors
-    /// Those of `accept(2)`: `WouldBlock` when nobody waits.
+    /// Those of `accept(2)`: `WouldBlock` if the backlog is empty.
     pub(super) fn accept(&self) -> io::Result<(OwnedFd, Peer)> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         if self.family == Family::Unix {
@@ -187,12 +186,12 @@ impl Listener {
         Ok((socket, peer))
     }
 
-    /// What people call it: URLs, or `unix:` and a path.
+    /// Its names for people: URLs, or `unix:` and a path.
     pub(super) fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// For registering it.
+    /// Its descriptor, for the poll.
     pub(super) fn descriptor(&self) -> RawFd {
         self.socket.as_raw_fd()
     }
@@ -203,7 +202,7 @@ fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
-        // `[::]` takes IPv4 too, whatever `net.ipv6.bindv6only` says.
+        // `[::]` accepts IPv4 too, whatever `net.ipv6.bindv6only` says.
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
     // Accepted sockets inherit it: no call for it on each connection.
@@ -214,13 +213,13 @@ fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// The kernel was made or started without IPv6, or it is turned off.
+/// Whether the kernel lacks IPv6, or it is disabled.
 fn is_without_ipv6(error: &io::Error) -> bool {
     let number = error.raw_os_error();
     number == Some(libc::EAFNOSUPPORT) || number == Some(libc::EADDRNOTAVAIL)
 }
 
-/// What a socket takes that is bound to this address, if that is any.
+/// Which addresses a socket accepts that is bound to all of them.
 fn families(socket: &Socket, bound: SocketAddr) -> io::Result<Families> {
     Ok(match bound {
         SocketAddr::V4(_) => Families::Ipv4,

@@ -1,4 +1,4 @@
-//! Where paths to warm come from, checked at the start: nothing is served yet, so these calls may wait.
+//! The sources of paths to prefetch, checked at the start: nothing is served yet, so these calls may wait.
 
 use std::ffi::CString;
 use std::io::Read;
@@ -14,27 +14,26 @@ use crate::sys::output;
 /// Why a source of paths cannot be used.
 #[derive(Debug)]
 pub(super) enum OriginError {
-    /// A list or a directory is not there, or is not below the root.
+    /// A list or a directory is missing, or not below the root.
     Warm {
-        /// As it was given.
+        /// The configured path.
         path: PathBuf,
-        /// What the kernel said, or what is wrong.
+        /// The error.
         cause: io::Error,
     },
-    /// The state cannot be written there.
+    /// The state file cannot be written.
     CacheState {
-        /// As it was given.
+        /// The configured path.
         path: PathBuf,
-        /// What the kernel said.
+        /// The error.
         cause: io::Error,
     },
 }
 
-/// Where the caches are filled from, as far as that can be told at the start.
+/// Checks the sources of paths to prefetch.
 ///
 /// # Errors
-/// When a list or a directory is not there, a directory is not below the root, or no state can be
-/// written where it was asked for.
+/// A list or a directory is missing, a directory is not below the root, or the state file cannot be written.
 pub(super) fn origins(settings: &Settings) -> Result<Vec<Origin>, OriginError> {
     let mut origins = Vec::new();
     for path in &settings.warm {
@@ -73,14 +72,13 @@ fn origin(path: &Path, root: &Path) -> io::Result<Origin> {
     Ok(Origin::Tree(CString::new(below)?))
 }
 
-/// Tries what is done at the end, as far as it leaves what is there as it is. Something else than a list of
-/// paths is never replaced by one.
+/// Tests whether the state can be saved at the end, without a change. Only a list of paths is ever replaced.
 fn check_state(path: &Path) -> io::Result<()> {
     check_list(path)?;
     output::try_beside(path)
 }
 
-/// Whether a file may be replaced: it is a list of paths, or not there.
+/// Whether a file may be replaced: it is a list of paths, or missing.
 fn check_list(path: &Path) -> io::Result<()> {
     let kind = match fs::symlink_metadata(path) {
         Ok(what) => what.file_type(),

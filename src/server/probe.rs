@@ -1,4 +1,4 @@
-//! What the store asks the kernel without waiting: open files, the page cache, page tables, events.
+//! Calls of the store to the kernel that never wait: open files, the page cache, page tables, events.
 
 use std::io;
 use std::ops::Range;
@@ -18,18 +18,18 @@ use crate::sys::mounts::MountEvents;
 use crate::sys::pagemap::{Pagemap, Presence};
 use crate::sys::watches::Watches;
 
-/// Why the kernel gives no events.
+/// Why the kernel reports no events.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoEvents {
-    /// A filter refuses a call, or the kernel does not have it.
+    /// A filter refuses a call, or the kernel lacks it.
     #[error("{call} is refused ({cause}); allow it in the seccomp profile of the container")]
     Refused {
-        /// Its name.
+        /// The name of the call.
         call: &'static str,
-        /// What the kernel said.
+        /// The error.
         cause: io::Error,
     },
-    /// This user has too many instances.
+    /// The user has too many inotify instances.
     #[error("no inotify instance is left ({0}); raise fs.inotify.max_user_instances (sysctl)")]
     NoneLeft(io::Error),
     /// Another error of `inotify_init1`.
@@ -37,23 +37,24 @@ pub(super) enum NoEvents {
     Failed(io::Error),
 }
 
-/// Bytes of events read at a time: a thousand without names, sixty with the longest names.
+/// Size of the buffer for events in bytes: a thousand without names, sixty with the longest names.
 const BUFFER_LENGTH: usize = 16 << 10;
-/// Bytes of one event at most, with the longest name and its padding. A read leaves no more room than that.
+/// Maximum size of one event in bytes, with the longest name and its padding. A read leaves less room than that if
+/// more events are queued.
 const EVENT_LENGTH_MAX: usize = 16 + 256;
 /// The kernel.
 #[derive(Debug)]
 pub(super) struct KernelProbe {
     inotify: Result<Inotify, NoEvents>,
     buffer: Vec<u8>,
-    /// `None` also where nothing is asked of it.
+    /// `None` also if it is not needed.
     pagemap: Option<Pagemap>,
     /// `None` without /proc.
     mount_events: Option<MountEvents>,
 }
 
 impl KernelProbe {
-    /// Opens what is asked later.
+    /// Opens the descriptors for later calls.
     pub(super) fn new(policy: ResidencyPolicy) -> KernelProbe {
         KernelProbe {
             inotify: begin(),
@@ -66,23 +67,23 @@ impl KernelProbe {
         }
     }
 
-    /// What watches are added through, if events are given.
+    /// The inotify instance, if the kernel reports events.
     pub(super) fn watches(&self, deferred_drops: &DeferredDrops) -> Option<Arc<Watches>> {
         let inotify = self.inotify.as_ref().ok()?;
         Some(Arc::new(Watches::new(inotify, deferred_drops.clone())))
     }
 
-    /// What becomes readable when there are events.
+    /// The descriptor that is readable when there are events.
     pub(super) fn descriptor(&self) -> Option<RawFd> {
         self.inotify.as_ref().ok().map(AsRawFd::as_raw_fd)
     }
 
-    /// What becomes ready when mounts have changed.
+    /// The descriptor that is ready when mounts have changed.
     pub(super) fn mount_events(&self) -> Option<RawFd> {
         self.mount_events.as_ref().map(MountEvents::descriptor)
     }
 
-    /// Why the kernel gives no events at all, if so.
+    /// Why the kernel reports no events at all, if it does not.
     pub(super) fn missing(&self) -> Option<&NoEvents> {
         self.inotify.as_ref().err()
     }
@@ -123,7 +124,7 @@ impl Probe for KernelProbe {
     }
 }
 
-/// Makes an instance, and tries whether it may be used: with a path that leads nowhere.
+/// Makes an inotify instance, and tests it with a path that does not exist.
 fn begin() -> Result<Inotify, NoEvents> {
     let refused = |call, cause: io::Error| match cause.raw_os_error() {
         Some(libc::EPERM | libc::ENOSYS) => Err(NoEvents::Refused { call, cause }),

@@ -1,10 +1,9 @@
-//! What each signal means to the server. None whose default is death is left at its default, save those
-//! that report a fault of the program.
+//! The dispositions of signals. No signal that ends the process by default keeps its default, except those that report
+//! a fault of the program.
 //!
-//! Whoever manages services sends signals early and without asking: a rotation of logs may send SIGUSR1
-//! while the server is still opening its log. So all that is not meant to end the process is taken or
-//! ignored before anything else is done. What is to end it keeps its default until the loop runs: a
-//! start that waits for a dead disk can be ended by Ctrl-C.
+//! Service managers and log rotation send signals at any time: SIGUSR1 may arrive while the server is still opening
+//! its log. So all signals that do not end the process are caught or ignored before anything else is done. Those that
+//! end it keep their default until the loop runs: a start that waits for a dead disk can be ended by Ctrl-C.
 
 use std::io;
 
@@ -14,12 +13,12 @@ use signal_hook_mio::v1_0::Signals as Pending;
 
 use crate::sys::signals::{ignore, unblock_all};
 
-/// Asked for while the server runs; taken from the very start.
+/// Orders for the running server; caught from the very start.
 const ORDERS: [i32; 3] = [SIGHUP, SIGUSR1, SIGUSR2];
-/// These end it, once it runs. SIGQUIT as for nginx; SIGXCPU, because the hard limit on processor time ends
-/// it without a word a moment later.
+/// Signals that end the running server. SIGQUIT as for nginx; SIGXCPU, because the hard limit on processor time kills
+/// it a moment later.
 const ENDS: [i32; 4] = [SIGINT, SIGTERM, SIGQUIT, SIGXCPU];
-/// Their default is death, and the server has no use for them. SIGXFSZ: the write says EFBIG as well.
+/// Signals that would kill the process, and that the server ignores. SIGXFSZ: the write returns EFBIG as well.
 const IGNORED: [i32; 8] = [
     libc::SIGALRM,
     libc::SIGIO,
@@ -30,29 +29,29 @@ const IGNORED: [i32; 8] = [
     libc::SIGVTALRM,
     libc::SIGXFSZ,
 ];
-/// Real-time signals; the C library may keep the first ones for its threads, and sets those again.
+/// Real-time signals. The C library may use the first ones for its threads, and sets them again.
 const REAL_TIME: std::ops::RangeInclusive<i32> = 32..=64;
 
-/// Takes the process over from the defaults. To be called before anything else; it opens nothing. As long as
-/// nothing is open there is nothing that an order could be about.
+/// Replaces the default dispositions. It is called before anything else and opens nothing. As long as nothing is open,
+/// orders have no effect.
 pub(super) fn take_over() {
     unblock_all();
     for signal in IGNORED.into_iter().chain(REAL_TIME).chain(ORDERS) {
-        // Refused for numbers that this kernel has not.
+        // Refused for numbers that this kernel lacks.
         let _ = ignore(signal);
     }
 }
 
-/// What a signal asks for.
+/// The order of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
-    /// Finish what is under way and end; the second time, end at once.
+    /// Finish the responses in progress and end; the second time, end at once.
     End,
-    /// Finish what is under way and end. Comes every second, so it is no hurry.
+    /// Finish the responses in progress and end. It is repeated every second, so further ones are ignored.
     EndOfTime,
     /// Open the log again, and read the configuration file again or check everything before it is used again.
     Reload,
-    /// Open the log again.
+    /// Reopen the log.
     ReopenLog,
     /// Nothing yet: kept for the handing over to another process.
     Reserved,
@@ -74,18 +73,18 @@ impl From<i32> for Order {
 pub(super) struct Signals(Pending);
 
 impl Signals {
-    /// Keeps orders until they are obeyed, from now on.
+    /// Collects orders from now on.
     ///
     /// # Errors
-    /// When the kernel gives no pair of sockets.
+    /// The kernel provides no pair of sockets.
     pub(super) fn keep() -> io::Result<Signals> {
         Ok(Signals(Pending::new(ORDERS)?))
     }
 
-    /// From now on they wake the loop, those too that end the server.
+    /// From now on signals wake the loop, including those that end the server.
     ///
     /// # Errors
-    /// When the kernel cannot register another descriptor.
+    /// The kernel cannot register another descriptor.
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         for signal in ENDS {
             self.0.add_signal(signal)?;
@@ -93,7 +92,7 @@ impl Signals {
         registry.register(&mut self.0, token, Interest::READABLE)
     }
 
-    /// What was asked for since the last time, each at most once.
+    /// The orders since the last call, each at most once.
     pub(super) fn orders(&mut self) -> impl Iterator<Item = Order> {
         self.0.pending().map(Order::from)
     }

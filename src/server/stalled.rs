@@ -1,8 +1,8 @@
-//! Answers whose peers take nothing while they hold files open: where descriptors are short, those that have waited
-//! longest give their files up.
+//! Stalled responses: their peers accept nothing while they hold files open. When descriptors are short, those with
+//! the longest stall give up their files.
 //!
-//! No list of them is kept while descriptors are ample, so that an ordinary answer costs nothing here. Where they are
-//! short, the table of connections is looked through, a part at a time.
+//! There is no list of them while descriptors are ample, so an ordinary response costs nothing here. When they are
+//! short, the table of connections is searched, a part at a time.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -10,22 +10,22 @@ use std::time::{Duration, Instant};
 use super::connections::Connections;
 use crate::conn::ConnectionId;
 
-/// Places of the table that are looked at in one iteration of the loop: about 0.1 ms.
+/// Entries of the table that are examined in one iteration of the loop: about 0.1 ms.
 const LOOK_COUNT_MAX: usize = 4_096;
-/// How long before the next look.
+/// Pause before the next search.
 const LOOK_PAUSE: Duration = Duration::from_millis(5);
 
-/// Answers that were found to be stalled since the table was last begun with, the longest stall first.
+/// Stalled responses of the current search, the longest stall first.
 #[derive(Debug, Default)]
 pub(super) struct Stalled {
     found: VecDeque<(Instant, ConnectionId)>,
-    /// Where the next look begins.
+    /// Where the search continues.
     next_place: usize,
     looked: Option<Instant>,
 }
 
 impl Stalled {
-    /// The connection whose peer has taken nothing for longest, and not since `before`.
+    /// The connection whose peer has accepted nothing for the longest time, and nothing since `before`.
     pub(super) fn next(
         &mut self,
         connections: &mut Connections,

@@ -1,9 +1,8 @@
-//! Sockets with a path: making one where nothing else is lost, and removing one's own.
+//! Unix sockets: binding without replacing anything else, and removing the own socket.
 //!
-//! What is at the path already is replaced only if it is a socket at which nobody listens, as a process
-//! that was killed leaves behind. A file, a FIFO, a link or a directory stays. At the end only the
-//! socket is removed that was made here: another server may have put its own there meanwhile. Source:
-//! `unix(7)`.
+//! An existing socket at the path is replaced only if no process listens on it: a killed process leaves such a socket
+//! behind. A file, a FIFO, a link or a directory stays. At the end only the socket that was made here is removed:
+//! another server may have put its own there meanwhile. Source: `unix(7)`.
 
 use std::ffi::OsStr;
 use std::io;
@@ -17,24 +16,24 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::settings::SocketAccess;
 
-/// How long another process that starts may be in the way; it takes about a millisecond.
+/// How long to wait for another process that starts at the same time; it needs about a millisecond.
 const TURN_WAIT: Duration = Duration::from_secs(1);
-/// The mode where a group is given, and no mode.
+/// The mode if a group is configured without a mode.
 const GROUP_MODE: u32 = 0o660;
 
-/// Why no socket listens at a path.
+/// Why a path cannot be bound.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// What the kernel said.
+    /// The error.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// Something is there that is not for us to remove.
+    /// The path has a file that the server must not remove.
     #[error("the path is {0}, not a socket; it is left alone")]
     Occupied(&'static str),
     /// No group of this name.
     #[error("there is no group {0}")]
     NoGroup(String),
-    /// The socket may not be given to the group.
+    /// The socket cannot be given to the group.
     #[error("cannot set the group {0}: {1}")]
     Group(String, io::Error),
 }

@@ -1,7 +1,7 @@
-//! The registry of jobs: one record for each, from its submission until its result is taken in.
+//! The registry of jobs: one record for each, from its submission until its result is processed.
 //!
-//! A record owns what its job is for, which requests wait for it, and what becomes of it when the last of them leaves.
-//! Later requests join a job by its subject: a thousand clients that request one cold file cost one open.
+//! A record owns the purpose of its job, the requests that wait for it, and the consequence when the last of them
+//! leaves. Later requests join a job by its subject: a thousand clients that request one cold file cost one open.
 //!
 //! ```text
 //!              submit                 take
@@ -37,34 +37,34 @@ use crate::store::watch::directories::EventSequence;
 use crate::sys::allocator::block_length;
 use crate::sys::file::{FileVersion, OpenFile};
 
-/// What a job is for, with all that is to be known when it is done.
+/// The purpose of a job, with the data that its result needs.
 #[derive(Debug)]
 pub(super) enum Purpose {
-    /// To find out what a path leads to.
+    /// Look a path up.
     LookUp(LookUp),
-    /// To make a window of a long file resident.
+    /// Make a window of a long file resident.
     Read(WindowRead),
-    /// To make mapped bytes of an answer resident that were held up for long.
+    /// Make the mapped bytes of a response resident whose peer has accepted nothing for long.
     Populate,
-    /// To map a file for those who come later.
+    /// Map a file for later requests.
     Map(Mapping),
-    /// To compare an entry that nobody used for long.
+    /// Compare an entry that was not used for long, for a request.
     Compare(Comparison),
-    /// To compare entries that are in use.
+    /// Compare entries in use.
     CompareBatch(ChangeNotice, Vec<Rc<Entry>>),
-    /// To see whether the path of a root leads elsewhere.
+    /// Check whether the path of a root leads elsewhere.
     FollowRoot(RootCheck),
-    /// To open a file again for answers that go on.
+    /// Reopen a file for responses that continue.
     Reopen(Reopen),
-    /// To read what is mounted where.
+    /// Read the mount table.
     ReadMounts,
-    /// To read a list of paths to fill the caches with.
+    /// Read a list of paths to prefetch.
     LoadPaths,
-    /// To read the names in a directory to fill the caches with.
+    /// Read the names in a directory to prefetch.
     ReadNames,
-    /// To write down what was asked for most.
+    /// Save the paths that are requested most.
     SaveState,
-    /// The loop's own: log lines, measurements. It takes their results in itself.
+    /// A job of the loop: log lines, measurements. The loop processes its result.
     Loop,
 }
 
@@ -80,49 +80,49 @@ pub(super) struct WindowRead {
 #[derive(Debug)]
 pub(super) struct Mapping {
     pub version: FileVersion,
-    /// Which events had been taken in when its job was submitted.
+    /// The last event that was known when its job was submitted.
     pub since: EventSequence,
     pub demand: Demand,
 }
 
-/// An entry that is compared while requests wait.
+/// An entry that is compared for waiting requests.
 #[derive(Debug)]
 pub(super) struct Comparison {
-    /// By which it is looked up.
+    /// The key of its path.
     pub key: PathKeyBuf,
     pub entry: Rc<Entry>,
     pub begun: Instant,
 }
 
-/// The path of a root is being followed.
+/// A check of the path of a root.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RootCheck {
     /// Its site.
     pub site: SiteId,
-    /// Which events had been taken in when its job was submitted.
+    /// The last event that was known when its job was submitted.
     pub since: EventSequence,
     pub begun: Instant,
 }
 
-/// What a request gets when the job is done that it waits for.
+/// What a waiting request gets when its job is completed.
 #[derive(Clone, Debug)]
 pub(super) enum Promise {
-    /// The result of the look-up. When the request came, these events had been taken in.
+    /// The result of the lookup. This was the last known event when the request joined.
     Result(EventSequence),
-    /// An answer from this entry.
+    /// A response from this entry.
     Answer(Rc<Entry>),
-    /// It is looked up once more.
+    /// It asks again.
     Again,
-    /// More of the content of its answer, which has begun.
+    /// More of the content of a response that has begun.
     Content,
 }
 
-/// What becomes of a job for which no request waits any more, as long as it was not begun.
+/// What happens to a queued job when its last waiting request leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum IfLeft {
-    /// The disk is not asked.
+    /// It is given up.
     GiveUp,
-    /// It is carried out: those who come later need its result.
+    /// It runs: later requests need its result.
     Keep,
 }
 
@@ -147,12 +147,12 @@ impl Purpose {
     }
 }
 
-/// Whether a job is the one that newcomers join.
+/// Whether new requests join a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// It is.
+    /// They do.
     Current,
-    /// Another has taken its place, or it was given up, or what it is about is of no use any more.
+    /// Another job has replaced it, it was given up, or its subject is obsolete.
     Withdrawn,
 }
 
@@ -165,27 +165,27 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Whether it is to be carried out.
+    /// What happens when its last waiting request leaves.
     fn is_wanted(&self) -> bool {
         !self.waiters.is_empty() || self.purpose.if_left() == IfLeft::Keep
     }
 }
 
-/// A request that waits, and for what.
+/// A waiting request, and what it gets.
 pub(super) type Waiter = (RequestId, Promise);
 
-/// A job that is to be submitted.
+/// A job to submit.
 #[derive(Debug)]
 pub(super) struct NewJob {
     pub job: Job,
-    /// Who stands in line for it.
+    /// Its owner, for fair scheduling.
     pub owner: Owner,
     pub purpose: Purpose,
-    /// The request that needs it, if one does.
+    /// The request that waits for it, if there is one.
     pub waiter: Option<Waiter>,
 }
 
-/// The current jobs, by what they are about.
+/// The current jobs, by subject.
 #[derive(Debug, Default)]
 struct Index {
     look_ups: HashMap<PathKeyBuf, JobId, RandomState>,
@@ -197,7 +197,7 @@ struct Index {
 }
 
 impl Index {
-    /// Has newcomers join this job. Gives the one that they have joined before.
+    /// Makes this job the current one of its subject. Returns the previous one.
     fn insert(&mut self, purpose: &Purpose, job: JobId) -> Option<JobId> {
         match purpose {
             Purpose::LookUp(look_up) => self.look_ups.insert(look_up.key().to_buf(), job),
@@ -210,7 +210,7 @@ impl Index {
         }
     }
 
-    /// Has nobody join the current job for this.
+    /// Removes the current job of a subject.
     fn remove(&mut self, purpose: &Purpose) {
         match purpose {
             Purpose::LookUp(look_up) => drop(self.look_ups.remove(&look_up.key())),
@@ -236,19 +236,19 @@ impl Index {
     }
 }
 
-/// All jobs that were submitted and whose results were not taken in yet.
+/// All jobs that were submitted and whose results were not processed yet.
 #[derive(Debug)]
 pub(super) struct Jobs {
     queue: JobQueue,
     records: HashMap<JobId, Record, RandomState>,
     index: Index,
-    /// Results of jobs that were given up, until they are taken in like all others.
+    /// Results of jobs that were given up, until they are processed like all others.
     given_up: Vec<(JobId, Done)>,
     look_up_count: usize,
 }
 
 impl Jobs {
-    /// No jobs, before this queue.
+    /// An empty registry with this queue.
     pub(super) fn new(queue: JobQueue) -> Jobs {
         Jobs {
             queue,
@@ -265,18 +265,18 @@ impl Jobs {
     /// When the queue has no room for another job of this owner.
     pub(super) fn submit(&mut self, new: NewJob) -> Result<JobId, QueueFull> {
         let id = self.queue.submit(new.owner, new.job)?;
-        // It may have taken the place of another.
+        // It may have replaced another one.
         self.withdraw_given_up();
         Ok(self.register(id, new.purpose, new.waiter))
     }
 
-    /// The same where there must be room: an answer that has begun needs it, or the server does.
+    /// Submits a job without a limit: a response that has begun needs it, or the server does.
     pub(super) fn submit_unbounded(&mut self, new: NewJob) -> JobId {
         let id = self.queue.submit_unbounded(new.owner, new.job);
         self.register(id, new.purpose, new.waiter)
     }
 
-    /// Submits a job of the server's own, for which nobody waits.
+    /// Submits a job of the server for which no request waits.
     pub(super) fn submit_own(&mut self, job: Job, purpose: Purpose) -> JobId {
         self.submit_unbounded(NewJob {
             job,
@@ -294,7 +294,7 @@ impl Jobs {
         }
     }
 
-    /// The job that opens a version again, if there is one.
+    /// The job that reopens a version, if there is one.
     pub(super) fn reopen_of(&self, version: &FileVersion) -> Option<JobId> {
         self.index.reopens.get(version).copied()
     }
@@ -314,7 +314,7 @@ impl Jobs {
         id
     }
 
-    /// Has nobody join a job any more.
+    /// Has no more requests join a job.
     fn withdraw(&mut self, job: JobId) {
         if let Some(record) = self.records.get_mut(&job)
             && record.standing == Standing::Current
@@ -324,7 +324,7 @@ impl Jobs {
         }
     }
 
-    /// What was given up answers nobody who comes now: the disk was not asked.
+    /// A job that was given up answers no later request: the disk was not asked.
     fn withdraw_given_up(&mut self) {
         let begin = self.given_up.len();
         self.queue.take_given_up(&mut self.given_up);
@@ -333,7 +333,7 @@ impl Jobs {
         }
     }
 
-    /// The next job to hand to the engine, which has room for it.
+    /// The next job for the engine, if the engine has room for one.
     pub(super) fn next(&mut self, now: Instant) -> Option<(JobId, Job)> {
         let records = &self.records;
         let is_wanted = |job| records.get(&job).is_some_and(Record::is_wanted);
@@ -344,7 +344,7 @@ impl Jobs {
         next
     }
 
-    /// Frees the places of jobs that the engine has carried out, and appends the results of those that were given up.
+    /// Frees the slots of jobs that the engine has completed, and appends the results of jobs that were given up.
     pub(super) fn ended(&mut self, done: &mut Vec<(JobId, Done)>, now: Instant) {
         for (job, done) in &*done {
             self.queue.ended(*job, done, now);
@@ -352,12 +352,12 @@ impl Jobs {
         done.append(&mut self.given_up);
     }
 
-    /// Whether results of jobs that were given up are to be taken in.
+    /// Whether results of jobs that were given up are to be processed.
     pub(super) fn has_given_up(&self) -> bool {
         !self.given_up.is_empty()
     }
 
-    /// Takes a job out of the registry whose result is taken in now. None: it is a job of the engine's own.
+    /// Removes a completed job from the registry. `None`: it is a job of the engine itself.
     pub(super) fn take(&mut self, job: JobId) -> Option<Record> {
         let record = self.records.remove(&job)?;
         if record.standing == Standing::Current {
@@ -367,25 +367,25 @@ impl Jobs {
         Some(record)
     }
 
-    /// A request no longer waits for a job.
+    /// Removes a request from a job.
     pub(super) fn leave(&mut self, job: JobId, id: RequestId) {
         if let Some(record) = self.records.get_mut(&job) {
             record.waiters.leave(id);
         }
     }
 
-    /// Takes those out who wait for a job, which goes on without them.
+    /// Removes all requests from a job, which continues without them.
     pub(super) fn take_waiters(&mut self, job: JobId) -> Waiters<Promise> {
         let record = self.records.get_mut(&job);
         record.map_or_else(Waiters::default, |record| mem::take(&mut record.waiters))
     }
 
-    /// What a job is for whose result was not taken in yet.
+    /// The purpose of a job whose result was not processed yet.
     pub(super) fn purpose(&self, job: JobId) -> Option<&Purpose> {
         Some(&self.records.get(&job)?.purpose)
     }
 
-    /// Joins the look-up of a path, if one is under way beneath the same root and in the same generation.
+    /// Joins the lookup of a path, if one is in flight for the same root and generation.
     pub(super) fn join_look_up(
         &mut self,
         key: PathKey<'_>,
@@ -402,7 +402,7 @@ impl Jobs {
         Some(job)
     }
 
-    /// The current look-up of a path.
+    /// The current lookup of a path.
     pub(super) fn look_up(&self, key: PathKey<'_>) -> Option<&LookUp> {
         match self.purpose(*self.index.look_ups.get(&key)?) {
             Some(Purpose::LookUp(look_up)) => Some(look_up),
@@ -410,12 +410,12 @@ impl Jobs {
         }
     }
 
-    /// Whether a path is being looked up.
+    /// Whether a lookup of a path is in flight.
     pub(super) fn is_looked_up(&self, key: PathKey<'_>) -> bool {
         self.index.look_ups.contains_key(&key)
     }
 
-    /// The comparison of an entry that requests wait for.
+    /// The comparison of an entry for which requests wait.
     pub(super) fn comparison(&self, key: PathKey<'_>) -> Option<(JobId, &Comparison)> {
         let job = *self.index.comparisons.get(&key)?;
         match self.purpose(job)? {
@@ -424,7 +424,7 @@ impl Jobs {
         }
     }
 
-    /// One more request waits for a job.
+    /// Adds a request to a job.
     pub(super) fn join(&mut self, job: JobId, (id, promise): Waiter) {
         if let Some(record) = self.records.get_mut(&job) {
             record.waiters.join(id, promise);
@@ -446,7 +446,7 @@ impl Jobs {
         self.index.mappings.contains_key(version)
     }
 
-    /// Nothing of what is being mapped is of use any more.
+    /// Withdraws all mappings in flight.
     pub(super) fn withdraw_mappings(&mut self) {
         for (_, job) in self.index.mappings.drain() {
             if let Some(record) = self.records.get_mut(&job) {
@@ -455,7 +455,7 @@ impl Jobs {
         }
     }
 
-    /// What a job that follows the path of a root is about, and whether a request waits for it.
+    /// The check of the path of a root by this job, and whether a request waits for it.
     pub(super) fn root_check(&self, job: JobId) -> Option<(RootCheck, bool)> {
         let record = self.records.get(&job)?;
         match record.purpose {
@@ -464,7 +464,7 @@ impl Jobs {
         }
     }
 
-    /// All jobs that follow the path of a root.
+    /// All jobs that check the path of a root.
     pub(super) fn root_checks(&self) -> impl Iterator<Item = (JobId, RootCheck, bool)> {
         self.index.root_checks.values().filter_map(|job| {
             let (check, is_awaited) = self.root_check(*job)?;
@@ -472,7 +472,7 @@ impl Jobs {
         })
     }
 
-    /// Look-ups under way.
+    /// Number of lookups in flight.
     pub(super) fn look_up_count(&self) -> usize {
         self.look_up_count
     }
@@ -482,12 +482,12 @@ impl Jobs {
         &self.queue
     }
 
-    /// The same, to be told what may begin.
+    /// The queue, to set its limits.
     pub(super) fn queue_mut(&mut self) -> &mut JobQueue {
         &mut self.queue
     }
 
-    /// Bytes of jobs in the queue and at the engine, and of what is known of them.
+    /// Memory of the jobs in the queue and at the engine, and of their records, in bytes.
     pub(super) fn memory_bytes(&self) -> u64 {
         let count = self.queue.waiting_count() + self.queue.depth();
         count as u64 * block_length(size_of::<Job>())

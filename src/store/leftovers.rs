@@ -1,8 +1,8 @@
-//! What the caches hold, and what is left of requests and jobs once there are none.
+//! For tests: the sizes of the caches, and everything that is left when there are no requests and jobs.
 
 use super::Store;
 
-/// How much the caches hold.
+/// Sizes of the caches.
 pub(crate) struct Held {
     /// Mapped files.
     pub map_count: usize,
@@ -15,7 +15,7 @@ pub(crate) struct Held {
 }
 
 impl Store {
-    /// How much the caches hold.
+    /// Sizes of the caches.
     pub(crate) fn held(&self) -> Held {
         Held {
             map_count: self.contents.held.maps.entry_count(),
@@ -25,7 +25,7 @@ impl Store {
         }
     }
 
-    /// The parts in which something is left, each with how much.
+    /// The parts in which something is left, each with its count.
     pub(crate) fn leftovers(&self) -> Vec<(&'static str, usize)> {
         let queue = self.jobs.queue();
         let counts = [

@@ -1,8 +1,7 @@
-//! Pages that list directories: one for each directory, made once a change, and shared by all who ask for it.
+//! Directory pages: one for each directory, generated once after each change, and shared by all responses.
 //!
-//! A page is kept as long as there is room for it, and is known beyond that as long as somebody is being sent it: so a
-//! thousand who ask one after the other, and take their time, have one page in memory. It is known by its directory,
-//! not by a path, since one directory has many spellings.
+//! A page is cached as long as there is room for it, and is shared as long as a response sends it: a thousand slow
+//! clients have one page in memory. The key is the directory, not a path, since one directory has many spellings.
 
 use std::num::NonZeroUsize;
 use std::rc::{Rc, Weak};
@@ -26,23 +25,23 @@ use crate::site::response::Fixed;
 use crate::site::sites::SiteId;
 use crate::sys::memory::{Copied, Memory};
 
-/// Directories whose pages are known.
+/// Maximum number of directories.
 const COUNT_MAX: NonZeroUsize = NonZeroUsize::new(1_024).unwrap();
-/// Bytes of pages that are kept though nobody is being sent them.
+/// Maximum size of the pages that are cached, in bytes.
 const KEPT_BYTES_MAX: usize = 16 << 20;
 
-/// What is known of the page of a directory.
+/// The page of a directory.
 #[derive(Debug)]
 struct Page {
-    /// How long it is trusted, and what it depends on.
+    /// Its lifetime and dependencies.
     entry: Rc<Entry>,
     digest: u64,
     bytes: Weak<Memory>,
-    /// The same, while it is kept.
+    /// The same, while it is cached.
     kept: Option<Rc<Memory>>,
 }
 
-/// The pages, by site and the path of their directory below its root.
+/// The pages, by site and path of the directory below its root.
 #[derive(Debug)]
 pub(super) struct Pages {
     known: LruCache<PathKeyBuf, Page, RandomState>,
@@ -59,18 +58,18 @@ impl Default for Pages {
 }
 
 impl Pages {
-    /// What is known of a directory.
+    /// The entry of a directory.
     fn entry(&self, directory: PathKey<'_>) -> Option<&Rc<Entry>> {
         self.known.peek(&directory.to_buf()).map(|page| &page.entry)
     }
 
-    /// The digest of a page that is still there.
+    /// The digest of a page, if it is still in memory.
     pub(super) fn digest(&self, directory: PathKey<'_>) -> Option<u64> {
         let page = self.known.peek(&directory.to_buf())?;
         (page.bytes.strong_count() > 0).then_some(page.digest)
     }
 
-    /// A page that is still there.
+    /// A page, if it is still in memory.
     fn page(&mut self, directory: PathKey<'_>) -> Option<Rc<Memory>> {
         self.known.get(&directory.to_buf())?.bytes.upgrade()
     }
@@ -107,7 +106,7 @@ impl Pages {
         self.kept_bytes -= kept.map_or(0, |kept| kept.addresses().len());
     }
 
-    /// Forgets the page of a directory.
+    /// Removes the page of a directory.
     fn remove(&mut self, directory: PathKey<'_>) {
         if let Some(page) = self.known.pop(&directory.to_buf()) {
             self.count_out(page.kept);
@@ -126,7 +125,7 @@ impl Pages {
         }
     }
 
-    /// Forgets all.
+    /// Removes all pages.
     pub(super) fn clear(&mut self) {
         self.known.clear();
         self.kept_bytes = 0;
@@ -134,7 +133,7 @@ impl Pages {
 }
 
 impl Store {
-    /// What a path leads to that no cache knows: where it is a directory that may be listed, by what is known of that.
+    /// Answers a request for a path without an entry. If it may be a listed directory, its page is used.
     pub(super) fn find_unknown(&mut self, inquiry: &Inquiry<'_>) -> Asked {
         let (raw_path, now) = (inquiry.raw_path(), inquiry.now);
         let plan = match resolve::plan(raw_path, &inquiry.requester.site.policy.naming) {
@@ -144,7 +143,7 @@ impl Store {
         let Some(listed) = &plan.listing else {
             return self.fetch(LookupTarget::full(raw_path), Some(plan), inquiry);
         };
-        // All spellings of a directory share what is known, and one look at the disk.
+        // All spellings of a directory share its page and one lookup.
         let plain = listed.raw_path();
         if plain != raw_path
             && let Known::Fresh(entry) = self.paths.cache.look_up_again(inquiry.key(&plain), now)
@@ -168,7 +167,7 @@ impl Store {
         self.answer_listed(&plain, plan, inquiry)
     }
 
-    /// Answers with the page of the directory of this plan, or has it made anew.
+    /// Answers with the page of the directory of this plan, or submits a job that generates it.
     pub(super) fn answer_listed(
         &mut self,
         raw_path: &[u8],
@@ -181,8 +180,7 @@ impl Store {
         }
     }
 
-    /// The page of a directory that was just found to be as it was; where it is there no longer, whoever waits asks
-    /// once more.
+    /// The page of a directory that has not changed. If it is no longer in memory, the waiting requests ask again.
     pub(super) fn checked_page(
         &mut self,
         look_up: &LookUp,
@@ -195,7 +193,7 @@ impl Store {
         }
     }
 
-    /// Takes in the page of a directory that was made.
+    /// Caches a new page.
     pub(super) fn listed(
         &mut self,
         look_up: &LookUp,
@@ -220,7 +218,7 @@ impl Store {
         LookupResult::Document(document(bytes))
     }
 
-    /// A directory leads to something else than a page.
+    /// Removes the page of a directory that is no longer listed.
     pub(super) fn not_listed(&mut self, look_up: &LookUp, dependencies: &Dependencies) {
         if let Some(entry) = &look_up.entry
             && let Resolution::Listed = entry.resolution

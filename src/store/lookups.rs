@@ -1,7 +1,7 @@
-//! What a look-up at the disk is made with, and what its result is compared with.
+//! A lookup in flight: its parameters, and the state of the store when it was submitted.
 //!
-//! A look-up from before a change may not have seen it: where it turns out to rest on what has changed, those who came
-//! after the change look once more.
+//! A lookup that began before a change may not have seen it. If one of its dependencies has changed, requests that
+//! came after the change ask again.
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -11,55 +11,55 @@ use crate::cache::key::PathKey;
 use crate::site::sites::Site;
 use crate::store::watch::directories::{EventSequence, WatchedPath};
 
-/// What a look-up is for.
+/// The purpose of a lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Aim {
-    /// Somebody asked for what is not known, or has to be opened.
+    /// A request for an unknown path, or for a file that has to be opened.
     Asked,
-    /// An entry is compared with the disk, whether or not anybody waits for that.
+    /// The revalidation of an entry, with or without a waiting request.
     Check,
-    /// Nobody has asked yet: the caches are being filled.
+    /// Prefetching.
     Prefetch,
 }
 
-/// A look-up under way.
+/// A lookup in flight.
 #[derive(Debug)]
 pub(super) struct LookUp {
-    /// The site that it is made for.
+    /// Its site.
     pub site: Rc<Site>,
     /// The raw path.
     pub raw_path: Box<[u8]>,
-    /// The entry that is being checked, if there was one.
+    /// The entry that is revalidated, if there is one.
     pub entry: Option<Rc<Entry>>,
-    /// What held when it was submitted.
+    /// The state of the store when it was submitted.
     pub since: Epoch,
-    /// The way to its directory, if that was watched already.
+    /// The path of its directory, if that was already watched.
     pub watched_path: Option<Rc<WatchedPath>>,
-    /// What it is for.
+    /// Its purpose.
     pub aim: Aim,
     /// When it was submitted.
     pub begun: Instant,
 }
 
 impl LookUp {
-    /// What it looks up.
+    /// The key of its path.
     pub(super) fn key(&self) -> PathKey<'_> {
         PathKey::new(self.site.id, &self.raw_path)
     }
 
-    /// Whether it was submitted beneath the same root and in the same generation.
+    /// Whether it was submitted for the same root and generation.
     pub(super) fn is_as_of(&self, since: Epoch) -> bool {
         self.since.root == since.root && self.since.generation == since.generation
     }
 }
 
-/// What held when a look-up was submitted.
+/// The state of the store when a lookup was submitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Epoch {
-    /// Which events had been taken in.
+    /// The last event that was known.
     pub sequence: EventSequence,
     /// The generation of entries.
     pub generation: u32,
-    /// How many roots there had been.
+    /// The number of the root.
     pub root: u32,
 }

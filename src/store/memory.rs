@@ -1,4 +1,4 @@
-//! What the caches and the disk queue hold, by part of the budget, and how they give way when it is used up.
+//! The memory of the caches and of the disk queue by part of the budget, and evictions when the budget is used up.
 
 use super::Store;
 use crate::cache::{TableBytes, entry_and_path_bytes};
@@ -10,26 +10,26 @@ use crate::sys::file::OpenFile;
 use crate::sys::file_place::FilePlace;
 use crate::sys::memory::{Memory, copied_bytes, page_bytes};
 
-/// Bytes of a reference-counted value: two counters before it.
+/// Overhead of a reference-counted value, in bytes: two counters before it.
 fn counted<T>() -> u64 {
     block_length(size_of::<T>() + 2 * size_of::<usize>())
 }
 
-/// Length of the path of an open file, for want of a sum of them all.
+/// Estimated length of the path of an open file: their sum is not known.
 const PATH_LENGTH_ASSUMED: usize = 32;
 
-/// Bytes of an open file, and of where it was found.
+/// Memory of an open file with its path, in bytes.
 fn open_file_bytes() -> u64 {
     counted::<OpenFile>() + counted::<FilePlace>() + block_length(PATH_LENGTH_ASSUMED)
 }
 
-/// Bytes of a cache beside what its entries hold.
+/// Memory of a cache without its entries, in bytes.
 fn bookkeeping(bytes: TableBytes) -> u64 {
     bytes.ghosts + bytes.curve
 }
 
 impl Store {
-    /// Adds what it holds to the parts.
+    /// Adds the memory of the store to the parts.
     pub(crate) fn memory_bytes(&self, parts: &mut Parts) {
         let (maps, open, paths) = (
             self.contents.held.maps.table_bytes(),
@@ -57,7 +57,7 @@ impl Store {
         parts.add(Part::Jobs, self.jobs.memory_bytes());
     }
 
-    /// What the kernel keeps for the caches. O(1).
+    /// Kernel memory for the caches. O(1).
     pub(crate) fn kept(&self) -> Kept {
         Kept {
             watches: self.freshness.watch.count() + self.freshness.watch.directories.count(),
@@ -66,7 +66,7 @@ impl Store {
         }
     }
 
-    /// What the entries of each cache take, the kernel's share of it included. O(1).
+    /// Memory of the entries of each cache, kernel memory included. O(1).
     fn holdings(&self) -> Holdings {
         let mapped = self.contents.held.maps.entry_count();
         let open = self.contents.held.descriptors.entry_count();
@@ -88,7 +88,7 @@ impl Store {
         }
     }
 
-    /// Lets the entry go that is worth least to the cache that takes most. Gives whether there was one.
+    /// Evicts the least valuable entry of the largest cache. Returns whether there was one.
     pub(crate) fn give_way(&mut self) -> bool {
         match self.holdings().victim() {
             Some(Victim::Files) => match self.contents.held.maps.give_way() {
@@ -110,7 +110,7 @@ impl Store {
         }
     }
 
-    /// Lets caches that have given way take a little more.
+    /// Lets caches that were reduced grow a little.
     pub(crate) fn grow(&mut self) {
         self.contents.held.maps.grow();
         self.contents.held.descriptors.grow();

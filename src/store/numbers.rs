@@ -25,16 +25,16 @@ pub(crate) struct StoreNumbers {
     pub disk: DiskNumbers,
     /// Freshness.
     pub freshness: FreshnessNumbers,
-    /// What the caches were filled with before anybody asked.
+    /// Prefetching.
     pub warming: WarmNumbers,
-    /// Precompressed files that go unused.
+    /// Precompressed files that are not used.
     pub variants: OutdatedNumbers,
-    /// Files that most goes to.
+    /// Top files.
     pub top: TopNumbers,
 }
 
 impl Store {
-    /// The numbers as they are now. First takes dropped entries out of the counts of directories.
+    /// The current numbers. First removes dropped entries from the counts of directories.
     pub(crate) fn numbers(&mut self, now: &Now) -> StoreNumbers {
         self.freshness.watch.directories.collect();
         StoreNumbers {
@@ -125,24 +125,24 @@ pub(crate) struct CacheNumbers {
     pub name: &'static str,
     /// Entries now.
     pub entries: usize,
-    /// Entries at most.
+    /// Capacity in entries.
     pub capacity: usize,
-    /// Those of the entries that lead to no file, where there can be such.
+    /// Negative entries, if the cache can hold them.
     pub negative_entries: Option<usize>,
-    /// Bytes of files held now, where bytes are bounded.
+    /// Size of the cached files in bytes, if it is limited.
     pub bytes: Option<u64>,
-    /// Bytes at most.
+    /// Capacity in bytes.
     pub capacity_bytes: Option<u64>,
-    /// What it has counted.
+    /// Its counters.
     #[serde(flatten)]
     pub stats: CacheStats,
-    /// Hits in all look-ups; `null` before the first.
+    /// Hit ratio; `null` before the first lookup.
     pub hit_ratio: Option<f64>,
-    /// The same in bytes of content.
+    /// Byte hit ratio.
     pub hit_ratio_bytes: Option<f64>,
     /// The last minute.
     pub minute: MinuteStats,
-    /// What another size would give; `null` until enough was seen.
+    /// Estimated hit ratio by size; `null` until there were enough lookups.
     pub curve: Option<Curve>,
 }
 
@@ -169,54 +169,54 @@ impl CacheNumbers {
 pub(crate) struct DiskNumbers {
     /// Its name.
     pub engine: &'static str,
-    /// Why it is this one.
+    /// Why it was selected.
     pub reason: String,
-    /// Jobs under way.
+    /// Jobs in flight.
     pub depth: usize,
-    /// Jobs that wait for their turn.
+    /// Queued jobs.
     pub waiting: usize,
-    /// Jobs that may wait.
+    /// Capacity of the queue.
     pub waiting_capacity: usize,
-    /// Jobs refused since the start, because too many waited.
+    /// Jobs refused since the start because the queue was full.
     pub refused: u64,
-    /// How long jobs were at the engine.
+    /// Histogram of the times that jobs were at the engine.
     pub job_us: Vec<Bucket>,
-    /// All of those times together, in microseconds.
+    /// Sum of these times in microseconds.
     pub job_us_total: u64,
-    /// Look-ups that connections wait for.
+    /// Lookups in flight for requests.
     pub look_ups: usize,
     /// Windows of long files that are being read.
     pub windows: usize,
-    /// Mappings dropped since the start because their pages had been taken away.
+    /// Mappings dropped since the start because the kernel had reclaimed their pages.
     pub mappings_gone: u64,
 }
 
-/// Files that most goes to, by the paths that they were asked for with; the first with most of all.
+/// Top files by the requested path, in descending order.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct TopNumbers {
-    /// Bytes of content that they were answered with.
+    /// By bytes of content.
     pub by_bytes: Vec<TopBytes>,
-    /// Requests that waited for a look-up at the disk.
+    /// By requests that waited for a lookup.
     pub by_misses: Vec<TopMisses>,
 }
 
 /// A file and its bytes.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct TopBytes {
-    /// As it was asked for.
+    /// Its path as requested.
     pub path: String,
     /// Bytes of content.
     pub bytes: u64,
 }
 
-/// A file and those who waited for it.
+/// A file and its waiting requests.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct TopMisses {
-    /// As it was asked for.
+    /// Its path as requested.
     pub path: String,
     /// Requests.
     pub misses: u64,
-    /// How many fewer it may be.
+    /// Maximum error: how many fewer it may be.
     pub excess_max: u64,
 }
 
@@ -239,47 +239,47 @@ impl TopNumbers {
     }
 }
 
-/// How the caches follow the disk.
+/// Freshness of the caches.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct FreshnessNumbers {
     // One field a member of /status.
-    /// Longest time that a change may go unnoticed where nothing tells of it, in milliseconds.
+    /// Maximum staleness of unwatched entries, in milliseconds.
     pub revalidate_ms: u64,
-    /// The same for all that is remembered now: 0 when all of it is watched.
+    /// Maximum staleness of the current entries, in milliseconds: 0 if all of them are watched.
     pub worst_staleness_ms: u64,
-    /// How often what is in use is compared though nothing told of a change, in milliseconds; 0: never.
+    /// Interval of comparisons without an event, in milliseconds; 0: never.
     pub recheck_ms: u64,
-    /// Entries so compared.
+    /// Entries compared without an event.
     pub rechecked: u64,
-    /// Those of them that had changed.
+    /// Changed entries among these.
     pub rechecks_changed: u64,
-    /// Checks of polled entries that were begun before their time was over, so that nobody waits for them.
+    /// Revalidations of polled entries that began before they expired, so that no request waits for them.
     pub checks_ahead: u64,
-    /// Age up to which entries are answered from while the storage does not confirm them, in milliseconds.
+    /// Maximum age of stale responses while the storage does not respond, in milliseconds.
     pub stale_limit_ms: u64,
-    /// Answers since the start that were not confirmed in time.
+    /// Stale responses since the start.
     pub stale_answers: u64,
-    /// Entries that are answered from so now.
+    /// Entries that are served stale now.
     pub stale_entries: usize,
-    /// How long ago the oldest of them was confirmed, in milliseconds.
+    /// Age of the oldest of them in milliseconds.
     pub stale_oldest_ms: u64,
-    /// Directories whose changes are told by the kernel.
+    /// Watched directories.
     pub watched_directories: usize,
-    /// Directories with entries that are checked after `revalidate_ms`.
+    /// Directories with polled entries.
     pub polled_directories: usize,
-    /// Those entries.
+    /// Polled entries.
     pub polled_entries: usize,
-    /// Whether changes of the way to the root are told.
+    /// Whether the path of the root is watched.
     pub root_watched: bool,
-    /// Times that another directory became the root.
+    /// Number of times that another directory became the root.
     pub root_switches: u64,
-    /// Times that the kernel lost events, so that everything was checked.
+    /// Number of times that the kernel lost events, so that everything was revalidated.
     pub overflows: u64,
-    /// Times that mounts at, below or above the root have changed, so that everything was checked.
+    /// Number of times that mounts at, below or above the root have changed, so that everything was revalidated.
     pub mount_changes: u64,
-    /// Mapped files whose changes are told by the kernel.
+    /// Watched mapped files.
     pub watched_files: usize,
-    /// Watches that were refused, by the kernel or by `--watch-directories`: such files are not
-    /// mapped, such directories polled.
+    /// Watches that were refused by the kernel or by `--watch-directories`. Such files are not mapped, such
+    /// directories are polled.
     pub watches_refused: u64,
 }

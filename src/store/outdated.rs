@@ -1,5 +1,5 @@
-//! Precompressed files that go unused because they are older than their file: a publish has made them first, or not
-//! again, and nobody would notice.
+//! Precompressed files that are not used because they are older than their file: the publisher wrote them first, or
+//! did not renew them. They are reported at /status.
 
 use std::ffi::CString;
 use std::num::NonZeroUsize;
@@ -12,19 +12,19 @@ use crate::cache::key::{PathKey, PathKeyBuf};
 use crate::site::resolve::VARIANT_CODINGS;
 use crate::site::sites::SiteId;
 
-/// Names that are remembered; with more, those seen last count.
+/// Maximum number of names; the most recent ones are kept.
 const COUNT_MAX: NonZeroUsize = NonZeroUsize::new(1_024).unwrap();
 
-/// Those that are known now, by site and their names below its root.
+/// The outdated files, by site and name below its root.
 #[derive(Debug)]
 pub(crate) struct Outdated(LruCache<PathKeyBuf, (), RandomState>);
 
 /// The same for /status.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct OutdatedNumbers {
-    /// How many, 1,024 at most.
+    /// Their number, at most 1,024.
     pub outdated: usize,
-    /// The one that was found last.
+    /// The most recent one.
     pub outdated_example: Option<String>,
 }
 
@@ -35,7 +35,7 @@ impl Default for Outdated {
 }
 
 impl Outdated {
-    /// Takes in which precompressed files beside the file of this path are older than it.
+    /// Notes which precompressed variants of this path are older than its file.
     pub(super) fn note(&mut self, site: SiteId, path: &[u8], outdated: &[CString]) {
         if !self.0.is_empty() {
             for coding in VARIANT_CODINGS {
@@ -51,7 +51,7 @@ impl Outdated {
     /// Forgets those of some sites.
     pub(super) fn clear_sites(&mut self, is_meant: &dyn Fn(SiteId) -> bool) {
         let all = std::mem::replace(&mut self.0, Outdated::default().0);
-        // From the one seen longest ago on, so that the order stays.
+        // From the oldest one on, so that the order stays.
         for (name, ()) in all.iter().rev() {
             if !is_meant(name.as_key().site) {
                 self.0.put(name.clone(), ());
@@ -59,12 +59,12 @@ impl Outdated {
         }
     }
 
-    /// Forgets all.
+    /// Removes all.
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// How many there are, and one of them.
+    /// Their number, and one of them.
     pub(crate) fn numbers(&self) -> OutdatedNumbers {
         let last = self.0.iter().next();
         let example = last.map(|(name, ())| format!("/{}", String::from_utf8_lossy(name.path())));

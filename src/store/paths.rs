@@ -1,4 +1,4 @@
-//! What paths lead to, and what is remembered of them beside that.
+//! Everything that is cached by path: entries, past dates, directory pages, outdated variants, top lists.
 
 use std::num::NonZeroUsize;
 use std::rc::Rc;
@@ -14,23 +14,23 @@ use crate::cache::top::Top;
 use crate::settings::Settings;
 use crate::site::sites::SiteId;
 
-/// What is known of paths.
+/// The data of all paths.
 #[derive(Debug)]
 pub(super) struct Paths {
-    /// What they lead to.
+    /// The path cache.
     pub(super) cache: PathCache,
-    /// The dates of what they have led to, where they lead to no file now.
+    /// Dates of files that paths had before, for paths without a file.
     pub(super) past: PastDates,
-    /// Pages of directories.
+    /// Directory pages.
     pub(super) pages: Pages,
-    /// Precompressed files that are older than their files.
+    /// Precompressed variants that are older than their files.
     pub(super) outdated: Outdated,
-    /// What most bytes and most waiting go to.
+    /// The files with the most bytes and the most waiting requests.
     pub(super) top: Top,
 }
 
 impl Paths {
-    /// Nothing is known.
+    /// Empty caches.
     pub(super) fn new(settings: &Settings) -> Paths {
         let count_max = NonZeroUsize::new(settings.cache.path_count_max);
         Paths {
@@ -60,7 +60,7 @@ impl Paths {
         gone
     }
 
-    /// Forgets a path. Gives what it has led to.
+    /// Removes a path. Returns its entry if no other spelling of the path is cached.
     pub(super) fn remove(&mut self, key: PathKey<'_>) -> Option<Rc<Entry>> {
         let previous = self.cache.remove(key)?;
         self.note_past(key, &previous);
@@ -68,7 +68,8 @@ impl Paths {
         Some(previous)
     }
 
-    /// Lets the entry go that is worth least. Gives whether there was one, and the entry if no other path leads to it.
+    /// Evicts the least valuable entry. Returns whether there was one, and the entry if no other spelling of its path
+    /// is cached.
     pub(super) fn give_way(&mut self) -> (bool, Option<Rc<Entry>>) {
         let mut gone = None;
         let is_one = self.cache.give_way(&mut |entry, _| gone = Some(entry));
@@ -78,7 +79,7 @@ impl Paths {
         (is_one, gone)
     }
 
-    /// A path leads to no file for now. What is found there later may have the date of what was.
+    /// Notes the date of a path that has no file now: its next file may have the same date.
     fn note_past(&mut self, key: PathKey<'_>, entry: &Entry) {
         if let Some(variants) = entry.variants() {
             self.past.note(key, &variants.identity.as_predecessor());

@@ -1,6 +1,6 @@
-//! Calls that never wait: the store makes them while it decides, so they are passed in and faked in tests.
+//! Calls to the kernel that never wait. The store makes them during a decision, so they are passed in and faked in
+//! tests. Calls that may wait for the disk are jobs.
 //!
-//! Whatever may wait for the disk is a job instead.
 
 use std::fmt::Debug;
 use std::io;
@@ -12,44 +12,44 @@ use crate::sys::file::{Description, OpenFile};
 use crate::sys::mapping::Addresses;
 use crate::sys::pagemap::Presence;
 
-/// What the kernel told of a watched inode, or of one in a watched directory.
+/// An event of a watched file or directory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FileEvent<'a> {
     /// The number of the watch.
     pub watch: i32,
-    /// What happened.
+    /// The kind of change.
     pub mask: EventMask,
-    /// To which name in the directory.
+    /// The name in the directory.
     pub name: Option<&'a [u8]>,
 }
 
-/// What can be asked of the kernel at once.
+/// Calls to the kernel that never wait.
 pub(crate) trait Probe: Debug {
-    /// What an open file is now: `statx(2)` of its descriptor, 0.2 µs.
+    /// Describes an open file: `statx(2)` of its descriptor, 0.2 µs.
     ///
     /// # Errors
     /// Those of `statx(2)`.
     fn describe(&self, file: &OpenFile) -> io::Result<Description>;
 
-    /// Whether bytes of a file are in the page cache (`cachestat(2)`). `None`: the kernel does not say, of files of
-    /// others and before Linux 6.5.
+    /// Whether bytes of a file are in the page cache (`cachestat(2)`). `None`: unknown, for files of other owners and
+    /// before Linux 6.5.
     fn is_cached(&self, file: &OpenFile, bytes: &Range<u64>) -> Option<bool>;
 
-    /// Whether all pages of a mapping are in memory. `None`: the kernel never says.
+    /// Whether all pages of a mapping are resident. `None`: this kernel cannot tell.
     fn presence(&self, addresses: &Addresses) -> Option<Presence>;
 
-    /// Gives all events that are there now. Those that come meanwhile wait for the next time, so that whoever makes
-    /// them without end does not hold the loop.
+    /// Reads the events that are queued now. Events that arrive meanwhile are left for the next call, so that a busy
+    /// writer does not hold the loop.
     fn drain_events(&mut self, take: &mut dyn FnMut(FileEvent<'_>));
 }
 
-/// A kernel that says what a test wants.
+/// A kernel with fixed answers, for tests.
 #[cfg(test)]
 #[derive(Debug, Default)]
 pub(crate) struct FakeProbe {
-    /// What [`Probe::is_cached`] says of everything.
+    /// The answer of [`Probe::is_cached`].
     pub cached: Option<bool>,
-    /// What [`Probe::presence`] says of everything.
+    /// The answer of [`Probe::presence`].
     pub present: Option<Presence>,
 }
 

@@ -2,11 +2,10 @@
 //! is fair to client addresses. Jobs go out by [`JobQueue::next`] and are told to be over by
 //! [`JobQueue::ended`]; the queue knows no engine.
 //!
-//! One client that asks for a thousand cold files gets its turn among the others and no more: each
-//! address has a queue of its own, and they are served in turn. When all queues together are full,
-//! the longest one gives up its newest job, or the newcomer is refused if its own is the longest. That
-//! goes for what can be answered with 503; jobs of answers that have begun, and the server's own, are let
-//! in and never given up.
+//! A client that requests a thousand cold files does not delay the others: each address has its own queue, and the
+//! queues are served in turn. When all queues together are full, the longest one gives up its newest job, or the new
+//! job is refused if its own queue is the longest. That applies to jobs whose requests can get 503. Jobs of responses
+//! that have begun, and jobs of the server, are always admitted and never given up.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
@@ -18,14 +17,14 @@ use crate::conn::Peer;
 use crate::histogram::Histogram;
 use crate::job::{Done, InternalJob, Job, JobError, JobId};
 
-/// On whose behalf a job is done.
+/// The owner of a job, for fair scheduling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Owner {
-    /// The server's own: logs, mappings for those who come later.
+    /// The server itself: logs, mappings for later requests.
     Server,
-    /// Whoever is at the Unix socket.
+    /// All peers of the Unix socket.
     Local,
-    /// A client; IPv6 clients by their network of 64 bits, which one customer has to himself.
+    /// A client address; of IPv6 addresses the network of 64 bits, which belongs to one customer.
     Client(IpAddr),
 }
 
@@ -47,13 +46,13 @@ impl From<Peer> for Owner {
 /// Whether a job may be given up before it has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Claim {
-    /// Whoever waits for it is answered 503.
+    /// Its requests get 503.
     Revocable,
-    /// An answer that has begun cannot go on without it, or the server cannot.
+    /// A response that has begun needs it, or the server does.
     Firm,
 }
 
-/// A job that waits for its turn.
+/// A queued job.
 #[derive(Debug)]
 struct Waiting {
     id: JobId,
@@ -61,22 +60,22 @@ struct Waiting {
     claim: Claim,
 }
 
-/// Jobs of one owner, the oldest first.
+/// Queued jobs of one owner, the oldest first.
 #[derive(Debug, Default)]
 struct OwnerQueue {
     jobs: VecDeque<Waiting>,
-    /// Those of them that may be given up.
+    /// How many of them may be given up.
     revocable_count: usize,
 }
 
-/// Jobs that wait, by owner.
+/// Queued jobs by owner.
 #[derive(Debug, Default)]
 struct FairQueue {
     by_owner: HashMap<Owner, OwnerQueue, RandomState>,
-    /// Owners of jobs that wait, in the order of their turns.
+    /// Owners with queued jobs, in the order in which they are served.
     turns: VecDeque<Owner>,
     count: usize,
-    /// Those of them that may be given up.
+    /// How many of them may be given up.
     revocable_count: usize,
 }
 
@@ -93,7 +92,7 @@ impl FairQueue {
         self.count += 1;
     }
 
-    /// The oldest job of the owner whose turn it is.
+    /// The oldest job of the next owner.
     fn pop(&mut self) -> Option<(Owner, Waiting)> {
         let owner = self.turns.pop_front()?;
         let own = self.by_owner.get_mut(&owner)?;
@@ -116,8 +115,8 @@ impl FairQueue {
             .map_or(0, |own| own.revocable_count)
     }
 
-    /// Takes the newest job that may be given up of the client with most of those, if it has more than
-    /// `count`; of equals it is the one whose turn comes last. O(clients that wait, and jobs of that one).
+    /// Removes the newest job that may be given up of the client with the most of them, if that client has more than
+    /// `count`; among equals, of the one that is served last. O(clients with queued jobs, and jobs of that client).
     fn give_up_longest(&mut self, count: usize) -> Option<Waiting> {
         let count_of = |owner: &&Owner| self.revocable_count_of(**owner);
         let owner = *self.turns.iter().max_by_key(count_of)?;
@@ -127,7 +126,7 @@ impl FairQueue {
         }
         let is_revocable = |waiting: &Waiting| waiting.claim == Claim::Revocable;
         let newest = longest.jobs.iter().rposition(is_revocable)?;
-        // At least two are in it, so it does not become empty.
+        // It has at least two, so it does not become empty.
         let waiting = longest.jobs.remove(newest)?;
         longest.revocable_count -= 1;
         self.revocable_count -= 1;
@@ -136,19 +135,19 @@ impl FairQueue {
     }
 }
 
-/// There is no room for another job of this client.
+/// The queue has no room for another job of this client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct QueueFull;
 
-/// How many jobs are in flight, save the server's own, and how many may be.
+/// Counts and limits of the jobs in flight, without those of the server.
 #[derive(Debug)]
 struct Places {
     taken: usize,
-    /// What the engine takes.
+    /// The depth of the engine.
     count_max: usize,
-    /// Those taken by jobs that open files.
+    /// Jobs in flight that open files.
     opening: usize,
-    /// How many of those there are descriptors for.
+    /// Maximum number of these, by the free descriptors.
     opening_max: usize,
 }
 
@@ -157,38 +156,38 @@ impl Places {
         self.taken < self.count_max
     }
 
-    /// Whether there are descriptors for another job that opens files.
+    /// Whether a descriptor is free for another job that opens files.
     fn has_descriptors(&self) -> bool {
         self.opening < self.opening_max
     }
 }
 
-/// Jobs that are to be carried out, and how many are being carried out.
+/// Queued jobs, and the counts of jobs in flight.
 #[derive(Debug)]
 pub(crate) struct JobQueue {
-    /// They count as in flight: the engine has room for them.
+    /// Jobs that count as in flight: the engine has room for them.
     ready: VecDeque<(JobId, Job)>,
     line: FairQueue,
-    /// Those of the line whose turn it is, but that open files while descriptors are short: others pass them,
-    /// since they end what holds files open.
+    /// Jobs at the head of the queue that open files while descriptors are short. Other jobs overtake them, since
+    /// these end and free descriptors.
     short_of_descriptors: FairQueue,
-    /// Jobs of the server whose place is taken. They wait for it and for nothing else.
+    /// Jobs of the server whose slot is taken. They wait for that slot only.
     internal_waiting: VecDeque<(JobId, Job)>,
-    /// Those in flight, by kind.
+    /// Jobs of the server in flight, by kind.
     internal_in_flight: [usize; InternalJob::COUNT],
-    /// All others that are.
+    /// All other jobs in flight.
     places: Places,
     waiting_max: usize,
     given_up: Vec<(JobId, Done)>,
     refused: u64,
     id_last: u64,
-    /// When the jobs in flight were handed over.
+    /// When the jobs in flight were passed to the engine.
     begun: HashMap<JobId, Instant, RandomState>,
     latency: Histogram,
 }
 
 impl JobQueue {
-    /// A queue of at most `waiting_max` jobs before an engine that takes `in_flight_max` at once.
+    /// A queue of at most `waiting_max` jobs, for an engine that takes `in_flight_max` at once.
     pub(crate) fn new(in_flight_max: usize, waiting_max: usize) -> JobQueue {
         JobQueue {
             ready: VecDeque::new(),
@@ -211,10 +210,10 @@ impl JobQueue {
         }
     }
 
-    /// Takes a job and names it.
+    /// Queues a job and returns its number.
     ///
     /// # Errors
-    /// When the queue is full and no client has more in it than this one.
+    /// The queue is full, and no client has more jobs in it than this one.
     pub(crate) fn submit(&mut self, owner: Owner, job: Job) -> Result<JobId, QueueFull> {
         if owner == Owner::Server {
             return Ok(self.submit_unbounded(owner, job));
@@ -240,20 +239,20 @@ impl JobQueue {
         Ok(id)
     }
 
-    /// The same where there must be room: there is at most one such job a connection.
+    /// Queues a job without a limit: there is at most one such job for each connection.
     pub(crate) fn submit_unbounded(&mut self, owner: Owner, job: Job) -> JobId {
         let id = self.name();
         self.submit_named(id, owner, job);
         id
     }
 
-    /// A name for a job that is submitted later.
+    /// A number for a job that is submitted later.
     pub(crate) fn name(&mut self) -> JobId {
         self.id_last += 1;
         JobId(self.id_last)
     }
 
-    /// Takes a job that has a name, like [`submit_unbounded`](JobQueue::submit_unbounded).
+    /// Queues a job that has a number, like [`submit_unbounded`](JobQueue::submit_unbounded).
     pub(crate) fn submit_named(&mut self, id: JobId, owner: Owner, job: Job) {
         self.enter(id, owner, job, Claim::Firm);
     }
@@ -272,7 +271,7 @@ impl JobQueue {
         }
     }
 
-    /// Lets no more jobs that open files be in flight than so many.
+    /// Limits the number of jobs in flight that open files.
     pub(crate) fn set_opening_max(&mut self, count: usize) {
         self.places.opening_max = count;
     }
@@ -282,24 +281,24 @@ impl JobQueue {
         self.short_of_descriptors.count > 0
     }
 
-    /// Whether a new job would wait for no other.
+    /// Whether a new job would start at once.
     fn is_next(&self, job: &Job) -> bool {
         self.line.count == 0 && self.places.has_room() && self.has_descriptors(job)
     }
 
-    /// Whether there are descriptors for a new job.
+    /// Whether a descriptor is free for a new job.
     fn has_descriptors(&self, job: &Job) -> bool {
         !job.opens_files() || (self.places.has_descriptors() && !self.lacks_descriptors())
     }
 
-    /// Gives a job its place.
+    /// Counts a job as in flight.
     fn admit(&mut self, id: JobId, job: Job) {
         self.places.taken += 1;
         self.places.opening += usize::from(job.opens_files());
         self.ready.push_back((id, job));
     }
 
-    /// The next whose turn it is, as far as there are descriptors for it.
+    /// The next job of the queue for which a descriptor is free.
     fn next_waiting(&mut self) -> Option<Waiting> {
         if self.places.has_descriptors()
             && let Some((_, waiting)) = self.short_of_descriptors.pop()
@@ -315,8 +314,8 @@ impl JobQueue {
         None
     }
 
-    /// The next job to hand to the engine, which has room for it.
-    /// Those that `is_wanted` denies, because everybody has left, are given up instead.
+    /// The next job for the engine, if the engine has room for one. A job for which `is_wanted` is false, because all
+    /// its requests have left, is given up instead.
     pub(crate) fn next(
         &mut self,
         now: Instant,
@@ -325,7 +324,7 @@ impl JobQueue {
         while self.places.has_room()
             && let Some(waiting) = self.next_waiting()
         {
-            // Whoever has waited too long has left; others may have joined a moment ago.
+            // Requests that timed out have left; others may have joined just now.
             if !is_wanted(waiting.id) {
                 self.give_up(waiting, JobError::TimedOut);
                 continue;
@@ -337,9 +336,9 @@ impl JobQueue {
         Some((id, job))
     }
 
-    /// The engine has carried a job out: its place goes to another.
+    /// Frees the slot of a job that the engine has completed.
     pub(crate) fn ended(&mut self, id: JobId, done: &Done, now: Instant) {
-        // Jobs that were given up were never begun.
+        // Jobs that were given up have never begun.
         let Some(begun) = self.begun.remove(&id) else {
             return;
         };
@@ -363,40 +362,39 @@ impl JobQueue {
         self.given_up.push((id, job.abandon(error)));
     }
 
-    /// Appends what comes of the jobs that were given up.
+    /// Appends the results of jobs that were given up.
     pub(crate) fn take_given_up(&mut self, done: &mut Vec<(JobId, Done)>) {
         done.append(&mut self.given_up);
     }
 
-    /// Whether there are some.
+    /// Whether there are jobs that were given up.
     pub(crate) fn has_given_up(&self) -> bool {
         !self.given_up.is_empty()
     }
 
-    /// Jobs in flight, save lines to standard error: these wait for its reader and not for the disk, and say
-    /// nothing about how busy that is.
+    /// Number of jobs in flight, without lines to standard error: these wait for a reader and not for the disk.
     pub(crate) fn depth(&self) -> usize {
         let internal = self.internal_in_flight.iter().sum::<usize>();
         let notices = self.internal_in_flight[InternalJob::Notices as usize];
         self.places.taken + internal - notices
     }
 
-    /// Jobs in the queue.
+    /// Number of queued jobs.
     pub(crate) fn waiting_count(&self) -> usize {
         self.line.count + self.short_of_descriptors.count + self.internal_waiting.len()
     }
 
-    /// Jobs that may be in the queue.
+    /// Capacity of the queue.
     pub(crate) fn waiting_count_max(&self) -> usize {
         self.waiting_max
     }
 
-    /// How long jobs were at the engine.
+    /// Histogram of the times that jobs were at the engine.
     pub(crate) fn latency(&self) -> &Histogram {
         &self.latency
     }
 
-    /// Jobs refused for want of room since the start.
+    /// Jobs refused since the start because the queue was full.
     pub(crate) fn refused(&self) -> u64 {
         self.refused
     }

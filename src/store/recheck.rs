@@ -1,7 +1,7 @@
-//! Comparing what is in use with the disk once every `--recheck`, for writers of which no event tells.
+//! Compares entries in use with the disk once every `--recheck`, for writers that produce no events.
 //!
-//! A hit only notes that its entry is due. The comparisons are made by jobs of many entries, one at a time for entries
-//! that are watched and one for those that are polled, which may lie on storage that does not answer.
+//! A hit only notes that its entry is due. Jobs compare many entries each. One job at a time compares watched entries,
+//! and another one polled entries, whose storage may not respond.
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::rc::Rc;
@@ -25,12 +25,12 @@ use crate::site::sites::Site;
 use crate::sys::allocator::block_length;
 use crate::sys::file::FileVersion;
 
-/// Entries that one job compares: handing them over takes the loop a tenth of a millisecond.
+/// Maximum number of entries of one job: preparing them takes the loop 0.1 ms.
 const BATCH_COUNT_MAX: usize = 64;
-/// Versions remembered whose content has changed while their times did not.
+/// Maximum number of versions whose content is known to have changed while their times did not.
 const EDITED_COUNT_MAX: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
 
-/// An entry that is to be compared.
+/// An entry that is due.
 #[derive(Debug)]
 struct DueEntry {
     site: Rc<Site>,
@@ -56,11 +56,11 @@ impl DueEntry {
     }
 }
 
-/// Entries that are compared beside each other.
+/// Entries that are compared by the jobs of one kind.
 #[derive(Debug, Default)]
 struct Lane {
     waiting: Vec<DueEntry>,
-    /// Whether a job compares some.
+    /// Whether a job is in flight.
     is_busy: bool,
 }
 
@@ -72,38 +72,38 @@ impl Lane {
     }
 }
 
-/// How a path is told of changes.
+/// How changes of a path become known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ChangeNotice {
     ByEvents,
     Never,
 }
 
-/// How much was compared.
+/// Statistics of the comparisons.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RecheckNumbers {
-    /// How often, in milliseconds; 0: never.
+    /// The interval in milliseconds; 0: never.
     pub every_ms: u64,
     /// Entries compared since the start.
     pub compared: u64,
-    /// Those of them that had changed without an event.
+    /// Changed entries among these.
     pub changed: u64,
 }
 
-/// What is compared without anybody being told of a change.
+/// The entries to compare, and their results.
 #[derive(Debug)]
 pub(super) struct Rechecks {
     every: Duration,
     watched: Lane,
     polled: Lane,
-    /// The digest of the content of versions of which the times did not tell that it had changed.
+    /// The digests of versions whose content has changed while their times did not.
     edited: LruCache<FileVersion, NonZeroU64, RandomState>,
     compared: u64,
     changed: u64,
 }
 
 impl Rechecks {
-    /// Bytes of what waits to be compared, and of what was found. O(entries that wait).
+    /// Memory in bytes. O(entries that are due).
     pub(super) fn memory_bytes(&self) -> u64 {
         let edited = size_of::<(FileVersion, NonZeroU64)>();
         self.watched.memory_bytes()
@@ -122,7 +122,7 @@ impl Rechecks {
         }
     }
 
-    /// The digest of the content of a version, if its times do not tell it from another.
+    /// The digest of the content of a version, if its times do not distinguish it from another one.
     pub(super) fn edited(&self, version: &FileVersion) -> Option<NonZeroU64> {
         match self.edited.is_empty() {
             true => None,
@@ -130,42 +130,42 @@ impl Rechecks {
         }
     }
 
-    /// Whether the content of a representation has changed since it was described, though its times did not.
+    /// Whether the content of a representation has changed since it was described, while its times did not.
     pub(super) fn is_outdated(&self, representation: &Representation) -> bool {
         let edited = self.edited(&representation.version);
         edited.is_some_and(|digest| representation.identity.is_outdated_by(digest))
     }
 
-    /// The content of a version was read again.
+    /// Notes the digest of a version that was read again.
     pub(super) fn read(&mut self, version: &FileVersion, digest: Option<NonZeroU64>) {
         if let (Some(edited), Some(digest)) = (self.edited.peek_mut(version), digest) {
             *edited = digest;
         }
     }
 
-    /// Has an entry that is told of changes compared when it was confirmed `--recheck` ago, if it leads to a file:
-    /// names come and go with an event, whoever makes them.
+    /// Has a watched entry of a file compared `--recheck` after it was confirmed. Names need no comparison: every
+    /// change of a name produces an event.
     pub(super) fn plan(&self, entry: &Entry) {
         if self.every > Duration::ZERO && entry.variants().is_some() {
             entry.compare_every(self.every);
         }
     }
 
-    /// Has it compared when it is used next: an event has told of something, and the times of the file did not.
+    /// Has an entry compared at its next use: there was an event, and the times of its file did not change.
     pub(super) fn plan_soon(&self, entry: &Entry) {
         if self.every > Duration::ZERO && entry.is_watched() {
             entry.compare_every(Duration::ZERO);
         }
     }
 
-    /// Notes that an entry is due, if it leads to a file.
+    /// Notes that the entry of a file is due.
     fn note_due(&mut self, known: KnownPath<'_>, told: ChangeNotice) {
         if self.every > Duration::ZERO && known.entry.variants().is_some() {
             self.lane(told).waiting.push(DueEntry::new(known));
         }
     }
 
-    /// The next entries that are to be compared, if none of their lane are being compared.
+    /// The next entries to compare, if no job of their lane is in flight.
     fn next_batch(&mut self, told: ChangeNotice) -> Option<Vec<DueEntry>> {
         let lane = self.lane(told);
         if lane.is_busy || lane.waiting.is_empty() {
@@ -176,7 +176,7 @@ impl Rechecks {
         Some(lane.waiting.split_off(left))
     }
 
-    /// Takes in how an entry compared.
+    /// Processes the result for an entry.
     fn take_in(&mut self, entry: &Entry, compared: Compared) {
         self.compared += 1;
         match compared {
@@ -199,7 +199,7 @@ impl Rechecks {
         }
     }
 
-    /// How much was compared.
+    /// Statistics of the comparisons.
     pub(super) fn numbers(&self) -> RecheckNumbers {
         RecheckNumbers {
             every_ms: u64::try_from(self.every.as_millis()).unwrap_or(u64::MAX),
@@ -210,14 +210,14 @@ impl Rechecks {
 }
 
 impl Store {
-    /// Has an entry compared that is told of changes and is due.
+    /// Has a watched entry compared that is due.
     pub(super) fn recheck(&mut self, known: KnownPath<'_>) {
         known.entry.begin_check();
         let rechecks = &mut self.freshness.rechecks;
         rechecks.note_due(known, ChangeNotice::ByEvents);
     }
 
-    /// The same for the content of an entry that is polled: its times are compared more often.
+    /// Has the content of a polled entry compared. Its times are compared more often.
     pub(super) fn recheck_content(&mut self, known: KnownPath<'_>, now: &Now) {
         let rechecks = &mut self.freshness.rechecks;
         let every = rechecks.every;
@@ -229,7 +229,8 @@ impl Store {
         }
     }
 
-    /// Has a request wait for the comparison of an entry that nobody used for long; `None`: it is answered from it.
+    /// Has a request wait for the comparison of an entry that was not used for long. `None`: the request is answered
+    /// from the entry.
     pub(super) fn wait_for_recheck(
         &mut self,
         known: KnownPath<'_>,
@@ -263,7 +264,7 @@ impl Store {
         Some(Asked::Waiting(job))
     }
 
-    /// Begins to compare what waits for it.
+    /// Submits jobs that compare the entries that are due.
     pub(crate) fn recheck_waiting(&mut self) {
         for told in [ChangeNotice::ByEvents, ChangeNotice::Never] {
             let Some(batch) = self.freshness.rechecks.next_batch(told) else {
@@ -282,7 +283,7 @@ impl Store {
         }
     }
 
-    /// What is known of a file, to be compared.
+    /// The cached state of a file, for a comparison.
     fn remembered(&self, known: KnownPath<'_>) -> Option<Remembered> {
         let Resolution::File { variants, seen } = &known.entry.resolution else {
             return None;
@@ -297,18 +298,18 @@ impl Store {
         })
     }
 
-    /// Takes in how an entry compared that requests wait for.
+    /// Processes the comparison of an entry for which requests wait.
     pub(super) fn compared(&mut self, comparison: &Comparison, compared: &[Compared], now: &Now) {
         let entry = &comparison.entry;
         if let Some(compared) = compared.first() {
             self.take_in(entry, *compared, now);
         }
-        // Where nothing was compared, it is not waited for again.
+        // If nothing was compared, no request waits for it again.
         entry.confirm(now, self.paths.cache.generation());
         self.freshness.rechecks.plan(entry);
     }
 
-    /// Takes in how a batch compared.
+    /// Processes the comparison of a batch.
     pub(super) fn compared_batch(
         &mut self,
         told: ChangeNotice,

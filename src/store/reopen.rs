@@ -1,8 +1,8 @@
-//! Files that are opened again for answers that go on.
+//! Files that are reopened for responses that continue.
 //!
-//! Where descriptors are short, an answer whose peer takes nothing gives its file up. It keeps where the file was
-//! found, its version and how far it has come. When the peer takes bytes again a job opens the file, as soon as there
-//! is a descriptor for it; only the same version goes on.
+//! When descriptors are short, a response whose peer accepts nothing gives up its file. It keeps the path and version
+//! of the file, and its own offset. When the peer accepts bytes again, a job reopens the file as soon as a descriptor
+//! is free. The response continues only with the same version.
 
 use std::collections::VecDeque;
 use std::io;
@@ -23,11 +23,10 @@ use crate::store::request::SendState;
 use crate::sys::file::{FileVersion, OpenFile};
 use crate::sys::file_place::FilePlace;
 
-/// How long it takes until it is tried again where a descriptor or memory was missing all the same: others on this
-/// machine may have them.
+/// Pause before the next attempt if the kernel still had no descriptor or memory: other processes may use them.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A file that is to be opened again, once for all answers that wait for it.
+/// A file to reopen, once for all responses that wait for it.
 #[derive(Debug)]
 pub(super) struct Reopen {
     pub version: FileVersion,
@@ -35,30 +34,30 @@ pub(super) struct Reopen {
     owner: Owner,
 }
 
-/// Files that are to be opened again.
+/// Files to reopen.
 #[derive(Debug, Default)]
 pub(crate) struct Reopening {
-    /// Jobs that wait for a descriptor, and since when; the longest wait first.
+    /// Jobs that wait for a descriptor, with the start of their wait, the oldest first.
     held: VecDeque<(Instant, JobId)>,
-    /// Jobs that have been submitted.
+    /// Jobs in flight.
     in_flight: usize,
     paused_until: Option<Instant>,
     numbers: ReopenNumbers,
 }
 
-/// How often it happened, since the start.
+/// Statistics since the start.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct ReopenNumbers {
-    /// Times that an answer gave its files up.
+    /// Number of times that a response gave up its files.
     pub parked_total: u64,
-    /// Files that were opened again.
+    /// Reopened files.
     pub reopened: u64,
-    /// Answers that ended early because their file was not there any more in the same version.
+    /// Responses that ended early because their file no longer had the same version.
     pub broken_off: u64,
 }
 
 impl Reopening {
-    /// How often it happened.
+    /// The statistics.
     pub(crate) fn numbers(&self) -> ReopenNumbers {
         self.numbers
     }
@@ -68,24 +67,24 @@ impl Reopening {
         !self.held.is_empty()
     }
 
-    /// How many files wait for descriptors.
+    /// Number of files that wait for descriptors.
     pub(crate) fn waiting_count(&self) -> usize {
         self.held.len()
     }
 
-    /// How many of them have waited since `before`.
+    /// Number of files that have waited since `before`.
     pub(crate) fn waiting_count_since(&self, before: Instant) -> usize {
         self.held.partition_point(|(since, _)| *since <= before)
     }
 
-    /// How many are being opened.
+    /// Number of files that are being reopened.
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight
     }
 }
 
 impl Store {
-    /// Has the file of an answer opened again; the request is told. At once where it is kept anyway.
+    /// Has the file of a response reopened; the request is informed. If the file is cached, that happens at once.
     #[cold]
     pub(super) fn reopen(
         &mut self,
@@ -124,7 +123,7 @@ impl Store {
         Ready::Later
     }
 
-    /// Lets up to `count` files be opened that wait for descriptors.
+    /// Submits up to `count` jobs that wait for descriptors.
     pub(crate) fn begin_reopening(&mut self, count: usize, now: &Now) {
         let paused_until = self.reopening.paused_until;
         if paused_until.is_some_and(|until| now.monotonic < until) {
@@ -146,8 +145,8 @@ impl Store {
         }
     }
 
-    /// Tells those who waited for a file. What was missing for a moment is waited for, within the time that an
-    /// answer may wait for the disk.
+    /// Informs the requests that waited for a file. If a descriptor or memory was missing, the job is repeated within
+    /// the time that a response may wait for the disk.
     pub(super) fn opened_again(
         &mut self,
         job: JobId,
@@ -169,7 +168,7 @@ impl Store {
         let version = reopen.version;
         if let Ok(file) = &opened {
             self.reopening.numbers.reopened += 1;
-            // Others that have given up the same file share this descriptor.
+            // Other responses that gave up the same file share this descriptor.
             self.contents
                 .held
                 .descriptors
@@ -181,7 +180,7 @@ impl Store {
         }
     }
 
-    /// An answer has given up its files of these versions: those that nobody else uses are kept no longer.
+    /// A response has given up its files of these versions. Those without another user are removed from the cache.
     pub(crate) fn parked(&mut self, versions: &[FileVersion]) {
         self.reopening.numbers.parked_total += 1;
         let kept = &mut self.contents.held.descriptors;
@@ -193,7 +192,7 @@ impl Store {
         }
     }
 
-    /// Files that are opened again.
+    /// Files that are being reopened.
     pub(crate) fn reopening(&self) -> &Reopening {
         &self.reopening
     }

@@ -1,8 +1,8 @@
-//! What the store remembers of one request, from its head to the last byte of its answer.
+//! The state of one request in the store, from its head to the last byte of its response.
 //!
-//! Whoever carries requests keeps one [`RequestState`] and one [`SendState`] for each that is under way:
-//! HTTP/1.1 has one of each on a connection. A request may have to be asked for several times before it is
-//! answered; each cache counts it once, and the explanation of its answer covers all of them.
+//! The owner of a request keeps one [`RequestState`] and one [`SendState`] for it: an HTTP/1.1 connection has one of
+//! each. A request may ask several times before it is answered. Each cache counts it once, and the explanation of its
+//! response covers all attempts.
 
 use std::mem;
 use std::rc::Rc;
@@ -21,31 +21,31 @@ use crate::site::response::{Fixed, Selected};
 use crate::store::event_sync::EventSync;
 use crate::store::residency::TRUST_MAPPED;
 
-/// A request for which an answer is looked for.
+/// A request without a response.
 #[derive(Debug, Default)]
 pub(crate) struct RequestState {
-    /// The job whose completion leads to its answer. The completion of any other comes too late.
+    /// The job that it waits for. The result of any other job is ignored.
     waits_for: Option<JobId>,
-    /// When it began to wait for the disk.
+    /// The start of its wait for the disk.
     waits_since: Option<Instant>,
-    /// The path that it is answered from.
+    /// The path that answers it.
     pub(super) path: SourcePath,
-    /// Which caches were asked, and what they said.
+    /// The results of the caches.
     explanation: Explanation,
 }
 
 impl RequestState {
-    /// The job whose completion leads to its answer.
+    /// The job that it waits for.
     pub(crate) fn job(&self) -> Option<JobId> {
         self.waits_for
     }
 
-    /// When it has waited for the disk for so long.
+    /// When it will have waited for the disk for `timeout`.
     pub(crate) fn deadline(&self, timeout: Duration) -> Option<Instant> {
         self.waits_since?.checked_add(timeout)
     }
 
-    /// Where its answer comes from.
+    /// The explanation of its response.
     pub(crate) fn explanation(&self) -> Explanation {
         self.explanation
     }
@@ -63,8 +63,8 @@ impl RequestState {
         }
     }
 
-    /// Takes in what the caches said. A mapping that was looked for and did not answer was missed. Of paths the first
-    /// counts, which is the one that was asked for; of its two look-ups the later, if the caches were asked again.
+    /// Adds the results of the caches. The file cache reports a miss until a mapping answers. The first path counts,
+    /// which is the requested one; of two lookups of it, the later one counts.
     pub(super) fn note(&mut self, report: CacheReport) {
         let explanation = &mut self.explanation;
         if self.path == SourcePath::Requested {
@@ -79,7 +79,7 @@ impl RequestState {
         explanation.descriptor = report.descriptor.or(explanation.descriptor);
     }
 
-    /// Takes in what it has led to.
+    /// Adds the result of the store.
     fn settle(&mut self, asked: &Asked, now: &Now) {
         if let Asked::Waiting(job) = asked {
             self.waits_for = Some(*job);
@@ -110,27 +110,27 @@ impl RequestState {
     }
 }
 
-/// An answer that is being sent.
+/// A response that is being sent.
 #[derive(Debug, Default)]
 pub(crate) struct SendState {
-    /// The job that makes resident what goes out next, and when that began.
+    /// The job that makes the next bytes resident, and the start of the wait.
     waits_for: Option<(JobId, Instant)>,
-    /// When what goes out next was last seen to be resident, once it had to wait.
+    /// When the next bytes were last known to be resident, once they had to wait for the peer.
     held_since: Option<Instant>,
 }
 
 impl SendState {
-    /// The job that makes resident what goes out next.
+    /// The job that makes the next bytes resident.
     pub(crate) fn job(&self) -> Option<JobId> {
         self.waits_for.map(|(job, _)| job)
     }
 
-    /// When it has waited for the disk for so long.
+    /// When it will have waited for the disk for `timeout`.
     pub(crate) fn deadline(&self, timeout: Duration) -> Option<Instant> {
         self.waits_for?.1.checked_add(timeout)
     }
 
-    /// A job is done. Gives whether it was the one that is waited for.
+    /// Notes that a job is completed. Returns whether the response waited for it.
     pub(crate) fn completed(&mut self, job: JobId) -> bool {
         let is_awaited = self.job() == Some(job);
         if is_awaited {
@@ -139,18 +139,18 @@ impl SendState {
         is_awaited
     }
 
-    /// What goes out next waits for its peer.
+    /// The next bytes wait for the peer.
     pub(crate) fn held(&mut self, now: &Now) {
         self.held_since.get_or_insert(now.monotonic);
     }
 
-    /// What goes out next waits for a job.
+    /// The next bytes wait for a job.
     pub(super) fn waits_for(&mut self, job: JobId, now: &Now) {
         self.waits_for = Some((job, now.monotonic));
     }
 
-    /// Whether what goes out next has waited so long that its pages may have gone. They are looked at now,
-    /// and the next time after as long again.
+    /// Whether the next bytes have waited so long that the kernel may have reclaimed their pages. The caller checks
+    /// them now, and the next time after the same interval.
     pub(super) fn was_held_long(&mut self, now: &Now) -> bool {
         let Some(since) = &mut self.held_since else {
             return false;
@@ -164,7 +164,7 @@ impl SendState {
 }
 
 impl Store {
-    /// What a new request leads to. With [`Asked::Waiting`] it is among those that wait.
+    /// Answers a new request. With [`Asked::Waiting`] it has joined a job.
     pub(crate) fn ask(
         &mut self,
         request: &Facts<'_>,
@@ -188,7 +188,7 @@ impl Store {
         asked
     }
 
-    /// What a request leads to whose job is done; nothing if it does not wait for that job.
+    /// Answers a request whose job is completed. `None`: it does not wait for that job.
     pub(crate) fn resume(
         &mut self,
         completed: &CompletedJob,

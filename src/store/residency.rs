@@ -1,11 +1,11 @@
 //! Which windows of open files are known to be in the page cache.
 //!
-//! `sendfile` waits for the disk whatever flags its file has. So windows are read once by a job before
-//! they are sent. Whether one that was read or sent before is there still, `cachestat` tells those
-//! who own the file; others it refuses, as `mincore` lies to them. For them a window that was not used
-//! for a moment is read once more before an answer begins with it. What was read for an answer is there for it
-//! for some seconds, and while it is in the midst of it: a peer that takes a window in ten pieces would have it, and
-//! the one after it, read ten times.
+//! `sendfile` waits for the disk, whatever flags its file has. So a job reads each window before it is sent. Whether a
+//! window that was read or sent before is still resident, `cachestat` tells the owner of the file. For other users it
+//! is refused, and `mincore` gives wrong results. For them, a window that was not used for a moment is read again
+//! before a response begins with it. A window that was read for a response counts as resident for some seconds, and
+//! while the response is in the middle of it. Otherwise a peer that takes a window in ten pieces would have this
+//! window and the next one read ten times.
 
 use std::num::NonZeroUsize;
 use std::ops::Range;
@@ -17,47 +17,45 @@ use lru::LruCache;
 use crate::store::probe::Probe;
 use crate::sys::file::{FileVersion, OpenFile};
 
-/// Length of a window in bytes: what one job reads, and what one connection has ready to be sent.
+/// Length of a window in bytes: one job reads it, and one connection has it ready.
 pub(crate) const WINDOW_LENGTH: u64 = 512 * 1024;
-/// How long after its last use a window is taken to be still there.
+/// How long after its last use a window counts as resident.
 const TRUST_UNASKED: Duration = Duration::from_millis(20);
-/// The same where nobody can be asked, for an answer in the midst of a window, and for mappings before Linux 6.7.
+/// The same if the kernel cannot tell, for a response in the middle of a window, and for mappings before Linux 6.7.
 pub(crate) const TRUST: Duration = Duration::from_secs(5);
-/// How long after its last use a mapping is sent without asking whether its pages are still there.
+/// How long after its last use a mapping is sent without a check of its pages.
 pub(crate) const TRUST_MAPPED: Duration = Duration::from_secs(1);
-/// Windows read at once before nothing is read ahead any more: 64 MiB over all connections. What a
-/// connection waits for is read all the same, within the bounds of the queue for the disk.
+/// Maximum number of windows in flight for which windows are read ahead: 64 MiB over all connections. A window that a
+/// connection waits for is read anyway, within the bounds of the disk queue.
 pub(super) const WINDOWS_UNDER_WAY_MAX: usize = 128;
-/// Windows remembered: 32 GiB of files, in about 6 MiB of memory.
+/// Maximum number of windows in the table: 32 GiB of files, in about 6 MiB of memory.
 const WINDOW_COUNT_MAX: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
 
-/// Bytes that one takes: a node of the list with two links, and a pair of pointers in a table that is between
+/// Memory of one window in bytes: a node of the list with two links, and a pair of pointers in a table that is between
 /// half and seven eighths full.
 const WINDOW_BYTES: u64 = (size_of::<(Window, Use)>() + 16 + 24) as u64;
 
-/// How long after it was read by a job a window is sent without being read again: a day after the
-/// last access `relatime` has the next one write the access time (`mount(8)`), which may wait for the
-/// disk, so that next one must be a job's.
+/// How long after a job has read it a window is sent without being read again. A day after the last access, `relatime`
+/// has the next one write the access time (`mount(8)`), which may wait for the disk. So a job has to make that access.
 const READ_AGAIN: Duration = Duration::from_secs(23 * 60 * 60);
 
-/// How far an answer has come with a window.
+/// The position of a response in a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WindowUse {
-    /// It is still with the one before: what counts is whether this one has to be read.
+    /// It is in the previous window, and asks whether this one has to be read ahead.
     Ahead,
-    /// It begins with it.
+    /// At its start.
     Start,
-    /// It has sent some of it.
+    /// In the middle.
     Midst,
 }
 
-/// When a window was read by a job, and when it was last used.
+/// When a job has read a window, and when it was last used.
 #[derive(Clone, Copy, Debug)]
 struct Use {
     read: Instant,
     last: Instant,
-    /// Whether no byte of it was sent since it was read: whoever had it read may not be there at once, or
-    /// may find that its peer takes nothing yet.
+    /// Whether no byte of it was sent since it was read: its peer may accept bytes only later.
     is_new: bool,
 }
 
@@ -77,18 +75,18 @@ impl Window {
         }
     }
 
-    /// The version that it is of.
+    /// The version of its file.
     pub(super) fn version(&self) -> FileVersion {
         self.version
     }
 
-    /// The bytes of the file that it covers.
+    /// Its range in the file.
     pub(crate) fn bytes(&self) -> Range<u64> {
         let start = self.index * WINDOW_LENGTH;
         start..(start + WINDOW_LENGTH).min(self.version.length)
     }
 
-    /// The window after it, if it begins before byte `end` and the file goes on.
+    /// The next window, if it begins before byte `end` and within the file.
     pub(crate) fn next_before(&self, end: u64) -> Option<Window> {
         let next = Window {
             index: self.index + 1,
@@ -98,33 +96,33 @@ impl Window {
     }
 }
 
-/// What is known of windows.
+/// The windows that were read or sent.
 #[derive(Debug)]
 pub(crate) struct Residency {
     used: LruCache<Window, Use, RandomState>,
 }
 
 impl Residency {
-    /// Nothing is known.
+    /// An empty table.
     pub(crate) fn new() -> Residency {
         let mut used = LruCache::unbounded_with_hasher(RandomState::default());
         used.resize(WINDOW_COUNT_MAX);
         Residency { used }
     }
 
-    /// Bytes of what is remembered.
+    /// Memory of the table in bytes.
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.used.len() as u64 * WINDOW_BYTES
     }
 
-    /// Remembers no more windows than fit into so many bytes.
+    /// Limits the memory of the table, in bytes.
     pub(crate) fn set_bytes_max(&mut self, bytes_max: u64) {
         let count = usize::try_from(bytes_max / WINDOW_BYTES).unwrap_or(usize::MAX);
         let count = NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
         self.used.resize(count.min(WINDOW_COUNT_MAX));
     }
 
-    /// Whether a window of `file` may be sent now; if so it counts as used, unless it is ahead.
+    /// Whether a window of `file` may be sent now. If so, it counts as used, unless it is ahead.
     pub(crate) fn is_resident(
         &mut self,
         window: Window,
@@ -150,7 +148,7 @@ impl Residency {
         is_there
     }
 
-    /// Bytes of a window were sent.
+    /// Notes that bytes of a window were sent.
     pub(crate) fn note_sent(&mut self, window: Window, now: Instant) {
         if let Some(used) = self.used.peek_mut(&window) {
             used.last = now;
@@ -158,13 +156,13 @@ impl Residency {
         }
     }
 
-    /// Whether the kernel tells what of a file is in memory: to its owner, to those who may write it, and
-    /// from Linux 6.5 on.
+    /// Whether the kernel tells which bytes of a file are resident: to its owner, to users who may write it, and from
+    /// Linux 6.5 on.
     pub(crate) fn is_told_of(file: &OpenFile, probe: &dyn Probe) -> bool {
         probe.is_cached(file, &(0..1)).is_some()
     }
 
-    /// Nothing is known any more of a version: its pages were seen to be gone. O(windows).
+    /// Removes the windows of a version: its pages were reclaimed. O(windows).
     pub(crate) fn forget(&mut self, version: &FileVersion) {
         let mut window = Some(Window::at(*version, 0));
         while let Some(gone) = window {
@@ -173,13 +171,13 @@ impl Residency {
         }
     }
 
-    /// A job reads a window. Pages that are being read count as cached, so nothing is known of it before the job
-    /// is done.
+    /// Removes a window that a job begins to read. Pages that are being read count as cached, so its state is unknown
+    /// until the job is done.
     pub(crate) fn read_began(&mut self, window: Window) {
         self.used.pop(&window);
     }
 
-    /// A window was read.
+    /// Notes that a window was read.
     pub(crate) fn was_read(&mut self, window: Window, now: Instant) {
         let used = Use {
             read: now,

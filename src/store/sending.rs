@@ -1,4 +1,4 @@
-//! What of an answer that is under way may be sent now: what is not resident is made so by a job first.
+//! Decides which bytes of a response may be sent now. A job makes bytes resident that are not.
 
 use std::io;
 
@@ -13,22 +13,22 @@ use crate::job::{Job, JobId, OneShot, ResidencyPolicy};
 use crate::sys::mapping::Addresses;
 use crate::sys::pagemap::Presence;
 
-/// Bytes of a file that are given free to be sent at once.
+/// Maximum number of bytes of a file that may be sent at once.
 const READY_LENGTH_MAX: u64 = 1 << 20;
 
-/// What of a file may be sent now.
+/// Which bytes of a response may be sent now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ready {
-    /// So many bytes from where it stands.
+    /// This number of bytes from the current offset.
     Bytes(u64),
-    /// Nothing before a job is done; the request is told.
+    /// None until a job is completed; the request is informed.
     Later,
-    /// Nothing any more: the file cannot be looked at, or is no longer of the version that was announced.
+    /// None any more: the file cannot be examined, or no longer has the announced version.
     Never(io::ErrorKind),
 }
 
 impl Store {
-    /// So many bytes of a file were sent.
+    /// Notes that bytes of a file were sent.
     pub(crate) fn note_sent(&mut self, segment: &FileSegment, count: u64, now: &Now) {
         if self.engine.residency_policy == ResidencyPolicy::Any || count == 0 {
             return;
@@ -41,8 +41,8 @@ impl Store {
         }
     }
 
-    /// What of these pieces of mappings may be sent now. Those that have waited long for their peer since they
-    /// were last seen to be resident are made so by a job, where they are not.
+    /// Whether these pieces of mappings may be sent now. If they have waited long for their peer since they were last
+    /// known to be resident, a job makes them resident first.
     pub(crate) fn prepare_mapped(
         &mut self,
         pieces: impl Iterator<Item = Addresses>,
@@ -59,7 +59,7 @@ impl Store {
         Ready::Bytes(u64::MAX)
     }
 
-    /// Makes pieces of mappings resident by a job, if they are not.
+    /// Submits a job that makes pieces of mappings resident, if they are not.
     fn populate(
         &mut self,
         pieces: impl Iterator<Item = Addresses>,
@@ -82,9 +82,9 @@ impl Store {
         }))
     }
 
-    /// What of a file may be sent now. What is not known to be resident is made so by a job, and the
-    /// window after it as well. The last part of an answer goes only if the file was not written over since its head
-    /// was made, which may have been long ago: an answer made of two versions is not completed. That costs 0.2 µs.
+    /// Which bytes of a file may be sent now. A job reads a window that is not known to be resident, and the next
+    /// window as well. The last part of a response is sent only if the file was not overwritten since the head was
+    /// made, which may have been long ago: a response of two versions is not completed. That check costs 0.2 µs.
     pub(crate) fn prepare(
         &mut self,
         segment: &FileSegment,
@@ -112,7 +112,7 @@ impl Store {
         Ready::Bytes(count)
     }
 
-    /// What of a file is resident.
+    /// Which bytes of a file are resident.
     fn resident(
         &mut self,
         segment: &FileSegment,
@@ -164,8 +164,7 @@ impl Store {
         }
     }
 
-    /// Has a window read that an answer cannot go on without. Where the queue is full this one is
-    /// let in.
+    /// Has a window read that a response needs to continue. The queue admits it even if it is full.
     fn wait_for(&mut self, window: Window, segment: &FileSegment, owner: RequestOwner) -> JobId {
         let waiter = (owner.id, Promise::Content);
         if let Some(job) = self.jobs.read_of(window) {
@@ -178,7 +177,7 @@ impl Store {
         job
     }
 
-    /// Has the window after this one read, unless it is there, being read, or past the end.
+    /// Has the next window read, unless it is resident, in flight, or beyond the end.
     fn read_ahead(
         &mut self,
         window: Window,

@@ -1,8 +1,8 @@
-//! Answering from the last version while the storage does not say whether there is another.
+//! Stale responses: the last known version is served while the storage does not respond.
 //!
-//! An entry that nothing tells about is trusted for `--revalidate`. Whoever uses it in the second half of that
-//! time has it checked in the background, so one that is used often is confirmed before its time is over and
-//! nobody waits. Where its time is over:
+//! A polled entry is trusted for `--revalidate`. A request in the second half of that time starts a revalidation in
+//! the background, so an entry in frequent use is confirmed before it expires, and no request waits. If it has
+//! expired:
 //!
 //! ```text
 //!   known to have changed ───────────────────────────────► waits for the check, as for a miss
@@ -34,74 +34,74 @@ use crate::site::resolve::{self, LookupPlan};
 use crate::site::response::Fixed;
 use crate::site::sites::Site;
 
-/// How long a request waits for the check of an entry that could be answered from. Longer than a healthy disk or
+/// How long a request waits for the revalidation of an entry that may be served stale. Longer than a healthy disk or
 /// network takes; shorter than a reader notices.
 pub(super) const PATIENCE: Duration = Duration::from_millis(250);
-/// The same for the way to the root: a change of it was told, so most likely there is another root.
+/// The same for the path of the root. An event has reported its change, so most likely there is another root.
 pub(super) const ROOT_PATIENCE: Duration = Duration::from_secs(1);
-/// How long nothing is checked whose last check failed.
+/// Pause after a failed revalidation.
 const FAILED_PAUSE: Duration = Duration::from_secs(1);
-/// The share of the places at the engine that checks take for which nobody waits: one in so many. On storage that
-/// does not answer they never come back.
+/// Revalidations in the background use at most one in so many slots of the engine. On storage that does not respond
+/// they never complete.
 const CHECK_SHARE: usize = 4;
-/// Entries that are followed while they are answered from: enough to tell how old the oldest is.
+/// Maximum number of tracked entries that are served stale: enough to report the age of the oldest.
 const FOLLOWED_COUNT_MAX: usize = 4_096;
-/// How often those are looked through.
+/// Interval at which they are checked.
 const FOLLOWED_PAUSE: Duration = Duration::from_millis(250);
-/// How much older than `--revalidate` an answer is before a line says so: slow storage is not worth one.
+/// How much older than `--revalidate` a response is before a line reports it: slow storage alone is not reported.
 const SAID_AFTER: Duration = Duration::from_secs(1);
 
-/// What becomes of a request for an entry whose time is over.
+/// The decision about a request for an expired entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StaleDecision {
-    /// It is answered from the entry, which was confirmed so long ago.
+    /// It is answered from the entry, which has this age.
     Stale(Duration),
-    /// It waits for a check.
+    /// It waits for a revalidation.
     Check,
-    /// The check has taken longer than any request waits.
+    /// The revalidation has taken longer than any request waits.
     GivenUp,
 }
 
-/// Whether it was said that the last versions are served.
+/// Whether a line has reported stale responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum NoticeState {
     No,
-    /// So many had been answered before.
+    /// It has, at this time, after this number of stale responses.
     Since(Instant, u64),
 }
 
-/// How much is answered from what was not confirmed in time.
+/// Statistics of stale responses.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StaleNumbers {
-    /// The age up to which entries are answered from, in milliseconds.
+    /// Maximum age of stale responses in milliseconds.
     pub limit_ms: u64,
-    /// Checks since the start for which nobody waited.
+    /// Revalidations in the background since the start.
     pub checks_ahead: u64,
-    /// Answers since the start.
+    /// Stale responses since the start.
     pub answers: u64,
-    /// Entries that are answered from now.
+    /// Entries that are served stale now.
     pub entries: usize,
-    /// How long ago the oldest of them was confirmed, in milliseconds.
+    /// Age of the oldest of them in milliseconds.
     pub oldest_ms: u64,
 }
 
-/// What is answered from although it was not confirmed in time.
+/// The state of revalidations and stale responses.
 #[derive(Debug)]
 pub(super) struct Staleness {
-    /// After this there is no answer.
+    /// Maximum age of a stale response.
     limit: Duration,
     patience: Duration,
     /// The longest that a request waits.
     disk_timeout: Duration,
-    /// Checks under way.
+    /// Revalidations in flight.
     check_count: usize,
-    /// From so many on no more are begun for which nobody waits.
+    /// Maximum number of revalidations in the background.
     check_count_max: usize,
-    /// Checks that have not taken longer than the patience, as far as is known; the oldest first.
+    /// Revalidations that have not exceeded the patience, the oldest first.
     young: VecDeque<(Instant, JobId)>,
-    /// Devices of files of which a check has taken longer, and none has come back since.
+    /// Devices with a revalidation that has exceeded the patience, and none that has completed since.
     late: HashSet<Option<u64>, RandomState>,
-    /// What is answered from.
+    /// Entries that are served stale.
     followed: Vec<Weak<Entry>>,
     followed_at: Option<Instant>,
     checks_ahead: u64,
@@ -113,7 +113,7 @@ impl Staleness {
     pub(super) fn new(settings: &Settings) -> Staleness {
         let cache = &settings.cache;
         Staleness {
-            // Who wants a look at each request does not want the last version.
+            // With a revalidation for each request, stale responses are not wanted.
             limit: match cache.revalidate {
                 Duration::ZERO => Duration::ZERO,
                 _ => settings.stale,
@@ -132,23 +132,23 @@ impl Staleness {
         }
     }
 
-    /// Whether one more check may begin for which nobody waits.
+    /// Whether another revalidation may begin in the background.
     fn has_room(&self) -> bool {
         self.check_count < self.check_count_max
     }
 
-    /// A check was submitted.
+    /// Notes that a revalidation was submitted.
     pub(super) fn check_began(&mut self, job: JobId, now: &Now) {
         self.check_count += 1;
         self.young.push_back((now.monotonic, job));
     }
 
-    /// A comparison was submitted that a request waits for.
+    /// Notes that a comparison was submitted for a request.
     pub(super) fn await_began(&mut self, job: JobId, now: &Now) {
         self.young.push_back((now.monotonic, job));
     }
 
-    /// A check is over. What it says of the storage holds for the device.
+    /// Notes that a revalidation is completed. Its result applies to the storage of the device.
     pub(super) fn check_ended(&mut self, entry: Option<&Rc<Entry>>, outcome: &Outcome) {
         self.check_count -= 1;
         if let Some(entry) = entry
@@ -158,8 +158,7 @@ impl Staleness {
         }
     }
 
-    /// Counts an answer that was not confirmed in time, from an entry if there is one. Gives what is to be said on
-    /// standard error.
+    /// Counts a stale response, from an entry if there is one. Returns a line for standard error.
     fn note_answer(
         &mut self,
         entry: Option<&Rc<Entry>>,
@@ -185,7 +184,7 @@ impl Staleness {
         ))
     }
 
-    /// Whether requests do without a check that has failed: then its entry is answered from, and compared later.
+    /// Whether requests get a stale response after a failed revalidation. The entry is revalidated later.
     pub(super) fn goes_on_without(&self, look_up: &LookUp, generation: u32, now: &Now) -> bool {
         let Some(entry) = &look_up.entry else {
             return false;
@@ -198,8 +197,8 @@ impl Staleness {
         goes_on
     }
 
-    /// The next check that has taken longer than requests wait for it, if one has. `is_under_way` says of which
-    /// jobs no result was taken in yet.
+    /// The next revalidation that has exceeded the patience, if there is one. `is_under_way` tells which jobs are not
+    /// completed.
     fn next_late(&mut self, is_under_way: impl Fn(JobId) -> bool, now: Instant) -> Option<JobId> {
         let (begun, job) = self.young.front().copied()?;
         if is_under_way(job) && begun + self.patience > now {
@@ -209,14 +208,14 @@ impl Staleness {
         Some(job)
     }
 
-    /// A check takes longer than requests wait for it. Gives whether they are answered from its entry.
+    /// Notes that a revalidation has exceeded the patience. Returns whether its requests get a stale response.
     fn is_late(&mut self, entry: &Entry, generation: u32, now: &Now) -> bool {
         self.late.insert(entry.device());
         let age = entry.age(now, generation);
         age.is_some_and(|age| age < self.limit)
     }
 
-    /// Forgets what is answered from no longer. Says so when that is all.
+    /// Removes entries that are no longer served stale. Returns a line for standard error when none is left.
     fn look_through(&mut self, generation: u32, now: &Now) -> Option<String> {
         let is_too_soon = |at: Instant| now.monotonic < at + FOLLOWED_PAUSE;
         if self.followed.is_empty() || self.followed_at.is_some_and(is_too_soon) {
@@ -243,7 +242,7 @@ impl Staleness {
         ))
     }
 
-    /// How much is answered from what was not confirmed in time.
+    /// Statistics of stale responses.
     pub(super) fn numbers(&self, generation: u32, now: &Now) -> StaleNumbers {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let (entries, oldest) = self.oldest(now, generation);
@@ -256,12 +255,12 @@ impl Staleness {
         }
     }
 
-    /// The age up to which entries are answered from.
+    /// Maximum age of a stale response.
     pub(super) fn limit(&self) -> Duration {
         self.limit
     }
 
-    /// Entries that are answered from now, and how long ago the oldest of them was confirmed.
+    /// Number of entries that are served stale now, and the age of the oldest.
     fn oldest(&self, now: &Now, generation: u32) -> (usize, Duration) {
         let followed = self.followed.iter().filter_map(Weak::upgrade);
         let ages = followed.filter_map(|entry| {
@@ -275,8 +274,7 @@ impl Staleness {
 }
 
 impl Store {
-    /// Answers a request for an entry that is not to be answered from without a look at the disk. With the plan of its
-    /// directory it stands for a page.
+    /// Answers a request for an expired entry. With the plan of its directory the entry stands for a page.
     pub(super) fn answer_expired(
         &mut self,
         known: KnownPath<'_>,
@@ -316,7 +314,7 @@ impl Store {
         }
     }
 
-    /// What becomes of it.
+    /// Decides about a request for an expired entry.
     fn verdict(&mut self, key: PathKey<'_>, entry: &Entry, now: &Now) -> StaleDecision {
         let generation = self.paths.cache.generation();
         let staleness = &self.freshness.staleness;
@@ -339,7 +337,7 @@ impl Store {
             };
         }
         let is_answered = match taken {
-            // It began in time, or has taken its time.
+            // It began in time, or has exceeded the patience.
             Some(taken) => {
                 taken >= staleness.patience || entry.is_trusted_at(age.saturating_sub(taken))
             }
@@ -353,7 +351,7 @@ impl Store {
         }
     }
 
-    /// Counts an answer that was not confirmed in time.
+    /// Counts a stale response.
     pub(super) fn note_stale(
         &mut self,
         entry: Option<&Rc<Entry>>,
@@ -370,7 +368,7 @@ impl Store {
         self.notices.extend(notice);
     }
 
-    /// Has an entry checked for which nobody waits, unless it is being looked up or too many are.
+    /// Starts a revalidation in the background, unless a lookup of the path is in flight, or too many are.
     pub(super) fn check_ahead(&mut self, known: KnownPath<'_>, now: &Now) {
         let KnownPath {
             site,
@@ -394,7 +392,7 @@ impl Store {
         self.freshness.staleness.check_began(job, now);
     }
 
-    /// When somebody's patience is over next.
+    /// Time until the patience of the next request ends.
     pub(crate) fn patience_timeout(&self, now: Instant) -> Option<Duration> {
         let oldest = self.freshness.staleness.young.front();
         let check = oldest.map(|(begun, _)| *begun + self.freshness.staleness.patience);
@@ -403,7 +401,7 @@ impl Store {
         Some(soonest.saturating_duration_since(now))
     }
 
-    /// Has those ask once more whose check takes longer than they wait for it.
+    /// Has requests ask again whose patience has ended.
     pub(crate) fn expire_patience(&mut self, now: &Now) {
         let generation = self.paths.cache.generation();
         let Store {

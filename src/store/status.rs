@@ -1,4 +1,4 @@
-//! What is answered where the disk gave nothing: the one place where its errors become statuses.
+//! Status codes for errors of the disk: the only place where they are mapped.
 
 use crate::http::status::Status;
 use crate::job::{JobError, Refusal};

@@ -1,4 +1,4 @@
-//! Where the bytes of an answer come from, and that they are there before they are sent.
+//! Finds the source of the content of a response, and has bytes read that are not resident.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -74,7 +74,7 @@ impl ContentSteps for Supplying<'_, '_, '_> {
         self.entry.request_count()
     }
 
-    /// Where the kernel does not tell which of its pages are resident: a second request would wait for a job that
+    /// True if the kernel does not tell which of its pages are resident: the second request would wait for a job that
     /// reads it again.
     fn is_mapped_at_once(&self, file: &Arc<OpenFile>) -> bool {
         self.store.engine.residency_policy == ResidencyPolicy::ResidentOnly
@@ -88,8 +88,8 @@ impl ContentSteps for Supplying<'_, '_, '_> {
 }
 
 impl Store {
-    /// The bytes of a representation from byte `first` on: a mapping, a descriptor just opened, or a
-    /// kept one that is still of that version. `statx` of a descriptor costs 0.2 µs and never waits.
+    /// The source of a representation from byte `first` on: a mapping, a descriptor that was just opened, or a cached
+    /// one whose file still has that version. `statx` of a descriptor costs 0.2 µs and never waits.
     pub(super) fn supply(
         &mut self,
         entry: &Rc<Entry>,
@@ -146,7 +146,7 @@ impl Store {
         file
     }
 
-    /// The mapping of a version, if there is one whose pages are surely there.
+    /// The mapping of a version, if its pages are resident.
     fn mapping(
         &mut self,
         entry: &Entry,
@@ -172,7 +172,7 @@ impl Store {
         None
     }
 
-    /// Has a window read, or joins those who wait for it. `None`: there is no room for the job.
+    /// Has a window read, or joins the job that reads it. `None`: the queue is full.
     fn read(
         &mut self,
         file: &Arc<OpenFile>,
@@ -212,8 +212,8 @@ impl Store {
         }
     }
 
-    /// Has a file mapped for those who come after. It is watched from before the moment that its version is compared,
-    /// so that no change goes unnoticed.
+    /// Has a file mapped for later requests. The watch is added before its version is compared, so that no change is
+    /// missed.
     pub(super) fn map(
         &mut self,
         file: &Arc<OpenFile>,

@@ -1,4 +1,4 @@
-//! The requests that wait for one job. Thousands may, and each may leave at any time: joining and leaving
+//! The requests that wait for one job. There may be thousands, and each may leave at any time: joining and leaving
 //! take O(1).
 
 use std::collections::HashMap;
@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 
 use crate::conn::RequestId;
 
-/// Requests that wait, each with what is to be known of it then.
+/// Waiting requests, each with a value.
 #[derive(Debug)]
 pub(crate) struct Waiters<T> {
     by_id: HashMap<RequestId, (u64, T), RandomState>,
@@ -24,35 +24,35 @@ impl<T> Default for Waiters<T> {
 }
 
 impl<T> Waiters<T> {
-    /// One that waits.
+    /// One waiting request.
     pub(crate) fn of(id: RequestId, what: T) -> Waiters<T> {
         let mut waiters = Waiters::default();
         waiters.join(id, what);
         waiters
     }
 
-    /// One more waits. One that waits already keeps its place.
+    /// Adds a request. A request that already waits keeps its position.
     pub(crate) fn join(&mut self, id: RequestId, what: T) {
         self.by_id.entry(id).or_insert((self.next, what));
         self.next += 1;
     }
 
-    /// A request no longer waits.
+    /// Removes a request.
     pub(crate) fn leave(&mut self, id: RequestId) {
         self.by_id.remove(&id);
     }
 
-    /// Whether none waits.
+    /// Whether no request waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.by_id.is_empty()
     }
 
-    /// The requests that wait, in the order of joining.
+    /// The waiting requests, in the order of joining.
     pub(crate) fn ids(self) -> impl Iterator<Item = RequestId> {
         self.in_order().into_iter().map(|(id, _)| id)
     }
 
-    /// Those that wait, in the order of joining.
+    /// The waiting requests with their values, in the order of joining.
     pub(crate) fn in_order(self) -> Vec<(RequestId, T)> {
         let mut waiters: Vec<_> = self.by_id.into_iter().collect();
         waiters.sort_unstable_by_key(|(_, (place, _))| *place);

@@ -1,7 +1,7 @@
-//! Filling the caches before anybody asks, and remembering what to fill them with.
+//! Prefetching: fills the caches before the first requests, and saves the paths for the next run.
 //!
-//! Nobody who asks waits for it: nothing is begun while jobs wait in line, and at most a quarter of the
-//! places at the engine is used. What there is no room for is left out, so nothing is pushed out.
+//! No request waits for it: nothing begins while jobs are queued, and at most a quarter of the slots of the engine is
+//! used. It evicts nothing: paths for which there is no room are omitted.
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -22,28 +22,28 @@ use crate::site::sites::Site;
 use crate::store::warming::{self, Next, Origin, Warming};
 use crate::sys::output::OutputError;
 
-/// The share of the places at the engine that is used: one in so many.
+/// It uses at most one in so many slots of the engine.
 const PLACE_SHARE: usize = 4;
 
-/// How far writing down what was asked for has come.
+/// The state of saving the paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Saving {
-    /// Not begun, or over.
+    /// Not begun, or completed.
     No,
-    /// It is being written.
+    /// A job writes them.
     Writing,
 }
 
-/// What the caches are filled with before anybody asks.
+/// Prefetching.
 #[derive(Debug)]
 pub(super) struct Prefetch {
-    /// The site whose paths they are filled with.
+    /// The site of the paths.
     pub(super) site: Rc<Site>,
-    /// What is looked up next.
+    /// The paths to look up.
     pub(super) warming: Warming,
-    /// Jobs of that under way at once.
+    /// Maximum number of its jobs in flight.
     depth_max: usize,
-    /// Where it is written down what was asked for most.
+    /// The file in which the most requested paths are saved.
     state_path: Option<PathBuf>,
     saving: Saving,
 }
@@ -68,8 +68,8 @@ impl Prefetch {
         }
     }
 
-    /// The job that writes these paths down. What an earlier run has left stays where it is as long as this one has
-    /// not taken all of it in, or knows nothing.
+    /// The job that saves these paths. The file of an earlier run is kept until this run has read all of it, or if
+    /// this run has no paths.
     fn save(&mut self, hottest: &[PathKey<'_>]) -> Option<Save> {
         let path = self.state_path.clone()?;
         if self.warming.numbers().under_way || hottest.is_empty() {
@@ -83,7 +83,7 @@ impl Prefetch {
         })
     }
 
-    /// They were written down, or not. Gives what is to be said on standard error.
+    /// Notes the result of saving. Returns a line for standard error.
     pub(super) fn saved(&mut self, result: Result<(), OutputError>) -> Option<String> {
         self.saving = Saving::No;
         let (Err(error), Some(path)) = (result, &self.state_path) else {
@@ -97,7 +97,7 @@ impl Prefetch {
 }
 
 impl Store {
-    /// Whether something could be warmed now.
+    /// Whether a path can be prefetched now.
     pub(crate) fn may_warm(&self) -> bool {
         let queue = self.jobs.queue();
         self.prefetch.warming.is_wanting()
@@ -106,7 +106,7 @@ impl Store {
             && self.freshness.roots.of(self.prefetch.site.id).is_settled()
     }
 
-    /// Goes on, as far as nobody who asks would wait for it.
+    /// Submits more jobs, as long as no request would wait for them.
     pub(crate) fn warm_up(&mut self, now: &Now) {
         while self.may_warm() {
             match self.prefetch.warming.next() {
@@ -146,7 +146,7 @@ impl Store {
         self.prefetch.warming.begin();
     }
 
-    /// Has the files of an entry mapped, as far as there is room.
+    /// Has the files of an entry mapped or read, if there is room.
     pub(super) fn warm_bytes(&mut self, entry: &Entry, opened: &[Opened], now: &Now) {
         let Some(variants) = entry.variants() else {
             return;
@@ -161,7 +161,7 @@ impl Store {
         }
     }
 
-    /// Has the paths written down that are asked for most.
+    /// Saves the paths that are requested most.
     pub(crate) fn save_state(&mut self) {
         let site = self.prefetch.site.id;
         let mut hottest = self.paths.cache.hottest();
@@ -171,7 +171,7 @@ impl Store {
         }
     }
 
-    /// Whether that is under way.
+    /// Whether they are being saved.
     pub(crate) fn is_saving(&self) -> bool {
         self.prefetch.saving != Saving::No
     }

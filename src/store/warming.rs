@@ -1,5 +1,5 @@
-//! What the caches are filled with before anybody asks: lists of paths, directories, and what was
-//! asked for most before the last stop. Says what is to be looked at next; looks at nothing itself.
+//! The paths to prefetch: from lists, directories, and the most requested paths of the last run. Says what to look up
+//! next, and does no I/O itself.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::CString;
@@ -14,23 +14,23 @@ use crate::http::target::ENCODED;
 use crate::site::listing::{Name, NameKind};
 use crate::site::resolve::{DotFiles, VARIANT_CODINGS};
 
-/// What begins every saved list; the number changes with its format.
+/// First line of a saved list; the number changes with the format.
 const STATE_HEAD: &str = "# spede cache state 1: paths, the one asked for most first\n";
-/// What each of its formats begins with.
+/// The common start of all its formats.
 const STATE_HEAD_START: &[u8] = b"# spede cache state ";
 
-/// Where paths to warm come from.
+/// A source of paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// A file with a path on each line.
     List(PathBuf),
-    /// The same, written by an earlier run; it need not be there.
+    /// The same, written by an earlier run; it may be missing.
     State(PathBuf),
-    /// A directory below the root, relative to it, with all that is below.
+    /// A directory with everything below it, relative to the root.
     Tree(CString),
 }
 
-/// An origin, as far as it has been read.
+/// The state of a source.
 #[derive(Debug)]
 enum PathSource {
     Unread(Origin),
@@ -46,35 +46,35 @@ enum PathSource {
     },
 }
 
-/// What is to be done next.
+/// The next step.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// Look this path up.
     Path(Vec<u8>),
-    /// Read this file, and say [`Warming::loaded`].
+    /// Read this file, and call [`Warming::loaded`].
     Load(PathBuf),
-    /// Read the names in this directory, and say [`Warming::named`].
+    /// Read the names in this directory, and call [`Warming::named`].
     Names(CString),
-    /// Say this: some of what was read made no sense.
+    /// Report this: a part of a source is invalid.
     Say(String),
-    /// Nothing before what is being read was read.
+    /// Wait until a source was read.
     Wait,
     /// Nothing.
     Over,
 }
 
-/// How far it has come.
+/// The progress.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct WarmNumbers {
-    /// Whether there is more to do.
+    /// Whether it is not completed.
     pub under_way: bool,
     /// Paths looked up.
     pub paths: u64,
-    /// Those that led to a file, which is in the path cache now.
+    /// Paths of files among these, which are in the path cache now.
     pub files: u64,
 }
 
-/// What is to be warmed, and what has been.
+/// Prefetching, and its progress.
 #[derive(Debug)]
 pub(crate) struct Warming {
     sources: VecDeque<PathSource>,
@@ -86,7 +86,7 @@ pub(crate) struct Warming {
 }
 
 impl Warming {
-    /// All of these, in this order; the names stand for their directory.
+    /// These sources in this order; index names stand for their directory.
     pub(crate) fn new(origins: Vec<Origin>, index: Vec<String>, dot_files: DotFiles) -> Warming {
         Warming {
             sources: origins.into_iter().map(PathSource::Unread).collect(),
@@ -98,12 +98,12 @@ impl Warming {
         }
     }
 
-    /// Whether there is something that could be done now.
+    /// Whether there is a next step now.
     pub(crate) fn is_wanting(&self) -> bool {
         !self.sources.is_empty() && !self.is_reading
     }
 
-    /// How far it has come.
+    /// The progress.
     pub(crate) fn numbers(&self) -> WarmNumbers {
         WarmNumbers {
             under_way: !self.sources.is_empty() || self.look_ups > 0,
@@ -111,7 +111,7 @@ impl Warming {
         }
     }
 
-    /// What to do next.
+    /// The next step.
     pub(crate) fn next(&mut self) -> Next {
         loop {
             if self.is_reading {
@@ -160,7 +160,7 @@ impl Warming {
         }
     }
 
-    /// A file was read. Gives what to say if it was not.
+    /// Processes a file that was read. Returns a line for standard error if it could not be read.
     pub(crate) fn loaded(&mut self, read: io::Result<Vec<u8>>) -> Option<String> {
         self.is_reading = false;
         let Some(PathSource::Unread(origin)) = self.sources.pop_front() else {
@@ -181,7 +181,7 @@ impl Warming {
                 });
                 None
             }
-            // The first run finds none.
+            // The first run has no file.
             Err(error) if is_state && error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => Some(format!(
                 "cannot read {}: {error}; the caches start without it",
@@ -190,7 +190,7 @@ impl Warming {
         }
     }
 
-    /// The names in a directory were read. One that could not be is left out.
+    /// Processes the names of a directory. A directory that could not be read is omitted.
     pub(crate) fn named(&mut self, read: io::Result<Vec<Name>>) {
         self.is_reading = false;
         let Some(PathSource::Tree { directories, paths }) = self.sources.front_mut() else {
@@ -231,31 +231,31 @@ impl Warming {
         }
     }
 
-    /// A path is being looked up.
+    /// Notes that a lookup has begun.
     pub(crate) fn begin(&mut self) {
         self.numbers.paths += 1;
         self.look_ups += 1;
     }
 
-    /// One of those is done.
+    /// Notes that a lookup is completed.
     pub(crate) fn finish(&mut self) {
         self.look_ups = self.look_ups.saturating_sub(1);
     }
 
-    /// It led to a file, which is remembered.
+    /// Notes that a file was cached.
     pub(crate) fn found(&mut self) {
         self.numbers.files += 1;
     }
 
-    /// There is no room for more.
+    /// Ends it: the caches have no room for more.
     pub(crate) fn end(&mut self) {
         self.sources.clear();
         self.is_reading = false;
     }
 }
 
-/// Whether this is the start of a list of paths: one that we wrote, whatever was made of it since, or lines
-/// that are paths, or nothing.
+/// Whether this is the start of a list of paths: a saved list, even if it was edited, or lines of paths, or an empty
+/// file.
 pub(crate) fn is_list(start: &[u8]) -> bool {
     let (mut at, mut paths, mut wrong) = (0, 0, 0);
     while next_path(start, &mut at, &mut wrong).is_some() {
@@ -264,8 +264,7 @@ pub(crate) fn is_list(start: &[u8]) -> bool {
     start.is_empty() || start.starts_with(STATE_HEAD_START) || (paths > 0 && wrong == 0)
 }
 
-/// The next line that is a path, without what comes after `?`. Empty lines and those that begin with
-/// `#` are nothing.
+/// The next line with a path, without its query. Empty lines and lines that begin with `#` are skipped.
 fn next_path(bytes: &[u8], at: &mut usize, wrong: &mut u64) -> Option<Vec<u8>> {
     while *at < bytes.len() {
         let rest = &bytes[*at..];
@@ -302,7 +301,7 @@ fn complaint(origin: &Path, wrong: u64) -> Option<String> {
     ))
 }
 
-/// What is written for a later run.
+/// The content of the saved list.
 pub(crate) fn state_of<'a>(paths: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut bytes = STATE_HEAD.as_bytes().to_vec();
     for path in paths {

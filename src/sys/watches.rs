@@ -1,11 +1,11 @@
 //! Watches on files and directories (`inotify(7)`), and the walk that finds the directories a path depends on.
 //!
-//! A walk opens nothing that is served: it says in which directories which names were looked up on
-//! the way, links included, and each directory is watched *before* a name is looked up in it. So
-//! a lookup after the walk either sees a change or gets an event for it.
+//! A walk opens no served file. It reports the directories, and the names that were looked up in them, links included.
+//! Each directory is watched *before* a name is looked up in it. So a lookup after the walk either sees a change or
+//! gets an event for it.
 //!
-//! Adding a watch asks the file system for permission and waits for the disk, so that is for helpers
-//! and for the start; removing one is for the bin.
+//! Adding a watch checks permissions and waits for the disk, so only helpers do it, and the start. Watches are removed
+//! by deferred drops.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -23,16 +23,16 @@ use super::deferred_drops::{DeferredDrops, Discarded, Unwatching};
 use super::describe::describe;
 use super::file::{Description, FileKind, OpenFile};
 
-/// Links that are followed in one walk; the kernel follows as many (`path_resolution(7)`).
+/// Maximum number of links in one walk, as in the kernel (`path_resolution(7)`).
 const LINK_COUNT_MAX: usize = 40;
-/// Names that one walk may note; a look-up of more is not watched.
+/// Maximum number of names of one walk; a lookup with more is not watched.
 const NAME_COUNT_MAX: usize = 256;
-/// Rounds in which the way to the root is walked, until two agree.
+/// Maximum number of walks to the root until two of them agree.
 const ROUND_COUNT_MAX: usize = 8;
 /// The name that stands for the directory itself: no entry has it.
 pub(crate) const ITSELF: &[u8] = b"";
 
-/// What stands for all names in a directory: none has a slash in it.
+/// The name that stands for all names in a directory: no entry has it.
 pub(crate) const ANY: &[u8] = b"/";
 
 /// Changes of the names in a directory.
@@ -41,31 +41,31 @@ const NAMES: WatchMask = WatchMask::CREATE
     .union(WatchMask::MOVE)
     .union(WatchMask::ONLYDIR)
     .union(WatchMask::MASK_ADD);
-/// Those, and changes of the files in it. The end of a writing is among them because a write through
-/// a shared mapping raises no other event.
+/// Changes of the names and of the files in a directory. The closing of a written file is included, because a write
+/// through a shared mapping raises no other event.
 const CONTENT: WatchMask = NAMES
     .union(WatchMask::MODIFY)
     .union(WatchMask::ATTRIB)
     .union(WatchMask::CLOSE_WRITE);
-/// The directory itself goes away.
+/// The directory itself is moved or removed.
 const AWAY: WatchMask = WatchMask::MOVE_SELF
     .union(WatchMask::DELETE_SELF)
     .union(WatchMask::ONLYDIR)
     .union(WatchMask::MASK_ADD);
 
-/// A mapped file is another version: it was written to, or a name of it was given to another file or removed,
-/// which changes its number of links.
+/// A mapped file has another version: it was written, or one of its names was removed or given to another file, which
+/// changes its number of links.
 const FILE: WatchMask = WatchMask::MODIFY.union(WatchMask::ATTRIB);
 
-/// A name is removed. A directory that somebody holds open does not tell of its own end, its parent does.
+/// A name is removed. A directory that a process holds open does not report its own removal, its parent does.
 const REMOVED: WatchMask = WatchMask::DELETE
     .union(WatchMask::ONLYDIR)
     .union(WatchMask::MASK_ADD);
 
-/// File systems that tell all their changes: those of this machine. On a network file system others
-/// make changes that nobody tells here; FUSE is whatever its server is; the lower layers of an
-/// overlay change unseen. Those that take two names for one (FAT, NTFS, HFS+) tell of a name that may
-/// not be the one that was looked up. `statfs(2)`, `linux/magic.h`.
+/// File systems that report all changes: local ones. On a network file system, other machines make changes without an
+/// event here. FUSE depends on its server. The lower layers of an overlay change without an event. File systems that
+/// treat two names as one (FAT, NTFS, HFS+) may report another name than the one that was looked up. `statfs(2)`,
+/// `linux/magic.h`.
 const TELLING: [u64; 16] = [
     0xEF53,      // ext2, ext3, ext4
     0x5846_5342, // XFS
@@ -84,18 +84,17 @@ const TELLING: [u64; 16] = [
     0x7275,      // romfs
     0x28CD_3D45, // cramfs
 ];
-/// A change made through the overlay itself is told; enough for the way to the root.
+/// A change through the overlay itself is reported, which is enough for the path of the root.
 const OVERLAY: u64 = 0x794C_7630;
 
 /// Why something cannot be watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unwatched {
-    /// The file system does not tell of all changes.
+    /// The file system does not report all changes.
     FileSystem,
-    /// The kernel refuses: ENOSPC past `max_user_watches`, EACCES where the directory may be
-    /// searched but not read.
+    /// The kernel refuses: ENOSPC beyond `max_user_watches`, EACCES if the directory may be searched but not read.
     Refused(Errno),
-    /// Too many names or links on the way, or a way that does not come to rest.
+    /// The path has too many names or links, or keeps changing.
     TooLong,
 }
 
@@ -104,21 +103,21 @@ pub(super) fn is_of_this_machine(magic: u64) -> bool {
     TELLING.contains(&magic) || magic == OVERLAY
 }
 
-/// The directories that something depends on, and the names in them.
+/// The directories that a lookup depends on, and the names in them.
 #[derive(Debug, Default)]
 pub(crate) struct Walk {
     /// Each watched directory, and a name that was looked up in it after that.
     pub names: Vec<(WatchDescriptor, Box<[u8]>)>,
-    /// The directory that a look-up's names are in, where no link led there.
+    /// The directory of the names of a lookup, if no link led there.
     pub directory: Option<WatchDescriptor>,
-    /// When a directory or a link on the way was last given its name, in seconds since 1970; later where what
-    /// is in a directory has changed since, for that moves its ctime too.
+    /// When a directory or a link on the path got its name, in seconds since 1970. It may be later, because changes in
+    /// a directory move its ctime too.
     pub since: i64,
-    /// Why it is not all that must be watched.
+    /// Why the watches are not complete.
     pub unwatched: Option<Unwatched>,
 }
 
-/// What watches are added through, from any thread.
+/// An inotify instance, to which any thread may add watches.
 #[derive(Debug)]
 pub(crate) struct Watches {
     watches: inotify::Watches,
@@ -148,7 +147,7 @@ struct Ended;
 /// Which directories a walk may go through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Within {
-    /// Those beneath the one where it began, as `RESOLVE_BENEATH`.
+    /// Those beneath its start, as with `RESOLVE_BENEATH`.
     Root,
     /// All.
     Machine,
@@ -158,7 +157,7 @@ struct Walker<'a> {
     watches: &'a Watches,
     within: Within,
     link_count: usize,
-    /// Which directories and links it came through.
+    /// The directories and links that it has passed.
     trace: Vec<(u64, u64)>,
     walk: Walk,
 }
@@ -173,8 +172,8 @@ impl Watches {
         }
     }
 
-    /// Walks to a directory beneath a root and looks names up there, each of which may be a link
-    /// that leads on. Both are paths relative to the root.
+    /// Walks to a directory beneath a root and looks names up there. Each name may be a link. Both paths are relative
+    /// to the root.
     pub(super) fn walk_beneath<'a>(
         &self,
         root: BorrowedFd<'_>,
@@ -195,11 +194,11 @@ impl Watches {
             }
             for name in names {
                 if name == ANY {
-                    // What is wrong with it was noted.
+                    // The error was noted.
                     let _ = place.last().map(|here| walker.watch(here, CONTENT, ANY));
                     continue;
                 }
-                // Where it ends early, what it depends on was noted.
+                // If it ends early, its dependencies were noted.
                 let _ = walker.follow(&mut place.clone(), name);
             }
         }
@@ -207,16 +206,16 @@ impl Watches {
         walker.walk
     }
 
-    /// Walks an absolute path to a directory and watches for anything that would make it lead
-    /// elsewhere: parents of links for their names, directories for their own moves, the parent of the last
-    /// for its removal. Where something is missing, its parent is watched for it.
+    /// Walks an absolute path to a directory and watches everything that decides where it leads: parents of links for
+    /// their names, directories for their own moves, the parent of the last one for its removal. If a name is missing,
+    /// its parent is watched for it.
     ///
-    /// Walks until two walks agree, so that everything was watched before it was last looked at.
+    /// Repeats the walk until two walks agree, so that everything was watched before it was last examined.
     pub(crate) fn walk_to_root(&self, path: &[u8]) -> Walk {
         let (mut trace, mut names) = (Vec::new(), Vec::new());
         for round in 0..ROUND_COUNT_MAX {
             let mut walker = Walker::new(self, Within::Machine);
-            // What was watched in a round that did not count is given out as well.
+            // The watches of previous rounds are returned as well.
             walker.walk.names = names;
             match open(rustix::fs::CWD, OsStr::new("/")) {
                 Ok((begin, _)) => drop(walker.follow(&mut vec![Rc::new(begin)], path)),
@@ -243,7 +242,7 @@ impl Watches {
             })
     }
 
-    /// Watches the inode of an open file for being written to.
+    /// Watches the inode of an open file for writes.
     ///
     /// # Errors
     /// Those of `inotify_add_watch(2)`: ENOSPC past `max_user_watches`; ENOENT without /proc.
@@ -266,11 +265,11 @@ impl Watches {
             .put(Discarded::Watch(Unwatching { watches, watch }));
     }
 
-    /// Whether changes on the file system of a directory are told.
+    /// Whether the file system of a directory reports its changes.
     fn is_told(&self, directory: &Directory, within: Within) -> bool {
         let types = || self.types.lock().unwrap_or_else(PoisonError::into_inner);
         let known = types().get(&directory.device).copied();
-        // A file system that does not answer holds up nobody who looks at another: it is asked without the lock.
+        // The call is made without the lock: a file system that does not respond delays no lookup on another one.
         let magic = known.unwrap_or_else(|| {
             let magic = rustix::fs::fstatfs(&directory.descriptor).map_or(0, |about| {
                 about.f_type.cast_unsigned() & u64::from(u32::MAX)
@@ -282,12 +281,12 @@ impl Watches {
     }
 }
 
-/// Where a name stands in what is left of a path.
+/// The position of a name in the rest of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WalkStep {
-    /// Others come after it.
+    /// Other names follow.
     OnTheWay,
-    /// It is what the path leads to, unless it is a link.
+    /// It is the last one, unless it is a link.
     Last,
 }
 
@@ -302,7 +301,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Goes along a path from where `place` is; afterwards it is where the path leads.
+    /// Follows a path from `place`, which is the end of the path afterwards.
     fn follow(&mut self, place: &mut Vec<Rc<Directory>>, path: &[u8]) -> Result<(), Ended> {
         let mut to_do: Vec<Vec<u8>> = components(path);
         while let Some(name) = to_do.pop() {
@@ -343,8 +342,8 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
-    /// Looks a name up, with everything watched that may change what it leads to. The directories on the way
-    /// to the root cannot be removed before it is, so only the last name is watched for that.
+    /// Looks a name up after watching everything that may change its result. The directories on the path of the root
+    /// cannot be removed before the root, so only the last name is watched for its removal.
     fn look(&mut self, here: &Rc<Directory>, name: &[u8], step: WalkStep) -> Result<Found, Ended> {
         if self.within == Within::Root {
             self.watch(here, CONTENT, name)?;
@@ -369,13 +368,13 @@ impl<'a> Walker<'a> {
         Ok(found)
     }
 
-    /// When what was found was given its name, as far as that makes a path lead elsewhere.
+    /// When a file or directory got its name, as far as that changes the result of a path.
     fn named_at(&self, found: &Found, step: WalkStep, changed: i64) -> i64 {
         match (found, self.within, step) {
-            // Whoever saw another link there may have done so in the same second.
+            // Another link may have been there in the same second.
             (Found::Link(_), ..) => changed.saturating_add(1),
             (Found::Directory(_), Within::Root, _) => changed,
-            // Those on the way to the root are changed for the sake of others: /tmp all the time.
+            // Directories on the path of the root change for other reasons: /tmp all the time.
             (Found::Directory(_), Within::Machine, WalkStep::Last) => changed,
             (Found::Directory(_) | Found::Else, ..) => i64::MIN,
         }
@@ -412,7 +411,7 @@ impl<'a> Walker<'a> {
     }
 }
 
-/// The names of a path, last first; without those that are nothing.
+/// The names of a path in reverse order, without empty ones and `.`.
 fn components(path: &[u8]) -> Vec<Vec<u8>> {
     path.split(|byte| *byte == b'/')
         .rev()

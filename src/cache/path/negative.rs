@@ -1,9 +1,8 @@
-//! Paths that lead to no file.
+//! Negative entries: paths without a file.
 //!
-//! Anybody can make up a million of them, so what is remembered of one is kept small: while nobody answers from it,
-//! when it was confirmed, for how long that holds, and what it is answered with. Whoever asks for it gets an entry
-//! like all others, made anew in a place that is kept for that. One that has to be checked becomes an entry of its
-//! own again, because what comes of a check is noted there.
+//! Anybody can request a million of them, so each is kept in a small form: when it was confirmed, for how long, and
+//! its status. A request for it gets a normal entry, which is made in a reserved place. While it is revalidated it has
+//! an entry of its own, because the result is noted there.
 
 use std::num::NonZeroU32;
 use std::rc::Rc;
@@ -19,40 +18,41 @@ use crate::cache::stats::MissReason;
 use crate::clock::Now;
 use crate::http::status::Status;
 
-/// Times are kept in units of so many milliseconds since the first: 32 bits last for two years, after which
-/// entries are kept whole.
+/// Times are kept in units of so many milliseconds since the first one. 32 bits last for two years; later entries are
+/// kept in the normal form.
 const TICK_MS: u64 = 16;
 /// Look-ups are counted in units of two to this power.
 const DUE_SHIFT: u32 = 6;
 
-/// A path that leads to no file.
+/// A negative entry.
 #[derive(Debug)]
 pub(super) struct Negative {
     what: What,
     /// A part of the hash of its path.
     hash: u32,
-    /// The look-up from which on it is to be shown to the sampler.
+    /// The next lookup that is shown to the sampler.
     due: u32,
     pub(super) since_s: u32,
-    /// While it rests, the age in milliseconds from which on it is checked ahead of time. Here it takes no room.
+    /// In the small form, the age in milliseconds after which it is revalidated in the background. The field is here
+    /// because it takes no space here.
     check_after_ms: u32,
 }
 
 #[derive(Debug)]
 enum What {
-    /// It is being looked up or checked, or it says more than one word.
+    /// A normal entry: it is being looked up or revalidated, or it has more than a status.
     Entry(Rc<Entry>),
-    /// It is not.
+    /// The small form.
     Resting(Resting),
 }
 
-/// What is kept of an entry that says one word.
+/// The small form of an entry that has nothing but a status.
 #[derive(Clone, Copy, Debug)]
 struct Resting {
-    /// When it was confirmed; 0: it was not, or something that it depends on has changed since.
+    /// When it was confirmed; 0: never, or one of its dependencies has changed since.
     confirmed: u32,
-    /// For how long that holds, in milliseconds; with [`FORBIDDEN`] if it says 403 instead of 404, with
-    /// [`TO_FALLBACK`] if the fallback answers.
+    /// Its lifetime in milliseconds, with [`FORBIDDEN`] if its status is 403 instead of 404, and with [`TO_FALLBACK`]
+    /// if the fallback answers.
     lifetime: u32,
     generation: u32,
     /// One more than the number of its registration for change events; [`NO_LINK`]: it has none. Never zero, so
@@ -60,22 +60,22 @@ struct Resting {
     link: NonZeroU32,
 }
 
-/// Says that an entry is for 403.
+/// The flag of an entry with status 403.
 const FORBIDDEN: u32 = 1 << 31;
-/// Says that an entry is for a path that the fallback answers.
+/// The flag of an entry whose path the fallback answers.
 const TO_FALLBACK: u32 = 1 << 30;
-/// A lifetime without end: others are a day at most, as durations of the configuration.
+/// An endless lifetime. Others are a day at most, like all durations of the configuration.
 const FOR_EVER: u32 = TO_FALLBACK - 1;
 const NO_LINK: NonZeroU32 = NonZeroU32::MAX;
 
-/// What resting entries have in common.
+/// Data that all small forms share.
 #[derive(Debug)]
 pub(super) struct Common {
-    /// When time began.
+    /// The origin of their times.
     origin: Option<Instant>,
-    /// Where places are given up.
+    /// The list of registrations that have ended.
     released: Option<Released>,
-    /// The entry that is answered from.
+    /// The reserved place for the entry of a request.
     scratch: Rc<Entry>,
 }
 
@@ -95,7 +95,7 @@ impl Member for Negative {
     }
 }
 
-/// The hash by which a path that leads to no file is found in its table.
+/// The hash of a path in the table of negative entries.
 pub(super) fn table_hash(hash: u64) -> u64 {
     (hash & u64::from(u32::MAX)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
@@ -115,7 +115,7 @@ impl Negative {
         negative
     }
 
-    /// Shows it to the sampler if it is time for that.
+    /// Shows it to the sampler if that is due.
     pub(super) fn show(&mut self, hash: u64, sampler: &mut Sampler, holding: Holding) {
         let is_due = sampler.look_ups() >> DUE_SHIFT >= u64::from(self.due);
         if is_due && self.due != u32::MAX {
@@ -131,8 +131,7 @@ impl Negative {
         };
     }
 
-    /// The entry to answer from, and how far it may be relied on. A fresh one allocates nothing, unless somebody else
-    /// has the last one.
+    /// The entry to answer from, and its validity. A fresh one allocates nothing, unless the last one is still in use.
     pub(super) fn entry(
         &mut self,
         common: &mut Common,
@@ -158,7 +157,7 @@ impl Negative {
         (entry, validity)
     }
 
-    /// The same for one that was removed from the cache, with its registration for change events.
+    /// The entry of one that was removed from the cache, with its registration for changes.
     pub(super) fn into_entry(self, common: &Common) -> Rc<Entry> {
         match self.what {
             What::Entry(entry) => entry,
@@ -194,7 +193,7 @@ impl Resting {
         }
     }
 
-    /// Its registration for change events, which ends when the ticket is dropped.
+    /// Its registration for changes, which ends when the ticket is dropped.
     fn ticket(&self, common: &Common) -> Option<Ticket> {
         let released = common.released.as_ref();
         let released = released.filter(|_| self.link != NO_LINK)?;
@@ -217,9 +216,8 @@ impl Resting {
 }
 
 impl PathCache {
-    /// Keeps what is needed of an entry that was looked up for a path and says one word, and no more. Gives its
-    /// place among those that are told of changes, and the number to tell them in its stead: see
-    /// `distrust`.
+    /// Converts an entry that has nothing but a status to the small form. Returns its registration for changes, and
+    /// the number under which changes are reported from now on: see `distrust`.
     pub fn rest(&mut self, key: PathKey<'_>, entry: &Rc<Entry>) -> Option<(u32, u32)> {
         let what = match entry.resolution {
             Resolution::Refused(Status::NotFound) => 0,
@@ -263,7 +261,7 @@ impl PathCache {
         Some((link?, number))
     }
 
-    /// Trusts an entry no longer that was given this number: something that it depends on has changed.
+    /// Invalidates the entry with this number: one of its dependencies has changed.
     pub(crate) fn distrust(&mut self, number: u32) {
         if let Some(negative) = self.negatives.by_number_mut(number) {
             negative.distrust();

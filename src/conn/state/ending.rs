@@ -1,4 +1,4 @@
-//! How a connection ends: after its last answer, when its time is over, or because the server stops.
+//! The end of a connection: after its last response, by a timeout, or because the server stops.
 
 use super::{Connection, Ending, Last, Lingering, PeerStream, State};
 use crate::clock::Now;
@@ -6,22 +6,23 @@ use crate::conn::interface::{BlockedOn, CloseReason, Context, Stage, Unread};
 use crate::http::request::{Head, Persistence};
 use crate::http::status::Refusal;
 
-/// Bytes that are read and dropped after the last answer, before the connection is closed anyway. A client that
-/// sends all of a file before it reads gets its answer; the times bound the rest.
+/// Maximum number of bytes that are received and dropped after the last response. A client that sends all of a file
+/// before it reads gets its response; timeouts bound the rest.
 const LINGER_LENGTH_MAX: u64 = 1 << 30;
 
-/// Content after which nothing is waited for where the peer has asked for the end: it is under way in one call.
+/// Maximum length of content after which a connection is closed at once, if the peer has asked for the end: one call
+/// sends it.
 const SHORT_ANSWER_LENGTH_MAX: u64 = 64 << 10;
 
 impl Connection {
-    /// Notes whether the socket holds bytes that were not received. Whoever drives the connection says so
-    /// before each answer while the server stops.
+    /// Notes whether the socket holds bytes that were not received. While the server stops, the driver reports that
+    /// before each response.
     pub fn note_unread(&mut self, unread: Unread) {
         self.unread = unread;
     }
 
-    /// Whether the connection goes on after the answer to `head`. While the server stops, the last of the
-    /// requests that are there is told of the end: those behind it would get no answer.
+    /// Whether the connection persists after the response to `head`. While the server stops, the last received request
+    /// gets the announcement of the end: requests after it would get no response.
     pub(super) fn persistence(&self, head: &Head, stage: Stage) -> Persistence {
         let has_more = self.unread == Unread::Some || !self.inbox.unread().is_empty();
         match stage {
@@ -30,7 +31,7 @@ impl Connection {
         }
     }
 
-    /// Our direction is over.
+    /// Ends our direction of the connection.
     pub(super) fn linger(&mut self, ending: Ending, context: &Context<'_>) -> State {
         let now = context.now.monotonic;
         self.since = now;
@@ -47,7 +48,7 @@ impl Connection {
         }
     }
 
-    /// Drops what came after the end of our direction. Each byte starts the time of silence again.
+    /// Drops bytes that arrive after the end of our direction. Each of them restarts the idle timeout.
     pub(super) fn discard_rest(
         &mut self,
         lingering: Lingering,
@@ -69,10 +70,10 @@ impl Connection {
         }
     }
 
-    /// How to end after the last answer. A socket that is closed while its peer still sends is
-    /// reset, and what the peer has not received by then is lost. A peer that asked for the end itself
-    /// must not send more (RFC 9112 §9.6). Where it has not done so already, and a short answer leaves
-    /// it no time to, that is relied on: it saves two calls and a wake-up of each short connection.
+    /// How to end the connection after the last response. If a socket is closed while its peer still sends, it is
+    /// reset, and bytes that the peer has not received by then are lost. A peer that asked for the end must not send
+    /// more (RFC 9112 §9.6). The server relies on that after a short response, if the peer has not sent anything else
+    /// already: it saves two calls and an event for each short connection.
     pub(super) fn ending(&self, asked: Persistence, content_length: u64) -> Ending {
         let is_silent = asked == Persistence::Close
             && content_length <= SHORT_ANSWER_LENGTH_MAX
@@ -94,7 +95,7 @@ impl Connection {
         }
     }
 
-    /// The peer that is waited for has acknowledged so many bytes in all.
+    /// Notes how many bytes the peer has acknowledged in all.
     pub(super) fn acknowledged(
         &mut self,
         state: State,
@@ -119,19 +120,20 @@ impl Connection {
         }
     }
 
-    /// Whether its deadline is a time to ask what the peer has acknowledged, to be told as
-    /// [`Input::Acknowledged`](crate::conn::Input::Acknowledged). Gives the bytes handed over so far.
+    /// Whether its deadline asks for the number of acknowledged bytes, which the driver passes as
+    /// [`Input::Acknowledged`](crate::conn::Input::Acknowledged). Returns the number of bytes that were passed to the
+    /// socket.
     pub fn awaits_acknowledgement(&self) -> Option<u64> {
         let is_peer = !self.answers.is_empty() && self.hold_up == BlockedOn::Peer;
         is_peer.then(|| self.answers.outbox().total_out())
     }
 
-    /// Each of those who are waited for has his own time.
+    /// The disk and the peer have separate timeouts.
     pub(super) fn held_up(&mut self, state: State, by: BlockedOn, now: &Now) -> State {
         if self.hold_up != by {
             self.hold_up = by;
             self.since = now.monotonic;
-            // What the disk takes is not the peer's fault.
+            // The time that the disk needs does not count against the peer.
             self.uptake.rate_from = None;
         }
         state
