@@ -1,6 +1,7 @@
 //! `spede check`: what a configuration leads to on this machine, looked at without serving anything.
 
 mod hosts;
+mod stand_ins;
 mod tree;
 
 use std::collections::HashSet;
@@ -92,7 +93,7 @@ pub fn run(settings: &Settings) -> Report {
         }
     }
     if report.errors.is_empty() {
-        report.warnings.extend(tree_warnings(sites));
+        report.warnings.extend(site_warnings(sites));
     }
     report
 }
@@ -125,19 +126,21 @@ fn root_error(site: &SiteSettings) -> Option<StartError> {
     Some(StartError::Root { root, cause })
 }
 
-/// What is wrong below the roots. A directory that several sites serve alike is looked at once.
-fn tree_warnings(sites: &[SiteSettings]) -> Vec<String> {
+/// What is wrong with sites and below their roots. A directory that several serve alike is looked at once.
+fn site_warnings(sites: &[SiteSettings]) -> Vec<String> {
     let mut seen = HashSet::new();
     let mut warnings = Vec::new();
     for site in sites {
-        let dot_files = site.policy.naming.dot_files;
-        if !seen.insert((resolved_root(site), dot_files)) {
-            continue;
-        }
         let place = match sites {
             [_] => String::new(),
             _ => format!("{}: ", shown(server::found_root(site))),
         };
+        let stand_ins = stand_ins::warnings(site).into_iter();
+        warnings.extend(stand_ins.map(|line| format!("{place}{line}")));
+        let dot_files = site.policy.naming.dot_files;
+        if !seen.insert((resolved_root(site), dot_files)) {
+            continue;
+        }
         let findings = tree::walk(server::found_root(site), dot_files);
         let found = findings.kinds().filter(|(_, found)| found.count > 0);
         warnings.extend(found.map(|(kind, found)| {

@@ -21,19 +21,21 @@ fn out(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Checks an example from elsewhere: its directories are empty ones.
+/// Checks an example from elsewhere: its directories are one with a few pages.
 fn check_example(site: &Site, example: &str) -> Output {
-    fs::create_dir_all(site.path("empty")).unwrap();
+    for page in ["index.html", "404.html", "50x.html", "busy.html"] {
+        site.file(&format!("pages/{page}"), "page");
+    }
     let mut words = vec!["check", "--config", "example.toml"];
     let mut text = String::new();
     for line in example.lines() {
         match line.trim_start().strip_prefix("root = ") {
-            Some(_) => text.push_str("root = \"empty\"\n"),
+            Some(_) => text.push_str("root = \"pages\"\n"),
             None => text.push_str(&format!("{line}\n")),
         }
     }
     if !text.contains("[[site]]") {
-        words.push("empty");
+        words.push("pages");
     }
     site.file("example.toml", &text);
     spede(&site.root(), &words)
@@ -252,6 +254,17 @@ fn a_check_names_each_site_and_what_its_hosts_lead_to() {
          no problem found\n"
     );
     assert_eq!(lines(&format!("{first}{rest}")), (Some(0), want));
+    let spa = first.replace(
+        "\"a\"",
+        "\"a\"\nspa = true\nerror-page = \"404=/fine.html\"",
+    );
+    let want = format!(
+        "site for example.org, *.example.org: {root}/a\n\
+         site for all other hosts: {root}/a\n\
+         warning: a: fallback /index.html leads to no file, so routes are 404; put it there\n\
+         1 warning\n"
+    );
+    assert_eq!(lines(&format!("{spa}{rest}")), (Some(1), want));
     let missing = second.replace("\"b\"", "\"missing\"");
     let file = rest.replace("\"a\"", "\"a/fine.html\"");
     let want = format!(
