@@ -9,6 +9,7 @@ use std::fmt;
 use super::dependents::Ticket;
 use super::weight::Weight;
 use crate::http::status::Status;
+use crate::site::redirect::Moved;
 use crate::site::representation::Variants;
 use crate::sys::allocator::block_length;
 
@@ -32,8 +33,8 @@ pub enum Resolution {
         /// What the look-up saw besides.
         seen: Seen,
     },
-    /// A directory asked for without its slash; the path to send the client to.
-    Moved(String),
+    /// A directory asked for without its slash, or a path that a rule sends elsewhere.
+    Moved(Moved),
     /// Nothing, or nothing that is served: 404 or 403.
     Refused(Status),
     /// Nothing, at a path of the site's application: the fallback answers.
@@ -49,7 +50,7 @@ impl Resolution {
             Resolution::File { variants, seen } => {
                 block_length(size_of_val(&*variants.coded)) + seen.bytes()
             }
-            Resolution::Moved(path) => block_length(path.capacity()),
+            Resolution::Moved(moved) => block_length(moved.location.len()),
             Resolution::Refused(_) | Resolution::Fallback | Resolution::Listed => 0,
         }
     }

@@ -12,6 +12,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use super::names;
 use super::units::render_duration;
 use crate::settings::InnerPathError;
+use crate::site::pattern::PatternError;
 use crate::text::exact_bytes;
 
 /// Maximum length of a value in a message, in characters, so that it stays one line.
@@ -128,6 +129,12 @@ pub enum ValueError {
     /// Not a path of the site.
     #[error("{0}")]
     NotInnerPath(InnerPathError),
+    /// Not a pattern of paths.
+    #[error("{0}")]
+    NotPattern(PatternError),
+    /// Not the status of a redirect.
+    #[error("is not the status of a redirect; write 301, 302, 307 or 308")]
+    NotRedirectStatus,
     /// Neither of two words.
     #[error("is not on or off; a path is for --fallback")]
     NotSpa,

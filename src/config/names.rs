@@ -4,7 +4,7 @@
 const LIKENESS_MIN: f64 = 0.7;
 
 /// Names that other servers use, and the option that does the same here.
-const ELSEWHERE: [(&str, &str); 33] = [
+const ELSEWHERE: [(&str, &str); 35] = [
     ("addr", "listen"),
     ("address", "listen"),
     ("autoindex", "directories"),
@@ -17,7 +17,6 @@ const ELSEWHERE: [(&str, &str); 33] = [
     ("document-root", "root"),
     ("dot-files", "dotfiles"),
     ("error-document", "error-page"),
-    ("error-pages", "error-page"),
     ("hidden", "dotfiles"),
     ("history-api-fallback", "spa"),
     ("host", "listen"),
@@ -31,7 +30,10 @@ const ELSEWHERE: [(&str, &str); 33] = [
     ("page404", "error-page"),
     ("page-fallback", "fallback"),
     ("port", "listen"),
+    ("redirects", "redirect"),
+    ("rewrites", "rewrite"),
     ("root", "root"),
+    ("return", "redirect"),
     ("server-alias", "hosts"),
     ("server-name", "hosts"),
     ("single", "spa"),

@@ -21,7 +21,7 @@ use crate::settings::{MediaTypes, Naming, Policy, RangeLimits, SiteSettings};
 use crate::site::sites::{HostError, Site, SiteId, Sites};
 
 /// Keys that only a `[[site]]` table has.
-pub(super) const KEYS: [&str; 1] = ["hosts"];
+pub(super) const KEYS: [&str; 4] = ["hosts", "error-pages", "redirect", "rewrite"];
 
 /// Written in place of hosts for all that belong to no other site.
 const ALL_HOSTS: &str = "*";

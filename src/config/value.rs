@@ -16,10 +16,13 @@ use super::listen::parse_tcp;
 use super::units::{parse_duration, parse_size};
 use crate::conn::ServerTiming;
 use crate::http::framing::is_token_byte;
+use crate::http::status::Status;
 use crate::settings::{
     AccessLog, Charset, Directories, DotFiles, EngineChoice, EntityTags, ErrorPage, InnerPath,
     LogFormat, MapLock, Network, StatusAccess, TypeOverride,
 };
+use crate::site::pattern::Pattern;
+use crate::site::redirect::Redirect;
 
 /// Longest name in a directory, `NAME_MAX` of limits.h.
 const FILE_NAME_LENGTH_MAX: usize = 255;
@@ -227,6 +230,26 @@ pub(super) fn spa() -> impl TypedValueParser<Value = Spa> {
             .map_err(ValueError::NotInnerPath),
         "off" => Ok(Spa::Off),
         _ => Err(ValueError::NotSpa),
+    })
+}
+
+/// Any text; what it means is found out with the values beside it.
+pub(super) fn any_text() -> impl TypedValueParser<Value = String> {
+    text(|text| Ok(text.to_owned()))
+}
+
+/// A pattern of paths.
+pub(super) fn pattern() -> impl TypedValueParser<Value = Pattern> {
+    text(|text| Pattern::new(text).map_err(ValueError::NotPattern))
+}
+
+/// The status of a redirect.
+pub(super) fn redirect_status() -> impl TypedValueParser<Value = Status> {
+    text(|text| {
+        let code: Option<u16> = text.trim_ascii().parse().ok();
+        let mut statuses = Redirect::STATUSES.into_iter();
+        let status = statuses.find(|status| Some(status.code()) == code);
+        status.ok_or(ValueError::NotRedirectStatus)
     })
 }
 

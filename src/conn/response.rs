@@ -19,6 +19,7 @@ use crate::clock::Now;
 use crate::http::range::{ByteRange, ContentRange};
 use crate::http::status::{Refusal, Status};
 use crate::site::fixed::{self, Allow, Page};
+use crate::site::redirect::Moved;
 use crate::site::rendered::{FieldWriter, RenderedHead};
 use crate::site::representation::Representation;
 use crate::site::response::{Fixed, Selected};
@@ -108,7 +109,7 @@ pub(super) enum Fields<'a> {
     ErrorPage(Status, &'a Representation),
     /// 200 for OPTIONS, and 405.
     Allow(Allow),
-    /// 301.
+    /// 301, 302, 307 and 308.
     Location(&'a str),
     /// 503.
     RetryLater,
@@ -211,7 +212,7 @@ impl<'a> Response<'a> {
         let (fields, content) = match fixed {
             Fixed::Options => (Fields::Allow(Allow::Files), Content::None),
             Fixed::MethodNotAllowed(allow) => (Fields::Allow(*allow), page),
-            Fixed::Moved(location) => (Fields::Location(location), page),
+            Fixed::Moved(moved) => return Response::moved(moved),
             Fixed::Error(Status::ServiceUnavailable) => (Fields::RetryLater, page),
             Fixed::Error(_) => (Fields::None, page),
         };
@@ -219,6 +220,15 @@ impl<'a> Response<'a> {
             status,
             head: Head::Fields(fields),
             content,
+        }
+    }
+
+    /// An answer that sends the client elsewhere.
+    pub fn moved(moved: &'a Moved) -> Response<'a> {
+        Response {
+            status: moved.status,
+            head: Head::Fields(Fields::Location(&moved.location)),
+            content: Content::Page(Page::new(moved.status, "")),
         }
     }
 

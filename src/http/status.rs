@@ -10,10 +10,16 @@ pub enum Status {
     Ok = 200,
     /// 206: some of the representation.
     PartialContent = 206,
-    /// 301: a directory asked for without its slash.
+    /// 301: a directory asked for without its slash, or a rule.
     MovedPermanently = 301,
+    /// 302: a rule.
+    Found = 302,
     /// 304: the copy that the client has is good.
     NotModified = 304,
+    /// 307: a rule.
+    TemporaryRedirect = 307,
+    /// 308: a rule.
+    PermanentRedirect = 308,
     /// 400: not HTTP, or not understood in one way only.
     BadRequest = 400,
     /// 403: the file is there and may not be read.
@@ -68,7 +74,10 @@ impl Status {
             Status::Ok => "200 OK",
             Status::PartialContent => "206 Partial Content",
             Status::MovedPermanently => "301 Moved Permanently",
+            Status::Found => "302 Found",
             Status::NotModified => "304 Not Modified",
+            Status::TemporaryRedirect => "307 Temporary Redirect",
+            Status::PermanentRedirect => "308 Permanent Redirect",
             Status::BadRequest => "400 Bad Request",
             Status::Forbidden => "403 Forbidden",
             Status::NotFound => "404 Not Found",
@@ -171,7 +180,10 @@ mod tests {
             Status::Ok,
             Status::PartialContent,
             Status::MovedPermanently,
+            Status::Found,
             Status::NotModified,
+            Status::TemporaryRedirect,
+            Status::PermanentRedirect,
             Status::BadRequest,
             Status::Forbidden,
             Status::NotFound,

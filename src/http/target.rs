@@ -389,6 +389,17 @@ impl SitePath {
             .filter(|segment| !segment.is_empty())
     }
 
+    /// The decoded path in its one canonical spelling: a slash first, and a slash last if it names a directory.
+    pub(crate) fn decoded(&self) -> Vec<u8> {
+        let mut decoded = Vec::with_capacity(self.relative.len() + 2);
+        decoded.push(b'/');
+        decoded.extend_from_slice(&self.relative);
+        if self.directory_form && !self.relative.is_empty() {
+            decoded.push(b'/');
+        }
+        decoded
+    }
+
     /// The path, percent-encoded again, in its one canonical spelling: a slash first, and a slash
     /// last if it names a directory.
     ///

@@ -18,6 +18,7 @@ use crate::conn::CacheResult;
 use crate::http::content_coding::Coding;
 use crate::http::status::Status;
 use crate::settings::CacheBudget;
+use crate::site::redirect::Moved;
 use crate::site::rendered::RenderedHead;
 use crate::site::representation::{Representation, Variants, Vary};
 use crate::site::sites::SiteId;
@@ -345,7 +346,7 @@ impl Resolving<'_> {
         let resolution = match self.outcome {
             Outcome::Invalid => return None,
             Outcome::NotFound => Resolution::Refused(Status::NotFound),
-            Outcome::Redirect => Resolution::Moved(String::new()),
+            Outcome::Redirect => Resolution::Moved(Moved::directory(String::new())),
             Outcome::File(version, _) => Resolution::File {
                 variants: Variants {
                     identity: Representation {

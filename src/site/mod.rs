@@ -7,6 +7,7 @@ pub mod media_type;
 pub(crate) mod mounts;
 pub mod path_rules;
 pub mod pattern;
+pub mod redirect;
 pub(crate) mod rendered;
 pub mod representation;
 pub mod resolve;

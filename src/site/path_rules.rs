@@ -1,5 +1,5 @@
-//! Which other path of a site answers a request whose own path leads to nothing that is served: the page of an error,
-//! and the fallback of a single-page application.
+//! Which path of a site answers a request: its own, by the rules of the site another, or where its own leads to nothing
+//! that is served, the page of an error or the fallback of a single-page application.
 //!
 //! | the request's path leads to | it is answered from |
 //! | --- | --- |
@@ -10,7 +10,9 @@
 //! Each row is tried once, so no request goes round in circles. Knows no files: that a path leads to nothing is found out
 //! elsewhere.
 
-use super::resolve::{DotFiles, Naming};
+use super::redirect::{Moved, Rules};
+use super::resolve::{self, DotFiles, LookupPlan, Naming};
+use super::sites::Policy;
 use crate::http::status::Status;
 use crate::http::target::SitePath;
 
@@ -71,13 +73,46 @@ impl ErrorPage {
     }
 }
 
-/// What answers paths that lead to nothing that is served.
+/// What answers paths that do not lead to files of their own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PathRules {
     /// At most one for each status.
     pub error_pages: Vec<ErrorPage>,
     /// Answers routes that lead to no file.
     pub fallback: Option<InnerPath>,
+    /// Lead paths elsewhere, whether there is a file or not.
+    pub rules: Rules,
+}
+
+/// What is known of a path without the disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// It is answered with this status.
+    Refused(Status),
+    /// A rule sends its clients elsewhere.
+    Moved(Moved),
+}
+
+impl Policy {
+    /// Plans the look-up of a raw path, by the rules of the site.
+    ///
+    /// # Errors
+    /// What the path leads to, if that takes no look-up.
+    pub(crate) fn plan(&self, raw_path: &[u8]) -> Result<LookupPlan, Settled> {
+        let rules = &self.paths.rules;
+        if !rules.is_empty()
+            && let Ok(path) = SitePath::decode(raw_path)
+        {
+            let path = path.decoded();
+            if let Some(moved) = rules.redirected(&path) {
+                return Err(Settled::Moved(moved));
+            }
+            if let Some(path) = rules.rewritten(&path) {
+                return resolve::plan(path.as_bytes(), &self.naming).map_err(Settled::Refused);
+            }
+        }
+        resolve::plan(raw_path, &self.naming).map_err(Settled::Refused)
+    }
 }
 
 impl PathRules {
@@ -165,7 +200,7 @@ mod tests {
         assert_eq!(possible, [403, 404, 500, 503, 504]);
         let rules = PathRules {
             error_pages: vec![page(404).expect("possible")],
-            fallback: None,
+            ..PathRules::default()
         };
         assert_eq!(rules.error_page(Status::NotFound), Some(&path));
         assert_eq!(rules.error_page(Status::Forbidden), None);
@@ -216,8 +251,8 @@ mod tests {
     fn only_a_site_with_a_fallback_has_routes() {
         let naming = naming(DotFiles::Served);
         let with = PathRules {
-            error_pages: Vec::new(),
             fallback: InnerPath::new("/index.html").ok(),
+            ..PathRules::default()
         };
         assert!(with.falls_back(b"/a", &naming));
         assert!(with.falls_back(b"/.a", &naming), "it is not hidden here");

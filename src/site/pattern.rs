@@ -25,6 +25,9 @@ const WILDCARD_COUNT_MAX: usize = 9;
 /// Maximum memory of one compiled pattern, in bytes. The longest plain pattern takes less than half.
 const COMPILED_BYTES_MAX: usize = 2 << 20;
 
+/// Maximum number of examples of a pattern.
+const EXAMPLE_COUNT_MAX: usize = 64;
+
 /// Why a text is not a pattern, or not a template for one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
@@ -59,9 +62,20 @@ pub enum PatternError {
 /// A compiled pattern.
 #[derive(Clone, Debug)]
 pub struct Pattern {
+    /// As it was written.
+    text: Box<str>,
     expression: Regex,
     wildcard_count: usize,
 }
+
+/// Two patterns with the same text match the same paths.
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Pattern) -> bool {
+        self.expression.as_str() == other.expression.as_str()
+    }
+}
+
+impl Eq for Pattern {}
 
 impl Pattern {
     /// Compiles a pattern.
@@ -86,6 +100,7 @@ impl Pattern {
             .size_limit(COMPILED_BYTES_MAX)
             .build();
         Ok(Pattern {
+            text: text.into(),
             expression: expression.map_err(|_| PatternError::TooLong)?,
             wildcard_count,
         })
@@ -94,6 +109,36 @@ impl Pattern {
     /// Whether it matches a decoded path.
     pub fn matches(&self, path: &[u8]) -> bool {
         self.expression.is_match(path)
+    }
+
+    /// Paths that it matches: one for each alternative, with wildcards that stand for one name, for two and for nothing.
+    pub(crate) fn examples(&self) -> Vec<String> {
+        let mut examples = vec![String::new()];
+        let mut rest = &*self.text;
+        while let Some(at) = rest.find(['*', '{']) {
+            let (before, from) = rest.split_at(at);
+            let (choices, length): (Vec<&str>, usize) = match from.strip_prefix('{') {
+                Some(inner) => {
+                    let end = inner.find('}').unwrap_or(inner.len());
+                    (inner[..end].split(',').collect(), end + 2)
+                }
+                None if from.starts_with("**") => (vec!["x", "x/y", ""], 2),
+                None => (vec!["x", ""], 1),
+            };
+            let room = EXAMPLE_COUNT_MAX / choices.len().max(1);
+            examples.truncate(room.max(1));
+            let longer = examples.iter().flat_map(|one| {
+                choices
+                    .iter()
+                    .map(move |choice| format!("{one}{before}{choice}"))
+            });
+            examples = longer.collect();
+            rest = from.get(length..).unwrap_or_default();
+        }
+        for example in &mut examples {
+            example.push_str(rest);
+        }
+        examples
     }
 
     fn captures<'a>(&self, path: &'a [u8]) -> Option<Captures<'a>> {

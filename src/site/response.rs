@@ -3,6 +3,7 @@
 use percent_encoding::percent_encode;
 
 use super::fixed::Allow;
+use super::redirect::Moved;
 use super::representation::Representation;
 use crate::clock::Now;
 use crate::http::content_coding::Coding;
@@ -99,8 +100,8 @@ pub enum Fixed {
     Options,
     /// 405 with Allow.
     MethodNotAllowed(Allow),
-    /// 301 to a URI-reference: see `location`.
-    Moved(String),
+    /// Elsewhere: see `location`.
+    Moved(Moved),
     /// An error with a small page; the connection goes on.
     Error(Status),
 }
@@ -111,7 +112,7 @@ impl Fixed {
         match self {
             Fixed::Options => Status::Ok,
             Fixed::MethodNotAllowed(_) => Status::MethodNotAllowed,
-            Fixed::Moved(_) => Status::MovedPermanently,
+            Fixed::Moved(moved) => moved.status,
             Fixed::Error(status) => *status,
         }
     }
@@ -131,14 +132,20 @@ pub(crate) fn without_lookup(request: &Facts<'_>) -> Result<Option<Fixed>, Refus
     }
 }
 
-/// The target of a redirect: a path of this site with the query of the request. The query stays as sent,
-/// except for bytes that are invalid in a query and percent signs that begin no escape. RFC 9110 §10.2.2.
-pub(crate) fn location(path: &str, query: Option<&[u8]>) -> String {
-    let mut location = path.to_owned();
-    let Some(query) = query else {
-        return location;
+/// The Location of a redirect: that of the rule or directory, with the query of the request before its fragment and
+/// behind its own query. The query stays as sent, except for bytes that are invalid in a query and percent signs that
+/// begin no escape. RFC 9110 §10.2.2.
+pub(crate) fn location(target: &str, query: &[u8]) -> String {
+    let (target, fragment) = match target.split_once('#') {
+        Some((target, fragment)) => (target, Some(fragment)),
+        None => (target, None),
     };
-    location.push('?');
+    let mut location = target.to_owned();
+    match target.contains('?') {
+        true if query.is_empty() => {}
+        true => location.push('&'),
+        false => location.push('?'),
+    }
     for (index, part) in query.split(|byte| *byte == b'%').enumerate() {
         let is_escape =
             matches!(part, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
@@ -148,6 +155,10 @@ pub(crate) fn location(path: &str, query: Option<&[u8]>) -> String {
             (_, false) => location.push_str("%25"),
         }
         location.extend(percent_encode(part, NOT_IN_QUERY));
+    }
+    if let Some(fragment) = fragment {
+        location.push('#');
+        location.push_str(fragment);
     }
     location
 }

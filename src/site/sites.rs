@@ -76,7 +76,7 @@ pub struct Site {
 pub struct Policy {
     /// Mapping of paths to files.
     pub naming: Naming,
-    /// What answers paths that lead to nothing that is served.
+    /// What answers paths that do not lead to files of their own.
     pub paths: PathRules,
     /// Source of entity tags.
     pub entity_tags: EntityTags,

@@ -7,7 +7,7 @@ use super::inquiry::{Inquiry, LookupTarget, Usage};
 use super::jobs::{NewJob, Promise, Purpose};
 use super::lookups::{Aim, LookUp};
 use super::{Asked, ContentSource, LookupMode, Store};
-use crate::cache::entry::{Entry, Resolution};
+use crate::cache::entry::{Entry, Resolution, Trust};
 use crate::cache::key::PathKey;
 use crate::cache::path::PathCache;
 use crate::clock::Now;
@@ -16,7 +16,9 @@ use crate::http::content_coding::{self, Coding};
 use crate::http::facts::Field;
 use crate::http::status::Status;
 use crate::job::{Job, Opened, Resolve};
-use crate::site::resolve::{self, LookupPlan};
+use crate::site::path_rules::Settled;
+use crate::site::redirect::Moved;
+use crate::site::resolve::LookupPlan;
 use crate::site::response::{self, Content, Fixed, Selected};
 use crate::site::sites::Site;
 
@@ -78,10 +80,7 @@ impl Store {
         let Inquiry { facts, now, .. } = *inquiry;
         let variants = match &entry.resolution {
             Resolution::File { variants, .. } => variants,
-            Resolution::Moved(path) => {
-                let location = response::location(path, facts.query());
-                return Asked::Fixed(Fixed::Moved(location));
-            }
+            Resolution::Moved(moved) => return answer_moved(entry, moved, facts.query()),
             Resolution::Refused(status) => return Asked::Fixed(Fixed::Error(*status)),
             Resolution::Fallback => return Asked::Fallback,
             // Pages are found by their directory, and are no entries of the cache of paths.
@@ -150,11 +149,11 @@ impl Store {
         if let Some(job) = self.jobs.join_look_up(key, id, since) {
             return Asked::Waiting(job);
         }
-        let naming = &requester.site.policy.naming;
-        let plan = plan.map_or_else(|| resolve::plan(target.raw_path, naming), Ok);
+        let policy = &requester.site.policy;
+        let plan = plan.map_or_else(|| policy.plan(target.raw_path), Ok);
         let plan = match plan {
             Ok(plan) => plan,
-            Err(status) => return Asked::Fixed(Fixed::Error(status)),
+            Err(settled) => return self.answer_settled(settled, target.raw_path, inquiry),
         };
         let aim = match target.mode {
             LookupMode::Revalidate => Aim::Check,
@@ -174,6 +173,28 @@ impl Store {
             self.freshness.staleness.check_began(job, now);
         }
         Asked::Waiting(job)
+    }
+
+    /// Answers for a path that needs no look-up. What a rule says is remembered like a file, until the site is another.
+    pub(super) fn answer_settled(
+        &mut self,
+        settled: Settled,
+        raw_path: &[u8],
+        inquiry: &Inquiry<'_>,
+    ) -> Asked {
+        let moved = match settled {
+            Settled::Refused(status) => return Asked::Fixed(Fixed::Error(status)),
+            Settled::Moved(moved) => moved,
+        };
+        let entry = Rc::new(Entry::new(Resolution::Moved(moved)));
+        entry.count_request();
+        let trust = Trust {
+            lifetime: Trust::FOR_EVER,
+            generation: self.paths.cache.generation(),
+        };
+        entry.trust(trust, None, inquiry.now);
+        self.put(inquiry.key(raw_path), &entry);
+        self.answer_from(&entry, &[], inquiry)
     }
 
     /// The job of a look-up by this plan, and what is to be known of it when it is done.
@@ -217,4 +238,15 @@ impl Store {
         };
         (Job::Resolve(Box::new(resolve)), look_up)
     }
+}
+
+/// Sends a client where an entry leads, with its query. Without one nothing is allocated.
+fn answer_moved(entry: &Rc<Entry>, moved: &Moved, query: Option<&[u8]>) -> Asked {
+    let Some(query) = query else {
+        return Asked::Moved(Rc::clone(entry));
+    };
+    Asked::Fixed(Fixed::Moved(Moved {
+        status: moved.status,
+        location: response::location(&moved.location, query).into(),
+    }))
 }

@@ -1,6 +1,7 @@
 //! Turns the result of the store into a response that any protocol can write.
 
 use super::Asked;
+use crate::cache::entry::Resolution;
 use crate::clock::Now;
 use crate::conn::Response;
 
@@ -9,6 +10,10 @@ impl Asked {
     pub(crate) fn response(&self, now: &Now) -> Option<Response<'_>> {
         Some(match self {
             Asked::Waiting(_) => return None,
+            Asked::Moved(entry) => match &entry.resolution {
+                Resolution::Moved(moved) => Response::moved(moved),
+                other => unreachable!("{other:?} leads nowhere else"),
+            },
             Asked::Fixed(fixed) => Response::fixed(fixed),
             Asked::Fallback => unreachable!("the store goes on from there"),
             Asked::Document(document) => Response::document(document),

@@ -17,6 +17,7 @@ use crate::http::content_coding::Coding;
 use crate::http::status::Status;
 use crate::job::JobId;
 use crate::job::{Dependencies, Done, FoundFile, JobError, Mapped, Opened, Outcome, Refusal};
+use crate::site::redirect::Moved;
 use crate::site::representation::{Representation, Variants, Vary};
 use crate::site::validators::{Identity, Sighting};
 use crate::store::watch::directories::EventSequence;
@@ -240,7 +241,7 @@ impl Store {
                 opened = files;
                 Ok(resolution)
             }
-            Outcome::Moved(path) => Ok(Resolution::Moved(path)),
+            Outcome::Moved(path) => Ok(Resolution::Moved(Moved::directory(path))),
             Outcome::Refused(why) => Ok(refused(look_up, why)),
         };
         self.not_listed(look_up, dependencies);

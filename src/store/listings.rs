@@ -20,8 +20,7 @@ use crate::clock::Now;
 use crate::conn::Document;
 use crate::job::{Dependencies, Listing};
 use crate::site::listing;
-use crate::site::resolve::{self, LookupPlan};
-use crate::site::response::Fixed;
+use crate::site::resolve::LookupPlan;
 use crate::site::sites::SiteId;
 use crate::sys::memory::{Copied, Memory};
 
@@ -136,9 +135,9 @@ impl Store {
     /// Answers a request for a path without an entry. If it may be a listed directory, its page is used.
     pub(super) fn find_unknown(&mut self, inquiry: &Inquiry<'_>) -> Asked {
         let (raw_path, now) = (inquiry.raw_path(), inquiry.now);
-        let plan = match resolve::plan(raw_path, &inquiry.requester.site.policy.naming) {
+        let plan = match inquiry.requester.site.policy.plan(raw_path) {
             Ok(plan) => plan,
-            Err(status) => return Asked::Fixed(Fixed::Error(status)),
+            Err(settled) => return self.answer_settled(settled, raw_path, inquiry),
         };
         let Some(listed) = &plan.listing else {
             return self.fetch(LookupTarget::full(raw_path), Some(plan), inquiry);

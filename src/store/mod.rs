@@ -102,6 +102,8 @@ pub(crate) enum Asked {
         /// The source of the content, if any is sent.
         source: Option<Source>,
     },
+    /// A response that sends the client elsewhere, as the entry says.
+    Moved(Rc<Entry>),
     /// A response without a file.
     Fixed(Fixed),
     /// The path leads to nothing, and the fallback of its site answers. Only within the store.

@@ -20,7 +20,6 @@ use crate::clock::Now;
 use crate::job::{Compared, Job, OneShot, Recheck, Remembered};
 use crate::memory::lru_bytes;
 use crate::site::representation::Representation;
-use crate::site::resolve;
 use crate::site::sites::Site;
 use crate::sys::allocator::block_length;
 use crate::sys::file::FileVersion;
@@ -288,7 +287,7 @@ impl Store {
         let Resolution::File { variants, seen } = &known.entry.resolution else {
             return None;
         };
-        let plan = resolve::plan(known.raw_path, &known.site.policy.naming).ok()?;
+        let plan = known.site.policy.plan(known.raw_path).ok()?;
         let content =
             |version: FileVersion| Some((version, self.contents.held.maps.get(&version)?.digest?));
         Some(Remembered {

@@ -128,6 +128,7 @@ mod tests {
     use super::*;
     use crate::job::JobId;
     use crate::site::path_rules::{ErrorPage, InnerPath};
+    use crate::site::redirect::Moved;
 
     fn rules() -> PathRules {
         let path = InnerPath::new("/e").expect("a path");
@@ -135,6 +136,7 @@ mod tests {
         PathRules {
             error_pages: vec![page(404), page(503)],
             fallback: InnerPath::new("/index.html").ok(),
+            ..PathRules::default()
         }
     }
 
@@ -171,7 +173,7 @@ mod tests {
     fn without_a_page_the_error_stays_what_it_was() {
         use SourcePath::{ErrorPage, Fallback, Requested};
         let missing = ErrorPage(Status::NotFound);
-        let moved = || Asked::Fixed(Fixed::Moved("/e/".to_owned()));
+        let moved = || Asked::Fixed(Fixed::Moved(Moved::directory("/e/".to_owned())));
         #[rustfmt::skip]
         let cases = [
             (missing,    error(Status::ServiceUnavailable),  Status::NotFound,           "not that of the page"),

@@ -30,7 +30,7 @@ use crate::http::status::Status;
 use crate::job::JobId;
 use crate::job::Outcome;
 use crate::settings::Settings;
-use crate::site::resolve::{self, LookupPlan};
+use crate::site::resolve::LookupPlan;
 use crate::site::response::Fixed;
 use crate::site::sites::Site;
 
@@ -381,7 +381,7 @@ impl Store {
         if !self.freshness.staleness.has_room() || self.jobs.is_looked_up(known.key()) {
             return;
         }
-        let Ok(plan) = resolve::plan(raw_path, &site.policy.naming) else {
+        let Ok(plan) = site.policy.plan(raw_path) else {
             return;
         };
         let (job, look_up) = self.new_look_up(known.to_check(), plan, Aim::Check, site, now);

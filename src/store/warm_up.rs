@@ -17,7 +17,6 @@ use crate::cache::key::PathKey;
 use crate::clock::Now;
 use crate::job::{Job, OneShot, Opened, ResidencyPolicy, Save};
 use crate::settings::Settings;
-use crate::site::resolve;
 use crate::site::sites::Site;
 use crate::store::warming::{self, Next, Origin, Warming};
 use crate::sys::output::OutputError;
@@ -137,7 +136,7 @@ impl Store {
         if is_known {
             return;
         }
-        let Ok(plan) = resolve::plan(raw_path, &site.policy.naming) else {
+        let Ok(plan) = site.policy.plan(raw_path) else {
             return;
         };
         let target = LookupTarget::full(raw_path);

@@ -42,6 +42,7 @@ mod mounts;
 mod places;
 mod promises;
 mod recheck;
+mod redirects;
 mod refused;
 mod reloading;
 mod same_answers;

@@ -47,7 +47,6 @@ struct Place<'a> {
 }
 
 /// The entries of a table without fixed keys, in the order of the file.
-#[allow(dead_code)] // Error pages and rules need it.
 pub(in crate::config) type Entries<T> = Vec<(Spanned<String>, Spanned<T>)>;
 
 impl<'a> Place<'a> {
@@ -128,7 +127,6 @@ impl<'a> Table<'a> {
     ///
     /// # Errors
     /// When it is no table, or a value is refused by its parser.
-    #[allow(dead_code)] // Error pages and rules need it.
     pub(in crate::config) fn entries<T: Clone + Send + Sync + 'static>(
         &mut self,
         key: &'static str,
@@ -157,7 +155,6 @@ impl<'a> Table<'a> {
     ///
     /// # Errors
     /// When there is anything but tables.
-    #[allow(dead_code)] // Rules and redirects need it.
     pub(in crate::config) fn tables(
         &mut self,
         key: &'static str,
@@ -167,6 +164,11 @@ impl<'a> Table<'a> {
             None => Ok(Vec::new()),
             Some(value) => tables(self.place.source, key, name, value),
         }
+    }
+
+    /// A message about what was read from this part of the file.
+    pub(in crate::config) fn wrong_at<T>(&self, value: &Spanned<T>, message: &str) -> Usage {
+        self.place.source.wrong(value.span().start, message)
     }
 
     /// Refuses all keys that were not asked for.

@@ -7,7 +7,7 @@ use super::*;
 use crate::settings::{ErrorPage, InnerPath};
 
 /// What a file and further words lead to; in messages the file is `s.toml`.
-fn configured(text: &str, words: &[&str]) -> Result<Configured, String> {
+pub(super) fn configured(text: &str, words: &[&str]) -> Result<Configured, String> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("s.toml");
     std::fs::write(&path, text).unwrap();
@@ -39,6 +39,7 @@ fn paths() -> PathRules {
     PathRules {
         error_pages: page.into_iter().collect(),
         fallback: InnerPath::new("/index.html").ok(),
+        ..PathRules::default()
     }
 }
 

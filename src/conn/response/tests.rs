@@ -109,11 +109,12 @@ fn every_response_has_the_same_fields_in_every_protocol() {
         (Selected::NotModified, 0),
         (Selected::PreconditionFailed, 0),
         (Selected::Unsatisfiable, 0),
+        (Selected::ErrorPage(Status::ServiceUnavailable), LENGTH),
     ];
     let fixed = [
         Fixed::Options,
         Fixed::MethodNotAllowed(Allow::Files),
-        Fixed::Moved("/a/?b".to_owned()),
+        Fixed::Moved(Moved::directory("/a/?b".to_owned())),
         Fixed::Error(Status::NotFound),
         Fixed::Error(Status::ServiceUnavailable),
     ];

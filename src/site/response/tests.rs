@@ -127,15 +127,18 @@ fn what_needs_no_file_is_answered_alike_in_every_protocol() {
 fn a_redirect_keeps_the_query_as_a_uri_can_have_it() {
     #[rustfmt::skip]
     let cases = [
-        (None,                  "/a/"),
-        (Some(&b""[..]),        "/a/?"),
-        (Some(b"b=c&d=%20"),    "/a/?b=c&d=%20"),
-        (Some(b"100%"),         "/a/?100%25"),
-        (Some(b"%4"),           "/a/?%254"),
-        (Some(b"%zz%41"),       "/a/?%25zz%41"),
-        (Some(b"[\"]\xff"),     "/a/?%5B%22%5D%FF"),
+        ("/a/",                 &b""[..],       "/a/?"),
+        ("/a/",                 b"b=c&d=%20",   "/a/?b=c&d=%20"),
+        ("/a/",                 b"100%",        "/a/?100%25"),
+        ("/a/",                 b"%4",          "/a/?%254"),
+        ("/a/",                 b"%zz%41",      "/a/?%25zz%41"),
+        ("/a/",                 b"[\"]\xff",    "/a/?%5B%22%5D%FF"),
+        ("/a?x=y",              b"b=c",         "/a?x=y&b=c"),
+        ("/a?x=y",              b"",            "/a?x=y"),
+        ("https://b.example/#c", b"d\r\n",      "https://b.example/?d%0D%0A#c"),
+        ("/a?b#c",              b"d",           "/a?b&d#c"),
     ];
-    for (query, want) in cases {
-        assert_eq!(location("/a/", query), want);
+    for (target, query, want) in cases {
+        assert_eq!(location(target, query), want);
     }
 }
