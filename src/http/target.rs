@@ -227,11 +227,8 @@ pub(crate) fn valid_host(field: &[u8]) -> bool {
             (valid_literal(&rest[..end]), &rest[end + 1..])
         }
         None => {
-            let end = field
-                .iter()
-                .position(|byte| *byte == b':')
-                .unwrap_or(field.len());
-            (valid_name(&field[..end]), &field[end..])
+            let end = name_length(field);
+            (end > Some(0), &field[end.unwrap_or(0)..])
         }
     };
     valid && valid_port(port)
@@ -242,27 +239,33 @@ fn valid_port(port: &[u8]) -> bool {
     let Some(digits) = port.strip_prefix(b":") else {
         return port.is_empty();
     };
-    let value = digits.iter().try_fold(0_u32, |value, digit| match digit {
-        b'0'..=b'9' => Some((value * 10 + u32::from(digit - b'0')).min(PORT_MAX + 1)),
-        _ => None,
-    });
-    value.is_some_and(|value| value <= PORT_MAX)
+    let mut value = 0;
+    for digit in digits {
+        match digit {
+            b'0'..=b'9' => value = value * 10 + u32::from(digit - b'0'),
+            _ => return false,
+        }
+        if value > PORT_MAX {
+            return false;
+        }
+    }
+    true
 }
 
-fn valid_name(name: &[u8]) -> bool {
-    let mut rest = name;
-    while let [first, after @ ..] = rest {
-        rest = match (first, after) {
-            (b'%', [high, low, after @ ..])
-                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
-            {
-                after
+/// The length of the name at the beginning of a host field; `None` where an escape is incomplete.
+fn name_length(field: &[u8]) -> Option<usize> {
+    let mut end = 0;
+    loop {
+        let plain = field[end..].iter().position(|byte| !is_name_byte(*byte));
+        end = plain.map_or(field.len(), |length| end + length);
+        match &field[end..] {
+            [b'%', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                end += 3;
             }
-            (byte, after) if is_name_byte(*byte) => after,
-            _ => return false,
-        };
+            [b'%', ..] => return None,
+            _ => return Some(end),
+        }
     }
-    !name.is_empty()
 }
 
 /// What stands between the brackets.
@@ -282,14 +285,24 @@ fn valid_literal(literal: &[u8]) -> bool {
     std::str::from_utf8(literal).is_ok_and(|literal| literal.parse::<Ipv6Addr>().is_ok())
 }
 
-/// Unreserved characters and sub-delims, without the comma.
+/// Unreserved characters and sub-delims, without the comma. A table, since each request names a host.
+static NAME_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte: u8 = 0;
+    while byte < 0x80 {
+        table[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'-' | b'.' | b'_' | b'~')
+            || matches!(
+                byte,
+                b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'='
+            );
+        byte += 1;
+    }
+    table
+};
+
 fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(byte, b'-' | b'.' | b'_' | b'~')
-        || matches!(
-            byte,
-            b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'='
-        )
+    NAME_BYTES[usize::from(byte)]
 }
 
 /// Why a path can name nothing here.
