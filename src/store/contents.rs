@@ -156,11 +156,12 @@ impl Contents {
         }
         let now = conditions.now.monotonic;
         let used = held.used.replace(now);
+        // Almost every hit: its pages cannot go.
+        if held.memory.is_kept() || conditions.policy == ResidencyPolicy::Any {
+            return MappingState::Usable(Rc::clone(&held.memory));
+        }
         let idle = now.saturating_duration_since(used);
-        if idle <= TRUST_MAPPED
-            || held.memory.is_kept()
-            || conditions.policy == ResidencyPolicy::Any
-        {
+        if idle <= TRUST_MAPPED {
             return MappingState::Usable(Rc::clone(&held.memory));
         }
         let presence = match conditions.probe.presence(&held.memory.addresses()) {
