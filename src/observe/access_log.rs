@@ -390,6 +390,11 @@ impl LogWriter {
         self.notices.drain(..)
     }
 
+    /// Whether there are jobs to submit, or something to say on standard error.
+    pub(crate) fn has_output(&self) -> bool {
+        !self.jobs.is_empty() || !self.notices.is_empty()
+    }
+
     /// Jobs to submit, in this order.
     pub(crate) fn jobs(&mut self) -> std::vec::Drain<'_, Job> {
         self.jobs.drain(..)

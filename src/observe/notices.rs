@@ -52,9 +52,14 @@ impl Notices {
         }
     }
 
+    /// Whether lines are queued.
+    pub(crate) fn has_lines(&self) -> bool {
+        !self.waiting.is_empty() || self.lost > 0
+    }
+
     /// The next job to submit, if none is in flight and lines are queued.
     pub(crate) fn next_job(&mut self) -> Option<Job> {
-        if self.writing == Writing::InFlight || (self.waiting.is_empty() && self.lost == 0) {
+        if self.writing == Writing::InFlight || !self.has_lines() {
             return None;
         }
         let output = Arc::clone(self.output.as_ref()?);

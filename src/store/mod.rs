@@ -283,8 +283,12 @@ impl Store {
     }
 
     /// The next job for the engine, if the engine has room for one. Its result goes to [`Store::complete`].
+    #[inline]
     pub(crate) fn next_job(&mut self, now: &Now) -> Option<(JobId, Job)> {
-        self.jobs.next(now.monotonic)
+        match self.jobs.queue().has_jobs() {
+            true => self.jobs.next(now.monotonic),
+            false => None,
+        }
     }
 
     /// Frees the slots of jobs that the engine has completed, and appends the jobs that are given up.
@@ -321,6 +325,11 @@ impl Store {
     /// Removes a request from a job: it timed out, or its connection was closed.
     pub(crate) fn leave(&mut self, job: JobId, id: RequestId) {
         self.jobs.leave(job, id);
+    }
+
+    /// Whether something is to be said on standard error.
+    pub(crate) fn has_notices(&self) -> bool {
+        !self.notices.is_empty()
     }
 
     /// Takes the lines for standard error.

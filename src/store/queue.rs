@@ -316,6 +316,11 @@ impl JobQueue {
 
     /// The next job for the engine, if the engine has room for one. A job for which `is_wanted` is false, because all
     /// its requests have left, is given up instead.
+    #[inline]
+    pub(crate) fn has_jobs(&self) -> bool {
+        !self.ready.is_empty() || self.line.count + self.short_of_descriptors.count > 0
+    }
+
     pub(crate) fn next(
         &mut self,
         now: Instant,

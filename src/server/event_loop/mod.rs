@@ -418,6 +418,10 @@ impl EventLoop {
             store,
             ..
         } = self;
+        // Almost every iteration.
+        if !log.has_output() && !store.has_notices() && !notices.has_lines() {
+            return;
+        }
         for line in log.notices().chain(store.notices()) {
             notices.push(&line);
         }
