@@ -205,17 +205,19 @@ impl Connections {
         })
     }
 
-    /// Counts what a connection holds now, after something has happened on it.
-    pub(super) fn account(&mut self, id: ConnectionId) {
+    /// Counts what a connection holds now, after something has happened on it. Gives the connection, if it is still
+    /// open.
+    pub(super) fn account(&mut self, id: ConnectionId) -> Option<&mut Connected> {
         let Connections {
             table,
             held_bytes,
             holding_order,
             ..
         } = self;
-        let Some(connected) = table.get_mut(id.index as usize) else {
-            return;
-        };
+        let connected = table.get_mut(id.index as usize)?;
+        if connected.generation != id.generation {
+            return None;
+        }
         let held = connected.connection.held_bytes();
         if held != connected.held_bytes {
             *held_bytes = *held_bytes + held - connected.held_bytes;
@@ -225,6 +227,7 @@ impl Connections {
             connected.holding = Listing::Listed;
             holding_order.push(connected.connection.since(), id);
         }
+        Some(connected)
     }
 
     /// Bytes that connections hold.

@@ -46,6 +46,8 @@ pub(super) struct Deadlines {
     stale_count: usize,
     /// Where the next sweep begins: a slot and a place in it.
     sweep: (usize, usize),
+    /// The deadline that was last asked for, and its tick.
+    last_tick: (Instant, u64),
 }
 
 impl Deadlines {
@@ -60,6 +62,7 @@ impl Deadlines {
             count: 0,
             stale_count: 0,
             sweep: (0, 0),
+            last_tick: (start, 0),
         }
     }
 
@@ -81,7 +84,11 @@ impl Deadlines {
         deadline: Instant,
     ) -> Armed {
         let last = self.current + SLOT_COUNT - 1;
-        let wanted = Armed((self.tick(deadline) + 1).clamp(self.current, last));
+        // Requests that are answered in the same iteration of the loop have the same deadline.
+        if self.last_tick.0 != deadline {
+            self.last_tick = (deadline, self.tick(deadline));
+        }
+        let wanted = Armed((self.last_tick.1 + 1).clamp(self.current, last));
         match armed {
             Some(armed) if armed <= wanted => armed,
             _ => {

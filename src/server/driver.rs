@@ -131,8 +131,9 @@ impl Driver {
                     share.calls -= 1;
                     self.receive(connected, now);
                 }
-                Want::Resolve(_) => match answers.ask(connected, id, now) {
-                    Some(Reply::Asked(asked)) => self.answer(connected, &asked, now),
+                // By reference: to move what was asked out of the reply would copy it.
+                Want::Resolve(_) => match &answers.ask(connected, id, now) {
+                    Some(Reply::Asked(asked)) => self.answer(connected, asked, now),
                     Some(Reply::Status) | None => {
                         self.handle(&mut connected.connection, Input::Waiting, now);
                         return Driven::Status;

@@ -62,8 +62,7 @@ impl EventLoop {
             self.show_status(id);
             after = Driven::Again;
         }
-        self.connections.account(id);
-        let Some(connected) = self.connections.find(id) else {
+        let Some(connected) = self.connections.account(id) else {
             return;
         };
         let is_unlisted = connected.is_unlisted();
