@@ -434,11 +434,11 @@ impl LogWriter {
         ));
     }
 
-    /// Time until the waiting lines are due.
-    pub(crate) fn timeout(&self, now: Instant) -> Option<Duration> {
+    /// When the waiting lines are due.
+    pub(crate) fn due_at(&self) -> Option<Instant> {
         let since = self.since?;
         let due = (since + BATCH_DELAY).max(self.retry_at.unwrap_or(since));
         let is_under_way = self.in_flight.is_some() || self.reopening != Reopening::No;
-        (!is_under_way).then(|| due.saturating_duration_since(now))
+        (!is_under_way).then_some(due)
     }
 }

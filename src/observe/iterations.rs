@@ -120,12 +120,18 @@ struct Sleeps {
 
 impl Sleeps {
     /// Counts a wait that found this many events.
-    fn after_wait(&mut self, wait: Wait, switched: Switched, waited: Duration, event_count: usize) {
-        let instant = INSTANT_MAX + Duration::from_nanos(EVENT_NS * event_count as u64);
+    fn after_wait(
+        &mut self,
+        wait: Wait,
+        switched: Switched,
+        waited: impl FnOnce() -> Duration,
+        event_count: usize,
+    ) {
+        let instant = || INSTANT_MAX + Duration::from_nanos(EVENT_NS * event_count as u64);
         let may_have_slept = match switched {
             Switched::No => false,
             Switched::Yes => true,
-            Switched::Unknown => waited >= instant,
+            Switched::Unknown => waited() >= instant(),
         };
         self.waits += u64::from(wait == Wait::ForEvents && may_have_slept);
     }
@@ -187,11 +193,10 @@ impl Iterations {
 
     /// A wait has ended with this many events.
     pub(crate) fn begin(&mut self, now: Instant, wait: Wait, event_count: usize) {
-        let waited = now.saturating_duration_since(self.left);
-        let switched = self.switched();
+        let (left, switched) = (self.left, self.switched());
+        let waited = || now.saturating_duration_since(left);
         self.sleeps.after_wait(wait, switched, waited, event_count);
-        let since_asked = now.saturating_duration_since(self.asked);
-        if self.mark.is_none() && since_asked >= BLIND_ASK_INTERVAL {
+        if self.mark.is_none() && now.saturating_duration_since(self.asked) >= BLIND_ASK_INTERVAL {
             self.ask(now);
         }
         self.began = now;
@@ -245,8 +250,12 @@ impl Iterations {
     }
 
     fn end_at(&mut self, now: Instant, switched: Switched) {
-        self.mark_at(now, Work::Connections);
         let lasted = now.saturating_duration_since(self.began);
+        match self.marked == self.began {
+            // Nothing was marked in it.
+            true => self.most.0 = lasted,
+            false => self.mark_at(now, Work::Connections),
+        }
         self.histogram.note(lasted);
         if switched != Switched::No && self.suspect.is_none_or(|longest| lasted > longest.0) {
             self.suspect = Some((lasted, self.most.1));
@@ -316,7 +325,7 @@ mod tests {
         let mut sleeps = Sleeps::default();
         for (wait, switched, waited_ns, event_count, switches, outside, because) in steps {
             let waited = Duration::from_nanos(waited_ns);
-            sleeps.after_wait(wait, switched, waited, event_count);
+            sleeps.after_wait(wait, switched, || waited, event_count);
             if let Some(switches) = switches {
                 sleeps.settle(switches);
             }

@@ -145,10 +145,9 @@ impl Acceptor {
         !is_paused && self.listeners.iter().any(is_ready)
     }
 
-    /// How long until a pause ends.
-    pub(super) fn timeout(&self, now: Instant) -> Option<Duration> {
+    /// When a pause ends.
+    pub(super) fn paused_until(&self) -> Option<Instant> {
         self.paused_until
-            .map(|until| until.saturating_duration_since(now))
     }
 
     /// Stops taking connections until descriptors that were given up are closed.

@@ -164,11 +164,10 @@ impl Deadlines {
         }
     }
 
-    /// How long until [`expire`](Deadlines::expire) has something to do.
-    pub(super) fn timeout(&self, now: Instant) -> Option<Duration> {
-        let at = self.start + Duration::from_millis(self.earliest? * TICK_MS);
+    /// When [`expire`](Deadlines::expire) has something to do.
+    pub(super) fn expires_at(&self) -> Option<Instant> {
         // One more millisecond, because the wait is in whole ones.
-        Some(at.saturating_duration_since(now) + Duration::from_millis(1))
+        Some(self.start + Duration::from_millis(self.earliest? * TICK_MS + 1))
     }
 
     fn tick(&self, at: Instant) -> u64 {
@@ -282,6 +281,6 @@ mod tests {
 
     #[test]
     fn an_empty_wheel_wakes_nobody() {
-        assert_eq!(Deadlines::new(Instant::now()).timeout(Instant::now()), None);
+        assert_eq!(Deadlines::new(Instant::now()).expires_at(), None);
     }
 }

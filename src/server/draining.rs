@@ -73,10 +73,9 @@ impl Draining {
         self.until() - self.grace / ANSWER_SHARE
     }
 
-    /// How long until there is something to do.
-    pub(super) fn timeout(&self, now: Instant) -> Duration {
-        let next = self.next_look.min(self.until());
-        next.saturating_duration_since(now)
+    /// When there is something to do.
+    pub(super) fn next_at(&self) -> Instant {
+        self.next_look.min(self.until())
     }
 
     /// Which idle connections are to be ended; nothing if it is not yet time to look.
@@ -126,7 +125,7 @@ mod tests {
                     ends.push((now - began).as_millis());
                 }
             }
-            now += draining.timeout(now).max(Duration::from_millis(1));
+            now = draining.next_at().max(now + Duration::from_millis(1));
         }
         ends
     }

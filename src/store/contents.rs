@@ -275,11 +275,10 @@ impl Contents {
         is_due
     }
 
-    /// Time until the next sweep for unused files.
-    pub(super) fn idle_timeout(&self, now: Instant) -> Option<Duration> {
+    /// When the next sweep for unused files is due.
+    pub(super) fn idle_sweep_at(&self) -> Option<Instant> {
         let is_any = self.held.descriptors.entry_count() + self.held.maps.entry_count() > 0;
-        let at = self.idle_sweep_at.filter(|_| is_any)?;
-        Some(at.saturating_duration_since(now))
+        self.idle_sweep_at.filter(|_| is_any)
     }
 
     /// Closes files that were not requested for a while, and unmaps those on other devices than that of the root,

@@ -4,7 +4,7 @@
 //! A replaced or deleted file is released, so that its memory serves others and the file system gets its blocks back.
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Store;
 use crate::cache::entry::Entry;
@@ -48,10 +48,10 @@ impl Store {
         self.freshness.watch.clear();
     }
 
-    /// Time until the next sweep for unused files.
-    pub(crate) fn idle_timeout(&self, now: Instant) -> Option<Duration> {
-        let idle = self.contents.idle_timeout(now);
-        let retired = self.freshness.roots.sweep_timeout(now);
+    /// When the next sweep for unused files is due.
+    pub(crate) fn idle_sweep_at(&self) -> Option<Instant> {
+        let idle = self.contents.idle_sweep_at();
+        let retired = self.freshness.roots.sweep_at();
         idle.into_iter().chain(retired).min()
     }
 

@@ -314,13 +314,14 @@ impl JobQueue {
         None
     }
 
-    /// The next job for the engine, if the engine has room for one. A job for which `is_wanted` is false, because all
-    /// its requests have left, is given up instead.
+    /// Whether [`next`](JobQueue::next) may have a job. An iteration of the loop asks several times.
     #[inline]
     pub(crate) fn has_jobs(&self) -> bool {
         !self.ready.is_empty() || self.line.count + self.short_of_descriptors.count > 0
     }
 
+    /// The next job for the engine, if the engine has room for one. A job for which `is_wanted` is false, because all
+    /// its requests have left, is given up instead.
     pub(crate) fn next(
         &mut self,
         now: Instant,

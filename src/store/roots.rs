@@ -201,8 +201,8 @@ impl Roots {
     }
 
     /// When that is.
-    pub(super) fn sweep_timeout(&self, now: Instant) -> Option<Duration> {
-        Some(self.sweep_at?.saturating_duration_since(now))
+    pub(super) fn sweep_at(&self) -> Option<Instant> {
+        self.sweep_at
     }
 
     /// Removes the roots of retired sites that no request uses. O(sites).

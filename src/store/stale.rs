@@ -392,13 +392,12 @@ impl Store {
         self.freshness.staleness.check_began(job, now);
     }
 
-    /// Time until the patience of the next request ends.
-    pub(crate) fn patience_timeout(&self, now: Instant) -> Option<Duration> {
+    /// When the patience of the next request ends.
+    pub(crate) fn patience_ends(&self, now: Instant) -> Option<Instant> {
         let oldest = self.freshness.staleness.young.front();
         let check = oldest.map(|(begun, _)| *begun + self.freshness.staleness.patience);
         let root = self.root_patience_ends(now).map(|(ends, _)| ends);
-        let soonest = check.into_iter().chain(root).min()?;
-        Some(soonest.saturating_duration_since(now))
+        check.into_iter().chain(root).min()
     }
 
     /// Has requests ask again whose patience has ended.

@@ -272,20 +272,22 @@ impl EventLoop {
             return Some(Duration::ZERO);
         }
         let drain = match self.phase {
-            Phase::Draining(draining) => Some(draining.timeout(now)),
+            Phase::Draining(draining) => Some(draining.next_at()),
             Phase::Serving | Phase::Over => None,
         };
-        let waits = [
-            self.deadlines.timeout(now),
-            self.log.timeout(now),
-            self.acceptor.timeout(now),
-            self.memory.timeout(now),
-            self.store.awaits_descriptors().then_some(LOOK_AGAIN),
-            self.store.patience_timeout(now),
-            self.store.idle_timeout(now),
+        let look_again = self.store.awaits_descriptors().then(|| now + LOOK_AGAIN);
+        let moments = [
+            self.deadlines.expires_at(),
+            self.log.due_at(),
+            self.acceptor.paused_until(),
+            self.memory.measures_at(),
+            look_again,
+            self.store.patience_ends(now),
+            self.store.idle_sweep_at(),
             drain,
         ];
-        waits.into_iter().flatten().min()
+        let soonest = moments.into_iter().flatten().min()?;
+        Some(soonest.saturating_duration_since(now))
     }
 
     fn turn(&mut self, events: &Events) -> io::Result<()> {

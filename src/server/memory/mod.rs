@@ -124,10 +124,10 @@ impl MemoryControl {
         ))
     }
 
-    /// How long an idle loop may wait until it measures.
-    pub(super) fn timeout(&self, now: Instant) -> Option<Duration> {
+    /// When an idle loop measures at the latest.
+    pub(super) fn measures_at(&self) -> Option<Instant> {
         let at = self.measured_at.filter(|_| !self.is_measuring)?;
-        Some((at + MEASURE_IDLE_EVERY).saturating_duration_since(now))
+        Some(at + MEASURE_IDLE_EVERY)
     }
 
     /// What becomes ready when the kernel tells of memory pressure, where it does.

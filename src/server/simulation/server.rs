@@ -116,13 +116,14 @@ impl Server {
 
     /// When it has something to do without an event.
     pub(super) fn timeout(&self, now: &Now) -> Option<Moment> {
-        let waits = [
-            self.deadlines.timeout(now.monotonic),
-            self.store.patience_timeout(now.monotonic),
-            self.store.idle_timeout(now.monotonic),
+        let moments = [
+            self.deadlines.expires_at(),
+            self.store.patience_ends(now.monotonic),
+            self.store.idle_sweep_at(),
         ];
-        let soonest = waits.into_iter().flatten().min()?;
-        Some(nanoseconds(soonest).max(1))
+        let soonest = moments.into_iter().flatten().min()?;
+        let wait = soonest.saturating_duration_since(now.monotonic);
+        Some(nanoseconds(wait).max(1))
     }
 
     /// One iteration of the loop, in the order of `EventLoop::turn`.

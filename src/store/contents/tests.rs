@@ -232,13 +232,10 @@ fn what_nobody_uses_is_closed_and_unmapped_where_that_lets_a_file_system_go() {
         let device = version.device + u64::from(!is_on_root);
         let mut now = fixture.now.monotonic;
         let mut unmapped = Vec::new();
-        assert!(
-            contents.idle_timeout(now).is_none(),
-            "nobody has looked yet"
-        );
+        assert!(contents.idle_sweep_at().is_none(), "nobody has looked yet");
         for _ in 0..=IDLE_SWEEP_COUNT + 1 {
             unmapped.extend(contents.drop_idle(|| HashSet::from([device]), now));
-            now += contents.idle_timeout(now).unwrap_or(IDLE_SWEEP);
+            now = contents.idle_sweep_at().unwrap_or(now + IDLE_SWEEP);
         }
         assert!(!contents.held.descriptors.holds(&version));
         assert_eq!(contents.held.maps.holds(&version), is_on_root);
