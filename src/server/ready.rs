@@ -11,21 +11,22 @@ mod tests;
 use std::collections::VecDeque;
 
 use crate::conn::ConnectionId;
+use crate::store::deliveries::DeliveryKind;
 
 /// Bytes that the connections of one lane may send in one iteration: about half a millisecond over loopback, and so
 /// much that waiting for events in between costs nothing beside it.
 pub(super) const LANE_LENGTH_MAX: u64 = 1 << 20;
 /// What a connection that goes on sending may send at least when it is its turn, however many others wait: a window
 /// of a file. A share of 64 KiB takes twice the processor time a byte, since each wakes the reader.
-pub(super) const SENDING_SHARE_MIN: u64 = 512 * 1024;
+const SENDING_SHARE_MIN: u64 = 512 * 1024;
 /// The same of one that begins an answer. It is smaller, since other requests wait behind this one.
 pub(super) const INPUT_SHARE_MIN: u64 = 128 * 1024;
 /// Calls for memory are made for a multiple of this: the most that TCP hands to the network in one piece. The last
 /// call of a share may exceed it by as much.
 const CALL_LENGTH_UNIT: u64 = 64 * 1024;
-/// Lanes of an iteration: connections just accepted, those with input, those that go on sending, those that waited
-/// for the disk.
-const LANE_COUNT: u64 = 4;
+/// Lanes of an iteration: connections just accepted, those with input, those that go on sending, and of those that
+/// waited for the disk the same two.
+const LANE_COUNT: u64 = 5;
 /// Bytes that can be sent in one iteration: a lane is exceeded by what its last connection sends, and that is less
 /// than a share and a call of `sendfile`, which is as long as a lane.
 const ITERATION_LENGTH_MAX: u64 = LANE_COUNT * (2 * LANE_LENGTH_MAX + SENDING_SHARE_MIN);
@@ -45,6 +46,14 @@ impl Task {
         match self {
             Task::Input => INPUT_SHARE_MIN,
             Task::Sending => SENDING_SHARE_MIN,
+        }
+    }
+
+    /// The results of the disk that lead to this task.
+    pub(super) fn delivery(self) -> DeliveryKind {
+        match self {
+            Task::Input => DeliveryKind::Beginning,
+            Task::Sending => DeliveryKind::Continuation,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What jobs have found out, on its way to those who waited.
 //!
-//! Ten thousand may wait for one cold file. They are told a few in each turn, so that hits that came
-//! meanwhile go first.
+//! Ten thousand may wait for one cold file. They are told a few in each iteration of the loop, so that hits that came
+//! meanwhile go first. Those whose answer begins have a queue of their own: otherwise one cold file would wait until each
+//! of some thousand long answers had sent its next part.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -13,8 +14,17 @@ use crate::conn::RequestId;
 use crate::job::{JobError, JobId};
 use crate::sys::file::{FileVersion, OpenFile};
 
-/// Requests that are told in one turn.
+/// Requests of one kind that are told in one iteration of the loop.
 pub(crate) const DELIVERY_COUNT_MAX: usize = 64;
+
+/// What a request does once it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DeliveryKind {
+    /// It begins its answer, or asks once more.
+    Beginning,
+    /// It goes on with its answer.
+    Continuation,
+}
 
 /// What one request is told.
 #[derive(Debug)]
@@ -41,10 +51,12 @@ impl Delivery {
     }
 }
 
-/// Those that were not yet told, in the order in which their jobs were done.
+/// Those that were not yet told, of each kind in the order in which their jobs were done. A request waits for one job
+/// at a time, so each kind is served in turn.
 #[derive(Debug, Default)]
 pub(crate) struct Deliveries {
-    queue: VecDeque<Delivery>,
+    beginnings: VecDeque<Delivery>,
+    continuations: VecDeque<Delivery>,
 }
 
 impl Deliveries {
@@ -56,7 +68,7 @@ impl Deliveries {
     ) {
         let completed = Rc::new(completed);
         let one = |id| Delivery::Answer(id, Rc::clone(&completed));
-        self.queue.extend(waiters.into_iter().map(one));
+        self.beginnings.extend(waiters.into_iter().map(one));
     }
 
     /// A job is done, or takes too long: those who waited for it ask once more.
@@ -66,7 +78,8 @@ impl Deliveries {
 
     /// A job is done, and one waited for it who is being answered already.
     pub(crate) fn more(&mut self, id: RequestId, job: JobId, result: Result<(), JobError>) {
-        self.queue.push_back(Delivery::More(id, job, result));
+        self.continuations
+            .push_back(Delivery::More(id, job, result));
     }
 
     /// A file was opened again for one who is being answered, or was not.
@@ -78,16 +91,61 @@ impl Deliveries {
         opened: Result<Arc<OpenFile>, JobError>,
     ) {
         let delivery = Delivery::Reopened(id, job, version, opened);
-        self.queue.push_back(delivery);
+        self.continuations.push_back(delivery);
     }
 
-    /// The next.
-    pub(crate) fn pop(&mut self) -> Option<Delivery> {
-        self.queue.pop_front()
+    fn queue(&mut self, kind: DeliveryKind) -> &mut VecDeque<Delivery> {
+        match kind {
+            DeliveryKind::Beginning => &mut self.beginnings,
+            DeliveryKind::Continuation => &mut self.continuations,
+        }
     }
 
-    /// How many were not yet told.
-    pub(crate) fn count(&self) -> usize {
-        self.queue.len()
+    /// The next of this kind.
+    pub(crate) fn pop(&mut self, kind: DeliveryKind) -> Option<Delivery> {
+        self.queue(kind).pop_front()
+    }
+
+    /// How many of this kind were not yet told.
+    pub(crate) fn count(&mut self, kind: DeliveryKind) -> usize {
+        self.queue(kind).len()
+    }
+
+    /// Whether all were told.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.beginnings.is_empty() && self.continuations.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conn::ConnectionId;
+
+    fn request(index: u32) -> RequestId {
+        let generation = 1;
+        RequestId::http1(ConnectionId { index, generation })
+    }
+
+    /// Who is told, of this kind.
+    fn told(deliveries: &mut Deliveries, kind: DeliveryKind) -> Vec<RequestId> {
+        let next = std::iter::from_fn(|| deliveries.pop(kind));
+        next.map(|delivery| delivery.id()).collect()
+    }
+
+    #[test]
+    fn an_answer_that_begins_does_not_wait_for_those_that_go_on() {
+        let mut deliveries = Deliveries::default();
+        let reading: Vec<RequestId> = (0..2_000).map(request).collect();
+        for (id, job) in reading.iter().zip(1..) {
+            deliveries.more(*id, JobId(job), Ok(()));
+        }
+        let cold = [request(3_000), request(3_001)];
+        deliveries.answer(CompletedJob::again(JobId(5_000)), cold);
+        assert_eq!(deliveries.count(DeliveryKind::Beginning), cold.len());
+        assert_eq!(told(&mut deliveries, DeliveryKind::Beginning), cold);
+        assert!(!deliveries.is_empty());
+        assert_eq!(told(&mut deliveries, DeliveryKind::Continuation), reading);
+        assert!(deliveries.is_empty());
     }
 }

@@ -71,7 +71,7 @@ use crate::sys::beneath::Root;
 use crate::sys::deferred_drops::DeferredDrops;
 use crate::sys::watches::Watches;
 use contents::Contents;
-use deliveries::{Deliveries, Delivery};
+use deliveries::{Deliveries, Delivery, DeliveryKind};
 use freshness::Freshness;
 use inquiry::Counted;
 pub(crate) use inquiry::{RequestOwner, Requester};
@@ -306,20 +306,20 @@ impl Store {
         self.jobs.submit_own(job, Purpose::Loop);
     }
 
-    /// The next result to deliver, with its request. The caller delivers a limited number in each iteration, so that
+    /// The next result of this kind, with its request. The caller delivers a limited number of each in an iteration, so that
     /// hits that arrive meanwhile are answered first.
-    pub(crate) fn next_delivery(&mut self) -> Option<Delivery> {
-        self.deliveries.pop()
+    pub(crate) fn next_delivery(&mut self, kind: DeliveryKind) -> Option<Delivery> {
+        self.deliveries.pop(kind)
     }
 
     /// Whether results are to be delivered.
     pub(crate) fn has_deliveries(&self) -> bool {
-        self.delivery_count() > 0
+        !self.deliveries.is_empty()
     }
 
-    /// Number of results to be delivered.
-    pub(crate) fn delivery_count(&self) -> usize {
-        self.deliveries.count()
+    /// Number of results of this kind to be delivered.
+    pub(crate) fn delivery_count(&mut self, kind: DeliveryKind) -> usize {
+        self.deliveries.count(kind)
     }
 
     /// Removes a request from a job: it timed out, or its connection was closed.

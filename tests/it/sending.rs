@@ -8,8 +8,8 @@ use super::harness::{Client, Content, Server, Site, engines};
 const CLIENT_COUNT: usize = 150;
 /// Bytes of each answer, at least.
 const LENGTH: usize = 1 << 20;
-/// Bytes that an iteration may send: four lanes of 1 MiB, each exceeded by a share of 512 KiB and a call of 1 MiB at most.
-const ITERATION_LENGTH_MAX: u64 = 10 << 20;
+/// Bytes that an iteration may send: five lanes of 1 MiB, each exceeded by a share of 512 KiB and a call of 1 MiB at most.
+const ITERATION_LENGTH_MAX: u64 = 5 * 2_560 * 1_024;
 
 fn site() -> Site {
     let site = Site::new();

@@ -7,7 +7,7 @@ use super::driving::Serving;
 use crate::conn::{BlockedOn, Input, RequestId};
 use crate::job::{Done, JobError, JobId};
 use crate::observe::iterations::Work;
-use crate::server::ready::SENDING_SHARE_MIN;
+use crate::server::ready::Task;
 use crate::store::deliveries::{DELIVERY_COUNT_MAX, Delivery};
 
 /// Deadlines looked at in one turn.
@@ -70,14 +70,18 @@ impl EventLoop {
         self.log.release();
     }
 
+    /// Tells those whose answers begin before those that go on, each within a budget of its own.
     fn tell_waiters(&mut self) {
-        let count = self.store.delivery_count().min(DELIVERY_COUNT_MAX);
-        self.driver.budget.open(count, SENDING_SHARE_MIN);
-        while self.driver.budget.admits_next() {
-            let Some(delivery) = self.store.next_delivery() else {
-                break;
-            };
-            self.deliver(&delivery);
+        for task in [Task::Input, Task::Sending] {
+            let kind = task.delivery();
+            let count = self.store.delivery_count(kind).min(DELIVERY_COUNT_MAX);
+            self.driver.budget.open(count, task.share_min());
+            while self.driver.budget.admits_next() {
+                let Some(delivery) = self.store.next_delivery(kind) else {
+                    break;
+                };
+                self.deliver(&delivery);
+            }
         }
     }
 

@@ -20,7 +20,7 @@ use crate::server::answers::ServerAnswers;
 use crate::server::connections::{Connected, Connections};
 use crate::server::deadlines::{Armed, Deadlines};
 use crate::server::driver::{Driven, Driver};
-use crate::server::ready::{ReadyConnections, SENDING_SHARE_MIN, Task};
+use crate::server::ready::{ReadyConnections, Task};
 use crate::server::start::driver;
 use crate::settings::{Role, Settings, StatusAccess};
 use crate::site::sites::{Site, SiteId, Sites};
@@ -221,13 +221,16 @@ impl Server {
         for (job, done) in done {
             self.store.complete(job, done, now);
         }
-        let count = self.store.delivery_count().min(DELIVERY_COUNT_MAX);
-        self.driver.budget.open(count, SENDING_SHARE_MIN);
-        while self.driver.budget.admits_next() {
-            let Some(delivery) = self.store.next_delivery() else {
-                break;
-            };
-            self.deliver(&delivery, now);
+        for task in [Task::Input, Task::Sending] {
+            let kind = task.delivery();
+            let count = self.store.delivery_count(kind).min(DELIVERY_COUNT_MAX);
+            self.driver.budget.open(count, task.share_min());
+            while self.driver.budget.admits_next() {
+                let Some(delivery) = self.store.next_delivery(kind) else {
+                    break;
+                };
+                self.deliver(&delivery, now);
+            }
         }
     }
 
