@@ -46,7 +46,7 @@ pub(super) trait Answers {
         now: &Now,
     ) -> Option<Asked>;
 
-    /// Whether these pieces of mappings may be sent now.
+    /// Whether these pieces of mappings may be sent now, which have waited long for their peer.
     fn prepare_mapped(
         &mut self,
         pieces: impl Iterator<Item = Addresses>,

@@ -1,7 +1,7 @@
 //! The table of open connections.
 
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use slab::Slab;
 
@@ -81,11 +81,19 @@ impl Connected {
 
     /// When something about it has taken too long: its own time, or that of what waits for the disk.
     pub(super) fn deadline(&self, timeouts: &Timeouts) -> Option<Instant> {
-        let disk = timeouts.disk;
+        let own = self.connection.deadline(timeouts);
+        match self.request.job().is_none() && self.sending.job().is_none() {
+            true => own,
+            false => self.deadline_at_disk(own, timeouts.disk),
+        }
+    }
+
+    #[cold]
+    fn deadline_at_disk(&self, own: Option<Instant>, timeout: Duration) -> Option<Instant> {
         let deadlines = [
-            self.connection.deadline(timeouts),
-            self.request.deadline(disk),
-            self.sending.deadline(disk),
+            own,
+            self.request.deadline(timeout),
+            self.sending.deadline(timeout),
         ];
         deadlines.into_iter().flatten().min()
     }

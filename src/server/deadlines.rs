@@ -93,12 +93,18 @@ impl Deadlines {
             Some(armed) if armed <= wanted => armed,
             _ => {
                 self.stale_count += usize::from(armed.is_some());
-                self.count += 1;
-                self.slot(wanted.0).push((id, wanted));
-                self.earliest = Some(self.earliest.map_or(wanted.0, |tick| tick.min(wanted.0)));
+                self.put(id, wanted);
                 wanted
             }
         }
+    }
+
+    /// Not inlined: a busy connection has its place already.
+    #[inline(never)]
+    fn put(&mut self, id: ConnectionId, at: Armed) {
+        self.count += 1;
+        self.slot(at.0).push((id, at));
+        self.earliest = Some(self.earliest.map_or(at.0, |tick| tick.min(at.0)));
     }
 
     /// Moves everything that stands in a slot that has come up to `due`. What counts of it, and

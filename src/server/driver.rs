@@ -12,16 +12,17 @@ use super::answers::{Answers, Reply};
 use super::connections::Connected;
 use super::ready::{SendBudget, call_length_max};
 use crate::clock::Now;
-use crate::conn::outbox::{Next, Pool};
+use crate::conn::outbox::{FileSegment, Next, Pool};
 use crate::conn::response_stats::ResponseStats;
 use crate::conn::{
     BlockedOn, CloseReason, Connection, ConnectionId, Context, Document, Explanation, Input,
     Policy, RequestId, Response, Stage, Unread, Want,
 };
 use crate::store::event_sync::Position;
+use crate::store::request::SendState;
 use crate::store::{Asked, CompletedJob, Ready, RequestOwner};
 use crate::sys::socket::Pieces;
-use crate::transport::{Flow, Received};
+use crate::transport::{Flow, Received, Transport};
 
 /// Kernel calls that one connection may make in one turn before the others have theirs.
 const CALL_COUNT_MAX: u32 = 16;
@@ -84,12 +85,28 @@ impl From<io::Result<usize>> for Sent {
     fn from(result: io::Result<usize>) -> Sent {
         match result {
             Ok(count) => Sent::Bytes(count as u64),
-            Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock => Sent::Blocked,
-                io::ErrorKind::Interrupted => Sent::Nothing,
-                kind => Sent::Broken(kind),
-            },
+            Err(error) => Sent::failed(&error),
         }
+    }
+}
+
+impl Sent {
+    #[cold]
+    fn failed(error: &io::Error) -> Sent {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => Sent::Blocked,
+            io::ErrorKind::Interrupted => Sent::Nothing,
+            kind => Sent::Broken(kind),
+        }
+    }
+}
+
+/// Why nothing more can be received; nothing if it can.
+#[cold]
+fn receive_error(error: &io::Error) -> Option<io::ErrorKind> {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => None,
+        kind => Some(kind),
     }
 }
 
@@ -242,9 +259,9 @@ impl Driver {
         let input = match connected.transport.receive(space) {
             Ok(Received::End) => Input::EndOfStream,
             Ok(Received::Bytes(count)) => Input::Received(count),
-            Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => return,
-                kind => Input::Broken(kind),
+            Err(error) => match receive_error(&error) {
+                None => return,
+                Some(kind) => Input::Broken(kind),
             },
         };
         self.look_for_more(connected);
@@ -341,34 +358,53 @@ impl Driver {
         if sending.job().is_some() {
             return Sent::Later;
         }
-        let owner = RequestOwner::new(id, connection.peer());
+        let owner = || RequestOwner::new(id, connection.peer());
         let mut pieces = Pieces::new();
         match connection.outbox().next(limit, &mut pieces) {
             Next::Nothing => Sent::Bytes(0),
             Next::Pieces(more) => {
-                let mapped = connection.outbox().mapped();
-                match answers.prepare_mapped(mapped, sending, owner, now) {
-                    Ready::Bytes(_) => {}
-                    Ready::Later => return Sent::Later,
-                    Ready::Never(kind) => return Sent::Broken(kind),
+                if sending.was_held_long(now) {
+                    let mapped = connection.outbox().mapped();
+                    match answers.prepare_mapped(mapped, sending, owner(), now) {
+                        Ready::Bytes(_) => {}
+                        Ready::Later => return Sent::Later,
+                        Ready::Never(kind) => return Sent::Broken(kind),
+                    }
                 }
                 let sent = transport.send(&pieces, more);
                 Sent::from(sent.inspect(|count| self.gathered_bytes += *count as u64))
             }
             Next::File(segment) => {
-                let ready = match answers.prepare(segment, sending, owner, now) {
-                    Ready::Bytes(ready) => ready,
-                    Ready::Later => return Sent::Later,
-                    Ready::Never(kind) => return Sent::Broken(kind),
-                };
-                let start = segment.bytes.start;
-                let sent = transport.send_file(&segment.file, start..start + ready);
-                if let Ok(count) = sent {
-                    answers.note_sent(segment, count as u64, now);
-                    self.sendfile_bytes += count as u64;
+                let sent = send_file(segment, transport, sending, owner(), answers, now);
+                if let Sent::Bytes(count) = sent {
+                    self.sendfile_bytes += count;
                 }
-                Sent::from(sent)
+                sent
             }
         }
     }
+}
+
+/// Hands part of a file to the transport, as far as it is resident. It stands by itself since it is no part of a hit from
+/// memory, whose code is to be short.
+#[inline(never)]
+fn send_file(
+    segment: &FileSegment,
+    transport: &mut Transport,
+    sending: &mut SendState,
+    owner: RequestOwner,
+    answers: &mut impl Answers,
+    now: &Now,
+) -> Sent {
+    let ready = match answers.prepare(segment, sending, owner, now) {
+        Ready::Bytes(ready) => ready,
+        Ready::Later => return Sent::Later,
+        Ready::Never(kind) => return Sent::Broken(kind),
+    };
+    let start = segment.bytes.start;
+    let sent = transport.send_file(&segment.file, start..start + ready);
+    if let Ok(count) = sent {
+        answers.note_sent(segment, count as u64, now);
+    }
+    Sent::from(sent)
 }

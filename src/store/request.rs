@@ -79,17 +79,28 @@ impl RequestState {
         explanation.descriptor = report.descriptor.or(explanation.descriptor);
     }
 
+    #[cold]
+    fn wait_for(&mut self, job: JobId, now: &Now) {
+        self.waits_for = Some(job);
+        self.waits_since.get_or_insert(now.monotonic);
+    }
+
+    #[cold]
+    fn end_wait(&mut self, now: &Now) {
+        self.waits_for = None;
+        let waited = |since| now.monotonic.saturating_duration_since(since);
+        self.explanation.disk = self.waits_since.take().map(waited);
+    }
+
     /// Adds the result of the store.
     fn settle(&mut self, asked: &Asked, now: &Now) {
         if let Asked::Waiting(job) = asked {
-            self.waits_for = Some(*job);
-            self.waits_since.get_or_insert(now.monotonic);
-            return;
+            return self.wait_for(*job, now);
         }
-        self.waits_for = None;
-        let waited = |since| now.monotonic.saturating_duration_since(since);
+        if self.waits_since.is_some() {
+            self.end_wait(now);
+        }
         let explanation = &mut self.explanation;
-        explanation.disk = self.waits_since.take().map(waited);
         if let Asked::Selected {
             selected, source, ..
         } = asked
@@ -151,7 +162,7 @@ impl SendState {
 
     /// Whether the next bytes have waited so long that the kernel may have reclaimed their pages. The caller checks
     /// them now, and the next time after the same interval.
-    pub(super) fn was_held_long(&mut self, now: &Now) -> bool {
+    pub(crate) fn was_held_long(&mut self, now: &Now) -> bool {
         let Some(since) = &mut self.held_since else {
             return false;
         };

@@ -41,8 +41,9 @@ impl Store {
         }
     }
 
-    /// Whether these pieces of mappings may be sent now. If they have waited long for their peer since they were last
-    /// known to be resident, a job makes them resident first.
+    /// Whether these pieces of mappings may be sent now, which have waited long for their peer since they were last known
+    /// to be resident: see [`SendState::was_held_long`]. If they are not, a job makes them resident first.
+    #[cold]
     pub(crate) fn prepare_mapped(
         &mut self,
         pieces: impl Iterator<Item = Addresses>,
@@ -50,9 +51,7 @@ impl Store {
         owner: RequestOwner,
         now: &Now,
     ) -> Ready {
-        if sending.was_held_long(now)
-            && let Some(job) = self.populate(pieces, owner)
-        {
+        if let Some(job) = self.populate(pieces, owner) {
             sending.waits_for(job, now);
             return Ready::Later;
         }
