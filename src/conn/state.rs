@@ -245,7 +245,7 @@ impl Connection {
                 }
             }
             (Resolving { head, .. }, Input::Resolved(response, explanation)) => {
-                self.resolved(head, response, explanation, context)
+                self.resolved(&head, response, explanation, context)
             }
             (state, Input::Sent(count)) => self.sent(state, count, context),
             (state, Input::Acknowledged(count)) => self.acknowledged(state, count, context),
@@ -353,6 +353,8 @@ impl Connection {
         }
     }
 
+    /// Inlined, since the head would be copied once more.
+    #[inline(always)]
     fn look_up(&mut self, head: Head, context: &mut Context<'_>) -> State {
         match response::without_lookup(&head.facts(self.inbox.bytes())) {
             Err(refusal) => self.refuse(refusal, Some(&head), context),
@@ -369,12 +371,12 @@ impl Connection {
 
     fn resolved(
         &mut self,
-        head: Head,
+        head: &Head,
         response: &Response<'_>,
         explanation: Explanation,
         context: &mut Context<'_>,
     ) -> State {
-        match self.answer(&head, response, explanation, context) {
+        match self.answer(head, response, explanation, context) {
             State::ReadingHead => self.next_request(context),
             state => state,
         }
