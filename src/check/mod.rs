@@ -1,6 +1,7 @@
 //! `spede check`: what a configuration leads to on this machine, looked at without serving anything.
 
 mod hosts;
+mod redirects;
 mod stand_ins;
 mod tree;
 
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
 
+use self::redirects::Circle;
 use crate::server::{self, StartError};
 use crate::settings::{Settings, SiteSettings};
 
@@ -43,6 +45,20 @@ pub enum Verdict {
 }
 
 impl Report {
+    /// Adds redirects that lead in a circle.
+    fn add_circles(&mut self, sites: &[SiteSettings]) {
+        for circle in redirects::circles(sites) {
+            match circle {
+                Circle::Closed(way) => self
+                    .warnings
+                    .push(format!("redirects lead in a circle: {way}")),
+                Circle::BehindTls(way) => self.notes.push(format!(
+                    "redirects lead in a circle if a proxy for TLS leads here: {way}"
+                )),
+            }
+        }
+    }
+
     /// How it went.
     pub fn verdict(&self) -> Verdict {
         match (&self.errors[..], &self.warnings[..]) {
@@ -93,6 +109,7 @@ pub fn run(settings: &Settings) -> Report {
         }
     }
     if report.errors.is_empty() {
+        report.add_circles(sites);
         report.warnings.extend(site_warnings(sites));
     }
     report

@@ -237,6 +237,10 @@ const SITE_EXAMPLE: &str = "\
 #   root = \"/srv/example/current\"
 #   index = [\"index.html\", \"index.htm\"]
 #
+#   [[site.redirect]]
+#   from = \"/old/*\"
+#   to = \"/new/$1\"
+#
 #   [[site]]
 #   root = \"/srv/other\"
 ";

@@ -172,6 +172,12 @@ impl Rules {
             .find_map(|Rewrite(rule)| rule.apply(path))
     }
 
+    /// Decoded paths that redirects match, some for each.
+    pub(crate) fn redirect_examples(&self) -> impl Iterator<Item = String> {
+        let redirects = self.redirects.iter();
+        redirects.flat_map(|redirect| redirect.rule.from.examples())
+    }
+
     /// The first redirect from which a client comes back to where it was: its place in the list, and the paths on the
     /// way. Each is followed from an example of its pattern, so loops that only other paths lead into are not found.
     pub(crate) fn first_loop(&self) -> Option<(usize, Vec<String>)> {

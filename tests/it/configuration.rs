@@ -277,6 +277,64 @@ fn a_check_names_each_site_and_what_its_hosts_lead_to() {
 }
 
 #[test]
+fn a_check_finds_redirects_that_lead_from_site_to_site_and_back() {
+    let site = Site::new();
+    site.file("a/fine.html", "fine");
+    let table = |host: &str, to: &str| {
+        format!(
+            "[[site]]\nhosts = \"{host}\"\nroot = \"a\"\n\
+             [[site.redirect]]\nfrom = \"/x/**\"\nto = \"{to}\"\n"
+        )
+    };
+    let cases = [
+        ("http://b.org/x/$1", "http://A.org:80/x/$1", Some(1)),
+        ("http://b.org/x/$1", "http://a.org/y/$1", Some(0)),
+        ("http://b.org/x/$1", "http://c.org/x/$1", Some(0)),
+        ("https://a.org/x/$1", "http://c.org/x/$1", Some(0)),
+    ];
+    for (first, second, code) in cases {
+        site.file("s.toml", table("a.org", first) + &table("b.org", second));
+        let checked = spede(&site.root(), &["check", "-c", "s.toml"]);
+        let text = out(&checked);
+        assert_eq!(checked.status.code(), code, "{text}");
+        assert_eq!(
+            text.contains("warning: redirects lead in a circle: /x/"),
+            code == Some(1),
+            "{text}"
+        );
+        let is_noted =
+            text.contains("note: redirects lead in a circle if a proxy for TLS leads here: /x/");
+        assert_eq!(is_noted, first.starts_with("https:"), "{text}");
+    }
+}
+
+#[test]
+fn what_a_check_shows_is_a_file_that_means_the_same() {
+    let site = Site::new();
+    site.file("a/fine.html", "fine");
+    let text = "\
+        grace = 7\nindex = [\"a.htm\", \"b'\\\"\\u00fc.htm\"]\ntype = \"ts=text/plain\"\n\
+        [[site]]\nhosts = ['a.org', \"b.org\"]\nroot = \"\"\"a\"\"\"\nspa = true\nranges-max = 0x1_0\n";
+    site.file("first.toml", text);
+    let shown = |file: &str| {
+        let checked = spede(&site.root(), &["check", "-c", file]);
+        let text = out(&checked);
+        let (values, report) = text.split_once("\n\nsite for ").unwrap();
+        (values.to_owned(), report.to_owned())
+    };
+    let (first, report) = shown("first.toml");
+    site.file("second.toml", &first);
+    let (second, same_report) = shown("second.toml");
+    let values = |text: &str| -> Vec<String> {
+        let value = |line: &str| line.split("  # ").next().unwrap().to_owned();
+        text.lines().map(value).collect()
+    };
+    assert_eq!(values(&first), values(&second));
+    assert_eq!(report, same_report);
+    assert!(first.contains("[[site]]  # first.toml:4"), "{first}");
+}
+
+#[test]
 fn names_of_other_servers_are_answered_with_ours() {
     let site = Site::new();
     let cases = [
