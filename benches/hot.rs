@@ -23,6 +23,7 @@ use spede::http::range::RangeLimits;
 use spede::http::request::HeadLimits;
 use spede::http::status::Status;
 use spede::job::Opened;
+use spede::site::fields::FieldRules;
 use spede::site::media_type::MediaTypes;
 use spede::site::path_rules::PathRules;
 use spede::site::representation::{Representation, Variants, Vary};
@@ -126,6 +127,7 @@ fn two_sites() -> Sites {
             policy: sites::Policy {
                 naming: naming(),
                 paths: PathRules::default(),
+                fields: FieldRules::default(),
                 entity_tags: EntityTags::File,
                 ranges: RangeLimits { count_max: 16 },
                 revalidate: Duration::from_secs(5),

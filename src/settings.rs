@@ -9,6 +9,9 @@ use crate::conn::ServerTiming;
 
 pub use crate::conn::Timeouts;
 pub use crate::http::range::RangeLimits;
+pub use crate::site::fields::cors::{AllowedOrigins, Origin};
+pub use crate::site::fields::field::ResponseField;
+pub use crate::site::fields::{FieldRules, Immutable, SecurityFields};
 pub use crate::site::media_type::{Charset, MediaTypes, TypeOverride};
 pub use crate::site::path_rules::{ErrorPage, InnerPath, InnerPathError, PathRules};
 pub use crate::site::resolve::{Directories, DotFiles, Naming};

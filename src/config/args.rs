@@ -3,6 +3,7 @@
 //! The doc comments on the fields of [`Args`] *are* the help: the first paragraph is `-h`, all of it is
 //! `--help`. Each flag can also be set in the environment: `--map-cache` by `SPEDE_MAP_CACHE`.
 
+mod fields;
 mod paths;
 mod peers;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
+pub(super) use self::fields::FieldArgs;
 pub(super) use self::paths::{PathArgs, Spa};
 pub(super) use self::peers::{PeerArgs, RANGE_COUNT_MAX};
 use super::listen::parse_listen;
@@ -190,6 +192,9 @@ pub(super) struct Args {
 
     #[command(flatten)]
     pub(super) paths: PathArgs,
+    // Response fields.
+    #[command(flatten)]
+    pub(super) fields: FieldArgs,
 
     /// Source of entity tags: file or mirror.
     ///

@@ -5,9 +5,11 @@ use std::collections::HashSet;
 use super::error::quote;
 use super::listen::{Written, is_overlap};
 use crate::settings::{
-    CacheBudget, ErrorPage, Limits, ListenAddress, MediaTypes, Policy, Settings, SocketAccess,
-    StatusAccess,
+    AllowedOrigins, CacheBudget, ErrorPage, FieldRules, Limits, ListenAddress, MediaTypes, Policy,
+    Settings, SocketAccess, StatusAccess,
 };
+use crate::site::fields::FIELDS_LENGTH_MAX;
+use crate::site::fields::cors::ORIGIN_COUNT_MAX;
 use crate::text::exact_bytes;
 
 /// Maximum number of listening addresses: all of them are polled.
@@ -51,6 +53,7 @@ pub(super) fn site(policy: &Policy) -> Option<SiteConflict> {
     index(&policy.naming.index)
         .or_else(|| types(&policy.naming.media_types))
         .or_else(|| error_pages(&policy.paths.error_pages))
+        .or_else(|| fields(&policy.fields))
 }
 
 /// Two pages for one status.
@@ -82,6 +85,27 @@ pub(super) fn index(index: &[String]) -> Option<SiteConflict> {
     let mut names = index.iter().enumerate();
     let (_, name) = names.find(|(place, name)| index[..*place].contains(name))?;
     conflict(format!("{} is given twice", quote(name)))
+}
+
+/// Response fields that are too many together.
+fn fields(fields: &FieldRules) -> Option<SiteConflict> {
+    let conflict = |key, message| Some(SiteConflict { key, message });
+    if fields.length() > FIELDS_LENGTH_MAX {
+        return conflict(
+            "header",
+            format!(
+                "all fields and rules together have more than {FIELDS_LENGTH_MAX} bytes; clients take no such heads"
+            ),
+        );
+    }
+    let origin_count = fields.cors.as_ref().map_or(0, AllowedOrigins::count);
+    match origin_count > ORIGIN_COUNT_MAX {
+        true => conflict(
+            "cors",
+            format!("at most {ORIGIN_COUNT_MAX} origins can be given"),
+        ),
+        false => None,
+    }
 }
 
 fn types(types: &MediaTypes) -> Option<SiteConflict> {

@@ -12,6 +12,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use super::names;
 use super::units::render_duration;
 use crate::settings::InnerPathError;
+use crate::site::fields::cors::OriginError;
+use crate::site::fields::field::FieldError;
 use crate::site::pattern::PatternError;
 use crate::text::exact_bytes;
 
@@ -95,6 +97,21 @@ pub enum ValueError {
     /// Not a charset name.
     #[error("is not the name of a charset; write one such as utf-8 or shift_jis, or none")]
     NotCharset,
+    /// Neither of two words.
+    #[error("is not on or off")]
+    NotSwitch,
+    /// Not a response field of the operator's.
+    #[error(transparent)]
+    NotField(#[from] FieldError),
+    /// Not a media type.
+    #[error("is not a media type; write one such as application/json or text/html; charset=utf-8")]
+    NotContentType,
+    /// Neither of two words.
+    #[error("is not attachment or inline")]
+    NotDisposition,
+    /// Not an origin.
+    #[error(transparent)]
+    NotOrigin(#[from] OriginError),
     /// Neither of two words.
     #[error("is not file or mirror")]
     NotEntityTags,

@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use self::source::Position;
 pub(super) use self::source::Source;
-pub(super) use self::table::{Finished, Table};
+pub(super) use self::table::{Entries, Finished, Table};
 use super::error::{self, quote};
 use super::{Usage, names, site};
 

@@ -1,5 +1,6 @@
 //! Sites: the one that the options describe, and those of `[[site]]` tables, which begin with its policy.
 
+mod fields;
 mod path_rules;
 
 use std::path::PathBuf;
@@ -43,6 +44,7 @@ pub(super) fn of_options(args: &Args) -> SiteSettings {
                 },
             },
             paths: path_rules::of_options(&args.paths),
+            fields: args.fields.rules(),
             entity_tags: args.entity_tags,
             ranges: RangeLimits {
                 count_max: args.peers.ranges_max,
@@ -136,6 +138,7 @@ fn policy(table: &mut Table<'_>, defaults: &Policy) -> Result<Policy, Usage> {
     let Policy {
         naming,
         paths,
+        fields,
         entity_tags: tags,
         ranges,
         revalidate,
@@ -152,6 +155,7 @@ fn policy(table: &mut Table<'_>, defaults: &Policy) -> Result<Policy, Usage> {
             },
         },
         paths: path_rules::of_table(table, paths)?,
+        fields: fields::read(table, fields)?,
         entity_tags: value(table, "entity-tags", entity_tags(), tags)?,
         ranges: RangeLimits {
             count_max: value(

@@ -5,6 +5,7 @@
 mod environment;
 mod path_rules;
 mod refusals;
+mod rules;
 mod sites;
 
 use std::ffi::OsString;
@@ -17,8 +18,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::conn::ServerTiming;
 use crate::settings::{
-    AccessLog, Charset, Directories, DotFiles, EngineChoice, EntityTags, LogFormat, MapLock,
-    MediaTypes, Naming, Network, PathRules, Policy, RangeLimits, SiteSettings, TypeOverride,
+    AccessLog, AllowedOrigins, Charset, Directories, DotFiles, EngineChoice, EntityTags,
+    FieldRules, Immutable, LogFormat, MapLock, MediaTypes, Naming, Network, Origin, PathRules,
+    Policy, RangeLimits, ResponseField, SecurityFields, SiteSettings, TypeOverride,
 };
 use crate::simulate::LogSource;
 
@@ -85,6 +87,7 @@ fn default_site() -> SiteSettings {
                 media_types: MediaTypes::default(),
             },
             paths: PathRules::default(),
+            fields: FieldRules::default(),
             entity_tags: EntityTags::File,
             ranges: RangeLimits { count_max: 256 },
             revalidate: Duration::from_secs(1),
@@ -154,6 +157,10 @@ fn parse_map_max_default() -> u64 {
     units::parse_size(args::MAP_FILE_LENGTH_DEFAULT).unwrap()
 }
 
+fn origin(text: &str) -> Origin {
+    Origin::parse(text).unwrap()
+}
+
 /// The site of words that set everything.
 fn site_of_each_flag() -> SiteSettings {
     SiteSettings {
@@ -174,6 +181,16 @@ fn site_of_each_flag() -> SiteSettings {
                 },
             },
             paths: PathRules::default(),
+            fields: FieldRules {
+                immutable: Immutable::Off,
+                security: SecurityFields::On,
+                cors: AllowedOrigins::new(&["https://a", "https://b", "https://c"].map(origin)),
+                headers: vec![
+                    ResponseField::new("X-A", "b,c").unwrap(),
+                    ResponseField::new("X-D", "e").unwrap(),
+                ],
+                rules: Vec::new(),
+            },
             entity_tags: EntityTags::Mirror,
             ranges: RangeLimits { count_max: 0 },
             revalidate: Duration::ZERO,
@@ -189,6 +206,7 @@ fn each_flag_sets_what_it_names() {
         "--memory", "64MiB", "--map-cache", "1GiB", "--map-max", "1MiB", "--map-count", "3", "--path-cache", "4",
         "--descriptors", "5", "--watch-directories", "9", "--revalidate", "0", "--stale", "5", "--recheck", "7", "--disk", "uring", "--disk-depth", "7", "--connections", "6",
         "--warm", "list", "--warm", "/srv/www/a,b", "--cache-state", "/var/lib/state", "--disk-queue", "8", "--disk-timeout", "250ms", "--lock", "--directories", "list", "--entity-tags", "mirror", "--charset", "Shift_JIS", "--type", ".ts=text/plain",
+        "--header", "X-A: b,c", "--header", "X-D: e", "--security-fields", "--cors", "https://a,https://b", "--cors=https://c", "--immutable", "off",
         "--target-max", "2000", "--head-max", "4000", "--fields-max", "256", "--body-max", "0",
         "--ranges-max", "0", "--head-timeout", "1", "--body-timeout", "2s",
         "--idle-timeout", "3m", "--send-timeout", "4h", "--send-rate-min", "1K", "--address-share", "40", "--trusted-proxy", "10.0.0.1", "--linger-timeout", "0", "--linger-time", "7",

@@ -2,6 +2,8 @@
 //!
 //! A parser sees one value; conflicts between flags are detected in the parent.
 
+mod fields;
+
 use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -9,6 +11,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
+
+pub(super) use self::fields::{
+    content_type, disposition, field_name, field_value, header, immutable, origin, security_fields,
+};
 
 use super::ValueError;
 use super::args::Spa;

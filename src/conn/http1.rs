@@ -41,6 +41,7 @@ impl<'a> Exchange<'a> {
             last: LastFields {
                 connection,
                 server_timing,
+                lines: b"",
             },
         }
     }
@@ -53,6 +54,7 @@ impl<'a> Exchange<'a> {
             last: LastFields {
                 connection: Some("close"),
                 server_timing: None,
+                lines: b"",
             },
         }
     }
@@ -61,6 +63,10 @@ impl<'a> Exchange<'a> {
 /// Puts a response in and gives the bytes of content that are sent with it.
 pub(super) fn put(outbox: &mut Outbox, exchange: Exchange<'_>, response: &Response<'_>) -> u64 {
     let Exchange { now, content, last } = exchange;
+    let last = LastFields {
+        lines: response.lines,
+        ..last
+    };
     outbox.render(|buffer| match response.head {
         Head::Rendered(head) if response.status == Status::NotModified => {
             head.append_not_modified_to(buffer, now, last);

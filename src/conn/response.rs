@@ -18,6 +18,8 @@ use super::outbox::{Outbox, Source};
 use crate::clock::Now;
 use crate::http::range::{ByteRange, ContentRange};
 use crate::http::status::{Refusal, Status};
+use crate::site::fields::cors::PREFLIGHT;
+use crate::site::fields::{Answer, SiteFields};
 use crate::site::fixed::{self, Allow, Page};
 use crate::site::redirect::Moved;
 use crate::site::rendered::{FieldWriter, RenderedHead};
@@ -83,6 +85,8 @@ pub struct Response<'a> {
     pub(super) status: Status,
     pub(super) head: Head<'a>,
     pub(super) content: Content<'a>,
+    /// Whole lines that the site adds.
+    pub(super) lines: &'a [u8],
 }
 
 /// The fields of a response.
@@ -109,6 +113,8 @@ pub(super) enum Fields<'a> {
     ErrorPage(Status, &'a Representation),
     /// 200 for OPTIONS, and 405.
     Allow(Allow),
+    /// 204 for OPTIONS.
+    Preflight,
     /// 301, 302, 307 and 308.
     Location(&'a str),
     /// 503.
@@ -120,6 +126,8 @@ pub(super) enum Fields<'a> {
 /// The content of a response.
 #[derive(Debug)]
 pub(super) enum Content<'a> {
+    /// None, and none is possible.
+    Impossible,
     /// None.
     None,
     /// A page about the status.
@@ -202,6 +210,7 @@ impl<'a> Response<'a> {
             status,
             head,
             content,
+            lines: b"",
         }
     }
 
@@ -211,6 +220,7 @@ impl<'a> Response<'a> {
         let page = Content::Page(Page::new(status, ""));
         let (fields, content) = match fixed {
             Fixed::Options => (Fields::Allow(Allow::Files), Content::None),
+            Fixed::Preflight => (Fields::Preflight, Content::Impossible),
             Fixed::MethodNotAllowed(allow) => (Fields::Allow(*allow), page),
             Fixed::Moved(moved) => return Response::moved(moved),
             Fixed::Error(Status::ServiceUnavailable) => (Fields::RetryLater, page),
@@ -220,6 +230,7 @@ impl<'a> Response<'a> {
             status,
             head: Head::Fields(fields),
             content,
+            lines: b"",
         }
     }
 
@@ -229,6 +240,7 @@ impl<'a> Response<'a> {
             status: moved.status,
             head: Head::Fields(Fields::Location(&moved.location)),
             content: Content::Page(Page::new(moved.status, "")),
+            lines: b"",
         }
     }
 
@@ -238,7 +250,26 @@ impl<'a> Response<'a> {
             status: Status::Ok,
             head: Head::Fields(Fields::Document(document)),
             content: Content::Document(document),
+            lines: b"",
         }
+    }
+
+    /// What its site adds to it.
+    pub(crate) fn site_fields(&self) -> SiteFields {
+        match self.head {
+            Head::Rendered(head) => SiteFields::Rendered(head.origins),
+            Head::Fields(Fields::Representation(representation)) => {
+                SiteFields::Rendered(representation.head.origins)
+            }
+            Head::Fields(Fields::Document(_)) => SiteFields::OfAnswer(Answer::Document),
+            Head::Fields(Fields::ErrorPage(..)) => SiteFields::OfAnswer(Answer::ErrorPage),
+            Head::Fields(_) => SiteFields::OfAnswer(Answer::Plain(self.status)),
+        }
+    }
+
+    /// Puts these lines of its site at the end of its head.
+    pub(crate) fn set_lines(&mut self, lines: &'a [u8]) {
+        self.lines = lines;
     }
 
     /// An answer to what cannot be answered as a request; `detail` is a sentence that says why.
@@ -248,6 +279,7 @@ impl<'a> Response<'a> {
             status,
             head: Head::Fields(Fields::None),
             content: Content::Page(Page::new(status, detail)),
+            lines: b"",
         }
     }
 
@@ -271,6 +303,11 @@ impl<'a> Response<'a> {
                 }
             }
             Fields::Allow(allow) => head.field("Allow", allow.field()),
+            Fields::Preflight => {
+                for (name, value) in PREFLIGHT {
+                    head.field(name, value.as_bytes());
+                }
+            }
             Fields::Location(location) => head.field("Location", location.as_bytes()),
             Fields::RetryLater => head.field("Retry-After", RETRY_AFTER),
             Fields::Document(document) => {
@@ -290,6 +327,8 @@ impl Content<'_> {
     /// Gives the fields that describe it, as opposed to the representation that it is of.
     fn add_fields(&self, head: &mut impl FieldWriter) {
         match self {
+            // RFC 9110 §8.6.
+            Content::Impossible => {}
             Content::None => head.number("Content-Length", 0),
             Content::Page(page) => {
                 head.field("Content-Type", fixed::PAGE_TYPE);
@@ -320,7 +359,7 @@ impl Content<'_> {
     /// Puts it into an outbox and gives how many bytes it has.
     pub(super) fn put_into(&self, outbox: &mut Outbox) -> u64 {
         match self {
-            Content::None => 0,
+            Content::Impossible | Content::None => 0,
             Content::Page(page) => {
                 outbox.render(|buffer| page.append_to(buffer));
                 page.length() as u64

@@ -43,17 +43,22 @@ pub struct LastFields<'a> {
     pub connection: Option<&'static str>,
     /// The value of Server-Timing, if it is shown.
     pub server_timing: Option<&'a str>,
+    /// Whole lines that the site adds to this answer.
+    pub lines: &'a [u8],
 }
 
 impl LastFields<'_> {
     /// Whether there are none.
     pub fn are_none(&self) -> bool {
-        self.connection.is_none() && self.server_timing.is_none()
+        self.connection.is_none() && self.server_timing.is_none() && self.lines.is_empty()
     }
 
     /// Appends their lines, and the empty one.
     pub fn append_to(&self, buffer: &mut Vec<u8>) {
         let mut head = HeadWriter { buffer };
+        if !self.lines.is_empty() {
+            head.lines(self.lines);
+        }
         if let Some(timing) = self.server_timing {
             head.field("Server-Timing", timing.as_bytes());
         }

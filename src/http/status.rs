@@ -8,6 +8,8 @@ pub enum Status {
     Continue = 100,
     /// 200.
     Ok = 200,
+    /// 204: allowed, and no content.
+    NoContent = 204,
     /// 206: some of the representation.
     PartialContent = 206,
     /// 301: a directory asked for without its slash, or a rule.
@@ -72,6 +74,7 @@ impl Status {
         match self {
             Status::Continue => "100 Continue",
             Status::Ok => "200 OK",
+            Status::NoContent => "204 No Content",
             Status::PartialContent => "206 Partial Content",
             Status::MovedPermanently => "301 Moved Permanently",
             Status::Found => "302 Found",
@@ -178,6 +181,7 @@ mod tests {
         for status in [
             Status::Continue,
             Status::Ok,
+            Status::NoContent,
             Status::PartialContent,
             Status::MovedPermanently,
             Status::Found,

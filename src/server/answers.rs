@@ -6,11 +6,13 @@ use super::connections::{Client, Connected};
 use crate::clock::Now;
 use crate::conn::RequestId;
 use crate::conn::outbox::FileSegment;
+use crate::http::facts::Method;
 use crate::http::status::Status;
 use crate::observe::status::{Access, Decision};
-use crate::site::response::Fixed;
+use crate::settings::Role;
+use crate::site::response::{self, Fixed};
 use crate::site::sites::Sites;
-use crate::store::request::SendState;
+use crate::store::request::{RequestState, SendState};
 use crate::store::{Asked, CompletedJob, Ready, RequestOwner, Requester, Store};
 use crate::sys::mapping::Addresses;
 
@@ -96,6 +98,18 @@ impl Answers for ServerAnswers<'_> {
             user,
             event_sync,
         } = client;
+        if request.method() == Method::Options {
+            *state = RequestState::default();
+            let site = match role {
+                Role::Status => None,
+                Role::Site => Some(last_site.find(self.sites, request.host())),
+            };
+            return Some(Reply::Asked(Asked::Fixed(match site {
+                None => Fixed::Options,
+                Some(Some(site)) => response::options(&request, &site.policy.fields),
+                Some(None) => Fixed::Error(Status::MisdirectedRequest),
+            })));
+        }
         let ask_user = |owners: Option<&mut _>| transport.peer_user(owners);
         Some(
             match self.access.decide(&request, *role, peer, ask_user, user) {

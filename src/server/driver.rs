@@ -5,7 +5,9 @@
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::io;
+use std::rc::Rc;
 use std::time::Instant;
 
 use super::answers::{Answers, Reply};
@@ -18,6 +20,8 @@ use crate::conn::{
     BlockedOn, CloseReason, Connection, ConnectionId, Context, Document, Explanation, Input,
     Policy, RequestId, Response, Stage, Unread, Want,
 };
+use crate::site::fields::SiteFields;
+use crate::site::sites::Site;
 use crate::store::event_sync::Position;
 use crate::store::request::SendState;
 use crate::store::{Asked, CompletedJob, Ready, RequestOwner};
@@ -224,7 +228,13 @@ impl Driver {
 
     fn answer(&mut self, connected: &mut Connected, asked: &Asked, now: &Now) {
         self.look_for_more(connected);
-        let response = asked.response(now);
+        let lines: Cow<'_, [u8]>;
+        let mut response = asked.response(now);
+        if let Some(response) = &mut response {
+            let site = connected.client.last_site.site();
+            lines = site_lines(site, &connected.connection, response.site_fields());
+            response.set_lines(&lines);
+        }
         let input = match &response {
             None => Input::Waiting,
             Some(response) => Input::Resolved(response, connected.request.explanation()),
@@ -407,4 +417,21 @@ fn send_file(
         answers.note_sent(segment, count as u64, now);
     }
     Sent::from(sent)
+}
+
+/// The lines that the site of a request adds to its answer.
+fn site_lines<'a>(
+    site: Option<&'a Rc<Site>>,
+    connection: &Connection,
+    fields: SiteFields,
+) -> Cow<'a, [u8]> {
+    match fields {
+        SiteFields::Rendered(origins) if origins.is_none() => Cow::Borrowed(b""),
+        fields => {
+            let asked = site.zip(connection.resolving());
+            asked.map_or(Cow::Borrowed(b""), |(site, request)| {
+                site.policy.fields.lines_of(&request, fields)
+            })
+        }
+    }
 }

@@ -87,10 +87,15 @@ impl MediaTypes {
     /// for `text/xml` the parameter would override that (RFC 7303 §3). Runs in `O(path.len())` and does not
     /// allocate.
     pub fn of(&self, path: &[u8]) -> MediaType<'_> {
+        self.in_charset(path, &self.charset)
+    }
+
+    /// The same with another charset than that of the site.
+    pub(crate) fn in_charset<'a>(&'a self, path: &[u8], charset: &'a Charset) -> MediaType<'a> {
         let essence = self.by_extension(path).unwrap_or(UNKNOWN);
         let bare = essence.split(';').next().unwrap_or_default().trim_end();
         let is_text = bare.starts_with("text/") && bare != "text/xml";
-        let charset = match &self.charset {
+        let charset = match charset {
             Charset::Named(name) if is_text && bare == essence => Some(name.as_str()),
             _ => None,
         };

@@ -4,6 +4,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::fields::{FileFields, OriginsId};
 use super::representation::Representation;
 use crate::clock::Now;
 use crate::http::head::{HeadStart, HeadWriter, LastFields};
@@ -54,26 +55,32 @@ pub struct RenderedHead {
     content_fields_offset: u16,
     /// End of the fields of a 304, which come first among them.
     not_modified_end: u16,
+    /// The origins that one more field depends on.
+    pub(crate) origins: OriginsId,
 }
 
 impl RenderedHead {
     /// Renders the heads of a representation.
-    pub(super) fn of(representation: &Representation, media_type: &str) -> RenderedHead {
+    pub(super) fn of(representation: &Representation, fields: &FileFields<'_>) -> RenderedHead {
         let mut bytes = Vec::with_capacity(384);
         let mut head = HeadWriter::continuing(&mut bytes);
-        head.field(CONTENT_TYPE, media_type.as_bytes());
+        head.field(CONTENT_TYPE, fields.media_type.as_bytes());
         head.number("Content-Length", representation.version.length);
         let content_fields_offset = head.length();
+        // In a 304 too: caches update what they have with it.
+        head.lines(&fields.lines);
+        let own_end = head.length();
         representation.add_not_modified_fields(&mut head);
         let not_modified_end = head.length();
-        head.truncate(content_fields_offset);
+        head.truncate(own_end);
         representation.add_content_fields(&mut head);
         head.finish(LastFields::default());
-        // A few hundred bytes: only the media type and the numbers differ.
+        // `FIELDS_LENGTH_MAX` and a few hundred bytes.
         let offset = |at| u16::try_from(at).unwrap_or_default();
         RenderedHead {
             content_fields_offset: offset(content_fields_offset),
             not_modified_end: offset(not_modified_end),
+            origins: fields.origins,
             // A copy: a shrunk vector would keep its block, which is half as long again.
             bytes: HeadBytes::from(&*bytes),
         }

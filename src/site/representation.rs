@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::fields::FileFields;
 use super::rendered::{FieldWriter, RenderedHead};
 use super::validators::{Identity, Predecessor, Sighting};
 use crate::clock::Now;
@@ -48,6 +49,17 @@ impl Representation {
         vary: Vary,
         now: &Now,
     ) -> Representation {
+        Representation::with_fields(&media_type.into(), sighting, coding, vary, now)
+    }
+
+    /// The same with the fields that a site gives the file, whose media type is among them.
+    pub(crate) fn with_fields(
+        fields: &FileFields<'_>,
+        sighting: Sighting,
+        coding: Coding,
+        vary: Vary,
+        now: &Now,
+    ) -> Representation {
         let mut representation = Representation {
             version: sighting.version,
             identity: sighting.identity,
@@ -57,7 +69,7 @@ impl Representation {
             vary,
             head: RenderedHead::default(),
         };
-        representation.head = RenderedHead::of(&representation, media_type);
+        representation.head = RenderedHead::of(&representation, fields);
         representation
     }
 

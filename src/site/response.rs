@@ -2,6 +2,7 @@
 
 use percent_encoding::percent_encode;
 
+use super::fields::FieldRules;
 use super::fixed::Allow;
 use super::redirect::Moved;
 use super::representation::Representation;
@@ -98,6 +99,8 @@ impl Selected {
 pub enum Fixed {
     /// 200 without content, with Allow: the answer to OPTIONS.
     Options,
+    /// 204: a script of another site may make the request that this one asks about.
+    Preflight,
     /// 405 with Allow.
     MethodNotAllowed(Allow),
     /// Elsewhere: see `location`.
@@ -111,6 +114,7 @@ impl Fixed {
     pub(crate) fn status(&self) -> Status {
         match self {
             Fixed::Options => Status::Ok,
+            Fixed::Preflight => Status::NoContent,
             Fixed::MethodNotAllowed(_) => Status::MethodNotAllowed,
             Fixed::Moved(moved) => moved.status,
             Fixed::Error(status) => *status,
@@ -118,7 +122,7 @@ impl Fixed {
     }
 }
 
-/// The answer of a request that needs no lookup; `None`: look it up.
+/// The answer of a request that depends on no site; `None`: find its site.
 ///
 /// # Errors
 /// When the target is not valid for this method.
@@ -126,9 +130,18 @@ pub(crate) fn without_lookup(request: &Facts<'_>) -> Result<Option<Fixed>, Refus
     match request.method() {
         Method::Get | Method::Head if request.form() == Form::Asterisk => Err(Refusal::Target),
         Method::Get | Method::Head => Ok(None),
-        Method::Options => Ok(Some(Fixed::Options)),
+        Method::Options if request.form() == Form::Asterisk => Ok(Some(Fixed::Options)),
+        Method::Options => Ok(None),
         Method::Unsupported => Ok(Some(Fixed::MethodNotAllowed(Allow::Files))),
         Method::Unknown => Ok(Some(Fixed::Error(Status::NotImplemented))),
+    }
+}
+
+/// The answer to OPTIONS for a path.
+pub(crate) fn options(request: &Facts<'_>, rules: &FieldRules) -> Fixed {
+    match rules.allows_preflight(request) {
+        true => Fixed::Preflight,
+        false => Fixed::Options,
     }
 }
 

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 
+use super::fields::FieldRules;
 use super::path_rules::PathRules;
 use super::resolve::Naming;
 use super::validators::EntityTags;
@@ -78,6 +79,8 @@ pub struct Policy {
     pub naming: Naming,
     /// What answers paths that do not lead to files of their own.
     pub paths: PathRules,
+    /// Response fields by path.
+    pub fields: FieldRules,
     /// Source of entity tags.
     pub entity_tags: EntityTags,
     /// Limits on the ranges of one request.

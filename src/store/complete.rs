@@ -406,8 +406,9 @@ impl Store {
     /// Describes a file and its variants. Its path has led to it since `since`.
     fn describe(&self, look_up: &LookUp, found: &FoundFile, since: i64, now: &Now) -> Variants {
         let policy = &look_up.site.policy;
-        let media_type = policy.naming.media_types.of(found.path.as_bytes());
-        let media_type = media_type.to_string();
+        let types = &policy.naming.media_types;
+        let path = found.path.as_bytes();
+        let fields = policy.fields.of_file(&look_up.raw_path, path, types);
         let vary = match found.precompressed.is_empty() {
             true => Vary::Nothing,
             false => Vary::AcceptEncoding,
@@ -432,7 +433,7 @@ impl Store {
                 }
                 None => self.paths.past.after(look_up.key(), sighting),
             };
-            Representation::new(&media_type, sighting, coding, vary, now)
+            Representation::with_fields(&fields, sighting, coding, vary, now)
         };
         let coded = found.precompressed.iter();
         Variants {

@@ -17,6 +17,7 @@ mod descriptors;
 mod draining;
 mod explained;
 mod faults;
+mod fields;
 mod files;
 mod freshness;
 mod freshness_events;

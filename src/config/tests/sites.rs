@@ -28,7 +28,7 @@ pub(super) fn configured(text: &str, words: &[&str]) -> Result<Configured, Strin
     }
 }
 
-fn sites(text: &str, words: &[&str]) -> Vec<SiteSettings> {
+pub(super) fn sites(text: &str, words: &[&str]) -> Vec<SiteSettings> {
     let configured = configured(text, words).unwrap_or_else(|line| panic!("{text}: {line}"));
     configured.settings.sites
 }
@@ -40,6 +40,32 @@ fn paths() -> PathRules {
         error_pages: page.into_iter().collect(),
         fallback: InnerPath::new("/index.html").ok(),
         ..PathRules::default()
+    }
+}
+
+/// What the first table of the test below says.
+fn policy_of_table() -> Policy {
+    Policy {
+        naming: Naming {
+            index: vec!["b.htm".to_owned(), "c.htm".to_owned()],
+            dot_files: DotFiles::Served,
+            directories: Directories::Listed,
+            media_types: MediaTypes {
+                charset: Charset::Named("latin1".to_owned()),
+                own: vec![TypeOverride {
+                    extension: "ts".to_owned(),
+                    media_type: "text/plain".to_owned(),
+                }],
+            },
+        },
+        paths: paths(),
+        fields: FieldRules {
+            security: SecurityFields::On,
+            ..FieldRules::default()
+        },
+        entity_tags: EntityTags::Mirror,
+        ranges: RangeLimits { count_max: 3 },
+        revalidate: Duration::from_secs(2),
     }
 }
 
@@ -59,6 +85,7 @@ fn a_table_is_a_site_with_the_options_as_its_defaults() {
         error-page = \"404=/404.html\"
         spa = true
         entity-tags = \"mirror\"
+        security-fields = true
         ranges-max = 3
         revalidate = \"2s\"
         [[site]]
@@ -73,25 +100,7 @@ fn a_table_is_a_site_with_the_options_as_its_defaults() {
     );
     let root = (first.root.to_str(), &first.root_fallback);
     assert_eq!(root, (Some("/srv/a"), &None));
-    let policy = Policy {
-        naming: Naming {
-            index: vec!["b.htm".to_owned(), "c.htm".to_owned()],
-            dot_files: DotFiles::Served,
-            directories: Directories::Listed,
-            media_types: MediaTypes {
-                charset: Charset::Named("latin1".to_owned()),
-                own: vec![TypeOverride {
-                    extension: "ts".to_owned(),
-                    media_type: "text/plain".to_owned(),
-                }],
-            },
-        },
-        paths: paths(),
-        entity_tags: EntityTags::Mirror,
-        ranges: RangeLimits { count_max: 3 },
-        revalidate: Duration::from_secs(2),
-    };
-    assert_eq!(first.policy, policy);
+    assert_eq!(first.policy, policy_of_table());
 
     assert_eq!(second.hosts, [""; 0]);
     let naming = &second.policy.naming;

@@ -113,6 +113,7 @@ fn every_response_has_the_same_fields_in_every_protocol() {
     ];
     let fixed = [
         Fixed::Options,
+        Fixed::Preflight,
         Fixed::MethodNotAllowed(Allow::Files),
         Fixed::Moved(Moved::directory("/a/?b".to_owned())),
         Fixed::Error(Status::NotFound),
@@ -142,10 +143,11 @@ fn every_response_has_the_same_fields_in_every_protocol() {
             bytes.len() - head_length,
             usize::try_from(content_length).expect("small")
         );
-        // RFC 9110 §8.6: the length of the content, except in a 304, which need not have it.
+        // RFC 9110 §8.6: the length of the content, except in a 304, which need not have it, and in a 204, which must
+        // not.
         let said = fields.iter().find(|(name, _)| name == "Content-Length");
         let said = said.map(|(_, value)| String::from_utf8_lossy(value).into_owned());
-        let want = (status != 304).then(|| content_length.to_string());
+        let want = (!matches!(status, 204 | 304)).then(|| content_length.to_string());
         assert_eq!(said, want, "{response:?}");
         let (of_head, content_length) = sent(&response, Wanted::Omitted);
         assert_eq!((&of_head[..], content_length), (&bytes[..head_length], 0));

@@ -8,8 +8,8 @@ use crate::conn::ServerTiming;
 use crate::job::ResidencyPolicy;
 use crate::settings::{
     AccessLog, CacheBudget, ConfiguredSizes, Directories, DotFiles, EngineChoice, EntityTags,
-    Limits, LogFormat, MapLock, MediaTypes, Naming, PathRules, Policy, RangeLimits, Settings,
-    SiteSettings, SocketAccess, StatusAccess, Timeouts,
+    FieldRules, Limits, LogFormat, MapLock, MediaTypes, Naming, PathRules, Policy, RangeLimits,
+    Settings, SiteSettings, SocketAccess, StatusAccess, Timeouts,
 };
 
 /// How well the storage is.
@@ -111,6 +111,7 @@ impl Profile {
                     media_types: MediaTypes::default(),
                 },
                 paths: PathRules::default(),
+                fields: FieldRules::default(),
                 entity_tags: EntityTags::File,
                 ranges: RangeLimits { count_max: 16 },
                 revalidate: self.revalidate,

@@ -110,7 +110,7 @@ fn what_needs_no_file_is_answered_alike_in_every_protocol() {
     let cases = [
         ("GET",      "/", Ok(None)),
         ("HEAD",     "/", Ok(None)),
-        ("OPTIONS",  "/", Ok(Some(Fixed::Options))),
+        ("OPTIONS",  "/", Ok(None)),
         ("OPTIONS",  "*", Ok(Some(Fixed::Options))),
         ("POST",     "/", unsupported()),
         ("TRACE",    "/", unsupported()),

@@ -17,6 +17,7 @@ fn site(number: u32) -> Rc<Site> {
                 media_types: MediaTypes::default(),
             },
             paths: PathRules::default(),
+            fields: FieldRules::default(),
             entity_tags: EntityTags::File,
             ranges: RangeLimits { count_max: 1 },
             revalidate: Duration::ZERO,

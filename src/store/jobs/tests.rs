@@ -7,6 +7,7 @@ use super::*;
 use crate::conn::ConnectionId;
 use crate::http::range::RangeLimits;
 use crate::job::{JobError, Warm};
+use crate::site::fields::FieldRules;
 use crate::site::media_type::MediaTypes;
 use crate::site::path_rules::PathRules;
 use crate::site::resolve::{Directories, DotFiles, Naming};
@@ -28,6 +29,7 @@ pub(in crate::store) fn site() -> Rc<Site> {
         policy: Policy {
             naming,
             paths: PathRules::default(),
+            fields: FieldRules::default(),
             entity_tags: EntityTags::File,
             ranges: RangeLimits { count_max: 1 },
             revalidate: Duration::from_secs(1),
