@@ -23,6 +23,7 @@ use spede::http::range::RangeLimits;
 use spede::http::request::HeadLimits;
 use spede::http::status::Status;
 use spede::job::Opened;
+use spede::site::access::AccessRules;
 use spede::site::fields::FieldRules;
 use spede::site::media_type::MediaTypes;
 use spede::site::path_rules::PathRules;
@@ -128,6 +129,7 @@ fn two_sites() -> Sites {
                 naming: naming(),
                 paths: PathRules::default(),
                 fields: FieldRules::default(),
+                access: AccessRules::default(),
                 entity_tags: EntityTags::File,
                 ranges: RangeLimits { count_max: 16 },
                 revalidate: Duration::from_secs(5),

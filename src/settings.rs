@@ -1,7 +1,7 @@
 //! The settings of a server. `config` builds them once from the command line and the environment; nothing is
 //! checked again later.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,10 +9,12 @@ use crate::conn::ServerTiming;
 
 pub use crate::conn::Timeouts;
 pub use crate::http::range::RangeLimits;
+pub use crate::site::access::AccessRules;
 pub use crate::site::fields::cors::{AllowedOrigins, Origin};
 pub use crate::site::fields::field::ResponseField;
 pub use crate::site::fields::{FieldRules, Immutable, SecurityFields};
 pub use crate::site::media_type::{Charset, MediaTypes, TypeOverride};
+pub use crate::site::network::Network;
 pub use crate::site::path_rules::{ErrorPage, InnerPath, InnerPathError, PathRules};
 pub use crate::site::resolve::{Directories, DotFiles, Naming};
 pub use crate::site::sites::Policy;
@@ -94,39 +96,6 @@ pub enum MapLock {
     Off,
     /// Locked as far as `RLIMIT_MEMLOCK` allows.
     On,
-}
-
-/// A range of addresses with a common prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    address: IpAddr,
-    prefix_length: u8,
-}
-
-impl Network {
-    /// The addresses that share the first `prefix_length` bits of `address`; its other bits are ignored.
-    pub fn new(address: IpAddr, prefix_length: u8) -> Network {
-        Network {
-            address,
-            prefix_length,
-        }
-    }
-
-    /// Whether `address` belongs to it. IPv4 and IPv6 never match each other.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        let length = u32::from(self.prefix_length);
-        match (self.address, address) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => {
-                let differing = own.to_bits() ^ other.to_bits();
-                differing.leading_zeros() >= length
-            }
-            (IpAddr::V6(own), IpAddr::V6(other)) => {
-                let differing = own.to_bits() ^ other.to_bits();
-                differing.leading_zeros() >= length
-            }
-            _ => false,
-        }
-    }
 }
 
 /// Limits on clients.

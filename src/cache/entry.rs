@@ -85,6 +85,8 @@ pub struct Entry {
     ticket: Held,
     /// Whether it is in the list of those with most bytes. With the counts it would take eight bytes more.
     is_listed: Cell<bool>,
+    /// Whether it is known that no guard has its path.
+    is_unguarded: Cell<bool>,
     /// Its memory, without rendered heads.
     _weight: Weight,
 }
@@ -113,6 +115,17 @@ impl Entry {
         self.counts = Counts::default();
         self.ticket = Held(Cell::new(ticket));
         self.is_listed = Cell::new(false);
+        self.is_unguarded = Cell::new(false);
+    }
+
+    /// Whether it is known that no guard has its path.
+    pub(crate) fn is_unguarded(&self) -> bool {
+        self.is_unguarded.get()
+    }
+
+    /// No guard has its path.
+    pub(crate) fn note_unguarded(&self) {
+        self.is_unguarded.set(true);
     }
 
     /// An entry that nobody trusts yet.
@@ -126,6 +139,7 @@ impl Entry {
             counts: Counts::default(),
             ticket: Held::default(),
             is_listed: Cell::new(false),
+            is_unguarded: Cell::new(false),
         }
     }
 

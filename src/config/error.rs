@@ -143,6 +143,9 @@ pub enum ValueError {
         "is not STATUS=PATH; write 403, 404, 500, 503 or 504 and a path of the site, such as 404=/404.html"
     )]
     NotErrorPage,
+    /// Not a realm.
+    #[error("is not printable ASCII without quotes and backslashes")]
+    NotRealm,
     /// Not a path of the site.
     #[error("{0}")]
     NotInnerPath(InnerPathError),

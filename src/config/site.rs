@@ -1,6 +1,7 @@
 //! Sites: the one that the options describe, and those of `[[site]]` tables, which begin with its policy.
 
 mod fields;
+mod guards;
 mod path_rules;
 
 use std::path::PathBuf;
@@ -18,7 +19,7 @@ use super::value::{
     charset, count, directories, dot_files, duration, entity_tags, host, index_name, own_type, root,
 };
 use super::{Origins, Usage};
-use crate::settings::{MediaTypes, Naming, Policy, RangeLimits, SiteSettings};
+use crate::settings::{AccessRules, MediaTypes, Naming, Policy, RangeLimits, SiteSettings};
 use crate::site::sites::{HostError, Site, SiteId, Sites};
 
 /// Keys that only a `[[site]]` table has.
@@ -45,6 +46,7 @@ pub(super) fn of_options(args: &Args) -> SiteSettings {
             },
             paths: path_rules::of_options(&args.paths),
             fields: args.fields.rules(),
+            access: AccessRules::default(),
             entity_tags: args.entity_tags,
             ranges: RangeLimits {
                 count_max: args.peers.ranges_max,
@@ -139,6 +141,7 @@ fn policy(table: &mut Table<'_>, defaults: &Policy) -> Result<Policy, Usage> {
         naming,
         paths,
         fields,
+        access: _,
         entity_tags: tags,
         ranges,
         revalidate,
@@ -156,6 +159,7 @@ fn policy(table: &mut Table<'_>, defaults: &Policy) -> Result<Policy, Usage> {
         },
         paths: path_rules::of_table(table, paths)?,
         fields: fields::read(table, fields)?,
+        access: guards::of_table(table)?,
         entity_tags: value(table, "entity-tags", entity_tags(), tags)?,
         ranges: RangeLimits {
             count_max: value(

@@ -18,9 +18,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::conn::ServerTiming;
 use crate::settings::{
-    AccessLog, AllowedOrigins, Charset, Directories, DotFiles, EngineChoice, EntityTags,
-    FieldRules, Immutable, LogFormat, MapLock, MediaTypes, Naming, Network, Origin, PathRules,
-    Policy, RangeLimits, ResponseField, SecurityFields, SiteSettings, TypeOverride,
+    AccessLog, AccessRules, AllowedOrigins, Charset, Directories, DotFiles, EngineChoice,
+    EntityTags, FieldRules, Immutable, LogFormat, MapLock, MediaTypes, Naming, Network, Origin,
+    PathRules, Policy, RangeLimits, ResponseField, SecurityFields, SiteSettings, TypeOverride,
 };
 use crate::simulate::LogSource;
 
@@ -88,6 +88,7 @@ fn default_site() -> SiteSettings {
             },
             paths: PathRules::default(),
             fields: FieldRules::default(),
+            access: AccessRules::default(),
             entity_tags: EntityTags::File,
             ranges: RangeLimits { count_max: 256 },
             revalidate: Duration::from_secs(1),
@@ -191,6 +192,7 @@ fn site_of_each_flag() -> SiteSettings {
                 ],
                 rules: Vec::new(),
             },
+            access: AccessRules::default(),
             entity_tags: EntityTags::Mirror,
             ranges: RangeLimits { count_max: 0 },
             revalidate: Duration::ZERO,

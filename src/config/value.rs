@@ -27,6 +27,7 @@ use crate::settings::{
     AccessLog, Charset, Directories, DotFiles, EngineChoice, EntityTags, ErrorPage, InnerPath,
     LogFormat, MapLock, Network, StatusAccess, TypeOverride,
 };
+use crate::site::access::Guard;
 use crate::site::pattern::Pattern;
 use crate::site::redirect::Redirect;
 
@@ -225,6 +226,22 @@ pub(super) fn error_page() -> impl TypedValueParser<Value = ErrorPage> {
         let code = code.trim_ascii().parse().unwrap_or_default();
         let path = InnerPath::new(path.trim_ascii()).map_err(|_| ValueError::NotErrorPage)?;
         ErrorPage::new(code, path).ok_or(ValueError::NotErrorPage)
+    })
+}
+
+/// A pattern of paths that are guarded.
+pub(super) fn guard() -> impl TypedValueParser<Value = Guard> {
+    text(|text| Guard::new(text).map_err(ValueError::NotPattern))
+}
+
+/// What a person is asked for: printable ASCII that needs no escape in a quoted string (RFC 9110 §5.6.4).
+pub(super) fn realm() -> impl TypedValueParser<Value = String> {
+    text(|text| {
+        let is_plain = |byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+        match text.bytes().all(is_plain) && !text.is_empty() {
+            true => Ok(text.to_owned()),
+            false => Err(ValueError::NotRealm),
+        }
     })
 }
 

@@ -40,6 +40,9 @@ pub struct Document {
 /// The value of Retry-After, in seconds: room for disk jobs and descriptors comes back within one.
 const RETRY_AFTER: &[u8] = b"1";
 
+/// The same after too many wrong passwords: the time for which they count.
+const RETRY_AFTER_FAILURES: &[u8] = b"60";
+
 /// Whether a document was chosen by what its client accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Choice {
@@ -117,6 +120,10 @@ pub(super) enum Fields<'a> {
     Preflight,
     /// 301, 302, 307 and 308.
     Location(&'a str),
+    /// 401: a name and a password of this realm are needed.
+    Challenge(&'a str),
+    /// 429.
+    RetryAfterFailures,
     /// 503.
     RetryLater,
     /// Those of a document, which nobody may store.
@@ -223,6 +230,8 @@ impl<'a> Response<'a> {
             Fixed::Preflight => (Fields::Preflight, Content::Impossible),
             Fixed::MethodNotAllowed(allow) => (Fields::Allow(*allow), page),
             Fixed::Moved(moved) => return Response::moved(moved),
+            Fixed::Unauthorized(realm) => (Fields::Challenge(realm), page),
+            Fixed::Error(Status::TooManyRequests) => (Fields::RetryAfterFailures, page),
             Fixed::Error(Status::ServiceUnavailable) => (Fields::RetryLater, page),
             Fixed::Error(_) => (Fields::None, page),
         };
@@ -309,6 +318,13 @@ impl<'a> Response<'a> {
                 }
             }
             Fields::Location(location) => head.field("Location", location.as_bytes()),
+            Fields::Challenge(realm) => {
+                // RFC 7617 §2.1: names and passwords are UTF-8.
+                let challenge = format!("Basic realm=\"{realm}\", charset=\"UTF-8\"");
+                head.field("WWW-Authenticate", challenge.as_bytes());
+                head.field("Cache-Control", b"no-store");
+            }
+            Fields::RetryAfterFailures => head.field("Retry-After", RETRY_AFTER_FAILURES),
             Fields::RetryLater => head.field("Retry-After", RETRY_AFTER),
             Fields::Document(document) => {
                 head.field("Cache-Control", b"no-store");

@@ -122,6 +122,7 @@ fn once(what: &OneShot) -> Done {
         OneShot::Recheck(recheck) => Done::Rechecked(recheck.compare()),
         OneShot::Names(root, directory) => Done::Named(names(root, directory)),
         OneShot::Mounts(roots) => Done::Mounts(mounts(roots.iter().map(|root| &**root))),
+        OneShot::Verify(verification) => Done::Verified(verification.is_passed()),
         OneShot::OpenAgain(place, version) => {
             let opened = place.open_again(version).map(Arc::new);
             Done::OpenedAgain(opened.map_err(JobError::of_reopening))

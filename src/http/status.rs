@@ -24,6 +24,8 @@ pub enum Status {
     PermanentRedirect = 308,
     /// 400: not HTTP, or not understood in one way only.
     BadRequest = 400,
+    /// 401: a guarded path, without a name and a password that are admitted.
+    Unauthorized = 401,
     /// 403: the file is there and may not be read.
     Forbidden = 403,
     /// 404: nothing here, or nothing that may be seen.
@@ -44,6 +46,8 @@ pub enum Status {
     ExpectationFailed = 417,
     /// 421: a resource that is not served on this connection.
     MisdirectedRequest = 421,
+    /// 429: too many wrong passwords (RFC 6585 §4).
+    TooManyRequests = 429,
     /// 431: a head longer than the limit, or too many fields.
     HeaderFieldsTooLarge = 431,
     /// 500: the disk failed.
@@ -82,6 +86,7 @@ impl Status {
             Status::TemporaryRedirect => "307 Temporary Redirect",
             Status::PermanentRedirect => "308 Permanent Redirect",
             Status::BadRequest => "400 Bad Request",
+            Status::Unauthorized => "401 Unauthorized",
             Status::Forbidden => "403 Forbidden",
             Status::NotFound => "404 Not Found",
             Status::MethodNotAllowed => "405 Method Not Allowed",
@@ -92,6 +97,7 @@ impl Status {
             Status::RangeNotSatisfiable => "416 Range Not Satisfiable",
             Status::ExpectationFailed => "417 Expectation Failed",
             Status::MisdirectedRequest => "421 Misdirected Request",
+            Status::TooManyRequests => "429 Too Many Requests",
             Status::HeaderFieldsTooLarge => "431 Request Header Fields Too Large",
             Status::InternalServerError => "500 Internal Server Error",
             Status::NotImplemented => "501 Not Implemented",
@@ -189,6 +195,7 @@ mod tests {
             Status::TemporaryRedirect,
             Status::PermanentRedirect,
             Status::BadRequest,
+            Status::Unauthorized,
             Status::Forbidden,
             Status::NotFound,
             Status::MethodNotAllowed,
@@ -199,6 +206,7 @@ mod tests {
             Status::RangeNotSatisfiable,
             Status::ExpectationFailed,
             Status::MisdirectedRequest,
+            Status::TooManyRequests,
             Status::HeaderFieldsTooLarge,
             Status::InternalServerError,
             Status::NotImplemented,

@@ -103,11 +103,13 @@ pub(crate) enum InternalJob {
     Measure,
     /// Reading the mount table.
     Mounts,
+    /// Comparing a password with a hash, which takes long: it shall keep no request from the disk.
+    Verify,
 }
 
 impl InternalJob {
     /// All of them, in their order.
-    pub(crate) const ALL: [InternalJob; 7] = [
+    pub(crate) const ALL: [InternalJob; 8] = [
         InternalJob::Follow,
         InternalJob::Log,
         InternalJob::Reopen,
@@ -115,6 +117,7 @@ impl InternalJob {
         InternalJob::Save,
         InternalJob::Measure,
         InternalJob::Mounts,
+        InternalJob::Verify,
     ];
 
     /// The number of them.
@@ -173,6 +176,8 @@ pub(crate) enum Done {
     Named(io::Result<Vec<Name>>),
     /// Of [`OneShot::Mounts`]; `None` if the table could not be read.
     Mounts(Option<Table>),
+    /// Of [`OneShot::Verify`].
+    Verified(bool),
     /// Of [`OneShot::OpenAgain`].
     OpenedAgain(Result<Arc<OpenFile>, JobError>),
     /// Of [`Job::Discard`].
@@ -190,6 +195,7 @@ impl Done {
             Done::Saved(_) => Some(InternalJob::Save),
             Done::Measured(_) => Some(InternalJob::Measure),
             Done::Mounts(_) => Some(InternalJob::Mounts),
+            Done::Verified(_) => Some(InternalJob::Verify),
             _ => None,
         }
     }
@@ -346,6 +352,7 @@ impl Job {
             Job::OneShot(OneShot::Save(..), _) => Some(InternalJob::Save),
             Job::OneShot(OneShot::Measure(..), _) => Some(InternalJob::Measure),
             Job::OneShot(OneShot::Mounts(_), _) => Some(InternalJob::Mounts),
+            Job::OneShot(OneShot::Verify(_), _) => Some(InternalJob::Verify),
             _ => None,
         }
     }

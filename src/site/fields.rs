@@ -32,6 +32,8 @@ pub const RULE_COUNT_MAX: usize = 1_000;
 pub const FIELDS_LENGTH_MAX: usize = 16 * 1_024;
 
 const CACHE_CONTROL: &str = "Cache-Control";
+/// For guarded paths: shared caches keep no answer (RFC 9111 §5.2.2.7).
+const PRIVATE: &str = "private";
 /// For names that change with the content: kept for a year, and not revalidated on reload (RFC 8246).
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
@@ -42,6 +44,15 @@ const SECURITY_FIELDS: [(&str, &str); 3] = [
     ("Content-Security-Policy", "frame-ancestors 'self'"),
     ("X-Frame-Options", "SAMEORIGIN"),
 ];
+
+/// Who may have a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Everybody.
+    Everybody,
+    /// Those whom guards admit.
+    Admitted,
+}
 
 /// Whether files whose names contain a hash of the content are declared immutable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -222,9 +233,14 @@ impl FieldRules {
         raw_path: &[u8],
         found: &[u8],
         types: &'a MediaTypes,
+        audience: Audience,
     ) -> FileFields<'a> {
         let is_immutable = self.immutable == Immutable::Hashed && hashed::is_content_hashed(found);
-        let applied = self.applied(raw_path, is_immutable.then_some(IMMUTABLE));
+        let cache_control = match audience {
+            Audience::Admitted => Some(PRIVATE),
+            Audience::Everybody => is_immutable.then_some(IMMUTABLE),
+        };
+        let applied = self.applied(raw_path, cache_control);
         let media_type = match (applied.content_type, applied.charset) {
             (Some(content_type), _) => content_type.into(),
             (None, Some(charset)) => types.in_charset(found, charset).to_string().into(),

@@ -105,6 +105,8 @@ pub enum Fixed {
     MethodNotAllowed(Allow),
     /// Elsewhere: see `location`.
     Moved(Moved),
+    /// 401 that asks for a name and a password of this realm.
+    Unauthorized(String),
     /// An error with a small page; the connection goes on.
     Error(Status),
 }
@@ -117,6 +119,7 @@ impl Fixed {
             Fixed::Preflight => Status::NoContent,
             Fixed::MethodNotAllowed(_) => Status::MethodNotAllowed,
             Fixed::Moved(moved) => moved.status,
+            Fixed::Unauthorized(_) => Status::Unauthorized,
             Fixed::Error(status) => *status,
         }
     }

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 
+use super::access::AccessRules;
 use super::fields::FieldRules;
 use super::path_rules::PathRules;
 use super::resolve::Naming;
@@ -81,6 +82,8 @@ pub struct Policy {
     pub paths: PathRules,
     /// Response fields by path.
     pub fields: FieldRules,
+    /// Who may have which paths.
+    pub access: AccessRules,
     /// Source of entity tags.
     pub entity_tags: EntityTags,
     /// Limits on the ranges of one request.

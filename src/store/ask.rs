@@ -40,6 +40,9 @@ impl PathSteps for Resolving<'_, '_, '_> {
     }
 
     fn answer(&mut self, entry: &Rc<Entry>) -> Asked {
+        if let Some(refused) = self.store.admit(self.inquiry, Some(entry)) {
+            return refused;
+        }
         self.store.answer_from(entry, &[], self.inquiry)
     }
 
@@ -49,12 +52,16 @@ impl PathSteps for Resolving<'_, '_, '_> {
     }
 
     fn revalidate(&mut self, entry: &Rc<Entry>) -> Asked {
+        if let Some(refused) = self.store.admit(self.inquiry, Some(entry)) {
+            return refused;
+        }
         let known = self.inquiry.known(self.inquiry.raw_path(), entry);
         self.store.answer_expired(known, None, self.inquiry)
     }
 
     fn look_up(&mut self) -> Asked {
-        self.store.find_unknown(self.inquiry)
+        let refused = self.store.admit(self.inquiry, None);
+        refused.unwrap_or_else(|| self.store.find_unknown(self.inquiry))
     }
 }
 

@@ -17,6 +17,7 @@ use crate::http::content_coding::Coding;
 use crate::http::status::Status;
 use crate::job::JobId;
 use crate::job::{Dependencies, Done, FoundFile, JobError, Mapped, Opened, Outcome, Refusal};
+use crate::site::fields::Audience;
 use crate::site::redirect::Moved;
 use crate::site::representation::{Representation, Variants, Vary};
 use crate::site::validators::{Identity, Sighting};
@@ -73,11 +74,7 @@ impl Store {
             (Purpose::Read(read), Done::Warmed(result)) => {
                 self.read_ended(job, &read, waiters, result, now);
             }
-            (Purpose::Populate, Done::Populated) => {
-                for id in waiters.ids() {
-                    self.deliveries.more(id, job, Ok(()));
-                }
-            }
+            (Purpose::Populate, Done::Populated) => self.populated(job, waiters),
             (Purpose::Map(mapping), Done::Mapped(mapped)) => match standing {
                 Standing::Current => self.mapped(&mapping, mapped, now),
                 Standing::Withdrawn => self.freshness.watch.unwanted(mapped),
@@ -91,6 +88,10 @@ impl Store {
             }
             (Purpose::FollowRoot(check), Done::Followed { walk, root }) => {
                 self.followed(check, &walk, root, now);
+                self.deliveries.again(job, waiters);
+            }
+            (Purpose::Verify(pair, owner), Done::Verified(is_right)) => {
+                self.verified((pair, owner), is_right, now);
                 self.deliveries.again(job, waiters);
             }
             (Purpose::ReadMounts, Done::Mounts(table)) => self.mounts_seen(table),
@@ -108,6 +109,12 @@ impl Store {
             (purpose, done) => unreachable!("{done:?} came of a job for {purpose:?}"),
         }
         None
+    }
+
+    fn populated(&mut self, job: JobId, waiters: Waiters<Promise>) {
+        for id in waiters.ids() {
+            self.deliveries.more(id, job, Ok(()));
+        }
     }
 
     fn look_up_ended(
@@ -408,7 +415,13 @@ impl Store {
         let policy = &look_up.site.policy;
         let types = &policy.naming.media_types;
         let path = found.path.as_bytes();
-        let fields = policy.fields.of_file(&look_up.raw_path, path, types);
+        let audience = match policy.access.guards(&look_up.raw_path) {
+            true => Audience::Admitted,
+            false => Audience::Everybody,
+        };
+        let fields = policy
+            .fields
+            .of_file(&look_up.raw_path, path, types, audience);
         let vary = match found.precompressed.is_empty() {
             true => Vary::Nothing,
             false => Vary::AcceptEncoding,

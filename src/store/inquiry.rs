@@ -37,6 +37,8 @@ impl RequestOwner {
 pub(crate) struct Requester<'a> {
     /// The request and its owner.
     pub(super) by: RequestOwner,
+    /// Its client.
+    pub(super) peer: Peer,
     /// Its site.
     pub(super) site: &'a Rc<Site>,
     /// The caches that have already counted it.
@@ -48,6 +50,7 @@ impl Requester<'_> {
     pub(crate) fn new(id: RequestId, peer: Peer, site: &Rc<Site>) -> Requester<'_> {
         Requester {
             by: RequestOwner::new(id, peer),
+            peer,
             site,
             looked: Counted::default(),
         }

@@ -10,6 +10,7 @@
 //! Each part has its own state and can be used without the others. The store touches no socket and no file: calls that
 //! never wait are passed in as a [`Probe`], everything else is a job.
 
+mod admissions;
 mod ask;
 mod asked;
 pub(crate) mod caches;
@@ -70,6 +71,7 @@ use crate::site::sites::Site;
 use crate::sys::beneath::Root;
 use crate::sys::deferred_drops::DeferredDrops;
 use crate::sys::watches::Watches;
+use admissions::Admissions;
 use contents::Contents;
 use deliveries::{Deliveries, Delivery, DeliveryKind};
 use freshness::Freshness;
@@ -188,6 +190,7 @@ struct CacheReport {
 /// The caches and jobs of all sites, each part with its own state.
 #[derive(Debug)]
 pub(crate) struct Store {
+    // Each part once, with its own state; what they share passes through the methods of the store.
     /// Jobs, and the requests that wait for them.
     jobs: Jobs,
     /// Results that were not yet delivered to their requests.
@@ -205,6 +208,8 @@ pub(crate) struct Store {
     freshness: Freshness,
     /// Prefetching.
     prefetch: Prefetch,
+    /// Who is admitted to guarded paths.
+    admissions: Admissions,
     /// Calls to the kernel that never wait.
     probe: Box<dyn Probe>,
     /// The results of the caches for the current request.
@@ -276,6 +281,7 @@ impl Store {
             reopening: Reopening::default(),
             freshness: Freshness::new(settings, watches, roots),
             prefetch,
+            admissions: Admissions::default(),
             probe,
             cache_report: CacheReport::default(),
             notices: Vec::new(),

@@ -27,6 +27,7 @@ mod freshness_space;
 mod freshness_stress;
 #[path = "../fuse/mod.rs"]
 mod fuse;
+mod guards;
 mod harness;
 mod kernels;
 mod listening;

@@ -59,6 +59,7 @@ fn policy_of_table() -> Policy {
             },
         },
         paths: paths(),
+        access: AccessRules::default(),
         fields: FieldRules {
             security: SecurityFields::On,
             ..FieldRules::default()
@@ -101,7 +102,6 @@ fn a_table_is_a_site_with_the_options_as_its_defaults() {
     let root = (first.root.to_str(), &first.root_fallback);
     assert_eq!(root, (Some("/srv/a"), &None));
     assert_eq!(first.policy, policy_of_table());
-
     assert_eq!(second.hosts, [""; 0]);
     let naming = &second.policy.naming;
     assert_eq!(naming.index, ["a.htm"], "of the file");

@@ -7,9 +7,9 @@ use super::random::Random;
 use crate::conn::ServerTiming;
 use crate::job::ResidencyPolicy;
 use crate::settings::{
-    AccessLog, CacheBudget, ConfiguredSizes, Directories, DotFiles, EngineChoice, EntityTags,
-    FieldRules, Limits, LogFormat, MapLock, MediaTypes, Naming, PathRules, Policy, RangeLimits,
-    Settings, SiteSettings, SocketAccess, StatusAccess, Timeouts,
+    AccessLog, AccessRules, CacheBudget, ConfiguredSizes, Directories, DotFiles, EngineChoice,
+    EntityTags, FieldRules, Limits, LogFormat, MapLock, MediaTypes, Naming, PathRules, Policy,
+    RangeLimits, Settings, SiteSettings, SocketAccess, StatusAccess, Timeouts,
 };
 
 /// How well the storage is.
@@ -112,6 +112,7 @@ impl Profile {
                 },
                 paths: PathRules::default(),
                 fields: FieldRules::default(),
+                access: AccessRules::default(),
                 entity_tags: EntityTags::File,
                 ranges: RangeLimits { count_max: 16 },
                 revalidate: self.revalidate,

@@ -55,7 +55,12 @@ fn of_file(rules: &FieldRules, path: &str) -> Vec<String> {
     let types = MediaTypes::default();
     lines(
         &rules
-            .of_file(path.as_bytes(), &path.as_bytes()[1..], &types)
+            .of_file(
+                path.as_bytes(),
+                &path.as_bytes()[1..],
+                &types,
+                Audience::Everybody,
+            )
             .lines,
     )
 }
@@ -141,7 +146,7 @@ fn a_hashed_name_is_immutable_unless_a_rule_says_otherwise() {
     // The name of the file counts: the path may lead to another.
     let fields = FieldRules::default();
     let types = MediaTypes::default();
-    let found = fields.of_file(PATH.as_bytes(), b"index.html", &types);
+    let found = fields.of_file(PATH.as_bytes(), b"index.html", &types, Audience::Everybody);
     assert!(found.lines.is_empty());
 }
 
@@ -175,7 +180,12 @@ fn type_charset_and_disposition_are_those_of_the_file() {
     ];
     for (path, media_type, line) in cases {
         let types = MediaTypes::default();
-        let fields = rules.of_file(path.as_bytes(), &path.as_bytes()[1..], &types);
+        let fields = rules.of_file(
+            path.as_bytes(),
+            &path.as_bytes()[1..],
+            &types,
+            Audience::Everybody,
+        );
         assert_eq!(fields.media_type, media_type, "{path}");
         assert_eq!(lines(&fields.lines).concat(), line, "{path}");
         assert!(of_other(&rules, path, &[], MISSING).is_empty(), "{path}");
@@ -288,7 +298,7 @@ fn several_origins_are_found_again_by_the_head_that_depends_on_them() {
     ];
     for (path, origin, want) in cases {
         let types = MediaTypes::default();
-        let file = fields.of_file(path.as_bytes(), b"a", &types);
+        let file = fields.of_file(path.as_bytes(), b"a", &types, Audience::Everybody);
         let is_several = lines(&file.lines).contains(&"Vary: Origin".to_owned());
         assert_eq!(is_several, !file.origins.is_none(), "{path}");
         let asking = [("Origin", origin)];
@@ -318,4 +328,26 @@ fn the_length_of_all_fields_is_known() {
         rules.length(),
         "X: yz\r\n".len() + "X: y\r\n".len() + "abc".len()
     );
+}
+
+#[test]
+fn files_of_guarded_paths_are_for_no_shared_cache_unless_a_rule_says_so() {
+    let types = MediaTypes::default();
+    let of = |rules: &FieldRules, path: &str| {
+        let found = &path.as_bytes()[1..];
+        let fields = rules.of_file(path.as_bytes(), found, &types, Audience::Admitted);
+        String::from_utf8(fields.lines).expect("text")
+    };
+    let plain = FieldRules::default();
+    let private = "Cache-Control: private\r\n";
+    assert_eq!(of(&plain, "/a.html"), private);
+    assert_eq!(of(&plain, "/app.3f9a1c2b.js"), private);
+    let rules = FieldRules {
+        rules: vec![Rule {
+            pattern: Pattern::new("/**").expect("a pattern"),
+            changes: vec![cache_control("no-store")],
+        }],
+        ..FieldRules::default()
+    };
+    assert_eq!(of(&rules, "/a.html"), "Cache-Control: no-store\r\n");
 }

@@ -18,6 +18,7 @@ fn site(number: u32) -> Rc<Site> {
             },
             paths: PathRules::default(),
             fields: FieldRules::default(),
+            access: AccessRules::default(),
             entity_tags: EntityTags::File,
             ranges: RangeLimits { count_max: 1 },
             revalidate: Duration::ZERO,

@@ -3,10 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
+use std::rc::Rc;
+use std::sync::Arc;
+
 use super::*;
 use crate::conn::ConnectionId;
 use crate::http::range::RangeLimits;
 use crate::job::{JobError, Warm};
+use crate::site::access::AccessRules;
 use crate::site::fields::FieldRules;
 use crate::site::media_type::MediaTypes;
 use crate::site::path_rules::PathRules;
@@ -14,8 +18,11 @@ use crate::site::resolve::{Directories, DotFiles, Naming};
 use crate::site::sites::{Policy, Site, SiteId};
 use crate::site::validators::EntityTags;
 use crate::store::holdings::Demand;
+use crate::store::lookups::Aim;
+use crate::store::watch::directories::EventSequence;
 use crate::sys::beneath::Root;
 use crate::sys::deferred_drops::DeferredDrops;
+use crate::sys::file::OpenFile;
 
 pub(in crate::store) fn site() -> Rc<Site> {
     let naming = Naming {
@@ -30,6 +37,7 @@ pub(in crate::store) fn site() -> Rc<Site> {
             naming,
             paths: PathRules::default(),
             fields: FieldRules::default(),
+            access: AccessRules::default(),
             entity_tags: EntityTags::File,
             ranges: RangeLimits { count_max: 1 },
             revalidate: Duration::from_secs(1),
