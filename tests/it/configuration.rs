@@ -270,8 +270,8 @@ fn a_check_names_each_site_and_what_its_hosts_lead_to() {
     let want = format!(
         "site for Www.Example.org.: {root}/missing\n\
          site for all other hosts: {root}/a/fine.html\n\
-         error: cannot serve missing: No such file or directory (os error 2); name a directory that exists: spede DIR\n\
-         error: cannot serve a/fine.html: not a directory; name a directory, not a file: spede DIR\n"
+         error: cannot serve missing: No such file or directory (os error 2); name a directory that exists, as spede DIR or root = \"DIR\"\n\
+         error: cannot serve a/fine.html: not a directory; name a directory, not a file, as spede DIR or root = \"DIR\"\n"
     );
     assert_eq!(lines(&format!("{missing}{file}")), (Some(2), want));
 }

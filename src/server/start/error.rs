@@ -93,10 +93,12 @@ impl StartError {
 
 fn root_advice(cause: &io::Error) -> &'static str {
     match cause.kind() {
-        io::ErrorKind::NotFound => "name a directory that exists: spede DIR",
-        io::ErrorKind::NotADirectory => "name a directory, not a file: spede DIR",
+        io::ErrorKind::NotFound => "name a directory that exists, as spede DIR or root = \"DIR\"",
+        io::ErrorKind::NotADirectory => {
+            "name a directory, not a file, as spede DIR or root = \"DIR\""
+        }
         io::ErrorKind::PermissionDenied => "make it readable for the user that runs spede",
-        _ => "name another directory: spede DIR",
+        _ => "name another directory, as spede DIR or root = \"DIR\"",
     }
 }
 
