@@ -237,6 +237,10 @@ const SITE_EXAMPLE: &str = "\
 #   root = \"/srv/example/current\"
 #   index = [\"index.html\", \"index.htm\"]
 #
+#   [[site.rule]]
+#   match = \"/assets/**\"
+#   cache-control = \"public, max-age=86400\"
+#
 #   [[site.redirect]]
 #   from = \"/old/*\"
 #   to = \"/new/$1\"

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use super::harness::{Server, Site};
+use super::harness::{Content, Server, Site};
 use super::sources::document;
 
 /// Runs the program in a directory, without the tester's variables.
@@ -81,6 +81,56 @@ fn each_configuration_of_another_server_has_its_counterpart() {
         let theirs = position(theirs.unwrap_or("a configuration"));
         assert!(position("](https://") < theirs && theirs < position("```toml\n"));
         assert_eq!(section.matches("```toml\n").count(), 1, "{section}");
+    }
+}
+
+/// A server of the counterpart in a section of docs/migrating.md, with a few pages as each of its sites.
+fn migrated(site: &Site, title: &str) -> Server {
+    let text = document("docs/migrating.md");
+    let (_, section) = text.split_once(&format!("\n## {title}\n")).unwrap();
+    let (_, toml) = section.split_once("```toml\n").unwrap();
+    let checked = check_example(site, toml.split("```").next().unwrap());
+    assert_eq!(checked.status.code(), Some(0), "{}", out(&checked));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_spede"));
+    command.current_dir(site.root()).env_remove("SPEDE_ROOT");
+    command.args(["--listen", "127.0.0.1:0", "--config", "example.toml"]);
+    Server::spawn(&mut command)
+}
+
+#[test]
+fn counterparts_do_what_the_other_server_did() {
+    #[rustfmt::skip]
+    let cases = [
+        // section                            host               path                     status and a field
+        ("Sites by name",                     "a.example.org",   "/404.html",             200, "Content-Length: 4"),
+        ("Sites by name",                     "example.net",     "/404.html",             200, "Content-Length: 4"),
+        ("No answer for other names",         "example.com",     "/404.html",             200, "Content-Length: 4"),
+        ("No answer for other names",         "example.org",     "/404.html",             421, "X-Content-Type-Options: nosniff"),
+        ("Error pages",                       "any",             "/missing.png",          404, "Content-Length: 4"),
+        ("Single-page applications in nginx", "any",             "/users/7",              200, "Content-Length: 4"),
+        ("Types and charset",                 "any",             "/404.html",             200, "Content-Type: text/html; charset=koi8-r"),
+        ("Redirects in nginx",                "example.org",     "/a?b",                  301, "Location: http://www.example.org/a?b"),
+        ("Redirects in nginx",                "www.example.org", "/download/a/media/b.c", 301, "Location: /download/a/mp3/b.c"),
+        ("Redirects in nginx",                "www.example.org", "/old.html",             302, "Location: /new.html"),
+        ("Cache-Control and other fields in nginx", "any",       "/404.html",             200, "X-Frame-Options: DENY"),
+        ("Redirects in Caddy",                "www.example.com", "/a",                    302, "Location: https://example.com/a"),
+        ("Fields in Caddy",                   "app.example.com", "/users/7",              200, "Cache-Control: public, max-age=0, must-revalidate"),
+        ("Fields in Caddy",                   "app.example.com", "/",                     200, "Cache-Control: public, max-age=0, must-revalidate"),
+        ("Fields in Caddy",                   "app.example.com", "/missing.js",           404, "Referrer-Policy: no-referrer-when-downgrade"),
+    ];
+    let site = Site::new();
+    let mut last = None;
+    for (title, host, path, status, field) in cases {
+        let (_, server) = match last.take() {
+            Some((same, server)) if same == title => last.insert((title, server)),
+            _ => last.insert((title, migrated(&site, title))),
+        };
+        let mut client = server.connect();
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes());
+        let answer = client.response(Content::Expected).unwrap();
+        let (name, value) = field.split_once(": ").unwrap();
+        let got = (answer.status, answer.field(&name.to_ascii_lowercase()));
+        assert_eq!(got, (status, Some(value)), "{title}: {host}{path}");
     }
 }
 
