@@ -55,6 +55,12 @@ impl Recheck {
         Recheck { remembered }
     }
 
+    /// What is compared, for a simulated disk.
+    #[cfg(test)]
+    pub(crate) fn remembered(&self) -> &[Remembered] {
+        &self.remembered
+    }
+
     /// Compares them, in order.
     ///
     /// # Blocking

@@ -5,11 +5,15 @@ use std::collections::BTreeMap;
 use super::client::{Known, Sent};
 use super::content::Content;
 use super::disk::COPIED_LENGTH_MAX;
-use super::history::{Coding, Found, Target};
-use super::profile::{MAP_LENGTH_MAX, Storage};
+use super::history::{self, Coding, Found, Target};
+use super::profile::{MAP_LENGTH_MAX, Profile, Storage};
 use super::response::{Body, Response};
 use super::tree::{Moment, Tree};
+use crate::settings::Directories;
+use crate::site::resolve::Listed;
 
+/// The unit in which the kernel maps files.
+const PAGE_LENGTH: usize = 4_096;
 /// Bytes that tell a content from all others.
 const NUMBER_LENGTH: usize = 8;
 
@@ -66,7 +70,7 @@ impl Answer<'_> {
     /// contents. docs/specification.md allows that for mappings, and where the file is longer than before, which
     /// looks as if it had grown.
     fn written_over(&self, length: usize) -> Vec<usize> {
-        let may_be_mapped = length > COPIED_LENGTH_MAX && length <= MAP_LENGTH_MAX;
+        let may_be_mapped = may_be_mapped(length);
         let contents = self.contents();
         let of_length = contents.iter().filter(|content| content.length() == length);
         let is_written_over = |content: &&&Content| {
@@ -79,13 +83,19 @@ impl Answer<'_> {
         nodes.map(|content| content.node()).collect()
     }
 
-    /// Whether each of its bytes is of some content of this node.
-    fn is_mixture_of(&self, node: usize, first: usize) -> bool {
+    /// Whether each of its bytes is of some content of this node, or one of the zeros after the end of a mapped file in
+    /// its last page.
+    fn is_mixture_of(&self, node: usize, first: usize, length: usize) -> bool {
         let mut contents = self.contents();
         contents.retain(|it| it.node() == node);
+        let is_mapped = may_be_mapped(length);
         let has = |(place, byte): (usize, &u8)| {
-            let is_own = |content: &&Content| content.bytes().get(first + place) == Some(byte);
-            contents.iter().any(is_own)
+            let place = first + place;
+            contents.iter().any(|content| {
+                let rest = content.length()..content.length().next_multiple_of(PAGE_LENGTH);
+                content.bytes().get(place) == Some(byte)
+                    || (is_mapped && *byte == 0 && rest.contains(&place))
+            })
         };
         self.response.body.iter().enumerate().all(has)
     }
@@ -113,6 +123,12 @@ impl Answer<'_> {
         self.demand(was, "it was not so");
     }
 
+    /// Whether the directory of the path was so at some time.
+    fn was_listed(&self, fits: impl Fn(&Found, &Listed) -> bool) -> bool {
+        let listed = self.target.listed(self.since, self.now);
+        listed.is_some_and(|(listed, mut found)| found.any(|found| fits(found, listed)))
+    }
+
     /// Whether bytes were to come.
     fn has_body(&self) -> bool {
         self.sent.body == Body::AsSaid
@@ -124,6 +140,10 @@ impl Answer<'_> {
 pub(super) struct Checker {
     /// How well the storage is.
     storage: Storage,
+    /// Whether directories without an index are listed.
+    directories: Directories,
+    /// Pages of directories among the answers.
+    pub page_count: u64,
     /// Answers so far.
     pub answered: u64,
     /// By status.
@@ -136,9 +156,11 @@ pub(super) struct Checker {
 
 impl Checker {
     /// Before the first answer.
-    pub(super) fn new(storage: Storage) -> Checker {
+    pub(super) fn new(profile: &Profile) -> Checker {
         Checker {
-            storage,
+            storage: profile.storage,
+            directories: profile.directories,
+            page_count: 0,
             answered: 0,
             by_status: BTreeMap::new(),
             tags: BTreeMap::new(),
@@ -156,6 +178,10 @@ impl Checker {
         *self.by_status.entry(response.status).or_default() += 1;
         self.note(response, answer.now);
         let content = match response.status {
+            200 if response.field("content-security-policy").is_some() => {
+                self.check_page(answer);
+                return None;
+            }
             200 | 206 => self.content(answer)?,
             304 => {
                 let known = sent.known.as_ref();
@@ -170,6 +196,10 @@ impl Checker {
             }
             404 => {
                 answer.was(Coding::Plain, &Found::Missing);
+                let is_page = self.directories == Directories::Listed
+                    && answer.target.listed(answer.since, answer.now).is_some();
+                let was_missing = || answer.was_listed(|found, _| *found == Found::Missing);
+                answer.demand(!is_page || was_missing(), "the directory was there");
                 return None;
             }
             416 => {
@@ -197,6 +227,25 @@ impl Checker {
         })
     }
 
+    /// A page is that of a directory without an index, as the directory was at one moment.
+    fn check_page(&mut self, answer: &Answer<'_>) {
+        self.page_count += 1;
+        let is_listed = self.directories == Directories::Listed;
+        answer.demand(is_listed, "directories are not listed");
+        answer.was(Coding::Plain, &Found::Missing);
+        let fits = |found: &Found, listed: &Listed| match found {
+            Found::Listed(names) => {
+                let page = history::page(listed, names);
+                match answer.has_body() {
+                    true => page == answer.response.body,
+                    false => page.len() == answer.response.length(),
+                }
+            }
+            _ => false,
+        };
+        answer.demand(answer.was_listed(fits), "the directory was never so");
+    }
+
     /// What was sent, or would have been; none where that cannot be told.
     fn content(&self, answer: &Answer<'_>) -> Option<Content> {
         let response = answer.response;
@@ -209,7 +258,7 @@ impl Checker {
         };
         if answer.has_body() {
             let mut written_over = answer.written_over(length).into_iter();
-            if written_over.any(|node| answer.is_mixture_of(node, first)) {
+            if written_over.any(|node| answer.is_mixture_of(node, first, length)) {
                 return None;
             }
             let body = &response.body;
@@ -251,6 +300,11 @@ impl Checker {
             self.mix(u64::from(*byte));
         }
     }
+}
+
+/// Whether files of this length are mapped instead of copied.
+fn may_be_mapped(length: usize) -> bool {
+    length > COPIED_LENGTH_MAX && length <= MAP_LENGTH_MAX
 }
 
 fn tag_key(answer: &Answer<'_>) -> Option<(usize, Coding, String)> {

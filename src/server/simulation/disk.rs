@@ -16,17 +16,19 @@ use std::sync::Arc;
 use inotify::Inotify;
 use rustix::io::Errno;
 
+use super::history;
 use super::profile::{CALL_MAX, Profile, Storage};
 use super::random::Random;
 use super::tree::{Moment, ROOT, Tree, nanoseconds};
 use crate::job::{
-    Done, Examined, Job, JobId, Map, Mapped, OneShot, Resolve, Syscall, SyscallResult, Unmapped,
-    digest,
+    Compared, Done, Examined, Job, JobId, Listing, Map, Mapped, OneShot, Recheck, Remembered,
+    Resolve, Syscall, SyscallResult, Unmapped, digest,
 };
-use crate::site::validators::Identity;
+use crate::site::resolve::Listed;
+use crate::site::validators::{Identity, hash};
 use crate::sys::beneath::{Links, Located, Root};
 use crate::sys::deferred_drops::{DeferredDrops, Discarded};
-use crate::sys::file::{Description, OpenFile};
+use crate::sys::file::{Description, FileKind, FileVersion, OpenFile};
 use crate::sys::mapping::Mapping;
 use crate::sys::memory::Memory;
 use crate::sys::watches::{Walk, Watches};
@@ -261,7 +263,11 @@ impl FakeDisk {
             Syscall::Read(file, bytes) => SyscallResult::Read(self.read(file, &bytes)),
             Syscall::Map(map) => SyscallResult::Mapped(self.map(map)),
             Syscall::Examine(_) => SyscallResult::Examined(Examined::by(Identity::Version)),
+            Syscall::List(_, listed, _) => SyscallResult::Listed(self.list(listed)),
             Syscall::OneShot(OneShot::Populate(_)) => SyscallResult::OneShot(Done::Populated),
+            Syscall::OneShot(OneShot::Recheck(recheck)) => {
+                SyscallResult::OneShot(Done::Rechecked(self.compare(recheck)))
+            }
             step => panic!("no job of a simulation does {step:?}"),
         }
     }
@@ -314,6 +320,30 @@ impl FakeDisk {
         }
         let node = self.tree.borrow().find(path.to_bytes())?;
         Ok(self.description(node))
+    }
+
+    /// Reads a directory at one moment. It has no links and no directories in it.
+    fn list(&mut self, listed: &Listed) -> rustix::io::Result<Box<Listing>> {
+        if let Some(error) = self.fault() {
+            return Err(error);
+        }
+        let names = self.tree.borrow().names(listed)?;
+        let page = history::page(listed, &names);
+        Ok(Box::new(Listing {
+            digest: hash(&page),
+            page: page.into_boxed_slice(),
+            is_polled: false,
+        }))
+    }
+
+    fn compare(&mut self, recheck: &Recheck) -> Vec<Compared> {
+        let remembered = recheck.remembered().iter();
+        remembered
+            .map(|one| match self.fault() {
+                Some(_) => Compared::Differs,
+                None => compare(&self.tree.borrow(), one),
+            })
+            .collect()
     }
 
     /// Adds the watch of a directory to a walk.
@@ -418,6 +448,29 @@ impl FakeDisk {
         }
         mapped
     }
+}
+
+/// Compares the files of a path as `Remembered::compare` does.
+fn compare(tree: &Tree, remembered: &Remembered) -> Compared {
+    for expectation in &remembered.expectations {
+        let node = tree.find(expectation.path.as_bytes()).ok();
+        let node = node.map(|node| tree.node(node));
+        let node = node.filter(|node| node.description.kind == FileKind::Regular);
+        let version = node.map(|node| node.description.version);
+        if version != expectation.version {
+            return Compared::Differs;
+        }
+        let held = |(held, _): &&(FileVersion, NonZeroU64)| Some(*held) == version;
+        if let Some((version, remembered)) = remembered.contents.iter().find(held)
+            && let Some(node) = node
+        {
+            let found = digest(node.content.bytes());
+            if found != *remembered {
+                return Compared::Content(*version, found);
+            }
+        }
+    }
+    Compared::Same
 }
 
 fn map_whole(file: &OpenFile, length: u64) -> io::Result<(Memory, NonZeroU64)> {

@@ -1,7 +1,11 @@
 //! What each path has led to, and whether an answer tells of something that was so at its time.
 
+use std::ffi::CString;
+
 use super::content::Content;
 use super::tree::{Moment, Tree};
+use crate::site::listing::{self, Name, Names};
+use crate::site::resolve::{DotFiles, Listed};
 use crate::sys::file::FileKind;
 
 /// What a path leads to.
@@ -11,8 +15,17 @@ pub(super) enum Found {
     File(Content),
     /// A directory.
     Directory,
+    /// The names that the page of a directory shows.
+    Listed(Vec<Name>),
     /// Nothing.
     Missing,
+}
+
+/// The page of a directory with these names.
+pub(super) fn page(listed: &Listed, shown: &[Name]) -> Vec<u8> {
+    let mut names = Names::default();
+    names.extend(shown.iter().cloned());
+    listing::page(listed, names)
 }
 
 /// What a path has led to, and since when.
@@ -50,13 +63,22 @@ pub(super) struct Target {
     pub below_root: Vec<u8>,
     plain: Timeline,
     compressed: Timeline,
+    /// The directory of a path that ends in a slash, and what it has contained.
+    listed: Option<(Listed, Timeline)>,
 }
 
 impl Target {
     /// A path in requests; one that ends in a slash leads to an index.
     pub(super) fn new(path: String) -> Target {
         let mut below_root = path.as_bytes()[1..].to_vec();
+        let mut listed = None;
         if path.ends_with('/') {
+            let directory = CString::new(&below_root[..below_root.len() - 1]);
+            let directory = Listed {
+                directory: directory.expect("a path has no NUL"),
+                dot_files: DotFiles::Refused,
+            };
+            listed = Some((directory, Timeline::default()));
             below_root.extend_from_slice(b"index.html");
         }
         Target {
@@ -64,7 +86,17 @@ impl Target {
             below_root,
             plain: Timeline::default(),
             compressed: Timeline::default(),
+            listed,
         }
+    }
+
+    /// Whether a change of this file may change the answer.
+    pub(super) fn depends_on(&self, path: &[u8]) -> bool {
+        let is_listed = self.listed.as_ref().is_some_and(|(listed, _)| {
+            let rest = path.strip_prefix(listed.below_root());
+            rest.is_some_and(|rest| rest.starts_with(b"/"))
+        });
+        is_listed || self.below_root == path
     }
 
     /// Notes what it leads to now.
@@ -79,6 +111,20 @@ impl Target {
         self.plain.note(found(&self.below_root), now);
         let compressed = [&self.below_root, &b".gz"[..]].concat();
         self.compressed.note(found(&compressed), now);
+        if let Some((listed, timeline)) = &mut self.listed {
+            let names = tree.names(listed);
+            timeline.note(names.map_or(Found::Missing, Found::Listed), now);
+        }
+    }
+
+    /// The directory of a path that ends in a slash, and what it has contained from `start` to `end`.
+    pub(super) fn listed(
+        &self,
+        start: Moment,
+        end: Moment,
+    ) -> Option<(&Listed, impl Iterator<Item = &Found>)> {
+        let (listed, timeline) = self.listed.as_ref()?;
+        Some((listed, timeline.within(start, end)))
     }
 
     /// What it has led to from `start` to `end`.

@@ -9,7 +9,7 @@
 //!
 //! Each answer is compared with what its path has led to ([`history`]), within the bound on staleness that
 //! docs/specification.md has ([`Profile::trust`]). A failing seed is named, and replays: docs/contributing.md.
-//! Not simulated: another root, mounts, symbolic links, listings, `--recheck`, and `If-Modified-Since`.
+//! Not simulated: another root, mounts, symbolic links, writes without an event, and `If-Modified-Since`.
 
 mod check;
 mod client;
@@ -56,9 +56,10 @@ fn run(seed: u64) -> Checker {
     })
 }
 
-/// Runs seeds on all processors, and gives how many answers had which status.
-fn run_all(seeds: std::ops::RangeInclusive<u64>) -> BTreeMap<u16, u64> {
+/// Runs seeds on all processors. Returns how many answers had which status, and how many were pages of directories.
+fn run_all(seeds: std::ops::RangeInclusive<u64>) -> (BTreeMap<u16, u64>, u64) {
     let (next, by_status) = (AtomicU64::new(*seeds.start()), Mutex::new(BTreeMap::new()));
+    let page_count = AtomicU64::new(0);
     let worker = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -66,6 +67,7 @@ fn run_all(seeds: std::ops::RangeInclusive<u64>) -> BTreeMap<u16, u64> {
                 return;
             }
             let checker = run(seed);
+            page_count.fetch_add(checker.page_count, Ordering::Relaxed);
             let mut by_status = by_status.lock().expect("no other seed has failed");
             for (status, count) in checker.by_status {
                 *by_status.entry(status).or_default() += count;
@@ -77,7 +79,8 @@ fn run_all(seeds: std::ops::RangeInclusive<u64>) -> BTreeMap<u16, u64> {
             scope.spawn(worker);
         }
     });
-    by_status.into_inner().expect("no seed has failed")
+    let by_status = by_status.into_inner().expect("no seed has failed");
+    (by_status, page_count.into_inner())
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -96,7 +99,7 @@ fn whatever_happens_each_request_is_answered_once_from_one_version_in_time() {
         (Some(_), None) => 1,
         (None, None) => REQUEST_COUNT / REQUEST_COUNT_OF_SEED,
     };
-    let by_status = run_all(first..=first + count.max(1) - 1);
+    let (by_status, page_count) = run_all(first..=first + count.max(1) - 1);
     let answered: u64 = by_status.values().sum();
     assert!(answered >= count * REQUEST_COUNT_OF_SEED);
     if count >= REQUEST_COUNT / REQUEST_COUNT_OF_SEED {
@@ -105,6 +108,7 @@ fn whatever_happens_each_request_is_answered_once_from_one_version_in_time() {
             let is_given = by_status.contains_key(&status);
             assert!(is_given, "no {status} among {by_status:?}");
         }
+        assert!(page_count > 0, "no directory was listed");
         let failed: u64 = by_status.range(500..).map(|(_, count)| count).sum();
         assert!(failed * 10 < answered, "too many failed: {by_status:?}");
     }

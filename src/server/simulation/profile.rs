@@ -29,6 +29,7 @@ pub(super) const CALL_MAX: Duration = Duration::from_millis(3);
 /// What one run is like.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Profile {
+    // One field for each setting: they vary independently.
     /// Whether the kernel tells of changes.
     pub is_watched: bool,
     /// How well the storage is.
@@ -53,6 +54,10 @@ pub(super) struct Profile {
     pub revalidate: Duration,
     /// `--stale`.
     pub stale: Duration,
+    /// `--recheck`.
+    pub recheck: Duration,
+    /// `--directories`.
+    pub directories: Directories,
 }
 
 impl Profile {
@@ -94,10 +99,18 @@ impl Profile {
                 true => Duration::ZERO,
                 false => Duration::from_secs(random.between(1, 20)),
             },
+            recheck: match random.is_one_in(2) {
+                true => Duration::ZERO,
+                false => Duration::from_millis(random.between(100, 4_000)),
+            },
+            directories: match random.is_one_in(2) {
+                true => Directories::Hidden,
+                false => Directories::Listed,
+            },
         }
     }
 
-    /// The one site, with all defaults.
+    /// The one site.
     fn site(&self, root: &Path) -> SiteSettings {
         SiteSettings {
             hosts: Vec::new(),
@@ -107,7 +120,7 @@ impl Profile {
                 naming: Naming {
                     index: vec!["index.html".to_owned()],
                     dot_files: DotFiles::Refused,
-                    directories: Directories::Hidden,
+                    directories: self.directories,
                     media_types: MediaTypes::default(),
                 },
                 paths: PathRules::default(),
@@ -144,7 +157,7 @@ impl Profile {
             },
             asked: ConfiguredSizes::default(),
             stale: self.stale,
-            recheck: Duration::ZERO,
+            recheck: self.recheck,
             warm: Vec::new(),
             cache_state: None,
             limits: Limits {

@@ -13,6 +13,8 @@ use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 
 use super::content::Content;
+use crate::site::listing::Name;
+use crate::site::resolve::Listed;
 use crate::sys::file::{Description, FileKind, FileTime, FileVersion, OpenFile};
 
 /// Nanoseconds since the start of a run.
@@ -195,6 +197,20 @@ impl Tree {
     /// A name in a directory.
     pub(super) fn child(&self, directory: usize, name: &[u8]) -> Option<usize> {
         self.nodes[directory].children.get(name).copied()
+    }
+
+    /// The names that the page of a directory shows.
+    pub(super) fn names(&self, listed: &Listed) -> rustix::io::Result<Vec<Name>> {
+        let directory = &self.nodes[self.find(listed.directory.as_bytes())?];
+        if directory.description.kind != FileKind::Directory {
+            return Err(Errno::NOTDIR);
+        }
+        let shown = directory.children.iter();
+        let shown = shown.filter(|(name, _)| listed.shows(name));
+        let name = |(name, node): (&Vec<u8>, &usize)| {
+            Name::new(name.clone(), &self.nodes[*node].description)
+        };
+        Ok(shown.filter_map(name).collect())
     }
 
     /// Notes the watch that was added to a node.

@@ -127,7 +127,7 @@ impl World {
                 .map(|_| Client::new(random.fork()))
                 .collect(),
             wires: WireMaker::new(),
-            checker: Checker::new(profile.storage),
+            checker: Checker::new(&profile),
             request_count,
             writer: Writer::new(random.fork()),
             random,

@@ -94,7 +94,7 @@ impl Writer {
                         path
                     }
                 };
-                for target in targets.iter_mut().filter(|it| it.below_root == path) {
+                for target in targets.iter_mut().filter(|it| it.depends_on(&path)) {
                     target.note(tree, now);
                 }
                 return;
