@@ -1,9 +1,8 @@
-//! Taking connections, and pausing when there is no room for them.
+//! Accepts connections, and pauses when there is no room for them.
 //!
-//! When descriptors run out (EMFILE) the connection that could not be taken stays in the kernel's
-//! queue, and asking again at once would fail again at once. So accepting pauses until a connection
-//! has been closed, or for a moment, since others may free descriptors too. Descriptors of files are given up
-//! first.
+//! When descriptors run out (EMFILE), the connection stays in the backlog of the kernel, and another attempt would
+//! fail at once. So accepting pauses until a connection is closed, or for a moment, since others may free descriptors
+//! too. Descriptors of files are given up first.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -22,12 +21,12 @@ use crate::transport::{Flow, Transport};
 
 /// How long a pause lasts if no connection is closed.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long it takes until descriptors of files that were given up are closed.
+/// Pause until descriptors of files that were given up are closed.
 const SHED_PAUSE: Duration = Duration::from_millis(1);
-/// Failures in a row after which accepting pauses: something is wrong that asking does not mend.
+/// Consecutive failures after which accepting pauses: the error is not temporary.
 const FAILURE_COUNT_MAX: usize = 256;
 
-/// What came of taking a connection.
+/// The result of an attempt to accept a connection.
 #[derive(Debug)]
 #[expect(
     clippy::large_enum_variant,
@@ -36,9 +35,9 @@ const FAILURE_COUNT_MAX: usize = 256;
 pub(super) enum Accepted {
     /// A connection.
     Connection(Connected),
-    /// None waits, or there is no place.
+    /// The backlog is empty, or there is no room.
     Nothing,
-    /// One waits, and there is no descriptor for it.
+    /// A connection waits, and no descriptor is free for it.
     NoDescriptor,
 }
 
@@ -50,18 +49,18 @@ pub(super) struct Acceptor {
     next_index: usize,
     /// Connections at most, now.
     pub connection_count_max: usize,
-    /// However much memory there is.
+    /// Maximum, whatever memory there is.
     configured_count_max: usize,
-    /// Who has how many of them.
+    /// Number of connections by address.
     pub shares: Shares,
-    /// The listener that is asked first.
+    /// The next listener.
     turn: usize,
     paused_until: Option<Instant>,
     pauses: u64,
 }
 
 impl Acceptor {
-    /// An acceptor for listeners that are bound.
+    /// An acceptor for bound listeners.
     pub(super) fn new(
         mut listeners: Vec<Listener>,
         connection_count_max: usize,
@@ -116,7 +115,7 @@ impl Acceptor {
         }
     }
 
-    /// Takes no more connections than there is memory for.
+    /// Limits the number of connections by the memory for them.
     pub(super) fn fit_to(&mut self, fitting: usize) {
         self.connection_count_max = self.configured_count_max.min(fitting);
     }
@@ -129,7 +128,7 @@ impl Acceptor {
         }
     }
 
-    /// Whether connections may be waiting that can be taken.
+    /// Whether a connection may be waiting that can be accepted.
     pub(super) fn is_ready(&self) -> bool {
         self.paused_until.is_none()
             && self
@@ -138,7 +137,7 @@ impl Acceptor {
                 .any(|listener| listener.input == Flow::Ready)
     }
 
-    /// Whether [`accept`](Acceptor::accept) would take one that waits: a pause may be over by now.
+    /// Whether [`accept`](Acceptor::accept) would accept a waiting connection: a pause may be over by now.
     pub(super) fn may_accept(&self, now: &Now) -> bool {
         let is_paused = self.paused_until.is_some_and(|until| now.monotonic < until);
         let is_ready = |listener: &Listener| listener.input == Flow::Ready;
@@ -150,12 +149,12 @@ impl Acceptor {
         self.paused_until
     }
 
-    /// Stops taking connections until descriptors that were given up are closed.
+    /// Pauses until descriptors that were given up are closed.
     pub(super) fn pause_for_closing(&mut self, now: &Now) {
         self.paused_until = Some(now.monotonic + SHED_PAUSE);
     }
 
-    /// Stops taking connections for a moment.
+    /// Pauses for a moment.
     pub(super) fn pause(&mut self, now: &Now) {
         self.paused_until = Some(now.monotonic + PAUSE);
         self.pauses += 1;
@@ -168,13 +167,13 @@ impl Acceptor {
         }
     }
 
-    /// Whether no connection waits anywhere, as far as was last seen.
+    /// Whether all backlogs were empty at the last attempt.
     pub(super) fn is_drained(&self) -> bool {
         let is_blocked = |listener: &Listener| listener.input == Flow::Blocked;
         self.listeners.iter().all(is_blocked)
     }
 
-    /// Whether no connection is taken any more.
+    /// Whether all listeners are closed.
     pub(super) fn is_closed(&self) -> bool {
         self.listeners.is_empty()
     }
@@ -194,7 +193,7 @@ impl Acceptor {
         self.listeners.retain(|listener| {
             let is_kept = is_kept(listener);
             if !is_kept {
-                // It was registered for as long as it was there.
+                // It was registered as long as it existed.
                 let _ = registry.deregister(&mut SourceFd(&listener.descriptor()));
             }
             is_kept
@@ -202,7 +201,7 @@ impl Acceptor {
         self.turn = 0;
     }
 
-    /// A connection was closed: there is room again.
+    /// Ends a pause: a connection was closed.
     pub(super) fn resume(&mut self) {
         self.paused_until = None;
     }
@@ -212,8 +211,8 @@ impl Acceptor {
         self.pauses
     }
 
-    /// Takes one connection, if there is one and there is room; `open` are there already, and `has_descriptor`
-    /// says whether there is a descriptor for it.
+    /// Accepts one connection, if one waits and there is room. `open` is the number of open connections, and
+    /// `has_descriptor` tells whether a descriptor is free.
     pub(super) fn accept(
         &mut self,
         open: usize,
@@ -248,7 +247,7 @@ impl Acceptor {
                     listener.input = Flow::Blocked;
                 }
                 Err(error) if is_exhaustion(&error) => return Accepted::NoDescriptor,
-                // ECONNABORTED, EPROTO, EINTR and the like are about one connection that is gone.
+                // ECONNABORTED, EPROTO, EINTR and the like concern one connection that is closed already.
                 Err(_) => {}
             }
         }
@@ -268,7 +267,7 @@ impl Acceptor {
     }
 }
 
-/// Whether the machine or the process has no room for a connection now.
+/// Whether the machine or the process has no room for a connection.
 fn is_exhaustion(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),

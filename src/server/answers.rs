@@ -1,4 +1,4 @@
-//! Who answers what: the status page is the loop's, everything else the store's.
+//! Answers requests: the loop renders the status page, the store answers everything else.
 
 use std::time::Duration;
 
@@ -16,21 +16,21 @@ use crate::store::request::{RequestState, SendState};
 use crate::store::{Asked, CompletedJob, Ready, RequestOwner, Requester, Store};
 use crate::sys::mapping::Addresses;
 
-/// What a request leads to.
+/// The result of a request.
 #[derive(Debug)]
 pub(super) enum Reply {
-    /// An answer, or a job to wait for.
+    /// A response, or a job to wait for.
     Asked(Asked),
-    /// The status page: only the loop has all its numbers.
+    /// The status page: only the loop has its numbers.
     Status,
 }
 
-/// What a driver asks of whoever knows the answers.
+/// The source of responses, as the driver sees it.
 pub(super) trait Answers {
-    /// What the request leads to that a connection has received.
+    /// Answers the request that a connection has received.
     fn ask(&mut self, connected: &mut Connected, id: RequestId, now: &Now) -> Option<Reply>;
 
-    /// What a request leads to whose job is done; nothing if it does not wait for that job.
+    /// Answers a request whose job is completed. `None`: it does not wait for that job.
     fn resume(
         &mut self,
         connected: &mut Connected,
@@ -39,7 +39,7 @@ pub(super) trait Answers {
         now: &Now,
     ) -> Option<Asked>;
 
-    /// What a request is answered with that has waited for the disk for longer than `timeout`.
+    /// Answers a request that has waited for the disk for longer than `timeout`. `None`: it has not.
     fn expire(
         &mut self,
         connected: &mut Connected,
@@ -57,7 +57,7 @@ pub(super) trait Answers {
         now: &Now,
     ) -> Ready;
 
-    /// What of a file may be sent now.
+    /// Which bytes of a file may be sent now.
     fn prepare(
         &mut self,
         segment: &FileSegment,
@@ -66,18 +66,18 @@ pub(super) trait Answers {
         now: &Now,
     ) -> Ready;
 
-    /// So many bytes of a file were sent.
+    /// Notes that bytes of a file were sent.
     fn note_sent(&mut self, segment: &FileSegment, count: u64, now: &Now);
 }
 
-/// Those of the server.
+/// The responses of the server.
 #[derive(Debug)]
 pub(super) struct ServerAnswers<'a> {
-    /// Which site a request is for.
+    /// The sites by host.
     pub sites: &'a Sites,
-    /// What requests lead to.
+    /// The store.
     pub store: &'a mut Store,
-    /// Who may see the status page.
+    /// Access control of the status page.
     pub access: &'a mut Access,
 }
 
@@ -140,7 +140,7 @@ impl Answers for ServerAnswers<'_> {
             ..
         } = connected;
         let request = connection.resolving()?;
-        // It is the last one that the connection has asked.
+        // The waiting request is the last one of its connection.
         let site = client.last_site.site()?;
         let requester = Requester::new(id, connection.peer(), site);
         self.store

@@ -19,67 +19,66 @@ use crate::store::request::{RequestState, SendState};
 use crate::sys::allocator::block_length;
 use crate::transport::{Flow, Transport};
 
-/// The table grows by one part in so many, and by so many places at least: twice as many would be more than
-/// a small budget has.
+/// The table grows by one part in so many, and by so many entries at least: doubling it would exceed a small budget.
 const GROWTH_SHARE: usize = 4;
 const GROWTH_COUNT_MIN: usize = 64;
 
-/// Whether a connection stands in an order of connections.
+/// Whether a connection is in an ordered list of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Listing {
-    /// With a moment since when it rested, or held memory, once.
+    /// It is, with the time at which it became idle, or held memory.
     Listed,
-    /// It did not when it was looked at last.
+    /// It was not when it was last examined.
     Unlisted,
 }
 
-/// Who asks on a connection, as far as answers depend on it.
+/// The client of a connection, as far as responses depend on it.
 #[derive(Debug)]
 pub(super) struct Client {
-    /// What it may ask for.
+    /// What it may request.
     pub role: Role,
     /// The site of its last request.
     pub last_site: LastSite,
-    /// The user at the other end.
+    /// The user of the peer.
     pub user: PeerUser,
-    /// Whether the changes are known that were made before its bytes were sent.
+    /// Whether all changes made before its bytes were sent are known.
     pub event_sync: EventSync,
 }
 
-/// A connection, and all that goes with it. Its protocol, its transport, what it asks and what is answered are
-/// each one field; the others say where it stands in the lists of the loop.
+/// A connection with everything that belongs to it. Its protocol, transport, request and response are one field each.
+/// The other fields are its positions in the lists of the loop.
 #[derive(Debug)]
 pub(super) struct Connected {
-    /// The way to the peer; closed when this is dropped.
+    /// The transport, which is closed on drop.
     pub transport: Transport,
     /// The protocol.
     pub connection: Connection,
-    /// Who asks.
+    /// The client.
     pub client: Client,
-    /// Whether it stands in the list of those that have something to do.
+    /// Whether it is in the list of connections with something to do.
     pub queued: bool,
-    /// The request for which an answer is looked for.
+    /// The request that waits for a response.
     pub request: RequestState,
-    /// The answer that is being sent. One before that of `request`, where several were asked for at once.
+    /// The response that is being sent. With pipelining it may precede that of `request`.
     pub sending: SendState,
-    /// Where it stands in the wheel of deadlines.
+    /// Its position in the wheel of deadlines.
     pub armed: Option<Armed>,
-    /// Whether it stands in the order of idle connections.
+    /// Whether it is in the list of idle connections.
     place: Listing,
-    /// Whether it stands in the order of those that hold memory.
+    /// Whether it is in the list of connections that hold memory.
     holding: Listing,
-    /// Bytes of its buffers and log lines, as they were last counted.
+    /// Size of its buffers and log lines at the last count, in bytes.
     held_bytes: u64,
     generation: u32,
 }
 
 impl Connected {
-    /// The jobs that it waits for.
+    /// The jobs for which it waits.
     pub(super) fn jobs(&self) -> impl Iterator<Item = JobId> + use<> {
         self.request.job().into_iter().chain(self.sending.job())
     }
 
-    /// When something about it has taken too long: its own time, or that of what waits for the disk.
+    /// Its next deadline: of the connection itself, or of a request that waits for the disk.
     pub(super) fn deadline(&self, timeouts: &Timeouts) -> Option<Instant> {
         let own = self.connection.deadline(timeouts);
         match self.request.job().is_none() && self.sending.job().is_none() {
@@ -98,7 +97,7 @@ impl Connected {
         deadlines.into_iter().flatten().min()
     }
 
-    /// What it has to do next.
+    /// Its next task.
     pub(super) fn task(&self) -> Task {
         match self.connection.outbox().is_empty() {
             true => Task::Input,
@@ -106,7 +105,7 @@ impl Connected {
         }
     }
 
-    /// Since when its peer takes nothing, though an answer holds a file open that could be opened again later.
+    /// Since when its peer accepts nothing, while the response holds a file open that could be reopened later.
     pub(super) fn stalled_since(&self) -> Option<Instant> {
         let is_stalled = self.transport.output() == Flow::Blocked
             && self.sending.job().is_none()
@@ -114,12 +113,12 @@ impl Connected {
         is_stalled.then(|| self.connection.since())
     }
 
-    /// Whether it is to be listed when it rests again.
+    /// Whether it has to be added to the list of idle connections.
     pub(super) fn is_unlisted(&self) -> bool {
         self.place == Listing::Unlisted
     }
 
-    /// A connection just accepted: there may be bytes already.
+    /// A new connection: there may be bytes already.
     pub(super) fn new(transport: Transport, connection: Connection, role: Role) -> Connected {
         Connected {
             transport,
@@ -150,14 +149,14 @@ pub(super) struct Connections {
     accepted: u64,
     idle_order: IdleOrder,
     given_up: u64,
-    /// Bytes that all of them hold.
+    /// Memory that all of them hold, in bytes.
     held_bytes: u64,
     holding_order: IdleOrder,
     holders_given_up: u64,
 }
 
 impl Connections {
-    /// Takes a connection in.
+    /// Adds a connection.
     pub(super) fn insert(&mut self, mut connected: Connected) -> ConnectionId {
         self.generation = self.generation.wrapping_add(1);
         self.accepted += 1;
@@ -173,14 +172,14 @@ impl Connections {
             index,
             generation: self.generation,
         };
-        // Every connection begins at rest.
+        // Every connection begins idle.
         if let Some(since) = since {
             self.idle_order.push(since, id);
         }
         id
     }
 
-    /// Puts a connection that rests again into the order of those that do.
+    /// Adds a connection that is idle again to the list of idle ones.
     pub(super) fn list(&mut self, id: ConnectionId) {
         let Connections {
             table, idle_order, ..
@@ -193,7 +192,7 @@ impl Connections {
         }
     }
 
-    /// The connection that has rested longest.
+    /// The connection that has been idle for longest.
     pub(super) fn oldest_idle(&mut self) -> Oldest {
         let Connections {
             table, idle_order, ..
@@ -213,8 +212,7 @@ impl Connections {
         })
     }
 
-    /// Counts what a connection holds now, after something has happened on it. Gives the connection, if it is still
-    /// open.
+    /// Counts the memory of a connection after it was driven.
     pub(super) fn account(&mut self, id: ConnectionId) -> Option<&mut Connected> {
         let Connections {
             table,
@@ -238,12 +236,12 @@ impl Connections {
         Some(connected)
     }
 
-    /// Bytes that connections hold.
+    /// Memory that connections hold, in bytes.
     pub(super) fn held_bytes(&self) -> u64 {
         self.held_bytes
     }
 
-    /// The connection that holds memory and has not got on for longest.
+    /// The connection that holds memory and has made no progress for longest.
     pub(super) fn oldest_holder(&mut self) -> Oldest {
         let Connections {
             table,
@@ -265,39 +263,39 @@ impl Connections {
         })
     }
 
-    /// Counts a connection that was closed for the memory that it held.
+    /// Counts a connection that was closed for its memory.
     pub(super) fn note_holder_given_up(&mut self) {
         self.holders_given_up += 1;
     }
 
-    /// Connections closed for the memory that they held since the start.
+    /// Connections closed for their memory since the start.
     pub(super) fn holders_given_up(&self) -> u64 {
         self.holders_given_up
     }
 
-    /// Counts an idle connection that gave its place up.
+    /// Counts an idle connection that was closed for a new one.
     pub(super) fn note_given_up(&mut self) {
         self.given_up += 1;
     }
 
-    /// Idle connections that gave their places up since the start.
+    /// Idle connections closed for new ones since the start.
     pub(super) fn given_up(&self) -> u64 {
         self.given_up
     }
 
-    /// The connection of a name, if it is still open.
+    /// The connection with this identifier, if it is still open.
     pub(super) fn find(&mut self, id: ConnectionId) -> Option<&mut Connected> {
         let connected = self.table.get_mut(id.index as usize)?;
         (connected.generation == id.generation).then_some(connected)
     }
 
-    /// Whether an entry in the wheel of deadlines is that of an open connection.
+    /// Whether an entry in the wheel of deadlines belongs to an open connection.
     pub(super) fn stands_at(&mut self, id: ConnectionId, armed: Armed) -> bool {
         let connected = self.find(id);
         connected.is_some_and(|connected| connected.armed == Some(armed))
     }
 
-    /// Who is at a place now.
+    /// The connection at an index of the table.
     pub(super) fn at(&mut self, index: usize) -> Option<(ConnectionId, &mut Connected)> {
         let connected = self.table.get_mut(index)?;
         let index = u32::try_from(index).ok()?;
@@ -310,7 +308,7 @@ impl Connections {
         ))
     }
 
-    /// Takes a connection out; its socket is closed when it is dropped.
+    /// Removes a connection; its socket is closed on drop.
     pub(super) fn remove(&mut self, id: ConnectionId) -> Option<Connected> {
         self.find(id)?;
         let removed = self.table.try_remove(id.index as usize)?;
@@ -329,7 +327,7 @@ impl Connections {
         Some(removed)
     }
 
-    /// The names of all, in the order of their places.
+    /// The identifiers of all connections, in the order of the table.
     pub(super) fn ids(&self) -> Vec<ConnectionId> {
         let name = |(index, connected): (usize, &Connected)| {
             let index = u32::try_from(index).unwrap_or(u32::MAX);
@@ -341,29 +339,29 @@ impl Connections {
         self.table.iter().map(name).collect()
     }
 
-    /// Bytes of the table.
+    /// Memory of the table in bytes.
     pub(super) fn table_bytes(&self) -> u64 {
-        // An entry of the table is a connection or the next free place.
+        // An entry of the table is a connection or a link to the next free entry.
         block_length(self.table.capacity() * (size_of::<Connected>() + size_of::<usize>()))
             + block_length(self.idle_order.bytes())
             + block_length(self.holding_order.bytes())
     }
 
-    /// Bytes of the buffers that connections hold. O(connections).
+    /// Memory of the buffers of connections, in bytes. O(connections).
     pub(super) fn buffer_bytes(&self) -> u64 {
         let all = self.table.iter();
         all.map(|(_, connected)| connected.connection.buffer_bytes())
             .sum()
     }
 
-    /// Bytes of their log lines. O(connections).
+    /// Memory of their log lines, in bytes. O(connections).
     pub(super) fn log_bytes(&self) -> u64 {
         let all = self.table.iter();
         all.map(|(_, connected)| connected.connection.log_bytes())
             .sum()
     }
 
-    /// Those that are idle, and since when. O(connections).
+    /// Idle connections, and since when. O(connections).
     pub(super) fn idle(&self) -> impl Iterator<Item = (Instant, ConnectionId)> {
         self.table.iter().filter_map(|(index, connected)| {
             let id = ConnectionId {
@@ -374,17 +372,17 @@ impl Connections {
         })
     }
 
-    /// Whether one is open that was so when `count` had been accepted. O(connections).
+    /// Whether one of the first `count` connections is still open. O(connections).
     pub(super) fn has_one_before(&self, count: u64) -> bool {
         let age = self.accepted - count.min(self.accepted);
-        // Generations count the same, and may have begun anew.
+        // Generations are that count, and may have wrapped around.
         let is_before = |connected: &Connected| {
             u64::from(self.generation.wrapping_sub(connected.generation)) >= age
         };
         self.table.iter().any(|(_, connected)| is_before(connected))
     }
 
-    /// Those at some places of the table whose peers take nothing: since when, and who.
+    /// Connections in a part of the table whose peers accept nothing, and since when.
     pub(super) fn stalled(
         &self,
         places: Range<usize>,
@@ -399,29 +397,29 @@ impl Connections {
         })
     }
 
-    /// How many places the table has.
+    /// Size of the table in entries.
     pub(super) fn place_count(&self) -> usize {
         self.table.capacity()
     }
 
-    /// Those with answers that have given their files up. O(connections): for /status.
+    /// Number of connections whose responses gave up their files. O(connections): for /status.
     pub(super) fn parked_count(&self) -> usize {
         let all = self.table.iter();
         all.filter(|(_, connected)| connected.connection.outbox().is_parked())
             .count()
     }
 
-    /// Open now.
+    /// Number of open connections.
     pub(super) fn count(&self) -> usize {
         self.table.len()
     }
 
-    /// Accepted since the start.
+    /// Number of accepted connections since the start.
     pub(super) fn accepted(&self) -> u64 {
         self.accepted
     }
 
-    /// How many do what, now. O(connections): for /status.
+    /// Number of connections by activity. O(connections): for /status.
     pub(super) fn by_activity(&self) -> ByActivity {
         let mut counts = ByActivity::default();
         for (_, connected) in &self.table {
@@ -429,7 +427,7 @@ impl Connections {
                 _ if connected.jobs().next().is_some() => &mut counts.waiting,
                 Activity::Idle => &mut counts.idle,
                 Activity::Receiving => &mut counts.receiving,
-                // Whoever asks for the status page waits for nothing but its making.
+                // A connection that requests the status page waits only for its rendering.
                 Activity::Waiting | Activity::Sending => &mut counts.sending,
                 Activity::Lingering => &mut counts.lingering,
             };

@@ -1,12 +1,12 @@
 //! Deadlines of all connections, in a wheel of slots: arming and firing are O(1), and a connection
 //! whose deadline only moves away costs nothing at all.
 //!
-//! The wheel is lazy. A connection stands in at most one slot that counts, at or before its
-//! deadline; when the slot comes up the loop looks at the real deadline and, if that is later, puts
-//! the connection in again. So a request on a busy connection touches no timer.
+//! The wheel is lazy. A connection has at most one valid entry, in a slot at or before its deadline. When the slot
+//! comes up, the loop compares the real deadline and, if that is later, adds the connection again. So a request on a
+//! busy connection touches no timer.
 //!
-//! An entry becomes stale when its connection is closed or is put in anew for an earlier deadline. Stale entries are
-//! swept out, a few with each connection that is closed, while there are more of them than of others.
+//! An entry becomes stale when its connection is closed, or gets another entry for an earlier deadline. Stale entries
+//! are removed, a few with each connection that is closed, while there are more of them than valid ones.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -19,15 +19,15 @@ const TICK_MS: u64 = 32;
 /// Slots: 2,048 of 32 ms are 65 s. A later deadline is looked at once a turn of the wheel.
 const SLOT_COUNT: u64 = 2_048;
 
-/// Entries that are looked at in a sweep with each connection that is closed. A sweep of all is over before as many
-/// connections are closed as an eighth of the entries.
+/// Number of entries examined with each connection that is closed. A sweep of all ends before as many connections are
+/// closed as an eighth of the entries.
 const SWEEP_COUNT: usize = 8;
-/// Slots that are left behind in one sweep at most.
+/// Maximum number of slots in one sweep.
 const SWEEP_SLOT_COUNT_MAX: usize = 64;
-/// Places for entries that an empty slot keeps: 2,048 slots with 16 of them take 512 KiB.
+/// Capacity that an empty slot keeps, in entries: 2,048 slots with 16 of them take 512 KiB.
 const KEPT_CAPACITY_MAX: usize = 16;
 
-/// The slot in which a connection stands, for telling the entry that counts from older ones.
+/// The slot of a connection, which distinguishes its valid entry from older ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Armed(u64);
 
@@ -36,15 +36,15 @@ pub(super) struct Armed(u64);
 pub(super) struct Deadlines {
     slots: Vec<Vec<(ConnectionId, Armed)>>,
     start: Instant,
-    /// The first tick that was not yet looked at.
+    /// The first tick that was not yet examined.
     current: u64,
-    /// No slot before this tick holds anything; `None`: none does.
+    /// All slots before this tick are empty; `None`: all are.
     earliest: Option<u64>,
     /// Entries in all slots.
     count: usize,
-    /// Entries, in slots or due, whose connection is closed or stands elsewhere.
+    /// Stale entries, in slots or due.
     stale_count: usize,
-    /// Where the next sweep begins: a slot and a place in it.
+    /// Where the next sweep begins: a slot and an index in it.
     sweep: (usize, usize),
     /// The deadline that was last asked for, and its tick.
     last_tick: (Instant, u64),
@@ -66,7 +66,7 @@ impl Deadlines {
         }
     }
 
-    /// Bytes of the wheel.
+    /// Memory of the wheel in bytes.
     pub(super) fn memory_bytes(&self) -> u64 {
         let slots = self.slots.iter();
         let slots =
@@ -75,8 +75,8 @@ impl Deadlines {
             + block_length(self.slots.capacity() * size_of::<Vec<(ConnectionId, Armed)>>())
     }
 
-    /// Makes sure that a connection is looked at when `deadline` has passed, given where it stands
-    /// already. Gives where it stands then.
+    /// Makes sure that a connection is examined when `deadline` has passed. Takes its current position and returns the
+    /// new one.
     pub(super) fn arm(
         &mut self,
         id: ConnectionId,
@@ -107,8 +107,8 @@ impl Deadlines {
         self.earliest = Some(self.earliest.map_or(at.0, |tick| tick.min(at.0)));
     }
 
-    /// Moves everything that stands in a slot that has come up to `due`. What counts of it, and
-    /// whether its deadline has really passed, is for the caller to see.
+    /// Moves all entries of slots that have come up to `due`. The caller checks which of them are valid, and whether
+    /// their deadlines have really passed.
     pub(super) fn expire(&mut self, now: Instant, due: &mut VecDeque<(ConnectionId, Armed)>) {
         let today = self.tick(now);
         let Some(earliest) = self.earliest else {
@@ -131,13 +131,13 @@ impl Deadlines {
             (self.current..self.current + SLOT_COUNT).find(|tick| !self.slot(*tick).is_empty());
     }
 
-    /// An entry that was due turned out to be stale.
+    /// Counts a due entry that was stale.
     pub(super) fn passed_over(&mut self) {
         self.stale_count = self.stale_count.saturating_sub(1);
     }
 
-    /// A connection that stood in a slot is closed. Sweeps a little if there are many stale entries, given whether
-    /// one counts. O(1).
+    /// Counts the entry of a closed connection as stale, and continues the sweep if there are many stale entries;
+    /// `is_valid` decides about an entry. O(1).
     pub(super) fn leave(&mut self, counts: impl FnMut(ConnectionId, Armed) -> bool) {
         self.stale_count += 1;
         if self.stale_count > self.count.saturating_sub(self.stale_count) {

@@ -1,4 +1,4 @@
-//! Moves the bytes of one connection as far as its transport and its share of a turn allow.
+//! Moves the bytes of one connection, as far as its transport and its share of an iteration allow.
 //!
 //! It knows neither what is cached nor who may see what: [`Answers`] does.
 
@@ -28,32 +28,32 @@ use crate::store::{Asked, CompletedJob, Ready, RequestOwner};
 use crate::sys::socket::Pieces;
 use crate::transport::{Flow, Received, Transport};
 
-/// Kernel calls that one connection may make in one turn before the others have theirs.
+/// Maximum number of kernel calls of one connection in one iteration.
 const CALL_COUNT_MAX: u32 = 16;
 
-/// What a connection needs of its driver afterwards.
+/// What a connection needs after it was driven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Driven {
     /// An event.
     Wait,
-    /// Another turn: its share is used up.
+    /// Another iteration: its share is used up.
     Again,
-    /// The status page, by [`Driver::show`]: only the loop has all its numbers.
+    /// The status page, by [`Driver::show`]: only the loop has its numbers.
     Status,
     /// The end.
     Close(CloseReason),
 }
 
-/// What connections are driven with.
+/// The state that all connections share while they are driven.
 #[derive(Debug)]
 pub(super) struct Driver {
-    /// Counts the turns of the loop.
-    pub turn: u64,
+    /// The number of the current iteration of the loop.
+    pub iteration: u64,
     /// The rules.
     pub policy: Policy,
-    /// Whether the server goes on.
+    /// Whether the server is stopping.
     pub stage: Stage,
-    /// What is reported.
+    /// Counts and log lines.
     pub response_stats: ResponseStats,
     /// Buffers to lend.
     pub pool: Pool,
@@ -61,25 +61,25 @@ pub(super) struct Driver {
     pub gathered_bytes: u64,
     /// Bytes sent by `sendfile`.
     pub sendfile_bytes: u64,
-    /// What may be sent in this turn.
+    /// The bytes that may be sent in this iteration.
     pub budget: SendBudget,
 }
 
-/// What is left of a connection's share of a turn.
+/// The rest of a connection's share of an iteration.
 struct Quota {
     calls: u32,
     bytes: u64,
 }
 
-/// What came of an attempt to send.
+/// The result of an attempt to send.
 enum Sent {
-    /// So many bytes went.
+    /// This number of bytes was sent.
     Bytes(u64),
-    /// None did; the next call may succeed.
+    /// None was sent; the next call may succeed.
     Nothing,
-    /// None did, and an event will come.
+    /// None was sent; an event will come.
     Blocked,
-    /// What comes next is not there before a job is done.
+    /// The next bytes wait for a job.
     Later,
     /// The transport or the file failed.
     Broken(io::ErrorKind),
@@ -115,7 +115,7 @@ fn receive_error(error: &io::Error) -> Option<io::ErrorKind> {
 }
 
 impl Driver {
-    /// Gives a connection its turn.
+    /// Drives a connection, and lends it buffers for that time.
     pub(super) fn drive(
         &mut self,
         connected: &mut Connected,
@@ -124,12 +124,12 @@ impl Driver {
         now: &Now,
     ) -> Driven {
         connected.connection.lend(&mut self.pool);
-        let after = self.turn(connected, RequestId::http1(id), answers, now);
+        let after = self.advance(connected, RequestId::http1(id), answers, now);
         connected.connection.reclaim(&mut self.pool);
         after
     }
 
-    fn turn(
+    fn advance(
         &mut self,
         connected: &mut Connected,
         id: RequestId,
@@ -264,7 +264,10 @@ impl Driver {
             true => Position::BetweenRequests,
             false => Position::WithinRequest,
         };
-        connected.client.event_sync.received(self.turn, position);
+        connected
+            .client
+            .event_sync
+            .received(self.iteration, position);
         let space = connected.connection.space();
         let input = match connected.transport.receive(space) {
             Ok(Received::End) => Input::EndOfStream,

@@ -1,9 +1,9 @@
-//! Which connections have something to do, and how many bytes they may send in one iteration of the loop.
+//! The connections with something to do, and the bytes that they may send in one iteration of the loop.
 //!
-//! Queues and arithmetic: no socket, no clock, no bytes. An iteration has a few lanes, each with a budget of its
-//! own, so that none starves another. Within a lane connections come first in, first out, and each sends one share
-//! before the next. Those that begin an answer have a lane before those that go on with one, as new flows have in
-//! FQ-CoDel (RFC 8290 §3.2): a short answer does not wait for a round of all the long ones.
+//! Queues and arithmetic: no socket, no clock, no bytes. An iteration has a few lanes, each with its own budget, so
+//! that none starves another. Within a lane connections are served in order of arrival, and each sends one share
+//! before the next. Connections that begin a response have a lane before those that continue one, like new flows in
+//! FQ-CoDel (RFC 8290 §3.2): a short response does not wait for a round of all the long ones.
 
 #[cfg(test)]
 mod tests;
@@ -31,17 +31,17 @@ const LANE_COUNT: u64 = 5;
 /// than a share and a call of `sendfile`, which is as long as a lane.
 const ITERATION_LENGTH_MAX: u64 = LANE_COUNT * (2 * LANE_LENGTH_MAX + SENDING_SHARE_MIN);
 
-/// What a connection has to do.
+/// The task of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Task {
-    /// To take in what its peer has sent, and to begin the answer.
+    /// Receive, and begin a response.
     Input,
-    /// To go on with an answer.
+    /// Continue a response.
     Sending,
 }
 
 impl Task {
-    /// What each connection with this task may send at least.
+    /// Minimum share of a connection with this task.
     pub(super) fn share_min(self) -> u64 {
         match self {
             Task::Input => INPUT_SHARE_MIN,
@@ -73,28 +73,28 @@ impl ReadyConnections {
         }
     }
 
-    /// Puts a connection behind those that have the same to do. It must not be in any queue.
+    /// Adds a connection to the queue of its task. It must not be in any queue.
     pub(super) fn push(&mut self, id: ConnectionId, task: Task) {
         self.lane(task).push_back(id);
     }
 
-    /// The next that has this to do.
+    /// The next connection with this task.
     pub(super) fn pop(&mut self, task: Task) -> Option<ConnectionId> {
         self.lane(task).pop_front()
     }
 
-    /// How many have this to do; some may be closed by now.
+    /// Number of connections with this task; some may be closed by now.
     pub(super) fn count(&mut self, task: Task) -> usize {
         self.lane(task).len()
     }
 
-    /// Whether nobody has anything to do.
+    /// Whether no connection has anything to do.
     pub(super) fn is_empty(&self) -> bool {
         self.input.is_empty() && self.sending.is_empty()
     }
 }
 
-/// What may still be sent in this iteration.
+/// The bytes that may still be sent in this iteration.
 #[derive(Debug, Default)]
 pub(super) struct SendBudget {
     /// By the connections of this lane.
@@ -103,14 +103,14 @@ pub(super) struct SendBudget {
     share: u64,
     /// How many connections may still be served.
     waiting: usize,
-    /// The most that was sent in one iteration.
+    /// Maximum number of bytes sent in one iteration so far.
     most: u64,
-    /// What had been sent when the last one ended.
+    /// Total number of bytes sent at the end of the last iteration.
     total_before: u64,
 }
 
 impl SendBudget {
-    /// Begins a lane in which so many wait to be served, and each may send `share_min` at least.
+    /// Begins a lane with this number of connections, each of which may send at least `share_min`.
     pub(super) fn open(&mut self, count: usize, share_min: u64) {
         let share = LANE_LENGTH_MAX / (count as u64).max(1);
         self.left = LANE_LENGTH_MAX;
@@ -118,8 +118,8 @@ impl SendBudget {
         self.waiting = count;
     }
 
-    /// Whether another connection is served now. Those that come to the lane after it began are served in the next
-    /// iteration: nobody has two turns in one.
+    /// Whether another connection is served now. Connections that join the lane after its start are served in the next
+    /// iteration: none is served twice in one.
     pub(super) fn admits_next(&mut self) -> bool {
         if self.is_used_up() || self.waiting == 0 {
             return false;
@@ -128,12 +128,12 @@ impl SendBudget {
         true
     }
 
-    /// Whether the lane is over, for this iteration.
+    /// Whether the lane has ended for this iteration.
     pub(super) fn is_used_up(&self) -> bool {
         self.left == 0
     }
 
-    /// What the next connection may send. It may do something else if that is nothing.
+    /// The share of the next connection. With a share of zero it may do anything but send.
     pub(super) fn share(&self) -> u64 {
         match self.is_used_up() {
             true => 0,
@@ -142,7 +142,7 @@ impl SendBudget {
         }
     }
 
-    /// A connection has sent so many bytes.
+    /// Counts the bytes that a connection has sent.
     pub(super) fn spend(&mut self, count: u64) {
         self.left = self.left.saturating_sub(count);
     }
@@ -158,7 +158,7 @@ impl SendBudget {
         self.total_before = total;
     }
 
-    /// The most bytes that were sent in one iteration.
+    /// Maximum number of bytes sent in one iteration so far.
     pub(super) fn most(&self) -> u64 {
         self.most
     }

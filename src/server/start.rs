@@ -265,7 +265,7 @@ pub(super) fn driver(settings: &Settings) -> Driver {
     };
     let pool = Pool::new(limits.head_length_max + INBOX_SLACK);
     Driver {
-        turn: 0,
+        iteration: 0,
         policy: connection_policy(settings),
         stage: Stage::Serving,
         response_stats: ResponseStats::new(logging),

@@ -1,4 +1,4 @@
-//! What a request leads to: answered from the caches, or a job that finds it out.
+//! Answers a request from the caches, or has it wait for a job.
 
 use std::rc::Rc;
 
@@ -66,7 +66,7 @@ impl PathSteps for Resolving<'_, '_, '_> {
 }
 
 impl Store {
-    /// What a request leads to, by the caches first.
+    /// Answers a request from the caches, or has it wait for a job.
     pub(super) fn find(&mut self, inquiry: &Inquiry<'_>) -> Asked {
         if let Some(waiting) = self.wait_for_root(inquiry) {
             return waiting;
@@ -90,7 +90,7 @@ impl Store {
             Resolution::Moved(moved) => return answer_moved(entry, moved, facts.query()),
             Resolution::Refused(status) => return Asked::Fixed(Fixed::Error(*status)),
             Resolution::Fallback => return Asked::Fallback,
-            // Pages are found by their directory, and are no entries of the cache of paths.
+            // Pages are cached by directory, and are not entries of the path cache.
             Resolution::Listed => return Asked::Fixed(Fixed::Error(Status::InternalServerError)),
         };
         let coding = match variants.coded.is_empty() {
@@ -133,7 +133,7 @@ impl Store {
         }
     }
 
-    /// Looks a path up at the disk though its entry is trusted: its file has to be opened.
+    /// Looks a path up at the disk although its entry is valid: its file has to be opened.
     pub(super) fn fetch_again(&mut self, entry: &Rc<Entry>, inquiry: &Inquiry<'_>) -> Asked {
         let target = LookupTarget {
             raw_path: inquiry.raw_path(),
@@ -143,7 +143,8 @@ impl Store {
         self.fetch(target, None, inquiry)
     }
 
-    /// Has a request wait for a look-up: one that is under way, or a new one by this plan. Without a plan one is made.
+    /// Has a request wait for a lookup: one in flight, or a new one by this plan. If there is no plan, it is made
+    /// here.
     pub(super) fn fetch(
         &mut self,
         target: LookupTarget<'_>,
@@ -204,7 +205,7 @@ impl Store {
         self.answer_from(&entry, &[], inquiry)
     }
 
-    /// The job of a look-up by this plan, and what is to be known of it when it is done.
+    /// The job of a lookup by this plan, and the data that its result needs.
     pub(super) fn new_look_up(
         &mut self,
         target: LookupTarget<'_>,

@@ -1,8 +1,8 @@
-//! What jobs have found out, on its way to those who waited.
+//! Results of jobs on their way to the waiting requests.
 //!
-//! Ten thousand may wait for one cold file. They are told a few in each iteration of the loop, so that hits that came
-//! meanwhile go first. Those whose answer begins have a queue of their own: otherwise one cold file would wait until each
-//! of some thousand long answers had sent its next part.
+//! Ten thousand requests may wait for one cold file. A few of them are informed in each iteration, so that hits that
+//! arrive meanwhile are answered first. Responses that begin have a queue of their own: otherwise one cold file would
+//! wait until each of some thousand long responses had sent its next part.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -14,26 +14,26 @@ use crate::conn::RequestId;
 use crate::job::{JobError, JobId};
 use crate::sys::file::{FileVersion, OpenFile};
 
-/// Requests of one kind that are told in one iteration of the loop.
+/// Maximum number of requests of one kind that are informed in one iteration.
 pub(crate) const DELIVERY_COUNT_MAX: usize = 64;
 
-/// What a request does once it is told.
+/// What a request does with its result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeliveryKind {
-    /// It begins its answer, or asks once more.
+    /// It begins its response, or asks again.
     Beginning,
-    /// It goes on with its answer.
+    /// It continues its response.
     Continuation,
 }
 
-/// What one request is told.
+/// The result for one request.
 #[derive(Debug)]
 pub(crate) enum Delivery {
-    /// What it leads to.
+    /// Its response, or another attempt.
     Answer(RequestId, Rc<CompletedJob>),
-    /// More of the content of its answer is there, or will never be.
+    /// More of the content of its response is resident, or has failed.
     More(RequestId, JobId, Result<(), JobError>),
-    /// The file that its answer goes on with is open again, in this version, or it is not to be had.
+    /// The file of its response was reopened in this version, or that has failed.
     Reopened(
         RequestId,
         JobId,
@@ -43,7 +43,7 @@ pub(crate) enum Delivery {
 }
 
 impl Delivery {
-    /// Who is told.
+    /// The request.
     pub(crate) fn id(&self) -> RequestId {
         match self {
             Delivery::Answer(id, _) | Delivery::More(id, ..) | Delivery::Reopened(id, ..) => *id,
@@ -51,8 +51,8 @@ impl Delivery {
     }
 }
 
-/// Those that were not yet told, of each kind in the order in which their jobs were done. A request waits for one job
-/// at a time, so each kind is served in turn.
+/// The pending results, of each kind in the order in which their jobs were completed. A request waits for one job at a
+/// time, so each kind is served in turn.
 #[derive(Debug, Default)]
 pub(crate) struct Deliveries {
     beginnings: VecDeque<Delivery>,
@@ -60,7 +60,7 @@ pub(crate) struct Deliveries {
 }
 
 impl Deliveries {
-    /// A job is done, and these waited for it.
+    /// Adds the result of a job for these requests.
     pub(crate) fn answer(
         &mut self,
         completed: CompletedJob,
@@ -71,18 +71,18 @@ impl Deliveries {
         self.beginnings.extend(waiters.into_iter().map(one));
     }
 
-    /// A job is done, or takes too long: those who waited for it ask once more.
+    /// Has requests ask again: their job is completed, or takes too long.
     pub(crate) fn again<T>(&mut self, job: JobId, waiters: Waiters<T>) {
         self.answer(CompletedJob::again(job), waiters.ids());
     }
 
-    /// A job is done, and one waited for it who is being answered already.
+    /// Adds the result of a job for a response that has begun.
     pub(crate) fn more(&mut self, id: RequestId, job: JobId, result: Result<(), JobError>) {
         self.continuations
             .push_back(Delivery::More(id, job, result));
     }
 
-    /// A file was opened again for one who is being answered, or was not.
+    /// Adds the result of reopening a file for a response that has begun.
     pub(crate) fn reopened(
         &mut self,
         id: RequestId,
@@ -101,17 +101,17 @@ impl Deliveries {
         }
     }
 
-    /// The next of this kind.
+    /// The next result of this kind.
     pub(crate) fn pop(&mut self, kind: DeliveryKind) -> Option<Delivery> {
         self.queue(kind).pop_front()
     }
 
-    /// How many of this kind were not yet told.
+    /// Number of pending results of this kind.
     pub(crate) fn count(&mut self, kind: DeliveryKind) -> usize {
         self.queue(kind).len()
     }
 
-    /// Whether all were told.
+    /// Whether no result is pending.
     pub(crate) fn is_empty(&self) -> bool {
         self.beginnings.is_empty() && self.continuations.is_empty()
     }

@@ -275,7 +275,7 @@ impl Store {
             jobs: Jobs::new(JobQueue::new(engine.depth_max, settings.disk_queue)),
             deliveries: Deliveries::default(),
             engine,
-            paths: Paths::new(settings),
+            paths: Paths::new(&settings.cache),
             contents: Contents::new(&settings.cache, settings.map_lock, descriptor_count_max),
             residency: Residency::new(),
             reopening: Reopening::default(),

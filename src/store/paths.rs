@@ -11,7 +11,7 @@ use crate::cache::key::PathKey;
 use crate::cache::past::PastDates;
 use crate::cache::path::{PathCache, PathRemoval};
 use crate::cache::top::Top;
-use crate::settings::Settings;
+use crate::settings::CacheBudget;
 use crate::site::sites::SiteId;
 
 /// The data of all paths.
@@ -31,8 +31,8 @@ pub(super) struct Paths {
 
 impl Paths {
     /// Empty caches.
-    pub(super) fn new(settings: &Settings) -> Paths {
-        let count_max = NonZeroUsize::new(settings.cache.path_count_max);
+    pub(super) fn new(cache: &CacheBudget) -> Paths {
+        let count_max = NonZeroUsize::new(cache.path_count_max);
         Paths {
             cache: PathCache::new(count_max.unwrap_or(NonZeroUsize::MIN)),
             past: PastDates::default(),
@@ -111,3 +111,6 @@ impl Paths {
         self.top.all_left();
     }
 }
+
+#[cfg(test)]
+mod tests;

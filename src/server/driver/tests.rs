@@ -45,7 +45,7 @@ const SILENT_ROUND_COUNT: u32 = 16;
 fn driver() -> Driver {
     let long = Duration::from_secs(60);
     Driver {
-        turn: 1,
+        iteration: 1,
         policy: Policy {
             head: HeadLimits {
                 target_length_max: 1_000,

@@ -8,7 +8,7 @@ use crate::server::connections::Connected;
 use crate::server::places::Oldest;
 use crate::transport::Noted;
 
-/// Connections accepted in one turn before the open ones have theirs.
+/// Maximum number of connections accepted in one iteration, before the open ones are driven.
 const ACCEPT_COUNT_MAX: usize = 256;
 /// Idle connections that are asked for their place on behalf of one: each may have got a request just now.
 const ASK_COUNT_MAX: usize = 4;

@@ -50,7 +50,7 @@ impl EventLoop {
         }
     }
 
-    /// Gives a connection its turn and does what it needs afterwards.
+    /// Drives a connection, and does what it needs afterwards.
     pub(super) fn drive(&mut self, id: ConnectionId) {
         let mut serving = self.serving();
         let Some(connected) = serving.connections.find(id) else {

@@ -18,7 +18,7 @@ use crate::sys::memory::{copied_bytes, set_page_bytes_max};
 const PAGE_SHARE: u64 = 4;
 /// The share that may go to what is known of long files: one in so many.
 const WINDOW_SHARE: u64 = 32;
-/// Entries that give way in one turn: a fraction of a millisecond.
+/// Maximum number of entries evicted in one iteration: a fraction of a millisecond.
 const GIVE_WAY_COUNT_MAX: usize = 256;
 
 impl EventLoop {

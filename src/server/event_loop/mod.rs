@@ -1,9 +1,8 @@
-//! The loop: one wait for everything, then a turn.
+//! The event loop: one wait for everything, then an iteration.
 //!
-//! A turn does what was noted, in this order: changes of files are taken in, signals are obeyed,
-//! connections are accepted, connections with something to do are driven, results of disk jobs are
-//! given out, deadlines are looked at, log lines are written. Hits therefore go out before any
-//! result of the disk makes new work.
+//! An iteration processes what the events have noted, in this order: changes of files, signals, new connections,
+//! connections with something to do, results of disk jobs, deadlines, log lines. So hits are answered before results
+//! of the disk make new work.
 
 mod accepting;
 mod descriptors;
@@ -47,7 +46,7 @@ use crate::sys::file::FileTime;
 use crate::transport::Noted;
 use descriptors::{DescriptorControl, LOOK_AGAIN};
 
-/// Events taken from the kernel in one wait. More wait there, and come in the next.
+/// Maximum number of events of one wait. Further ones come with the next wait.
 const EVENT_COUNT_MAX: usize = 1_024;
 
 /// Tokens above those of connections, which count from 0.
@@ -57,16 +56,16 @@ const TOKEN_DISK: Token = Token(usize::MAX - 3);
 const TOKEN_PRESSURE: Token = Token(usize::MAX - 4);
 const TOKEN_MOUNTS: Token = Token(usize::MAX - 5);
 const TOKEN_RELOAD: Token = Token(usize::MAX - 6);
-/// Listeners count down from here.
+/// Tokens of listeners count down from here.
 const TOKEN_LISTENER_LAST: usize = usize::MAX - 16;
-/// Connections count up to here.
+/// Tokens of connections count up to here.
 const TOKEN_CONNECTION_LAST: usize = u32::MAX as usize;
 
-/// How many of the connections that are accepted in one iteration may send a long answer at once: nobody knows how
-/// many will come.
+/// Number of connections accepted in one iteration that may send a long response at once: how many will come is
+/// unknown.
 const ACCEPT_SHARE_COUNT: usize = 2;
 
-/// What an event is about.
+/// The source of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum EventSource {
     Signals,
@@ -94,33 +93,33 @@ impl From<Token> for EventSource {
     }
 }
 
-/// How far the server is from its end.
+/// The phases of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Serving,
-    /// Each connection is told of the end with its next answer.
+    /// Each connection announces its end with its next response.
     Draining(Draining),
     Over,
 }
 
-/// What answers come from.
+/// The store and the disk.
 pub(super) struct Storage {
     pub(super) store: Store,
-    /// What carries the jobs of the store out.
+    /// The engine that runs the jobs of the store.
     pub(super) engine: Box<dyn Disk>,
-    /// What becomes readable when files were changed.
+    /// The descriptor that is readable when there are file events.
     pub(super) watch: Option<RawFd>,
-    /// What becomes ready when mounts have changed.
+    /// The descriptor that is ready when mounts have changed.
     pub(super) mount_events: Option<RawFd>,
 }
 
-/// What a loop is made of.
+/// The parts of a loop.
 pub(super) struct LoopParts {
     pub(super) signals: Signals,
     pub(super) acceptor: Acceptor,
     pub(super) driver: Driver,
     pub(super) access: Access,
-    /// Which site a request is for.
+    /// The sites by host.
     pub(super) sites: Sites,
     pub(super) storage: Storage,
     pub(super) log: LogWriter,
@@ -129,16 +128,16 @@ pub(super) struct LoopParts {
     pub(super) configuration: Configuration,
 }
 
-/// Everything that the loop owns.
+/// The event loop, which owns all parts of the server.
 pub(super) struct EventLoop {
-    // It owns each part of the server once; what belongs together is a type of its own.
+    // It owns each part of the server once; parts that belong together are types of their own.
     poll: Poll,
     signals: Signals,
     acceptor: Acceptor,
     connections: Connections,
     deadlines: Deadlines,
     driver: Driver,
-    /// Who may see the status page.
+    /// Access control of the status page.
     access: Access,
     sites: Sites,
     store: Store,
@@ -151,23 +150,23 @@ pub(super) struct EventLoop {
     started: Instant,
     iterations: Iterations,
     phase: Phase,
-    /// How long answers under way may take when the server stops.
+    /// How long responses in progress may take when the server stops.
     grace: Duration,
     configuration: Configuration,
     reload: Reload,
-    /// Connections taken before the server began to stop.
+    /// Number of connections accepted before the server began to stop.
     accepted_before_end: u64,
     /// Connections with something to do.
     ready: ReadyConnections,
-    /// Whose deadline may have passed, and was not yet looked at.
+    /// Connections whose deadline may have passed, and was not yet examined.
     due: VecDeque<(ConnectionId, Armed)>,
-    /// What is shown of all this.
+    /// The rendered status pages.
     pages: SharedPages,
-    /// Kept between turns for their memory.
+    /// Empty lists, kept between iterations for their memory.
     scratch: Scratch,
 }
 
-/// Lists that are empty between turns.
+/// Lists that are empty between iterations.
 #[derive(Debug, Default)]
 struct Scratch {
     done: Vec<(JobId, Done)>,
@@ -177,7 +176,7 @@ impl EventLoop {
     /// Registers everything that can wake the loop.
     ///
     /// # Errors
-    /// When the kernel gives no epoll instance or no signal pipe.
+    /// The kernel provides no epoll instance or no signal pipe.
     pub(super) fn new(parts: LoopParts) -> io::Result<EventLoop> {
         let LoopParts {
             mut signals,
@@ -230,7 +229,7 @@ impl EventLoop {
     /// Serves until a signal ends it.
     ///
     /// # Errors
-    /// When waiting itself fails.
+    /// The wait itself fails.
     pub(super) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENT_COUNT_MAX);
         self.begin_accounting();
@@ -250,8 +249,8 @@ impl EventLoop {
             };
             self.iterations.begin(woke, wait, events.iter().count());
             self.now = self.now.moved_to(woke, wall_time());
-            self.driver.turn += 1;
-            self.turn(&events)?;
+            self.driver.iteration += 1;
+            self.iterate(&events)?;
         }
         self.finish(&mut events);
         Ok(())
@@ -290,7 +289,7 @@ impl EventLoop {
         Some(soonest.saturating_duration_since(now))
     }
 
-    fn turn(&mut self, events: &Events) -> io::Result<()> {
+    fn iterate(&mut self, events: &Events) -> io::Result<()> {
         self.store.tick(&self.now);
         self.store.drop_idle(&self.now);
         let (mut watch, mut signals) = (false, false);
@@ -317,7 +316,7 @@ impl EventLoop {
                 }
             }
         }
-        // A full list of events may have left the watch's for later.
+        // If the list of events is full, the event of the watch may come later.
         if watch || count == EVENT_COUNT_MAX {
             self.store.drop_changed();
             self.iterations.mark(Work::Changes);
@@ -350,13 +349,13 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Notes what an event says of a connection.
+    /// Notes the event of a connection.
     fn note(&mut self, index: usize, noted: Noted) {
         let Some((id, connected)) = self.connections.at(index) else {
             return;
         };
         if noted.readable {
-            connected.client.event_sync.reported(self.driver.turn);
+            connected.client.event_sync.reported(self.driver.iteration);
         }
         connected.transport.note(noted);
         if !connected.queued {
@@ -394,7 +393,7 @@ impl EventLoop {
         self.acceptor.resume();
     }
 
-    /// Fills the caches, as far as nobody waits for it.
+    /// Prefetches, as far as no request would wait for it.
     fn warm(&mut self) {
         if self.phase == Phase::Serving && self.store.may_warm() {
             self.iterations.mark(Work::Connections);

@@ -1,4 +1,4 @@
-//! What the turn does last: results of the disk are given out, and deadlines are looked at.
+//! The end of an iteration: results of the disk are processed, and deadlines are examined.
 
 use std::io;
 
@@ -10,24 +10,24 @@ use crate::observe::iterations::Work;
 use crate::server::ready::Task;
 use crate::store::deliveries::{DELIVERY_COUNT_MAX, Delivery};
 
-/// Deadlines looked at in one turn.
+/// Maximum number of deadlines examined in one iteration.
 const DEADLINE_COUNT_MAX: usize = 256;
 
 impl EventLoop {
-    /// Hands jobs to the engine, as many as it has room for.
+    /// Passes jobs to the engine, as many as it has room for.
     pub(super) fn hand_over_jobs(&mut self) {
         while let Some((id, job)) = self.store.next_job(&self.now) {
             self.engine.submit(id, job);
         }
     }
 
-    /// Takes in what jobs have found out, and tells some of those who waited.
+    /// Processes the results of jobs, and informs some of the waiting requests.
     pub(super) fn give_out_results(&mut self) {
         self.hand_over_jobs();
         let mut done = std::mem::take(&mut self.scratch.done);
         self.engine.reap(&mut done);
         self.store.ended(&mut done, &self.now);
-        // Those that waited get the places before the results lead to new jobs.
+        // Queued jobs get the free slots before the results lead to new jobs.
         self.hand_over_jobs();
         if !done.is_empty() || self.store.has_deliveries() {
             self.iterations.mark(Work::Connections);
@@ -60,7 +60,7 @@ impl EventLoop {
                     self.log.reopened(file, now);
                 }
                 Done::Measured(result) => measured = Some(result),
-                // Closing of files, which the engine does for itself.
+                // Jobs of the engine itself, which close files.
                 _ => {}
             }
         }
@@ -85,7 +85,7 @@ impl EventLoop {
         }
     }
 
-    /// Gives a request that waited what it waited for.
+    /// Delivers a result to its request.
     fn deliver(&mut self, delivery: &Delivery) {
         let id = delivery.id();
         let Serving {
@@ -144,11 +144,11 @@ impl EventLoop {
     }
 }
 
-/// What an answer is told that has begun.
+/// The input for a response that has begun.
 fn news<T>(result: &Result<T, JobError>) -> Input<'static> {
     match result {
         Ok(_) => Input::Blocked(BlockedOn::Peer),
-        // The head has gone already: all that is left is not to complete the answer.
+        // The head was sent already. The response cannot be completed.
         Err(_) => Input::Broken(io::ErrorKind::UnexpectedEof),
     }
 }

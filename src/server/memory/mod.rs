@@ -54,7 +54,7 @@ pub(super) struct MemoryControl {
     failures: u64,
     /// Entries of caches that gave way.
     given_way: u64,
-    /// Whether more are to give way in the next turn.
+    /// Whether more are to give way in the next iteration.
     is_giving_way: bool,
     /// Entries that have given way since the last look at limits and residence.
     newly_given_way: usize,

@@ -100,7 +100,10 @@ impl Server {
             return;
         };
         if noted.readable {
-            connected.client.event_sync.reported(self.driver.turn + 1);
+            connected
+                .client
+                .event_sync
+                .reported(self.driver.iteration + 1);
         }
         connected.transport.note(noted);
         self.queue(id);
@@ -126,9 +129,9 @@ impl Server {
         Some(nanoseconds(wait).max(1))
     }
 
-    /// One iteration of the loop, in the order of `EventLoop::turn`.
+    /// One iteration of the loop, in the order of `EventLoop::iterate`.
     pub(super) fn iterate(&mut self, disk: &mut FakeDisk, now: &Now) {
-        self.driver.turn += 1;
+        self.driver.iteration += 1;
         self.store.tick(now);
         self.store.drop_idle(now);
         if disk.has_events() {
