@@ -9,8 +9,8 @@
 //! - Allocations are those of the loop thread, with the whole server in this process.
 //! - System calls are those of the program under strace, without waits.
 //!
-//! Allocations are counted with an access log too, for a copy and for a mapped file, and of requests that are answered
-//! from another path than their own. `tests/it/counts.rs`
+//! Allocations are counted with an access log too, for a copy and for a mapped file, of requests that are answered
+//! from another path than their own, and of answers with a field that depends on the Origin of the request. `tests/it/counts.rs`
 //! checks that each such hit is exactly two calls.
 //!
 //! Each is counted for few and for many requests: the difference excludes the fixed cost.
@@ -100,8 +100,8 @@ fn main() -> ExitCode {
 }
 
 /// Counts allocations of hits where zero is promised, so nothing is recorded: of a copy and of a mapped file, with each
-/// log format, and of paths that lead to nothing, answered with the page of the error or from the fallback. The periodic
-/// work that remains, including that of the log, is less than one in a hundred requests.
+/// log format, of paths that lead to nothing, answered with the page of the error or from the fallback, and with one of
+/// several origins allowed. The periodic work that remains, including that of the log, is less than one in a hundred requests.
 fn count_allocations(directory: &Path) -> ExitCode {
     let log = format!("--access-log={}", directory.join("log").display());
     let formats = [None, Some("combined"), Some("json")].map(|format| {
@@ -114,10 +114,12 @@ fn count_allocations(directory: &Path) -> ExitCode {
         .flat_map(|path| formats.iter().map(move |options| (path, options.clone())));
     let page = vec![String::from("--error-page=404=/mapped")];
     let fallback = vec![String::from("--fallback=/file")];
+    let cors = vec![String::from("--cors=https://a.test,https://b.test")];
+    let others = [("/none.js", page), ("/route", fallback), ("/file", cors)];
     let mut outcome = ExitCode::SUCCESS;
-    for (path, options) in logged.chain([("/none.js", page), ("/route", fallback)]) {
+    for (path, options) in logged.chain(others) {
         let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: a\r\nReferer: https://example.org/\r\nUser-Agent: guard/1\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nHost: a\r\nOrigin: https://b.test\r\nReferer: https://example.org/\r\nUser-Agent: guard/1\r\n\r\n"
         );
         let allocations =
             per_request(|count| client::allocations(&request, &options, count, directory));
