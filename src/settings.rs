@@ -15,7 +15,7 @@ pub use crate::site::fields::field::ResponseField;
 pub use crate::site::fields::{FieldRules, Immutable, SecurityFields};
 pub use crate::site::media_type::{Charset, MediaTypes, TypeOverride};
 pub use crate::site::network::Network;
-pub use crate::site::path_rules::{ErrorPage, InnerPath, InnerPathError, PathRules};
+pub use crate::site::path_rules::{CleanUrls, ErrorPage, InnerPath, InnerPathError, PathRules};
 pub use crate::site::resolve::{Directories, DotFiles, Naming};
 pub use crate::site::sites::Policy;
 pub use crate::site::validators::EntityTags;

@@ -34,7 +34,7 @@ pub(super) fn warnings(site: &SiteSettings) -> Vec<String> {
 }
 
 fn leads_to_file(site: &SiteSettings, path: &InnerPath) -> bool {
-    let Ok(path) = SitePath::decode(path.raw()) else {
+    let Ok(path) = SitePath::decode(path.given().as_bytes()) else {
         return false;
     };
     let file = server::found_root(site).join(OsStr::from_bytes(path.relative()));
@@ -51,5 +51,5 @@ fn leads_to_file(site: &SiteSettings, path: &InnerPath) -> bool {
 }
 
 fn shown(path: &InnerPath) -> String {
-    String::from_utf8_lossy(path.raw()).into_owned()
+    path.given().to_owned()
 }

@@ -149,6 +149,9 @@ pub enum ValueError {
     /// Not a path of the site.
     #[error("{0}")]
     NotInnerPath(InnerPathError),
+    /// Neither of two words.
+    #[error("is not on or off")]
+    NotCleanUrls,
     /// Not a pattern of paths.
     #[error("{0}")]
     NotPattern(PatternError),

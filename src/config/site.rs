@@ -30,21 +30,22 @@ const ALL_HOSTS: &str = "*";
 
 /// The site of the options, for all hosts.
 pub(super) fn of_options(args: &Args) -> SiteSettings {
+    let naming = Naming {
+        index: args.index.clone(),
+        dot_files: args.dotfiles,
+        directories: args.directories,
+        media_types: MediaTypes {
+            charset: args.charset.clone(),
+            own: args.own_types.clone(),
+        },
+    };
     SiteSettings {
         hosts: Vec::new(),
         root: args.root.clone(),
         root_fallback: None,
         policy: Policy {
-            naming: Naming {
-                index: args.index.clone(),
-                dot_files: args.dotfiles,
-                directories: args.directories,
-                media_types: MediaTypes {
-                    charset: args.charset.clone(),
-                    own: args.own_types.clone(),
-                },
-            },
-            paths: path_rules::of_options(&args.paths),
+            paths: path_rules::of_options(&args.paths, &naming),
+            naming,
             fields: args.fields.rules(),
             access: AccessRules::default(),
             entity_tags: args.entity_tags,
@@ -147,17 +148,18 @@ fn policy(table: &mut Table<'_>, defaults: &Policy) -> Result<Policy, Usage> {
         revalidate,
     } = defaults;
     let types = &naming.media_types;
-    Ok(Policy {
-        naming: Naming {
-            index: list(table, "index", index_name(), &naming.index)?,
-            dot_files: value(table, "dotfiles", dot_files(), &naming.dot_files)?,
-            directories: value(table, "directories", directories(), &naming.directories)?,
-            media_types: MediaTypes {
-                charset: value(table, "charset", charset(), &types.charset)?,
-                own: list(table, "type", own_type(), &types.own)?,
-            },
+    let naming = Naming {
+        index: list(table, "index", index_name(), &naming.index)?,
+        dot_files: value(table, "dotfiles", dot_files(), &naming.dot_files)?,
+        directories: value(table, "directories", directories(), &naming.directories)?,
+        media_types: MediaTypes {
+            charset: value(table, "charset", charset(), &types.charset)?,
+            own: list(table, "type", own_type(), &types.own)?,
         },
-        paths: path_rules::of_table(table, paths)?,
+    };
+    Ok(Policy {
+        paths: path_rules::of_table(table, &naming, paths)?,
+        naming,
         fields: fields::read(table, fields)?,
         access: guards::of_table(table)?,
         entity_tags: value(table, "entity-tags", entity_tags(), tags)?,

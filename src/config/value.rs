@@ -24,8 +24,8 @@ use crate::conn::ServerTiming;
 use crate::http::framing::is_token_byte;
 use crate::http::status::Status;
 use crate::settings::{
-    AccessLog, Charset, Directories, DotFiles, EngineChoice, EntityTags, ErrorPage, InnerPath,
-    LogFormat, MapLock, Network, StatusAccess, TypeOverride,
+    AccessLog, Charset, CleanUrls, Directories, DotFiles, EngineChoice, EntityTags, ErrorPage,
+    InnerPath, LogFormat, MapLock, Network, StatusAccess, TypeOverride,
 };
 use crate::site::access::Guard;
 use crate::site::pattern::Pattern;
@@ -242,6 +242,15 @@ pub(super) fn realm() -> impl TypedValueParser<Value = String> {
             true => Ok(text.to_owned()),
             false => Err(ValueError::NotRealm),
         }
+    })
+}
+
+/// Whether pages are asked for without their extension.
+pub(super) fn clean_urls() -> impl TypedValueParser<Value = CleanUrls> {
+    text(|text| match text {
+        "on" => Ok(CleanUrls::On),
+        "off" => Ok(CleanUrls::Off),
+        _ => Err(ValueError::NotCleanUrls),
     })
 }
 

@@ -79,6 +79,8 @@ pub(crate) struct Resolve {
     seen: Vec<Expectation>,
     /// Variants that are older than the file.
     outdated: Vec<CString>,
+    /// Where a directory among the candidates redirects, unless a later candidate is a file.
+    redirect: Option<String>,
     stage: Stage,
     walks: u32,
     site: LookupSite,
@@ -98,6 +100,7 @@ impl Resolve {
             expected_page: None,
             seen: Vec::new(),
             outdated: Vec::new(),
+            redirect: None,
             walks: 0,
             dependencies: Dependencies {
                 plan: lookup,
@@ -149,6 +152,7 @@ impl Resolve {
         }
         self.seen.clear();
         self.outdated.clear();
+        self.redirect = None;
         self.stage = Stage::Walking;
     }
 

@@ -179,31 +179,35 @@ impl Rules {
     }
 
     /// The first redirect from which a client comes back to where it was: its place in the list, and the paths on the
-    /// way. Each is followed from an example of its pattern, so loops that only other paths lead into are not found.
-    pub(crate) fn first_loop(&self) -> Option<(usize, Vec<String>)> {
+    /// way. Each is followed from examples of its pattern, so loops that only other paths lead into are not found. `moved`
+    /// says where a client is sent that asks for a path.
+    pub(crate) fn first_loop(
+        &self,
+        moved: impl Fn(&SitePath) -> Option<Moved>,
+    ) -> Option<(usize, Vec<String>)> {
         let mut redirects = self.redirects.iter().enumerate();
         redirects.find_map(|(place, redirect)| {
             let examples = redirect.rule.from.examples().into_iter();
-            let mut ways = examples.filter_map(|example| self.way_round(&example));
+            let mut ways = examples.filter_map(|example| way_round(&example, &moved));
             Some((place, ways.next()?))
         })
     }
+}
 
-    /// The paths on the way from this one, if it does not end.
-    fn way_round(&self, start: &str) -> Option<Vec<String>> {
-        let mut way = vec![start.to_owned()];
-        loop {
-            let path = SitePath::decode(way.last()?.as_bytes()).ok()?;
-            let moved = self.redirected(&path.decoded())?;
-            if !is_path(&moved.location) {
-                return None;
-            }
-            let path = moved.location.split(['?', '#']).next().unwrap_or_default();
-            let is_round = way.iter().any(|passed| passed == path);
-            way.push(path.to_owned());
-            if is_round || way.len() > HOP_COUNT_MAX {
-                return Some(way);
-            }
+/// The paths on the way from this one, if it does not end.
+fn way_round(start: &str, moved: impl Fn(&SitePath) -> Option<Moved>) -> Option<Vec<String>> {
+    let mut way = vec![start.to_owned()];
+    loop {
+        let path = SitePath::decode(way.last()?.as_bytes()).ok()?;
+        let moved = moved(&path)?;
+        if !is_path(&moved.location) {
+            return None;
+        }
+        let path = moved.location.split(['?', '#']).next().unwrap_or_default();
+        let is_round = way.iter().any(|passed| passed == path);
+        way.push(path.to_owned());
+        if is_round || way.len() > HOP_COUNT_MAX {
+            return Some(way);
         }
     }
 }

@@ -18,6 +18,9 @@ pub(crate) const VARIANT_CODINGS: [Coding; 3] = [Coding::Brotli, Coding::Zstd, C
 /// (`tar -xm`, parallel copies) write them in any order, within a moment.
 const VARIANT_OLDER_SECONDS_MAX: i64 = 2;
 
+/// What names of pages end in.
+pub(crate) const PAGE_SUFFIX: &[u8] = b".html";
+
 /// Whether names that start with a dot are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DotFiles {
@@ -111,6 +114,18 @@ impl Listed {
 }
 
 impl LookupPlan {
+    /// Looks for the page of a path without its extension too, where there is no file of its name: `about.html` for
+    /// `about`. Not for names of assets, of which no page exists.
+    pub(crate) fn with_page(mut self, media_types: &MediaTypes) -> LookupPlan {
+        if let (OnDirectory::Redirect(_), [only]) = (&self.on_directory, &self.candidates[..])
+            && !media_types.is_asset(only.path.as_bytes())
+        {
+            let path = [only.path.as_bytes(), PAGE_SUFFIX].concat();
+            self.candidates.extend(candidate(path, media_types));
+        }
+        self
+    }
+
     /// The directory of the candidates, relative to the root; empty for the root.
     pub(crate) fn directory(&self) -> &[u8] {
         match (self.candidates.first(), &self.listing) {

@@ -25,7 +25,6 @@ use crate::clock::Now;
 use crate::conn::Peer;
 use crate::http::facts::Facts;
 use crate::http::status::Status;
-use crate::http::target::SitePath;
 use crate::job::{Job, JobId, OneShot};
 use crate::site::access::users::Credentials;
 use crate::site::access::{Admission, Guard};
@@ -172,11 +171,12 @@ impl Store {
             return None;
         }
         let policy = &inquiry.requester.site.policy;
-        // A rewrite leads to nothing that its target would not be given for.
-        let decoded = SitePath::decode(path).ok();
-        let rewritten = decoded.and_then(|path| policy.paths.rules.rewritten(&path.decoded()));
-        let rewritten = rewritten.as_deref().map(str::as_bytes);
-        let paths: Vec<&[u8]> = [path].into_iter().chain(rewritten).collect();
+        // A rewrite, or a page without its extension, leads to nothing that its target would not be given for.
+        let others = policy.paths.other_names(path);
+        let paths: Vec<&[u8]> = [path]
+            .into_iter()
+            .chain(others.iter().map(Vec::as_slice))
+            .collect();
         match policy.access.of(&paths, address(inquiry.requester.peer)) {
             Admission::Open => {
                 if let Some(entry) = entry {

@@ -18,7 +18,7 @@ use crate::http::status::Status;
 use crate::job::{Job, Opened, Resolve};
 use crate::site::path_rules::Settled;
 use crate::site::redirect::Moved;
-use crate::site::resolve::LookupPlan;
+use crate::site::resolve::{self, LookupPlan};
 use crate::site::response::{self, Content, Fixed, Selected};
 use crate::site::sites::Site;
 
@@ -87,7 +87,7 @@ impl Store {
         let Inquiry { facts, now, .. } = *inquiry;
         let variants = match &entry.resolution {
             Resolution::File { variants, .. } => variants,
-            Resolution::Moved(moved) => return answer_moved(entry, moved, facts.query()),
+            Resolution::Moved(moved) => return answer_moved(entry, moved, inquiry),
             Resolution::Refused(status) => return Asked::Fixed(Fixed::Error(*status)),
             Resolution::Fallback => return Asked::Fallback,
             // Pages are cached by directory, and are not entries of the path cache.
@@ -105,6 +105,7 @@ impl Store {
         let selected = match inquiry.usage {
             Usage::Requested => response::select(facts, representation, ranges, now),
             Usage::ErrorPage(status) => Selected::ErrorPage(status),
+            Usage::Canonical => return answer_canonical(inquiry),
         };
         let content = Content::of(facts.method());
         let source = match selected.first_byte(content, representation.version.length) {
@@ -248,13 +249,28 @@ impl Store {
     }
 }
 
-/// Sends a client where an entry leads, with its query. Without one nothing is allocated.
-fn answer_moved(entry: &Rc<Entry>, moved: &Moved, query: Option<&[u8]>) -> Asked {
-    let Some(query) = query else {
-        return Asked::Moved(Rc::clone(entry));
-    };
+/// Sends a client where an entry leads, with its query. Without one nothing is allocated. Other paths of the site are
+/// not followed to where they lead.
+fn answer_moved(entry: &Rc<Entry>, moved: &Moved, inquiry: &Inquiry<'_>) -> Asked {
+    match (inquiry.usage, inquiry.facts.query()) {
+        (Usage::Canonical | Usage::ErrorPage(_), _) => Asked::Fixed(Fixed::Error(Status::NotFound)),
+        (Usage::Requested, None) => Asked::Moved(Rc::clone(entry)),
+        (Usage::Requested, Some(query)) => Asked::Fixed(Fixed::Moved(Moved {
+            status: moved.status,
+            location: response::location(&moved.location, query).into(),
+        })),
+    }
+}
+
+/// Sends a client to the path of the inquiry.
+fn answer_canonical(inquiry: &Inquiry<'_>) -> Asked {
+    let path = resolve::usual_spelling(inquiry.raw_path()).unwrap_or_default();
+    let path = String::from_utf8(path).unwrap_or_default();
     Asked::Fixed(Fixed::Moved(Moved {
-        status: moved.status,
-        location: response::location(&moved.location, query).into(),
+        status: Status::PermanentRedirect,
+        location: match inquiry.facts.query() {
+            Some(query) => response::location(&path, query).into(),
+            None => path.into(),
+        },
     }))
 }

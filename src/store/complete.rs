@@ -415,7 +415,9 @@ impl Store {
         let policy = &look_up.site.policy;
         let types = &policy.naming.media_types;
         let path = found.path.as_bytes();
-        let audience = match policy.access.guards(&look_up.raw_path) {
+        let guards = |path: &[u8]| policy.access.guards(path);
+        let others = policy.paths.other_names(&look_up.raw_path);
+        let audience = match guards(&look_up.raw_path) || others.iter().any(|path| guards(path)) {
             true => Audience::Admitted,
             false => Audience::Everybody,
         };

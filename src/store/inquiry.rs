@@ -85,6 +85,8 @@ pub(super) struct Inquiry<'a> {
 pub(super) enum Usage {
     /// What the request asks for: its preconditions and ranges are about it.
     Requested,
+    /// What the client is sent to, if it is a file.
+    Canonical,
     /// The page of an error with this status.
     ErrorPage(Status),
 }

@@ -2,8 +2,10 @@
 //!
 //! ```text
 //!   requested ── nothing, at a route ──► fallback ── an error ──► error page ── no file ──► the small page
-//!       │                                                             ▲                     of that error
-//!       └──────────────────────── an error ───────────────────────────┘
+//!     │    │                                ▲                        ▲                      of that error
+//!     │    └────────────────────── an error ┼────────────────────────┤
+//!     └─ nothing, with a slash ──► page ────┴── an error ────────────┘
+//!                                   └── a file ──► a redirect to it
 //! ```
 //!
 //! A request goes along this line once, so it never goes round in circles. Each path is looked up like any other: in
@@ -17,7 +19,7 @@ use super::{Asked, Store};
 use crate::clock::Now;
 use crate::http::facts::Facts;
 use crate::http::status::Status;
-use crate::site::path_rules::PathRules;
+use crate::site::path_rules::{InnerPath, PathRules};
 use crate::site::response::Fixed;
 
 /// The path that a request is answered from.
@@ -26,20 +28,40 @@ pub(super) enum SourcePath {
     /// Its own.
     #[default]
     Requested,
+    /// Its own without the slash at its end, which may be the path of a page: its own leads to nothing.
+    Page(Missing),
     /// The fallback of its site: its own leads to nothing.
     Fallback,
     /// The page of an error with this status.
     ErrorPage(Status),
 }
 
+/// What a path is that leads to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// An error.
+    NotFound,
+    /// A route.
+    Route,
+}
+
 impl SourcePath {
     /// The path to go on with where this one has led to `asked`; `None`: that is the answer.
-    fn after(self, asked: &Asked, rules: &PathRules) -> Option<SourcePath> {
-        let status = match (self, asked) {
-            (SourcePath::ErrorPage(_), _) => return None,
-            (SourcePath::Requested, Asked::Fallback) => return Some(SourcePath::Fallback),
-            (SourcePath::Fallback, Asked::Fallback) => Status::NotFound,
-            (_, Asked::Fixed(Fixed::Error(status))) => *status,
+    fn after(self, asked: &Asked, raw_path: &[u8], rules: &PathRules) -> Option<SourcePath> {
+        let missing = match asked {
+            Asked::Fallback => Some(Missing::Route),
+            Asked::Fixed(Fixed::Error(Status::NotFound)) => Some(Missing::NotFound),
+            _ => None,
+        };
+        let status = match (self, asked, missing) {
+            (SourcePath::ErrorPage(_), ..) => return None,
+            (SourcePath::Requested, _, Some(missing)) if rules.page_of(raw_path).is_some() => {
+                return Some(SourcePath::Page(missing));
+            }
+            (SourcePath::Requested, Asked::Fallback, _)
+            | (SourcePath::Page(Missing::Route), _, Some(_)) => return Some(SourcePath::Fallback),
+            (SourcePath::Page(_) | SourcePath::Fallback, Asked::Fallback, _) => Status::NotFound,
+            (_, Asked::Fixed(Fixed::Error(status)), _) => *status,
             _ => return None,
         };
         rules.error_page(status)?;
@@ -68,12 +90,19 @@ impl SourcePath {
         let rules = &requester.site.policy.paths;
         let (path, usage) = match self {
             SourcePath::Requested => return inquiry,
-            SourcePath::Fallback => (rules.fallback.as_ref(), Usage::Requested),
-            SourcePath::ErrorPage(status) => (rules.error_page(status), Usage::ErrorPage(status)),
+            SourcePath::Page(_) => (rules.page_of(facts.path()), Usage::Canonical),
+            SourcePath::Fallback => (
+                rules.fallback.as_ref().map(InnerPath::raw),
+                Usage::Requested,
+            ),
+            SourcePath::ErrorPage(status) => {
+                let page = rules.error_page(status).map(InnerPath::raw);
+                (page, Usage::ErrorPage(status))
+            }
         };
         // The rules are those by which it was chosen.
         path.map_or(inquiry, |path| Inquiry {
-            path: path.raw(),
+            path,
             usage,
             ..Inquiry::new(facts, requester, now)
         })
@@ -89,10 +118,9 @@ impl Store {
         state: &mut RequestState,
     ) -> Asked {
         let mut asked = asked;
-        while let Some(next) = state
-            .path
-            .after(&asked, &inquiry.requester.site.policy.paths)
-        {
+        let rules = &inquiry.requester.site.policy.paths;
+        let own = inquiry.facts.path();
+        while let Some(next) = state.path.after(&asked, own, rules) {
             state.path = next;
             let requester = Requester {
                 looked: Counted::default(),
@@ -127,7 +155,7 @@ impl Store {
 mod tests {
     use super::*;
     use crate::job::JobId;
-    use crate::site::path_rules::{ErrorPage, InnerPath};
+    use crate::site::path_rules::{CleanUrls, ErrorPage};
     use crate::site::redirect::Moved;
 
     fn rules() -> PathRules {
@@ -164,8 +192,37 @@ mod tests {
             (ErrorPage(MISSING),    error(Status::ServiceUnavailable), None,                    "the page is not there now"),
         ];
         for (from, asked, want, because) in cases {
-            let next = from.after(&asked, &rules());
+            let next = from.after(&asked, b"/a", &rules());
             assert_eq!(next, want, "{from:?}, {asked:?}: {because}");
+        }
+    }
+
+    #[test]
+    fn a_path_with_a_slash_may_be_that_of_a_page() {
+        use SourcePath::{ErrorPage, Fallback, Page, Requested};
+        const MISSING: Status = Status::NotFound;
+        let rules = PathRules {
+            clean_urls: CleanUrls::On,
+            ..rules()
+        };
+        let (route, missing) = (Page(Missing::Route), Page(Missing::NotFound));
+        #[rustfmt::skip]
+        let cases = [
+            (Requested, Asked::Fallback,            "/a/",  Some(route),              "a route"),
+            (Requested, error(MISSING),             "/a/",  Some(missing),            "no route"),
+            (Requested, error(Status::Forbidden),   "/a/",  None,                     "it is there"),
+            (Requested, error(MISSING),             "/a",   Some(ErrorPage(MISSING)), "no slash"),
+            (Requested, error(MISSING),             "/",    Some(ErrorPage(MISSING)), "the root"),
+            (Requested, error(MISSING),             "/a//", Some(ErrorPage(MISSING)), "more than one"),
+            (route,     error(MISSING),             "/a/",  Some(Fallback),           "no page: a route all the same"),
+            (route,     Asked::Fallback,            "/a/",  Some(Fallback),           "no page"),
+            (missing,   error(MISSING),             "/a/",  Some(ErrorPage(MISSING)), "no page: an error all the same"),
+            (missing,   Asked::Fallback,            "/a/",  Some(ErrorPage(MISSING)), "no page"),
+            (missing,   error(Status::Forbidden),   "/a/",  None,                     "a page that may not be read"),
+        ];
+        for (from, asked, path, want, because) in cases {
+            let next = from.after(&asked, path.as_bytes(), &rules);
+            assert_eq!(next, want, "{from:?}, {asked:?}, {path}: {because}");
         }
     }
 

@@ -86,6 +86,21 @@ fn a_guarded_path_is_answered_to_its_users_only() {
 }
 
 #[test]
+fn a_page_without_its_extension_is_guarded_like_its_file() {
+    let rules = "clean-urls = true\n[[site.guard]]\nmatch = '/a.html'\nhtpasswd = USERS\n";
+    let (site, server) = server("threads", rules);
+    site.file("a.html", "page").file("b.html", "open");
+    let mut client = server.connect();
+    for _ in 0..2 {
+        assert_eq!(ask(&mut client, "/a", None).status, 401);
+        assert_eq!(ask(&mut client, "/b", None).status, 200);
+        let admitted = ask(&mut client, "/a", Some("bob:secret"));
+        assert_eq!((admitted.status, &*admitted.body), (200, &b"page"[..]));
+        assert_eq!(admitted.field("cache-control"), Some("private"));
+    }
+}
+
+#[test]
 fn many_wrong_passwords_of_an_address_are_not_tried() {
     let (_site, server) = server("threads", PRIVATE);
     let mut client = server.connect();

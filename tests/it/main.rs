@@ -7,6 +7,7 @@
 
 mod access_log;
 mod browser;
+mod clean_urls;
 mod cli;
 mod configuration;
 mod connections;

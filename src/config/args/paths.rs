@@ -2,9 +2,9 @@
 
 use clap::Args;
 
-use super::super::value::{error_page, inner_path, spa};
+use super::super::value::{clean_urls, error_page, inner_path, spa};
 use super::SERVE;
-use crate::settings::{ErrorPage, InnerPath};
+use crate::settings::{CleanUrls, ErrorPage, InnerPath};
 
 /// Whether the site is a single-page application.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,4 +41,14 @@ pub(in crate::config) struct PathArgs {
     #[arg(value_parser = spa(), default_value = "off", num_args = 0..=1)]
     #[arg(default_missing_value = "on", require_equals = true)]
     pub(in crate::config) spa: Spa,
+
+    /// Ask for pages without .html.
+    ///
+    /// /about leads to about.html if there is no file about; /about.html and /about/ redirect to
+    /// /about, and /docs/index.html to /docs/. If there are both about.html and a directory about,
+    /// /about is the page and /about/ the directory.
+    #[arg(long, value_name = "SWITCH", env = "SPEDE_CLEAN_URLS", help_heading = SERVE)]
+    #[arg(value_parser = clean_urls(), default_value = "off", num_args = 0..=1)]
+    #[arg(default_missing_value = "on", require_equals = true)]
+    pub(in crate::config) clean_urls: CleanUrls,
 }

@@ -5,10 +5,12 @@ use toml::Spanned;
 use super::super::Usage;
 use super::super::args::{PathArgs, Spa};
 use super::super::file::{Finished, Table};
-use super::super::value::{any_text, error_page, inner_path, pattern, redirect_status, spa};
-use super::list;
+use super::super::value::{
+    any_text, clean_urls, error_page, inner_path, pattern, redirect_status, spa,
+};
+use super::{list, value};
 use crate::http::status::Status;
-use crate::settings::{ErrorPage, PathRules};
+use crate::settings::{ErrorPage, Naming, PathRules};
 use crate::site::pattern::Pattern;
 use crate::site::redirect::{RULE_COUNT_MAX, Redirect, Rewrite, RuleError, Rules};
 
@@ -16,8 +18,8 @@ use crate::site::redirect::{RULE_COUNT_MAX, Redirect, Rewrite, RuleError, Rules}
 const REDIRECT_STATUS_DEFAULT: Status = Status::PermanentRedirect;
 
 /// The rules of the options.
-pub(super) fn of_options(args: &PathArgs) -> PathRules {
-    PathRules {
+pub(super) fn of_options(args: &PathArgs, naming: &Naming) -> PathRules {
+    let rules = PathRules {
         error_pages: args.error_page.clone(),
         fallback: match (&args.fallback, &args.spa) {
             (Some(path), _) => Some(path.clone()),
@@ -25,17 +27,25 @@ pub(super) fn of_options(args: &PathArgs) -> PathRules {
             (None, Spa::Off) => None,
         },
         rules: Rules::default(),
-    }
+        clean_urls: args.clean_urls,
+    };
+    rules.with_clean_paths(naming)
 }
 
 /// The rules of a table; keys that it does not have are as in `defaults`.
 ///
 /// # Errors
 /// One line about the first thing that is wrong.
-pub(super) fn of_table(table: &mut Table<'_>, defaults: &PathRules) -> Result<PathRules, Usage> {
+pub(super) fn of_table(
+    table: &mut Table<'_>,
+    naming: &Naming,
+    defaults: &PathRules,
+) -> Result<PathRules, Usage> {
+    let clean_urls = value(table, "clean-urls", clean_urls(), &defaults.clean_urls)?;
+    let redirects = redirects(table)?;
     let fallback = table.value("fallback", inner_path())?;
     let spa = table.value("spa", spa())?;
-    Ok(PathRules {
+    let rules = PathRules {
         error_pages: error_pages(table, &defaults.error_pages)?,
         fallback: match (fallback, spa.map(Spanned::into_inner)) {
             (Some(path), _) => Some(path.into_inner()),
@@ -44,10 +54,21 @@ pub(super) fn of_table(table: &mut Table<'_>, defaults: &PathRules) -> Result<Pa
             (None, None) => defaults.fallback.clone(),
         },
         rules: Rules {
-            redirects: redirects(table)?,
+            redirects: redirects
+                .iter()
+                .map(|(redirect, _)| redirect.clone())
+                .collect(),
             rewrites: rewrites(table)?,
         },
-    })
+        clean_urls,
+    };
+    let found = rules.rules.first_loop(|path| rules.moved(path, naming));
+    if let Some((place, way)) = found {
+        let rule = &redirects[place].1;
+        let message = format!("redirect: leads in a circle: {}", way.join(" → "));
+        return Err(rule.table.wrong_at(&rule.from, &message));
+    }
+    Ok(rules.with_clean_paths(naming))
 }
 
 /// `error-pages = { 404 = "/404.html" }`, or a list of `error-page` as the option takes it.
@@ -109,7 +130,7 @@ enum HasStatus {
     No,
 }
 
-fn redirects(table: &mut Table<'_>) -> Result<Vec<Redirect>, Usage> {
+fn redirects<'a>(table: &mut Table<'a>) -> Result<Vec<(Redirect, RuleTable<'a>)>, Usage> {
     let mut read = Vec::new();
     for table in table.tables("redirect", "[[site.redirect]]")? {
         let rule = RuleTable::read(table, HasStatus::Yes)?;
@@ -121,17 +142,7 @@ fn redirects(table: &mut Table<'_>) -> Result<Vec<Redirect>, Usage> {
             return Err(too_many(&read, &message));
         }
     }
-    let redirects: Vec<Redirect> = read.iter().map(|(redirect, _)| redirect.clone()).collect();
-    let rules = Rules {
-        redirects,
-        rewrites: Vec::new(),
-    };
-    if let Some((place, way)) = rules.first_loop() {
-        let rule = &read[place].1;
-        let message = format!("redirect: leads in a circle: {}", way.join(" → "));
-        return Err(rule.table.wrong_at(&rule.from, &message));
-    }
-    Ok(rules.redirects)
+    Ok(read)
 }
 
 fn rewrites(table: &mut Table<'_>) -> Result<Vec<Rewrite>, Usage> {

@@ -1,7 +1,7 @@
 //! Options about paths that lead to nothing that is served.
 
 use super::*;
-use crate::settings::{ErrorPage, InnerPath};
+use crate::settings::{CleanUrls, ErrorPage, InnerPath};
 
 fn path(text: &str) -> InnerPath {
     InnerPath::new(text).unwrap()
@@ -40,6 +40,26 @@ fn pages_of_errors_and_a_fallback_are_taken() {
     assert_eq!(rules_of(&["--spa=off"]).fallback, None);
     let both = rules_of(&["--spa", "--fallback=/200.html"]).fallback;
     assert_eq!(both, Some(path("/200.html")), "it says which page");
+}
+
+#[test]
+fn clean_urls_are_switched_on_and_off_for_each_site() {
+    assert_eq!(rules_of(&["--clean-urls"]).clean_urls, CleanUrls::On);
+    assert_eq!(rules_of(&["--clean-urls=off"]).clean_urls, CleanUrls::Off);
+    assert_eq!(rules_of_file("").unwrap().clean_urls, CleanUrls::Off);
+    let text = "clean-urls = true\nerror-page = \"404=/404.html\"";
+    let rules = rules_of_file(text).unwrap();
+    assert_eq!(rules.clean_urls, CleanUrls::On);
+    assert_eq!(rules.error_pages[0].path.raw(), b"/404");
+    let line = refusal_of(&["--clean-urls=html"]);
+    assert_eq!(line, "--clean-urls: 'html' is not on or off");
+    // A rule and the clean path of its target.
+    let circle = "clean-urls = true\n[[site.redirect]]\nfrom = \"/a\"\nto = \"/a.html\"";
+    let line = rules_of_file(circle).unwrap_err();
+    assert_eq!(
+        line,
+        "s.toml:5:8: redirect: leads in a circle: /a → /a.html → /a"
+    );
 }
 
 #[test]

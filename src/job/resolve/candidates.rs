@@ -28,10 +28,12 @@ impl Resolve {
                     candidate,
                     reach: OpenProgress::Opening(Some(located)),
                 },
-                FileKind::Directory => match &self.dependencies.plan.on_directory {
-                    OnDirectory::Redirect(path) => Stage::Finished(Outcome::Moved(path.clone())),
-                    OnDirectory::Missing => self.next_candidate(candidate),
-                },
+                FileKind::Directory => {
+                    if let OnDirectory::Redirect(path) = &self.dependencies.plan.on_directory {
+                        self.redirect = Some(path.clone());
+                    }
+                    self.next_candidate(candidate)
+                }
                 FileKind::Special | FileKind::Link => self.next_candidate(candidate),
             },
             Err(error) => self.candidate_failed(candidate, error),
@@ -81,6 +83,8 @@ impl Resolve {
         });
         if candidate + 1 < self.dependencies.plan.candidates.len() {
             look_for(candidate + 1)
+        } else if let Some(path) = self.redirect.take() {
+            Stage::Finished(Outcome::Moved(path))
         } else if self.dependencies.plan.listing.is_some() {
             Stage::Listing
         } else {
