@@ -71,8 +71,7 @@ pub fn run(settings: &Settings, read: ReadSettings) -> Result<(), StartError> {
     needed::try_out()?;
     let signals = Signals::keep()?;
     let settings = &Arc::new(completed(settings));
-    // Each root takes one.
-    raise_descriptor_limit();
+    check_site_count(settings.sites.len(), raise_descriptor_limit())?;
     let opened = open_sites(settings)?;
     check_access(opened.first_root().access())?;
     opened.try_listings()?;
@@ -153,7 +152,7 @@ fn storage(
         watches: probe.watches(&deferred_drops),
         probe: Box::new(probe),
         sites: roots.clone(),
-        deferred_drops,
+        deferred_drops: deferred_drops.clone(),
     };
     let mut store = Store::new(
         settings,
@@ -173,6 +172,10 @@ fn storage(
             },
         };
         store.begin_following(site.id, found);
+        // Nothing is served yet: the first descriptor of the root is closed here.
+        while let Some(discarded) = deferred_drops.take() {
+            drop(discarded);
+        }
     }
     let storage = Storage {
         store,
@@ -181,6 +184,14 @@ fn storage(
         mount_events,
     };
     (sites, storage)
+}
+
+/// Each site keeps its root open: with more than half of the descriptors there would be few for connections and files.
+fn check_site_count(count: usize, limit: u64) -> Result<(), StartError> {
+    match count > 1 && count as u64 > limit / 2 {
+        true => Err(StartError::Sites { count, limit }),
+        false => Ok(()),
+    }
 }
 
 /// Says how files are found and opened, where that is not as usual.

@@ -158,7 +158,26 @@ fn thousands_of_sites_are_served_and_started_at_once() {
         fs::write(root.join("number.txt"), number.to_string()).unwrap();
         config += &table(&[&format!("s{number}.example")], &root, "");
     }
-    let server = serve(&site, &config, &[]);
+    let path = site.beside("spede.toml");
+    fs::write(&path, &config).unwrap();
+    // Hardly more than twice their number: nothing besides is opened for each.
+    let limited = |limit: usize| {
+        let script = format!(r#"ulimit -n {limit}; exec "$0" "$@""#);
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_spede")]);
+        command
+            .args(["--listen", "127.0.0.1:0", "--config"])
+            .arg(&path);
+        command
+    };
+    let refused = limited(2 * COUNT - 1).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        errors.contains("cannot serve 2000 sites with 3999 descriptors"),
+        "{errors}"
+    );
+    let server = Server::spawn(&mut limited(2 * COUNT + 10));
     let mut client = server.connect();
     for number in (0..COUNT).step_by(7).chain([COUNT - 1, 0]) {
         let (status, body) = get(&mut client, &format!("s{number}.example"), "/number.txt");

@@ -21,6 +21,17 @@ pub enum StartError {
         /// What the kernel said.
         cause: io::Error,
     },
+    /// There are too many sites for the limit on descriptors.
+    #[error(
+        "cannot serve {count} sites with {limit} descriptors: each keeps its root open; raise ulimit -n (LimitNOFILE=) to \
+         three times their number"
+    )]
+    Sites {
+        /// The number of sites.
+        count: usize,
+        /// The limit on descriptors.
+        limit: u64,
+    },
     /// An address cannot be listened on.
     #[error("cannot listen on {address}: {cause}; {}", listen_advice(cause))]
     Listen {
