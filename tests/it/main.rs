@@ -15,6 +15,7 @@ mod counts;
 mod dashboard;
 mod defect;
 mod descriptors;
+mod differential;
 mod draining;
 mod explained;
 mod faults;

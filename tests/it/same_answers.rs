@@ -5,10 +5,10 @@ use std::os::unix::fs::symlink;
 use super::harness::{Content, Server, Site, age, engines};
 
 /// A generator whose seed is printed, so that a failure can be replayed.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(super) fn below(&mut self, bound: usize) -> usize {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -16,7 +16,7 @@ impl Random {
         usize::try_from(self.0 >> 33).unwrap() % bound
     }
 
-    fn of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
+    pub(super) fn of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
         &all[self.below(all.len())]
     }
 }
