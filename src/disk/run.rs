@@ -21,7 +21,7 @@ use crate::sys::allocator;
 use crate::sys::beneath::{Links, Located, Root};
 use crate::sys::file::{Description, OpenFile};
 use crate::sys::mapping::populate;
-use crate::sys::mounts as mount_table;
+use crate::sys::mounts::{self as mount_table, PlainPaths};
 use crate::sys::output::{self, OutputError};
 use crate::sys::watches::{Walk, Watches};
 
@@ -156,9 +156,9 @@ fn save(what: &Save) -> Result<(), OutputError> {
 /// # Blocking
 /// Waits for the disk, and for mounts in progress.
 pub(crate) fn mounts<'a>(roots: impl IntoIterator<Item = &'a Root>) -> Option<Table> {
-    let mut paths = Vec::new();
+    let (mut paths, mut plain) = (Vec::new(), PlainPaths::default());
     for root in roots {
-        paths.extend(root.absolute_paths().ok()?);
+        paths.extend(root.absolute_paths(&mut plain).ok()?);
     }
     let table = Table::parse(&mount_table::table().ok()?, paths)?;
     Some(table.identify(mount_table::unique_id))

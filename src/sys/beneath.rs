@@ -24,7 +24,7 @@ use super::access::{FileAccess, Walking};
 use super::deferred_drops::{DeferredDrops, Descriptor, Discarded};
 use super::describe::{describe, describe_at};
 use super::file::{Description, FileKind, OpenFile};
-use super::mounts;
+use super::mounts::{self, PlainPaths};
 use super::steps;
 use super::watches::{Walk, Watches};
 
@@ -153,9 +153,9 @@ impl Root {
     ///
     /// # Errors
     /// Those of `getcwd(2)` and `readlink(2)`; ENOENT without /proc.
-    pub(crate) fn absolute_paths(&self) -> io::Result<Vec<PathBuf>> {
+    pub(crate) fn absolute_paths(&self, plain: &mut PlainPaths) -> io::Result<Vec<PathBuf>> {
         let asked = Path::new(OsStr::from_bytes(self.path.to_bytes()));
-        mounts::paths_to(asked, self.directory.descriptor())
+        mounts::paths_to(asked, self.directory.descriptor(), plain)
     }
 
     /// Whether something described is this directory.

@@ -1,6 +1,7 @@
 //! Mounts of this process' namespace: `/proc/self/mountinfo` becomes ready with `POLLPRI` when they have changed
 //! (`proc_pid_mountinfo(5)`).
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -72,14 +73,22 @@ pub(super) fn of(directory: BorrowedFd<'_>) -> Option<u64> {
     is_known.then_some(found.stx_mnt_id)
 }
 
+/// Paths that were found to be no links: roots have most of their paths in common.
+#[derive(Debug, Default)]
+pub(crate) struct PlainPaths(HashSet<PathBuf>);
+
 /// A path by which a directory was opened, what each link on the way makes of it, and the real path: all absolute.
 ///
 /// # Errors
 /// Those of `getcwd(2)` and `readlink(2)`; ENOENT without /proc.
-pub(super) fn paths_to(asked: &Path, directory: BorrowedFd<'_>) -> io::Result<Vec<PathBuf>> {
+pub(super) fn paths_to(
+    asked: &Path,
+    directory: BorrowedFd<'_>,
+    plain: &mut PlainPaths,
+) -> io::Result<Vec<PathBuf>> {
     let number = directory.as_raw_fd();
     let real = fs::read_link(format!("/proc/self/fd/{number}"))?;
-    let mut paths = link_by_link(std::path::absolute(asked)?);
+    let mut paths = link_by_link(std::path::absolute(asked)?, plain);
     paths.push(real);
     Ok(paths)
 }
@@ -89,10 +98,12 @@ pub(super) fn paths_to(asked: &Path, directory: BorrowedFd<'_>) -> io::Result<Ve
 ///
 /// # Blocking
 /// Waits for the disk when names on the way are not cached.
-fn link_by_link(path: PathBuf) -> Vec<PathBuf> {
+fn link_by_link(path: PathBuf, plain: &mut PlainPaths) -> Vec<PathBuf> {
     let mut paths = vec![path];
     while paths.len() <= LINK_COUNT_MAX
-        && let Some(next) = paths.last().and_then(|path| without_first_link(path))
+        && let Some(next) = paths
+            .last()
+            .and_then(|path| without_first_link(path, plain))
     {
         paths.push(next);
     }
@@ -100,7 +111,7 @@ fn link_by_link(path: PathBuf) -> Vec<PathBuf> {
 }
 
 /// The path with the target of its first link in the place of that. `None`: there is no link.
-fn without_first_link(path: &Path) -> Option<PathBuf> {
+fn without_first_link(path: &Path, plain: &mut PlainPaths) -> Option<PathBuf> {
     let mut walked = PathBuf::new();
     let mut parts = path.components();
     while let Some(part) = parts.next() {
@@ -110,10 +121,17 @@ fn without_first_link(path: &Path) -> Option<PathBuf> {
             Component::ParentDir => {
                 walked.pop();
             }
-            part => match fs::read_link(walked.join(part)) {
-                Ok(target) => return Some(walked.join(target).join(parts.as_path())),
-                Err(_) => walked.push(part),
-            },
+            part => {
+                walked.push(part);
+                if plain.0.contains(&walked) {
+                    continue;
+                }
+                if let Ok(target) = fs::read_link(&walked) {
+                    walked.pop();
+                    return Some(walked.join(target).join(parts.as_path()));
+                }
+                plain.0.insert(walked.clone());
+            }
         }
     }
     None
@@ -140,7 +158,10 @@ mod tests {
         symlink("x/../second", at("between/first")).expect("a link");
         symlink("between/first/./www", at("www")).expect("a link");
         symlink("loop", at("loop")).expect("a link");
-        let paths = link_by_link(at("www"));
+        let mut plain = PlainPaths::default();
+        let mut steps = |path| link_by_link(path, &mut plain);
+        let paths = steps(at("www"));
+        assert_eq!(steps(at("www")), paths, "with what is known now");
         let want = [
             "www",
             "between/first/./www",
@@ -148,7 +169,7 @@ mod tests {
             "real/www",
         ];
         assert_eq!(paths, want.map(at));
-        assert_eq!(link_by_link(at("none/a")), [at("none/a")]);
-        assert_eq!(link_by_link(at("loop")).len(), LINK_COUNT_MAX + 1);
+        assert_eq!(steps(at("none/a")), [at("none/a")]);
+        assert_eq!(steps(at("loop")).len(), LINK_COUNT_MAX + 1);
     }
 }
