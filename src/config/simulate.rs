@@ -51,14 +51,14 @@ Examples:
 ///
 /// Reports the hit ratio of the file cache and of the path cache by size, in requests and in bytes.
 /// The cache code is that of the server, the time is that of the log. Lines may be in common or
-/// combined format, or JSON objects; invalid lines are counted and named.
+/// combined format, with or without a virtual host, or JSON objects; invalid lines are counted and named.
 #[derive(Debug, Parser)]
 #[command(name = "spede simulate", bin_name = "spede simulate", term_width = HELP_WIDTH)]
 #[command(override_usage = "spede simulate [OPTIONS] ACCESS_LOG…")]
 #[command(disable_help_flag = true, allow_negative_numbers = true, after_help = AFTER_HELP)]
 struct Args {
     // One field per flag, as clap requires.
-    /// Access logs in chronological order, plain or gzip; - is standard input.
+    /// Access logs in chronological order, plain, gzip or zstd; - is standard input.
     #[arg(value_name = "ACCESS_LOG", help_heading = LOGS)]
     logs: Vec<OsString>,
 

@@ -1,11 +1,12 @@
-//! A line of an access log: the common and the combined format, and JSON objects.
+//! A line of an access log in the common or the combined format, or one that `json` took from an object.
 //!
-//! Accepts the formats of Apache httpd, nginx and this server, leniently: a virtual host before the address,
-//! fields after the length, unescaped quotes. `trace` decides the meaning of a request for the caches.
+//! Accepts the default formats of Apache httpd, nginx, lighttpd, H2O and this server, leniently: a virtual host
+//! before the address or after it, fields after the length, unescaped quotes. `trace` decides the meaning of a request for the caches.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
-use memchr::{memchr, memchr_iter, memmem};
+use memchr::{memchr, memchr_iter, memmem, memrchr};
 
 use super::time::{self, COMMON_LENGTH};
 
@@ -14,6 +15,8 @@ use super::time::{self, COMMON_LENGTH};
 pub(super) struct Line<'a> {
     /// Time in milliseconds since 1970.
     pub time_ms: i64,
+    /// The virtual host, in lower case and without a port; empty if the line does not contain it.
+    pub host: Cow<'a, [u8]>,
     /// The request line as received: method, target, perhaps a version, perhaps garbage.
     pub request: Cow<'a, [u8]>,
     /// The status that was sent.
@@ -44,7 +47,9 @@ pub(super) enum LineError {
     #[error("no usable member {0}")]
     NoMember(&'static str),
     /// The rest of the file cannot be decompressed.
-    #[error("the rest of this gzip file cannot be decompressed ({0}); the part before it is used")]
+    #[error(
+        "the rest of this compressed file cannot be decompressed ({0}); the part before it is used"
+    )]
     NotUnpacked(String),
     /// Too long.
     #[error("longer than {max} bytes")]
@@ -66,9 +71,13 @@ pub(super) fn split_request(request: &[u8]) -> Option<(&[u8], &[u8])> {
     (!method.is_empty() && !target.is_empty()).then_some((method, target))
 }
 
+/// Parses a line in the common or combined format.
+///
+/// # Errors
+/// The missing part.
 pub(super) fn common(line: &[u8]) -> Result<Line<'_>, LineError> {
-    let (time_ms, rest) = memchr_iter(b'[', line)
-        .find_map(|at| stamp(&line[at + 1..]))
+    let (before, (time_ms, rest)) = memchr_iter(b'[', line)
+        .find_map(|at| Some((&line[..at], stamp(&line[at + 1..])?)))
         .ok_or(LineError::NoTime)?;
     let rest = rest.trim_ascii_start();
     let rest = rest.strip_prefix(b"\"").ok_or(LineError::NoRequest)?;
@@ -77,10 +86,52 @@ pub(super) fn common(line: &[u8]) -> Result<Line<'_>, LineError> {
     let (length, _) = word(rest);
     Ok(Line {
         time_ms,
+        host: host_before(before),
         request,
         status: status_of(status).ok_or(LineError::NoStatus)?,
         bytes: length_of(length).ok_or(LineError::NoLength)?,
     })
+}
+
+/// The virtual host among the words before the time. Apache's `vhost_combined` and the usual nginx format put it
+/// before the address, as one word more than the address, the identity and the user. lighttpd puts it in place
+/// of the identity, which is `-` elsewhere. A user name may contain blanks, so the number of words alone
+/// does not decide.
+fn host_before(words: &[u8]) -> Cow<'_, [u8]> {
+    let mut words = words
+        .split(|byte| *byte == b' ')
+        .filter(|word| !word.is_empty());
+    let first = words.next().unwrap_or_default();
+    let second = words.next().unwrap_or_default();
+    let has_four = words.nth(1).is_some();
+    if has_four && (is_address(second) || (!is_address(first) && port_start(first).is_some())) {
+        return host_of(first);
+    }
+    host_of(second)
+}
+
+fn is_address(word: &[u8]) -> bool {
+    str::from_utf8(word).is_ok_and(|word| word.parse::<IpAddr>().is_ok())
+}
+
+/// The index of the colon before a port. The colons of an IPv6 address without brackets are none.
+fn port_start(host: &[u8]) -> Option<usize> {
+    let colon = memrchr(b':', host)?;
+    let (name, port) = (&host[..colon], &host[colon + 1..]);
+    let is_name = memchr(b':', name).is_none() || name.ends_with(b"]");
+    (is_name && port.iter().all(u8::is_ascii_digit)).then_some(colon)
+}
+
+/// A host in lower case and without its port: a site is the same on each port. Empty for `-`.
+pub(super) fn host_of(word: &[u8]) -> Cow<'_, [u8]> {
+    let host = &word[..port_start(word).unwrap_or(word.len())];
+    if host == b"-" {
+        Cow::Borrowed(b"")
+    } else if host.iter().any(u8::is_ascii_uppercase) {
+        Cow::Owned(host.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(host)
+    }
 }
 
 /// The time at the start of `bytes`, and the rest after its bracket.

@@ -4,7 +4,7 @@
 //! guessed that the log does not contain; the report lists what was left out.
 //!
 //! ```text
-//! read → line, json → trace → replay (caches) → report, plot
+//! read, unpack → line, json → trace → replay (caches) → report, plot
 //! ```
 
 mod caches;
@@ -18,6 +18,7 @@ mod report;
 mod row;
 mod time;
 mod trace;
+mod unpack;
 
 #[cfg(test)]
 mod tests;
@@ -43,9 +44,9 @@ const BAD_LINES_NAMED_MAX: usize = 5;
 /// Source of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogSource {
-    /// A file, plain or gzip.
+    /// A file, plain, gzip or zstd.
     File(PathBuf),
-    /// Standard input, plain or gzip.
+    /// Standard input, plain, gzip or zstd.
     StandardInput,
 }
 
@@ -81,7 +82,7 @@ pub struct Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum SimulateError {
     /// A log that cannot be read to its end.
-    #[error("{log}: {error}; name an access log, plain or gzip, or - for standard input")]
+    #[error("{log}: {error}; name an access log, plain, gzip or zstd, or - for standard input")]
     Log {
         /// The log.
         log: LogSource,
@@ -206,7 +207,7 @@ fn read_log(
     match read {
         Ok(()) => {}
         // It is truncated, or has other data after its end.
-        Err(error) if number > 0 && read::is_of_gzip(&error) => {
+        Err(error) if number > 0 && unpack::is_of_packing(&error) => {
             let error = LineError::NotUnpacked(error.to_string());
             report.line_count += 1;
             report.add_bad(log, number + 1, &error);

@@ -1,20 +1,16 @@
-//! Reads lines from files and standard input, decompresses gzip, and shows a progress bar.
+//! Reads lines from files and standard input, decompressed by `unpack`, and shows a progress bar.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Cursor, ErrorKind, Read};
+use std::io::{self, BufRead, ErrorKind, Read};
 use std::path::Path;
 
-use flate2::bufread::MultiGzDecoder;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::LogSource;
+use super::unpack::unpack;
 
 /// Maximum length of a line; servers write heads of some 16 KiB, escaped, at most.
 pub(super) const LINE_LENGTH_MAX: usize = 128 << 10;
-/// Size of the read buffer.
-const BUFFER_LENGTH: usize = 256 << 10;
-/// The first bytes of gzip, RFC 1952 §2.3.1.
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// Shorter logs are read before anybody could look at a bar.
 const PROGRESS_LENGTH_MIN: u64 = 8 << 20;
 
@@ -24,7 +20,7 @@ pub(super) type LogLine<'a> = Option<&'a [u8]>;
 /// Passes each line of a log to `each`, without its newline, in order.
 ///
 /// # Errors
-/// Those of opening and reading, and of invalid gzip data.
+/// Those of opening and reading, and of invalid compressed data, see [`super::unpack::is_of_packing`].
 pub(super) fn each_line(
     source: &LogSource,
     bar: &ProgressBar,
@@ -38,27 +34,8 @@ pub(super) fn each_line(
 }
 
 /// The same for any reader.
-pub(super) fn each_line_of(mut input: impl Read, each: impl FnMut(LogLine<'_>)) -> io::Result<()> {
-    let mut start = Vec::with_capacity(GZIP_MAGIC.len());
-    input
-        .by_ref()
-        .take(GZIP_MAGIC.len() as u64)
-        .read_to_end(&mut start)?;
-    let is_gzip = start == GZIP_MAGIC;
-    let input = BufReader::with_capacity(BUFFER_LENGTH, Cursor::new(start).chain(input));
-    match is_gzip {
-        true => split(
-            BufReader::with_capacity(BUFFER_LENGTH, MultiGzDecoder::new(input)),
-            each,
-        ),
-        false => split(input, each),
-    }
-}
-
-/// Whether an error means invalid gzip data rather than a failed read. Plain logs have no such errors.
-pub(super) fn is_of_gzip(error: &io::Error) -> bool {
-    use ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
-    matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
+pub(super) fn each_line_of(input: impl Read, each: impl FnMut(LogLine<'_>)) -> io::Result<()> {
+    split(unpack(input)?, each)
 }
 
 /// A progress bar over the sizes of all log files; hidden without a terminal or for short logs. Standard

@@ -5,12 +5,15 @@ use std::fmt;
 use super::line::LineError;
 use super::row::{Row, ratio};
 use super::time;
-use super::trace::{Length, Trace};
+use super::trace::{Disorder, Length, Trace};
 use super::{BAD_LINES_NAMED_MAX, LogSource, Settings};
 use crate::text::{self, exact_bytes, number};
 
 /// Hit ratios with a smaller difference count as equal: a tenth of a per cent.
 const SAME: f64 = 0.001;
+/// Fewer requests give no advice. The standard error of a ratio of `n` requests is up to 0.5/√n, one percentage
+/// point here; with fewer, differences between the sizes are chance.
+const ADVICE_REQUEST_COUNT_MIN: u64 = 2_500;
 
 /// A line that was skipped because it is invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,12 +51,13 @@ pub struct Report {
 #[derive(Clone, Debug, Default)]
 struct TraceSummary {
     requests: u64,
-    first_ms: i64,
-    last_ms: i64,
+    /// Times of the first and the last request.
+    span_ms: (i64, i64),
     paths: u64,
+    hosts: u64,
     skipped: u64,
     status_page: u64,
-    out_of_order: u64,
+    disorder: Disorder,
     /// Files short enough for the file cache, and their bytes.
     mappable: (u64, u64),
     /// Files sent whose length is unknown.
@@ -98,12 +102,14 @@ impl Report {
     pub(super) fn describe(&mut self, trace: &Trace) {
         let summary = &mut self.summary;
         summary.requests = trace.requests.len() as u64;
-        summary.first_ms = trace.requests.first().map_or(0, |first| first.time_ms);
-        summary.last_ms = trace.requests.last().map_or(0, |last| last.time_ms);
+        if let (Some(first), Some(last)) = (trace.requests.first(), trace.requests.last()) {
+            summary.span_ms = (first.time_ms, last.time_ms);
+        }
         summary.paths = trace.paths.len() as u64;
+        summary.hosts = trace.host_count;
         summary.skipped = trace.skipped;
         summary.status_page = trace.status_page;
-        summary.out_of_order = trace.out_of_order;
+        summary.disorder = trace.disorder;
         let longest = self.map_file_length_max;
         for file in trace.files.iter().filter(|file| file.is_sent) {
             match file.length {
@@ -146,15 +152,32 @@ impl Report {
 
     fn write_head(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let summary = &self.summary;
-        writeln!(
+        write!(
             out,
             "{} lines, {} requests replayed, {} to {} UTC, {} paths",
             number(self.line_count),
             number(summary.requests),
-            time::render(summary.first_ms),
-            time::render(summary.last_ms),
+            time::render(summary.span_ms.0),
+            time::render(summary.span_ms.1),
             number(summary.paths)
         )?;
+        if summary.hosts > 1 {
+            write!(out, " of {} hosts", number(summary.hosts))?;
+        }
+        writeln!(out)?;
+        self.write_notes(out)?;
+        for bad in &self.bad {
+            writeln!(out, "  {}: {}", bad.place, bad.why)?;
+        }
+        let more = self.bad_count - self.bad.len() as u64;
+        if more > 0 {
+            writeln!(out, "  and {} more", number(more))?;
+        }
+        Ok(())
+    }
+
+    fn write_notes(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let summary = &self.summary;
         let notes = [
             (
                 summary.skipped,
@@ -165,7 +188,7 @@ impl Report {
                 "requests for /status, which uses no cache",
             ),
             (
-                summary.out_of_order,
+                summary.disorder.logs,
                 "logs that begin before the end of the previous one (give them in chronological order)",
             ),
             (
@@ -179,15 +202,17 @@ impl Report {
             ),
             (self.bad_count, "invalid lines, skipped"),
         ];
+        if summary.disorder.lines > 0 {
+            writeln!(
+                out,
+                "note: lines out of order, replayed as if at the time of the latest request before \
+                 them: {}, by up to {}",
+                number(summary.disorder.lines),
+                text::duration(summary.disorder.back_ms_max.div_ceil(1_000))
+            )?;
+        }
         for (count, text) in notes.iter().filter(|(count, _)| *count > 0) {
             writeln!(out, "note: {text}: {}", number(*count))?;
-        }
-        for bad in &self.bad {
-            writeln!(out, "  {}: {}", bad.place, bad.why)?;
-        }
-        let more = self.bad_count - self.bad.len() as u64;
-        if more > 0 {
-            writeln!(out, "  and {} more", number(more))?;
         }
         Ok(())
     }
@@ -294,6 +319,14 @@ fn advice(rows: &[Row], today: u64, all: &str, text: impl Fn(u64) -> String, fla
     };
     if now.requests == 0 {
         return format!("No request in this log uses this cache; {all}.");
+    }
+    if now.requests < ADVICE_REQUEST_COUNT_MIN {
+        return format!(
+            "No advice: only {} requests in this log use this cache, and below {} differences between \
+             sizes are chance; {all}.",
+            number(now.requests),
+            number(ADVICE_REQUEST_COUNT_MIN)
+        );
     }
     let percent = |row: &Row| format!("{:.1} %", 100.0 * row.hit_ratio());
     let mut words = format!("{} (current): {} of requests", text(today), percent(now));

@@ -9,6 +9,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use indicatif::ProgressBar;
 use proptest::prelude::*;
+use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
 use super::Row;
 use super::line::{Line, LineError, split_request};
@@ -16,6 +17,7 @@ use super::parse::parse;
 use super::read::{LINE_LENGTH_MAX, each_line_of};
 use super::replay::replay;
 use super::trace::Tracer;
+use super::unpack::is_of_packing;
 use crate::settings::CacheBudget;
 use crate::site::media_type::MediaTypes;
 use crate::site::resolve::{Directories, DotFiles, Naming};
@@ -49,13 +51,51 @@ fn a_line_says_when_what_and_how_much() {
     ];
     for (text, request, status, bytes, because) in cases {
         let line = parse(text.as_bytes()).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let host: &[u8] = match text.starts_with("host:80") {
+            true => b"host",
+            false => b"",
+        };
         let want = Line {
             time_ms: TIME_MS,
+            host: host.into(),
             request: request.as_bytes().into(),
             status: *status,
             bytes: *bytes,
         };
         assert_eq!(line, want, "{text}: {because}");
+    }
+}
+
+#[test]
+fn the_default_format_of_each_server_is_parsed() {
+    #[rustfmt::skip]
+    let cases: &[(&str, &str, &str, &str, u64)] = &[
+        // Server, line, host, request, bytes
+        ("Apache, common", r#"203.0.113.9 - frank [23/Nov/2026:09:00:59 -0700] "GET /apache_pb.gif HTTP/1.0" 200 2326"#, "", "GET /apache_pb.gif HTTP/1.0", 2326),
+        ("Apache, combined", r#"203.0.113.9 - - [23/Nov/2026:16:00:59 +0000] "GET /a.css HTTP/1.1" 200 512 "http://www.example.com/" "Mozilla/5.0 (X11; Linux x86_64; rv:140.0)""#, "", "GET /a.css HTTP/1.1", 512),
+        ("Apache, vhost_combined", r#"www.Example.com:443 203.0.113.9 - - [23/Nov/2026:16:00:59 +0000] "GET /a.css HTTP/1.1" 200 512 "-" "curl/8.5.0""#, "www.example.com", "GET /a.css HTTP/1.1", 512),
+        ("Apache, vhost_combined, names looked up", r#"www.example.com:80 host-9.example.net - - [23/Nov/2026:16:00:59 +0000] "GET / HTTP/1.1" 200 512 "-" "-""#, "www.example.com", "GET / HTTP/1.1", 512),
+        ("Apache, vhost_combined, an address", r#"[2001:db8::5]:80 2001:db8::9 - - [23/Nov/2026:16:00:59 +0000] "GET / HTTP/1.1" 200 512 "-" "-""#, "[2001:db8::5]", "GET / HTTP/1.1", 512),
+        ("nginx", r#"203.0.113.9 - - [23/Nov/2026:16:00:59 +0000] "GET /logo.svg HTTP/2.0" 200 1834 "https://example.com/" "Mozilla/5.0""#, "", "GET /logo.svg HTTP/2.0", 1834),
+        ("nginx, a user with a blank", r#"2001:db8::9 - frank b [23/Nov/2026:16:00:59 +0000] "GET / HTTP/1.1" 200 7 "-" "-""#, "", "GET / HTTP/1.1", 7),
+        ("nginx, $host first", r#"example.com 203.0.113.9 - - [23/Nov/2026:16:00:59 +0000] "GET /logo.svg HTTP/2.0" 200 1834 "-" "-""#, "example.com", "GET /logo.svg HTTP/2.0", 1834),
+        ("lighttpd", r#"203.0.113.9 www.example.com - [23/Nov/2026:17:00:59 +0100] "GET /index.html HTTP/1.1" 200 4096 "-" "Wget/1.21""#, "www.example.com", "GET /index.html HTTP/1.1", 4096),
+        ("lighttpd, an address", r#"203.0.113.9 198.51.100.1 - [23/Nov/2026:17:00:59 +0100] "GET / HTTP/1.1" 200 9 "-" "-""#, "198.51.100.1", "GET / HTTP/1.1", 9),
+        ("H2O", r#"203.0.113.9 - - [23/Nov/2026:16:00:59 +0000] "GET /js/app.js HTTP/2" 200 70211 "https://example.com/" "Mozilla/5.0""#, "", "GET /js/app.js HTTP/2", 70211),
+        ("Caddy", r#"{"level":"info","ts":1795449659.0,"logger":"http.log.access.log0","msg":"handled request","request":{"remote_ip":"203.0.113.9","remote_port":"41342","client_ip":"203.0.113.9","proto":"HTTP/2.0","method":"GET","host":"Example.com:8443","uri":"/img/a.png?v=2","headers":{"User-Agent":["curl/8.5.0"],"Accept":["*/*"]},"tls":{"resumed":false,"version":772,"cipher_suite":4865,"proto":"h2","server_name":"example.com"}},"bytes_read":0,"user_id":"","duration":0.000929675,"size":10900,"status":200,"resp_headers":{"Server":["Caddy"],"Etag":["\"a\""]}}"#, "example.com", "GET /img/a.png?v=2 HTTP/", 10900),
+        ("nginx, JSON", r#"{"time_local":"23/Nov/2026:16:00:59 +0000","remote_addr":"203.0.113.9","host":"example.com","request":"GET /docs/ HTTP/1.1","request_method":"GET","uri":"/docs/index.html","status":"200","bytes_sent":"9000","body_bytes_sent":"8712","request_time":"0.000"}"#, "example.com", "GET /docs/ HTTP/1.1", 8712),
+        ("nginx, JSON in parts", r#"{"@timestamp":"2026-11-23T16:00:59+00:00","host":"10.0.0.5","domain":"example.com","request_method":"GET","request_uri":"/docs/?q","uri":"/docs/index.html","size":8712,"status":200,"upstream":null,"tls":true}"#, "example.com", "GET /docs/?q HTTP/", 8712),
+    ];
+    for (server, text, host, request, bytes) in cases {
+        let line = parse(text.as_bytes()).unwrap_or_else(|error| panic!("{server}: {error}"));
+        let want = Line {
+            time_ms: TIME_MS,
+            host: host.as_bytes().into(),
+            request: request.as_bytes().into(),
+            status: 200,
+            bytes: *bytes,
+        };
+        assert_eq!(line, want, "{server}: {text}");
     }
 }
 
@@ -122,6 +162,10 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    compress_to_vec(bytes, CompressionLevel::Fastest)
+}
+
 #[test]
 fn lines_are_the_same_plain_and_packed_however_long_they_are() {
     let long = vec![b'x'; LINE_LENGTH_MAX];
@@ -147,6 +191,10 @@ fn lines_are_the_same_plain_and_packed_however_long_they_are() {
         want,
         "two members, as rotated logs are joined"
     );
+    assert_eq!(lines_of(&zstd(&text)), want);
+    let skippable: &[u8] = &[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3];
+    let frames = [skippable, &zstd(&text[..9]), skippable, &zstd(&text[9..])].concat();
+    assert_eq!(lines_of(&frames), want, "two frames, after skippable ones");
     assert_eq!(lines_of(b""), Vec::<Option<Vec<u8>>>::new());
     assert_eq!(
         lines_of(&[0x1f]),
@@ -158,6 +206,30 @@ fn lines_are_the_same_plain_and_packed_however_long_they_are() {
         each_line_of(Cursor::new(cut), |_| {}).is_err(),
         "gzip that was cut"
     );
+}
+
+#[test]
+fn a_zstd_file_of_the_reference_program_is_read_and_its_checksum_compared() {
+    // `yes 'one two three four' | head -40 | zstd -19 --check`
+    let packed: &[u8] = b"\x28\xb5\x2f\xfd\x64\xf8\x01\xd5\x00\x00\x98\x6f\x6e\x65\x20\x74\x77\x6f\x20\x74\x68\x72\x65\x65\x20\x66\x6f\x75\x72\x0a\x01\x00\xc5\x59\x35\xc3\x5c\x21\xe0\x3c";
+    assert_eq!(
+        lines_of(packed),
+        vec![Some(b"one two three four".to_vec()); 40]
+    );
+    let mut other = packed.to_vec();
+    *other.last_mut().unwrap() ^= 1;
+    for (bytes, because) in [
+        (&other[..], "another checksum"),
+        (&packed[..packed.len() - 5], "cut"),
+        (&[packed, b"xxxx"].concat(), "other data after the end"),
+        (
+            &[0x50, 0x2a, 0x4d, 0x18, 9, 0, 0, 0, 1],
+            "a skippable frame that was cut",
+        ),
+    ] {
+        let error = each_line_of(Cursor::new(bytes), |_| {}).unwrap_err();
+        assert!(is_of_packing(&error), "{because}: {error:?}");
+    }
 }
 
 /// The rows of a trace with the same line four times.
@@ -211,8 +283,22 @@ proptest! {
     }
 
     #[test]
-    fn any_log_is_read(bytes: Vec<u8>, magic: bool) {
-        let start: &[u8] = if magic { &[0x1f, 0x8b] } else { &[] };
+    fn any_log_is_read(bytes: Vec<u8>, magic in 0..3_usize) {
+        let start: &[u8] = [&[][..], &[0x1f, 0x8b], &[0x28, 0xb5, 0x2f, 0xfd]][magic];
         let _ = each_line_of(Cursor::new([start, &bytes].concat()), |_| {});
+    }
+
+    #[test]
+    fn any_mutation_of_a_packed_log_is_read_or_refused(
+        is_zstd: bool,
+        at in 0..200_usize,
+        put in proptest::collection::vec(any::<u8>(), 1..6),
+    ) {
+        let text = [COMBINED, JSON, COMBINED].join("\n");
+        let mut packed = if is_zstd { zstd(text.as_bytes()) } else { gzip(text.as_bytes()) };
+        let start = at.min(packed.len());
+        let end = (start + put.len()).min(packed.len());
+        packed.splice(start..end, put);
+        let _ = each_line_of(Cursor::new(packed), |_| {});
     }
 }

@@ -85,16 +85,36 @@ pub(super) enum Length {
 pub(super) struct Trace {
     /// The requests.
     pub requests: Vec<Request>,
-    /// All paths, each once.
+    /// All paths, each once per virtual host.
     pub paths: Vec<TracePath>,
-    /// All files, each once.
+    /// All files, each once per virtual host.
     pub files: Vec<TraceFile>,
     /// Lines that do not concern the caches: other methods and statuses, malformed requests.
     pub skipped: u64,
     /// Lines that ask for the status page.
     pub status_page: u64,
+    /// Number of virtual hosts, counting lines without one as a host of their own.
+    pub host_count: u64,
+    /// What goes back in time.
+    pub disorder: Disorder,
+}
+
+/// What goes back in time in the logs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Disorder {
     /// Logs that start before the previous one ends.
-    pub out_of_order: u64,
+    pub logs: u64,
+    /// Lines that are earlier than a request before them in the same log.
+    pub lines: u64,
+    /// The largest difference between such a line and the latest request before it.
+    pub back_ms_max: u64,
+}
+
+/// The paths and files of a virtual host by name. Hosts share nothing: the same path leads to different files.
+#[derive(Debug, Default)]
+struct Names {
+    paths: HashMap<Box<[u8]>, u32>,
+    files: HashMap<CString, u32>,
 }
 
 /// Builds a trace from lines.
@@ -102,8 +122,9 @@ pub(super) struct Trace {
 pub(super) struct Tracer {
     naming: Naming,
     trace: Trace,
-    path_numbers: HashMap<Box<[u8]>, u32>,
-    file_numbers: HashMap<CString, u32>,
+    /// Indices into `names`.
+    hosts: HashMap<Box<[u8]>, usize>,
+    names: Vec<Names>,
     /// Candidate paths of each file, in order.
     candidates: Vec<Vec<CString>>,
     /// Added to all times of this log, to continue after the previous one.
@@ -117,8 +138,8 @@ impl Tracer {
         Tracer {
             naming,
             trace: Trace::default(),
-            path_numbers: HashMap::default(),
-            file_numbers: HashMap::default(),
+            hosts: HashMap::default(),
+            names: Vec::new(),
             candidates: Vec::new(),
             shift_ms: 0,
             is_log_begun: false,
@@ -164,7 +185,8 @@ impl Tracer {
                 return Ok(());
             }
         };
-        let path = self.path_number(raw)?;
+        let host = self.host(&line.host);
+        let path = self.path_number(host, raw)?;
         if let Some(number) = self.trace.paths[path as usize].file {
             let file = &mut self.trace.files[number as usize];
             if response == ResponseKind::Content {
@@ -191,6 +213,7 @@ impl Tracer {
 
     /// Completes the trace; lengths are taken from the files below `root` that exist.
     pub(super) fn finish(mut self, root: Option<&Root>) -> Trace {
+        self.trace.host_count = self.names.len() as u64;
         if let Some(root) = root {
             for (candidates, file) in self.candidates.iter().zip(&mut self.trace.files) {
                 // Nothing is sent, so a followed link can reveal no more than a length.
@@ -231,22 +254,37 @@ impl Tracer {
         if !self.is_log_begun {
             self.is_log_begun = true;
             if line.time_ms < last {
-                self.trace.out_of_order += 1;
+                self.trace.disorder.logs += 1;
                 self.shift_ms = last - line.time_ms;
             }
         }
         // Both are within a few thousand years.
-        (line.time_ms + self.shift_ms).max(last)
+        let time_ms = line.time_ms + self.shift_ms;
+        if time_ms < last {
+            let disorder = &mut self.trace.disorder;
+            disorder.lines += 1;
+            disorder.back_ms_max = disorder.back_ms_max.max(last.abs_diff(time_ms));
+        }
+        time_ms.max(last)
+    }
+
+    fn host(&mut self, name: &[u8]) -> usize {
+        if let Some(host) = self.hosts.get(name) {
+            return *host;
+        }
+        self.hosts.insert(name.into(), self.names.len());
+        self.names.push(Names::default());
+        self.names.len() - 1
     }
 
     fn is_refused(&self, raw: &[u8]) -> bool {
         resolve::plan(raw, &self.naming) == Err(Status::BadRequest)
     }
 
-    fn path_number(&mut self, raw: &[u8]) -> Result<u32, SimulateError> {
+    fn path_number(&mut self, host: usize, raw: &[u8]) -> Result<u32, SimulateError> {
         // Longer ones are never cached, so all of them count as one.
         let key = &raw[..raw.len().min(PATH_LENGTH_MAX + 1)];
-        if let Some(number) = self.path_numbers.get(key) {
+        if let Some(number) = self.names[host].paths.get(key) {
             return Ok(*number);
         }
         let number = next_number(self.trace.paths.len())?;
@@ -254,11 +292,11 @@ impl Tracer {
             Ok(lookup) => {
                 let candidates: Vec<_> =
                     lookup.candidates.into_iter().map(|one| one.path).collect();
-                Some(self.file_number(candidates)?)
+                Some(self.file_number(host, candidates)?)
             }
             Err(_) => None,
         };
-        self.path_numbers.insert(key.into(), number);
+        self.names[host].paths.insert(key.into(), number);
         self.trace.paths.push(TracePath {
             too_long: (key.len() > PATH_LENGTH_MAX).then(|| key.into()),
             file,
@@ -267,9 +305,9 @@ impl Tracer {
         Ok(number)
     }
 
-    fn file_number(&mut self, candidates: Vec<CString>) -> Result<u32, SimulateError> {
+    fn file_number(&mut self, host: usize, candidates: Vec<CString>) -> Result<u32, SimulateError> {
         let first = candidates.first().cloned().unwrap_or_default();
-        if let Some(number) = self.file_numbers.get(&first) {
+        if let Some(number) = self.names[host].files.get(&first) {
             return Ok(*number);
         }
         let number = next_number(self.trace.files.len())?;
@@ -289,7 +327,7 @@ impl Tracer {
             is_sent: false,
         });
         self.candidates.push(candidates);
-        self.file_numbers.insert(first, number);
+        self.names[host].files.insert(first, number);
         Ok(number)
     }
 }

@@ -30,40 +30,61 @@ fn text_of(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-#[test]
-fn gzip_plain_and_standard_input_give_the_same_result() {
-    let site = Site::new();
-    let (text, _) = log(3_000);
-    let (plain, packed) = (site.beside("log"), site.beside("packed"));
-    fs::write(&plain, &text).unwrap();
+fn gzip(text: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    encoder.write_all(text.as_bytes()).unwrap();
-    fs::write(&packed, encoder.finish().unwrap()).unwrap();
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstd(text: &[u8]) -> Vec<u8> {
+    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+    compress_to_vec(text, CompressionLevel::Fastest)
+}
+
+#[test]
+fn plain_gzip_zstd_and_standard_input_give_the_same_result() {
+    let site = Site::new();
+    let (text, _) = log(6_000);
+    let text = text.as_bytes();
+    let (plain, packed) = (site.beside("log"), site.beside("packed"));
+    fs::write(&plain, text).unwrap();
     let want = text_of(&run(&[plain.to_str().unwrap()], b""));
     assert!(want.contains("256 MiB (current)"), "{want}");
-    assert_eq!(text_of(&run(&[packed.to_str().unwrap()], b"")), want);
-    assert_eq!(text_of(&run(&["-"], text.as_bytes())), want);
-    assert_eq!(text_of(&run(&["-"], &fs::read(&packed).unwrap())), want);
-    let half = text.len() / 2 + text[text.len() / 2..].find('\n').unwrap() + 1;
+    assert_eq!(text_of(&run(&["-"], text)), want);
+    for bytes in [gzip(text), zstd(text)] {
+        assert!(bytes.len() < text.len() / 2);
+        fs::write(&packed, &bytes).unwrap();
+        assert_eq!(text_of(&run(&[packed.to_str().unwrap()], b"")), want);
+        assert_eq!(text_of(&run(&["-"], &bytes)), want);
+    }
+    let middle = text.len() / 2;
+    let half = middle
+        + text[middle..]
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .unwrap()
+        + 1;
     fs::write(&plain, &text[..half]).unwrap();
     let both = [plain.to_str().unwrap(), "-"];
-    assert_eq!(text_of(&run(&both, &text.as_bytes()[half..])), want);
+    for rest in [text[half..].to_vec(), zstd(&text[half..])] {
+        assert_eq!(text_of(&run(&both, &rest)), want);
+    }
 }
 
 /// A log that was copied during compression, or has trailing data.
 #[test]
-fn a_broken_gzip_is_used_as_far_as_it_goes() {
+fn a_broken_packed_log_is_used_as_far_as_it_goes() {
     let site = Site::new();
     let text = log(3_000).0;
     let path = site.beside("log.gz");
-    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    packer.write_all(text.as_bytes()).unwrap();
-    let packed = packer.finish().unwrap();
-    let mut padded = packed.clone();
-    padded.extend([b'x'; 512]);
+    let (gzip, zstd) = (gzip(text.as_bytes()), zstd(text.as_bytes()));
+    let padded = |packed: &[u8]| [packed, &[b'x'; 512]].concat();
+    // Zstandard has blocks of up to 128 KiB, here some 1,500 lines; a part of a block gives nothing.
     let cases = [
-        (&packed[..packed.len() / 2], 500..2_500),
-        (&padded[..], 3_001..3_002),
+        (&gzip[..gzip.len() / 2], 500..2_500),
+        (&padded(&gzip)[..], 3_001..3_002),
+        (&zstd[..zstd.len() - 8], 500..2_500),
+        (&padded(&zstd)[..], 3_001..3_002),
     ];
     for (bytes, lines) in cases {
         fs::write(&path, bytes).unwrap();
@@ -217,5 +238,63 @@ fn logs_that_go_back_in_time_are_named() {
         report
             .to_string()
             .contains("give them in chronological order")
+    );
+}
+
+#[test]
+fn lines_that_go_back_in_time_are_counted() {
+    let site = Site::new();
+    let log = site.beside("log");
+    let at = |time: &str| line("GET / HTTP/1.1", 200, 10).replace("16:00:00", time);
+    let times = ["16:00:00", "16:01:40", "16:01:39", "16:00:10", "16:01:40"];
+    fs::write(&log, times.map(at).concat()).unwrap();
+    let text = text_of(&run(&[log.to_str().unwrap()], b""));
+    let words = "note: lines out of order, replayed as if at the time of the latest request before them: 2, \
+                 by up to 1 min 30 s\n";
+    assert!(text.contains(words), "{text}");
+    fs::write(&log, ["16:00:00", "16:00:00", "16:01:40"].map(at).concat()).unwrap();
+    let text = text_of(&run(&[log.to_str().unwrap()], b""));
+    assert!(!text.contains("out of order"), "{text}");
+}
+
+#[test]
+fn the_same_path_of_two_hosts_is_two_entries() {
+    let site = Site::new();
+    let log = site.beside("log");
+    let mut text = String::new();
+    for host in [
+        "a.example:80",
+        "b.example:80",
+        "A.example:443",
+        "b.example:80",
+    ] {
+        text += &format!("{host} {}", line("GET /x HTTP/1.1", 200, 10));
+    }
+    fs::write(&log, text).unwrap();
+    let report = simulate::run(&settings(&log, 1_000, 10)).unwrap();
+    let row = report.path[0];
+    assert_eq!((row.requests, row.hits, row.entry_count), (4, 2, 2));
+    let words = report.to_string();
+    assert!(words.contains("2 paths of 2 hosts\n"), "{words}");
+}
+
+#[test]
+fn too_few_requests_give_no_advice() {
+    let site = Site::new();
+    let log = site.beside("log");
+    let text = |count: usize| {
+        fs::write(&log, line("GET /x HTTP/1.1", 200, 10).repeat(count)).unwrap();
+        text_of(&run(&[log.to_str().unwrap()], b""))
+    };
+    let few = text(100);
+    let words = "No advice: only 100 requests in this log use this cache, and below 2,500";
+    assert_eq!(few.matches(words).count(), 2, "{few}");
+    assert!(text(2_499).contains("No advice"));
+    let enough = text(2_500);
+    assert!(!enough.contains("No advice"), "{enough}");
+    assert_eq!(
+        enough.matches("The current size is enough.").count(),
+        2,
+        "{enough}"
     );
 }
