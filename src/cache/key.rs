@@ -58,6 +58,16 @@ impl PathKeyBuf {
     }
 }
 
+/// Copies of those keys whose sites are meant, so that what they are the keys of can be removed.
+pub(crate) fn of_sites<'a>(
+    keys: impl Iterator<Item = PathKey<'a>>,
+    is_meant: &dyn Fn(SiteId) -> bool,
+) -> Vec<PathKeyBuf> {
+    keys.filter(|key| is_meant(key.site))
+        .map(PathKey::to_buf)
+        .collect()
+}
+
 impl Equivalent<PathKeyBuf> for PathKey<'_> {
     fn equivalent(&self, key: &PathKeyBuf) -> bool {
         let parts = key.0.split_first_chunk();

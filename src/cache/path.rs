@@ -16,7 +16,7 @@ use foldhash::fast::SeedableRandomState;
 use super::TableBytes;
 use super::curve::{Curve, CurvePart, Holding, Key, Sampler, Space, TakenIn, Unit};
 use super::entry::{Entry, Resolution, Validity};
-use super::key::{PathKey, PathKeyBuf};
+use super::key::{self, PathKey, PathKeyBuf};
 use super::meter::Meter;
 use super::ranked::Ranked;
 use super::recency::Recency;
@@ -189,9 +189,7 @@ impl PathCache {
         let files = self.files.iter().map(|(key, _)| key.as_key());
         let negatives = self.negatives.newest_first(0);
         let all = files.chain(negatives.map(|(key, _)| key.as_key()));
-        all.filter(|key| is_meant(key.site))
-            .map(PathKey::to_buf)
-            .collect()
+        key::of_sites(all, is_meant)
     }
 
     /// Removes a path. Returns its entry if no other spelling of the path is cached.

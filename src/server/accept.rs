@@ -5,7 +5,6 @@
 //! too. Descriptors of files are given up first.
 
 use std::io;
-use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
 use mio::Registry;
@@ -62,39 +61,33 @@ pub(super) struct Acceptor {
 impl Acceptor {
     /// An acceptor for bound listeners.
     pub(super) fn new(
-        mut listeners: Vec<Listener>,
+        listeners: Vec<Listener>,
         connection_count_max: usize,
         shares: Shares,
     ) -> Acceptor {
-        for (index, listener) in listeners.iter_mut().enumerate() {
-            listener.index = index;
-        }
-        Acceptor {
-            next_index: listeners.len(),
-            listeners,
+        let mut acceptor = Acceptor {
+            next_index: 0,
+            listeners: Vec::new(),
             connection_count_max,
             configured_count_max: connection_count_max,
             shares,
             turn: 0,
             paused_until: None,
             pauses: 0,
+        };
+        for listener in listeners {
+            acceptor.add(listener);
         }
+        acceptor
     }
 
-    /// Adds a listener for an address. Gives the index that names it in events.
+    /// Adds a listener. Gives the index that names it in events.
     pub(super) fn add(&mut self, mut listener: Listener) -> usize {
         let index = self.next_index;
         self.next_index += 1;
         listener.index = index;
         self.listeners.push(listener);
         index
-    }
-
-    /// The descriptor of a listener.
-    pub(super) fn descriptor(&self, index: usize) -> Option<RawFd> {
-        let mut listeners = self.listeners.iter();
-        let found = listeners.find(|listener| listener.index == index)?;
-        Some(found.descriptor())
     }
 
     /// Leaves the addresses of the site that are not among these, once no connection waits there.

@@ -6,7 +6,7 @@ use super::connections::{Client, Connected};
 use crate::clock::Now;
 use crate::conn::RequestId;
 use crate::conn::outbox::FileSegment;
-use crate::http::facts::Method;
+use crate::http::facts::{Facts, Method};
 use crate::http::status::Status;
 use crate::observe::status::{Access, Decision};
 use crate::settings::Role;
@@ -133,16 +133,7 @@ impl Answers for ServerAnswers<'_> {
         completed: &CompletedJob,
         now: &Now,
     ) -> Option<Asked> {
-        let Connected {
-            connection,
-            client,
-            request: state,
-            ..
-        } = connected;
-        let request = connection.resolving()?;
-        // The waiting request is the last one of its connection.
-        let site = client.last_site.site()?;
-        let requester = Requester::new(id, connection.peer(), site);
+        let (request, requester, state) = waiting(connected, id)?;
         self.store
             .resume(completed, &request, requester, state, now)
     }
@@ -154,15 +145,7 @@ impl Answers for ServerAnswers<'_> {
         timeout: Duration,
         now: &Now,
     ) -> Option<Asked> {
-        let Connected {
-            connection,
-            client,
-            request: state,
-            ..
-        } = connected;
-        let request = connection.resolving()?;
-        let site = client.last_site.site()?;
-        let requester = Requester::new(id, connection.peer(), site);
+        let (request, requester, state) = waiting(connected, id)?;
         self.store.expire(&request, requester, state, timeout, now)
     }
 
@@ -189,4 +172,20 @@ impl Answers for ServerAnswers<'_> {
     fn note_sent(&mut self, segment: &FileSegment, count: u64, now: &Now) {
         self.store.note_sent(segment, count, now);
     }
+}
+
+/// The request of a connection that waits for a job, the last one that it has asked.
+fn waiting(
+    connected: &mut Connected,
+    id: RequestId,
+) -> Option<(Facts<'_>, Requester<'_>, &mut RequestState)> {
+    let Connected {
+        connection,
+        client,
+        request: state,
+        ..
+    } = connected;
+    let request = connection.resolving()?;
+    let requester = Requester::new(id, connection.peer(), client.last_site.site()?);
+    Some((request, requester, state))
 }

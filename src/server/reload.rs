@@ -18,9 +18,8 @@ use std::thread;
 use mio::Waker;
 
 use super::listeners::Listener;
-use super::start::{StartError, completed};
-use crate::disk;
-use crate::settings::{ListenAddress, Role, Settings, SiteSettings};
+use super::start::{StartError, bind, completed, find_root, open_beside};
+use crate::settings::{Role, Settings, SiteSettings};
 use crate::site::sites::Site;
 use crate::store::FoundRoot;
 use crate::sys::beneath::Root;
@@ -156,21 +155,8 @@ fn prepare_sites(settings: &Settings, before: &Before) -> Result<Vec<PreparedSit
 
 /// Opens a root and watches its path.
 fn open(path: &Path, before: &Before) -> Result<(Arc<Root>, FoundRoot), StartError> {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.into());
-    let root = before.root.open_beside(&absolute);
-    let root = root.map_err(|cause| StartError::Root {
-        root: path.into(),
-        cause,
-    })?;
-    let found = match &before.watches {
-        Some(watches) => {
-            let (walk, again) = disk::find_root(&root, Some(watches));
-            FoundRoot::Watched(walk, again)
-        }
-        None => FoundRoot::Unwatched {
-            since: root.linked_since(),
-        },
-    };
+    let root = open_beside(&before.root, path)?;
+    let found = find_root(&root, before.watches.as_ref());
     Ok((Arc::new(root), found))
 }
 
@@ -205,11 +191,9 @@ impl<'a> Known<'a> {
 fn bind_new(settings: &Settings, before: &Settings) -> Result<Vec<Listener>, StartError> {
     let added = settings.listen.iter();
     let added = added.filter(|address| !before.listen.contains(address));
-    let bind = |address: &ListenAddress| {
-        let listener = Listener::bind(address, &settings.socket_access, Role::Site);
-        listener.map_err(|cause| StartError::listen(address, cause))
-    };
-    added.map(bind).collect()
+    added
+        .map(|address| bind(address, settings, Role::Site))
+        .collect()
 }
 
 /// The options whose new values need a restart.

@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 pub use error::StartError;
 pub use preflight::preflight;
-pub(super) use sites::by_host;
 use sites::{OpenedSites, open_sites};
+pub(super) use sites::{by_host, find_root, open_beside};
 
 use super::accept::Acceptor;
 use super::descriptors::Descriptors;
@@ -46,7 +46,7 @@ use crate::settings::{
 };
 use crate::site::sites::Sites;
 use crate::store::warming::Origin;
-use crate::store::{EngineProfile, FoundRoot, Store, Surroundings};
+use crate::store::{EngineProfile, Store, Surroundings};
 use crate::sys::access::{FileAccess, Walking};
 use crate::sys::beneath::Root;
 use crate::sys::inherited;
@@ -162,15 +162,7 @@ fn storage(
         origins,
     );
     for (site, root) in roots {
-        let found = match store.root_watches() {
-            Some(watches) => {
-                let (walk, root) = disk::find_root(&root, Some(watches));
-                FoundRoot::Watched(walk, root)
-            }
-            None => FoundRoot::Unwatched {
-                since: root.linked_since(),
-            },
-        };
+        let found = find_root(&root, store.root_watches());
         store.begin_following(site.id, found);
         // Nothing is served yet: the first descriptor of the root is closed here.
         while let Some(discarded) = deferred_drops.take() {
@@ -319,10 +311,9 @@ fn bind_all(settings: &Settings) -> Result<Vec<Listener>, StartError> {
         StatusAccess::Listener(address) => Some((ListenAddress::Tcp(address), Role::Status)),
         _ => None,
     };
-    let asked_for = site.chain(status).map(|(address, role)| {
-        Listener::bind(&address, &settings.socket_access, role)
-            .map_err(|cause| StartError::listen(&address, cause))
-    });
+    let asked_for = site
+        .chain(status)
+        .map(|(address, role)| bind(&address, settings, role));
     let mut listeners: Vec<Listener> = asked_for.collect::<Result<_, _>>()?;
     if let StatusAccess::DefaultListener(address) = settings.status {
         let address_of_status = ListenAddress::Tcp(address);
@@ -335,6 +326,16 @@ fn bind_all(settings: &Settings) -> Result<Vec<Listener>, StartError> {
         }
     }
     Ok(listeners)
+}
+
+/// Listens on an address of the settings.
+pub(super) fn bind(
+    address: &ListenAddress,
+    settings: &Settings,
+    role: Role,
+) -> Result<Listener, StartError> {
+    Listener::bind(address, &settings.socket_access, role)
+        .map_err(|cause| StartError::listen(address, cause))
 }
 
 /// Who may see the status page. Where it is for people of this machine, the kernel has to say who asks.

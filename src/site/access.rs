@@ -13,16 +13,16 @@ pub mod users;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::fields::Audience;
 use super::network::Network;
 use super::pattern::{Pattern, PatternError};
+use super::sites::Policy;
 use crate::http::target::SitePath;
 use users::Users;
 
 /// What is asked of a request for some paths.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guard {
-    /// As it was configured.
-    text: String,
     pattern: Pattern,
     /// Who is asked for a name and a password.
     pub realm: String,
@@ -34,23 +34,6 @@ pub struct Guard {
     pub users: Option<Arc<Users>>,
 }
 
-impl PartialEq for Guard {
-    fn eq(&self, other: &Guard) -> bool {
-        let same = |guard: &Guard| {
-            (
-                guard.text.clone(),
-                guard.realm.clone(),
-                guard.allow.clone(),
-                guard.deny.clone(),
-                guard.users.clone(),
-            )
-        };
-        same(self) == same(other)
-    }
-}
-
-impl Eq for Guard {}
-
 impl Guard {
     /// Guards the paths that match a pattern, for everybody as yet. A pattern that ends with `/**` matches the directory
     /// without its slash too, so that no redirect tells whether it exists.
@@ -59,7 +42,6 @@ impl Guard {
     /// When the pattern is not valid.
     pub fn new(pattern: &str) -> Result<Guard, PatternError> {
         Ok(Guard {
-            text: pattern.to_owned(),
             pattern: Pattern::new(pattern)?,
             realm: String::from("Restricted"),
             allow: Vec::new(),
@@ -112,14 +94,9 @@ impl AccessRules {
         self.guards.is_empty()
     }
 
-    /// Whether a path has a guard.
-    pub(crate) fn guards(&self, raw_path: &[u8]) -> bool {
-        !self.are_none() && !matches!(self.of(&[raw_path], None), Admission::Open)
-    }
-
     /// What the guards of a path, and of others by which the server answers it, say of a client. An invalid path has
     /// none: it is refused before anything is looked up.
-    pub(crate) fn of(&self, raw_paths: &[&[u8]], address: Option<IpAddr>) -> Admission<'_> {
+    fn of(&self, raw_paths: &[&[u8]], address: Option<IpAddr>) -> Admission<'_> {
         let decoded = raw_paths.iter().map(|path| SitePath::decode(path));
         let mut decoded: Vec<Vec<u8>> = decoded.flatten().map(|path| path.decoded()).collect();
         let guards = self.guards.iter().enumerate();
@@ -139,6 +116,28 @@ impl AccessRules {
             }
         }
         Admission::Asks(asking)
+    }
+}
+
+impl Policy {
+    /// What the guards of the site say of a client that asks for a path. A rewrite, or a page without its extension,
+    /// leads to nothing that its target would not be given for.
+    pub(crate) fn admission(&self, raw_path: &[u8], address: Option<IpAddr>) -> Admission<'_> {
+        if self.access.are_none() {
+            return Admission::Open;
+        }
+        let others = self.paths.other_names(raw_path);
+        let others = others.iter().map(Vec::as_slice);
+        let paths: Vec<&[u8]> = [raw_path].into_iter().chain(others).collect();
+        self.access.of(&paths, address)
+    }
+
+    /// Who may have what a path leads to.
+    pub(crate) fn audience(&self, raw_path: &[u8]) -> Audience {
+        match self.admission(raw_path, None) {
+            Admission::Open => Audience::Everybody,
+            Admission::Refused | Admission::Asks(_) => Audience::Admitted,
+        }
     }
 }
 
@@ -171,6 +170,8 @@ mod tests {
     #[test]
     fn every_spelling_of_a_guarded_path_is_guarded() {
         let rules = rules(&[("/private/**", &[], &[])]);
+        let is_guarded =
+            |path: &str| !matches!(rules.of(&[path.as_bytes()], None), Admission::Open);
         let guarded = [
             "/private",
             "/private/",
@@ -183,10 +184,10 @@ mod tests {
             "/private/%61",
         ];
         for path in guarded {
-            assert!(rules.guards(path.as_bytes()), "{path}");
+            assert!(is_guarded(path), "{path}");
         }
         for path in ["/", "/privat", "/privatea", "/a/private/b", "/private/../a"] {
-            assert!(!rules.guards(path.as_bytes()), "{path}");
+            assert!(!is_guarded(path), "{path}");
         }
     }
 

@@ -171,13 +171,7 @@ impl Store {
             return None;
         }
         let policy = &inquiry.requester.site.policy;
-        // A rewrite, or a page without its extension, leads to nothing that its target would not be given for.
-        let others = policy.paths.other_names(path);
-        let paths: Vec<&[u8]> = [path]
-            .into_iter()
-            .chain(others.iter().map(Vec::as_slice))
-            .collect();
-        match policy.access.of(&paths, address(inquiry.requester.peer)) {
+        match policy.admission(path, address(inquiry.requester.peer)) {
             Admission::Open => {
                 if let Some(entry) = entry {
                     entry.note_unguarded();

@@ -17,7 +17,6 @@ use crate::http::content_coding::Coding;
 use crate::http::status::Status;
 use crate::job::JobId;
 use crate::job::{Dependencies, Done, FoundFile, JobError, Mapped, Opened, Outcome, Refusal};
-use crate::site::fields::Audience;
 use crate::site::redirect::Moved;
 use crate::site::representation::{Representation, Variants, Vary};
 use crate::site::validators::{Identity, Sighting};
@@ -415,12 +414,7 @@ impl Store {
         let policy = &look_up.site.policy;
         let types = &policy.naming.media_types;
         let path = found.path.as_bytes();
-        let guards = |path: &[u8]| policy.access.guards(path);
-        let others = policy.paths.other_names(&look_up.raw_path);
-        let audience = match guards(&look_up.raw_path) || others.iter().any(|path| guards(path)) {
-            true => Audience::Admitted,
-            false => Audience::Everybody,
-        };
+        let audience = policy.audience(&look_up.raw_path);
         let fields = policy
             .fields
             .of_file(&look_up.raw_path, path, types, audience);

@@ -14,7 +14,7 @@ use super::inquiry::{Inquiry, LookupTarget};
 use super::lookups::LookUp;
 use super::{Asked, LookupMode, LookupResult, Store};
 use crate::cache::entry::{Entry, Resolution, Validity};
-use crate::cache::key::{PathKey, PathKeyBuf};
+use crate::cache::key::{self, PathKey, PathKeyBuf};
 use crate::cache::path::Known;
 use crate::clock::Now;
 use crate::conn::Document;
@@ -114,12 +114,8 @@ impl Pages {
 
     /// Forgets the pages of some sites.
     pub(super) fn clear_sites(&mut self, is_meant: &dyn Fn(SiteId) -> bool) {
-        let directories = self.known.iter().map(|(directory, _)| directory);
-        let own: Vec<PathKeyBuf> = directories
-            .filter(|directory| is_meant(directory.as_key().site))
-            .cloned()
-            .collect();
-        for directory in own {
+        let directories = self.known.iter().map(|(directory, _)| directory.as_key());
+        for directory in key::of_sites(directories, is_meant) {
             self.remove(directory.as_key());
         }
     }

@@ -8,7 +8,7 @@ use foldhash::fast::RandomState;
 use lru::LruCache;
 use serde::Serialize;
 
-use crate::cache::key::{PathKey, PathKeyBuf};
+use crate::cache::key::{self, PathKey, PathKeyBuf};
 use crate::site::resolve::VARIANT_CODINGS;
 use crate::site::sites::SiteId;
 
@@ -50,12 +50,9 @@ impl Outdated {
 
     /// Forgets those of some sites.
     pub(super) fn clear_sites(&mut self, is_meant: &dyn Fn(SiteId) -> bool) {
-        let all = std::mem::replace(&mut self.0, Outdated::default().0);
-        // From the oldest one on, so that the order stays.
-        for (name, ()) in all.iter().rev() {
-            if !is_meant(name.as_key().site) {
-                self.0.put(name.clone(), ());
-            }
+        let names = self.0.iter().map(|(name, ())| name.as_key());
+        for name in key::of_sites(names, is_meant) {
+            self.0.pop(&name);
         }
     }
 

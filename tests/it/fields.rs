@@ -1,6 +1,7 @@
 //! Response fields that are configured: by path, for all answers, and by origin.
 
 use super::harness::{Response, Server, Site, engines};
+use super::sites::serve;
 use super::sources::document;
 
 /// Every value of a field, in order.
@@ -11,13 +12,8 @@ fn values<'a>(response: &'a Response, name: &str) -> Vec<&'a str> {
 
 fn start(site: &Site, engine: &str, table: &str, words: &[&str]) -> Server {
     let root = site.root();
-    let text = format!("[[site]]\nroot = {:?}\n{table}", root.to_str().unwrap());
-    std::fs::write(site.beside("spede.toml"), text).unwrap();
-    let config = site.beside("spede.toml");
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_spede"));
-    command.args(["--listen", "127.0.0.1:0", "--disk", engine]);
-    command.args(["--config", config.to_str().unwrap()]);
-    Server::spawn(command.args(words))
+    let config = format!("[[site]]\nroot = {root:?}\n{table}");
+    serve(site, &config, &[&["--disk", engine], words].concat())
 }
 
 const RULES: &str = r#"

@@ -3,16 +3,13 @@
 use std::fs;
 
 use super::harness::{Client, Content, Server, Site, engines};
+use super::sites::serve;
 
 /// A server of a configuration file with one site.
 fn server(site: &Site, engine: &str, rules: &str) -> Server {
     let root = site.root();
-    let config = site.beside("spede.toml");
-    let text = format!("[[site]]\nroot = {:?}\n{rules}", root.to_str().unwrap());
-    fs::write(&config, text).unwrap();
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_spede"));
-    command.args(["--listen=127.0.0.1:0", "--disk", engine]);
-    Server::spawn(command.arg("--config").arg(config))
+    let config = format!("[[site]]\nroot = {root:?}\n{rules}");
+    serve(site, &config, &["--disk", engine])
 }
 
 const RULES: &str = r#"

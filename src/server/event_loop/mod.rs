@@ -439,10 +439,8 @@ fn register_sources(
     storage: &Storage,
     memory: &MemoryControl,
 ) -> io::Result<()> {
-    for (index, listener) in acceptor.listeners.iter().enumerate() {
-        let token = Token(TOKEN_LISTENER_LAST - index);
-        let descriptor = listener.descriptor();
-        registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
+    for listener in &acceptor.listeners {
+        register_listener(registry, listener.descriptor(), listener.index)?;
     }
     let watch = storage.watch.map(|watch| (watch, TOKEN_WATCH));
     let disk = storage.engine.wake_sources().into_iter();
@@ -457,6 +455,12 @@ fn register_sources(
         registry.register(&mut SourceFd(&descriptor), token, Interest::PRIORITY)?;
     }
     Ok(())
+}
+
+/// Registers the listener with this index.
+fn register_listener(registry: &Registry, descriptor: RawFd, index: usize) -> io::Result<()> {
+    let token = Token(TOKEN_LISTENER_LAST - index);
+    registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE)
 }
 
 fn wall_time() -> FileTime {

@@ -4,10 +4,7 @@ use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use mio::unix::SourceFd;
-use mio::{Interest, Token};
-
-use super::{EventLoop, Phase, TOKEN_LISTENER_LAST};
+use super::{EventLoop, Phase, register_listener};
 use crate::server::reload::{Before, Prepared, PreparedSite, restart_needed};
 use crate::server::start::{by_host, connection_policy};
 use crate::site::sites::{Site, SiteId};
@@ -82,8 +79,13 @@ impl EventLoop {
         self.driver.policy = connection_policy(&settings);
         self.grace = settings.grace;
         for listener in listeners {
+            let descriptor = listener.descriptor();
             let index = self.acceptor.add(listener);
-            self.register_listener(index);
+            if let Err(error) = register_listener(self.poll.registry(), descriptor, index) {
+                self.notices.push(&format!(
+                    "cannot wait for connections at a new address: {error}"
+                ));
+            }
         }
         self.acceptor.keep_only(&settings.listen);
         let mut line = format!(
@@ -98,19 +100,5 @@ impl EventLoop {
         self.notices.push(&line);
         self.configuration.settings = settings;
         self.configuration.sites = in_order;
-    }
-
-    fn register_listener(&mut self, index: usize) {
-        let Some(descriptor) = self.acceptor.descriptor(index) else {
-            return;
-        };
-        let token = Token(TOKEN_LISTENER_LAST - index);
-        let registry = self.poll.registry();
-        if let Err(error) = registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE)
-        {
-            self.notices.push(&format!(
-                "cannot wait for connections at a new address: {error}"
-            ));
-        }
     }
 }

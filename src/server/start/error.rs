@@ -93,7 +93,7 @@ pub enum StartError {
 
 impl StartError {
     /// An address cannot be listened on.
-    pub(in crate::server) fn listen(address: &ListenAddress, cause: ListenError) -> StartError {
+    pub(super) fn listen(address: &ListenAddress, cause: ListenError) -> StartError {
         let address = match address {
             ListenAddress::Tcp(address) => address.to_string(),
             ListenAddress::Unix(path) => format!("unix:{}", path.display()),

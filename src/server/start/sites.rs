@@ -6,12 +6,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::{StartError, absolute};
+use crate::disk;
 use crate::settings::Settings;
 use crate::site::resolve::Directories;
 use crate::site::sites::{Site, SiteId, Sites};
+use crate::store::FoundRoot;
 use crate::sys::beneath::Root;
 use crate::sys::deferred_drops::DeferredDrops;
 use crate::sys::needed;
+use crate::sys::watches::Watches;
 
 /// The sites that are served, and where.
 #[derive(Debug)]
@@ -104,9 +107,28 @@ fn open_root(path: &Path, deferred_drops: &DeferredDrops) -> Result<Root, StartE
 }
 
 /// Opens another directory, accessed like the first root.
-fn open_beside(first: &Root, path: &Path) -> Result<Root, StartError> {
+///
+/// # Errors
+/// When it cannot be opened.
+pub(in crate::server) fn open_beside(first: &Root, path: &Path) -> Result<Root, StartError> {
     let opened = first.open_beside(&absolute(path));
     opened.map_err(|cause| wrong(path, cause))
+}
+
+/// Watches the path of a root and opens it once more; without watches it is found out since when it has led there.
+///
+/// # Blocking
+/// Waits for the disk.
+pub(in crate::server) fn find_root(root: &Root, watches: Option<&Arc<Watches>>) -> FoundRoot {
+    match watches {
+        Some(_) => {
+            let (walk, again) = disk::find_root(root, watches);
+            FoundRoot::Watched(walk, again)
+        }
+        None => FoundRoot::Unwatched {
+            since: root.linked_since(),
+        },
+    }
 }
 
 fn wrong(path: &Path, cause: io::Error) -> StartError {

@@ -29,7 +29,7 @@ pub(crate) use super::recent::EventSequence;
 use super::recent::{Event, RecentEvents};
 use crate::cache::dependents::{Dependents, DirectoryId, Key, Ticket};
 use crate::cache::entry::Entry;
-use crate::cache::key::{PathKey, PathKeyBuf};
+use crate::cache::key::{self, PathKey, PathKeyBuf};
 use crate::cache::key_hasher;
 use crate::memory::table_bytes;
 use crate::site::resolve::{self, LookupPlan};
@@ -424,12 +424,8 @@ impl Directories {
 
     /// The roots of some sites are served no more: forgets their watched paths.
     pub(crate) fn leave(&mut self, is_meant: &dyn Fn(SiteId) -> bool) {
-        let own = self.watched_paths.iter().map(|(path, _)| path);
-        let own: Vec<PathKeyBuf> = own
-            .filter(|path| is_meant(path.as_key().site))
-            .cloned()
-            .collect();
-        for path in own {
+        let paths = self.watched_paths.iter().map(|(path, _)| path.as_key());
+        for path in key::of_sites(paths, is_meant) {
             self.watched_paths.pop(&path);
         }
         self.collect();
